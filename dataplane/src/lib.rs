@@ -1,0 +1,8 @@
+//! The switch: everything from a received frame to a sent one.
+
+pub mod clock;
+pub mod counters;
+pub mod ids;
+pub mod limits;
+pub mod packet;
+pub mod policy;

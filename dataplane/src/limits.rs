@@ -1,0 +1,52 @@
+//! Every bound of the dataplane, with the relations that must hold between them.
+
+/// Packets moved by one receive, one send, or one hand-off.
+pub const BATCH_MAX: usize = 64;
+
+/// Workers of one switch.
+pub const WORKERS_MAX: usize = 16;
+
+/// Ports of one worker, the host port's queue included.
+pub const PORTS_MAX: usize = 256;
+
+/// Bytes of one frame of packet memory.
+pub const FRAME_BYTES: usize = 4096;
+
+/// Bytes that the kernel keeps for itself at the head of each received frame
+/// (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
+pub const HEADROOM_BYTES: usize = 256;
+
+/// The longest packet, Ethernet header included, that fits one frame.
+pub const PACKET_BYTES_MAX: usize = FRAME_BYTES - HEADROOM_BYTES;
+
+/// Bytes of an Ethernet header without tags.
+pub const ETHERNET_BYTES: usize = 14;
+
+/// The largest MTU a port may have: one packet, one frame.
+pub const MTU_MAX: usize = PACKET_BYTES_MAX - ETHERNET_BYTES;
+
+/// IPv6 extension headers read before a packet is dropped.
+pub const EXT_HEADERS_MAX: usize = 8;
+
+/// Connection records looked at by one turn's expiry.
+pub const EXPIRE_PER_TURN: usize = 64;
+
+/// Parcels that circulate between each ordered pair of workers.
+pub const PARCELS_PER_PAIR: usize = 16;
+
+/// Packet bytes of one parcel.
+pub const PARCEL_BYTES: usize = 64 * 1024;
+
+/// Commands that a worker takes from its mailbox in one turn.
+pub const COMMANDS_PER_TURN: usize = 2;
+
+/// Answers and originated packets (ARP, ND, echo, ICMP errors) per port and second.
+pub const ANSWERS_PER_SECOND: u32 = 1000;
+
+/// Empty turns before a worker sleeps in poll.
+pub const IDLE_TURNS: u32 = 64;
+
+// A parcel takes at least a few of the longest packets, else a jumbo could never cross.
+const _: () = assert!(PARCEL_BYTES >= 8 * PACKET_BYTES_MAX);
+const _: () = assert!(PORTS_MAX <= 1 << 12);
+const _: () = assert!(WORKERS_MAX <= u8::MAX as usize);

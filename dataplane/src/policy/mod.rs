@@ -1,0 +1,3 @@
+//! Policy: what people meant, and the tables that packets are judged by.
+
+pub mod ruleset;
