@@ -12,13 +12,13 @@ mod settling;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use inotify::{Event, EventMask, EventStream, Inotify, WatchMask};
 
 use settling::Settling;
@@ -81,7 +81,7 @@ impl DirWatch {
             );
             match tokio::time::timeout_at(wake, events.next()).await {
                 Err(_quiet) => {}
-                Ok(Some(Ok(event))) => self.note(&event),
+                Ok(Some(Ok(event))) => self.note_all(event),
                 Ok(Some(Err(_)) | None) => self.lose(),
             }
         }
@@ -106,8 +106,22 @@ impl DirWatch {
         self.settling.touch_all(Instant::now());
     }
 
-    fn note(&mut self, event: &Event<impl AsRef<OsStr>>) {
+    /// Notes an event and all that came with it, as of one instant: a rename is one change.
+    fn note_all(&mut self, first: Event<OsString>) {
         let now = Instant::now();
+        let mut next = Some(first);
+        while let Some(event) = next {
+            self.note(&event, now);
+            let ready = self.events.as_mut().and_then(|events| events.next().now_or_never());
+            match ready.flatten() {
+                Some(Ok(event)) => next = Some(event),
+                Some(Err(_)) => return self.lose(),
+                None => return,
+            }
+        }
+    }
+
+    fn note(&mut self, event: &Event<OsString>, now: Instant) {
         if event.mask.contains(EventMask::Q_OVERFLOW) {
             return self.settling.touch_all(now);
         }
@@ -115,7 +129,7 @@ impl DirWatch {
         if event.mask.intersects(gone | EventMask::UNMOUNT) {
             return self.lose();
         }
-        let Some(name) = event.name.as_ref().and_then(|name| name.as_ref().to_str()) else {
+        let Some(name) = event.name.as_ref().and_then(|name| name.to_str()) else {
             return;
         };
         if name == CONFIG_MAP_LINK {

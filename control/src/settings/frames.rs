@@ -5,11 +5,11 @@ use std::fmt;
 use lockgate_dataplane::limits::{BATCH_MAX, FRAME_BYTES};
 
 /// What a socket must be able to hold in its fill ring, in frames.
-pub const FILL_MIN: u64 = 64;
+const FILL_MIN: u64 = 64;
 /// What a socket must be able to have under way in its transmit ring, in frames.
-pub const OUTSTANDING_MIN: u64 = 32;
+const OUTSTANDING_MIN: u64 = 32;
 /// What must be left for batches in hand and packets handed over, in frames.
-pub const POOL_MIN: u64 = 8 * BATCH_MAX as u64;
+const POOL_MIN: u64 = 8 * BATCH_MAX as u64;
 /// What the kernel keeps for each frame of a UMEM and socket on it, in bytes.
 const KERNEL_BYTES_PER_FRAME_AND_SOCKET: u64 = 128;
 
