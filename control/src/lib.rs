@@ -1,4 +1,12 @@
-//! The node agent: manifests in, snapshots down to the switch, counters and answers out.
+//! The node agent: manifests and cluster objects in, snapshots and metrics out.
+//!
+//! ```text
+//! text -> manifest -> inventory -> resolve -> [Ruleset] -> dataplane's compile
+//!                         |                                    |
+//!                      explain                               matrix
+//! ```
+//!
+//! Everything on this picture is pure but `manifest::read_dir`, which reads a directory once.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +16,9 @@ pub mod dataplane;
 pub mod http;
 pub mod lock;
 pub mod log;
+pub mod manifest;
 pub mod metrics;
+pub mod selector;
 pub mod settings;
 pub mod socket;
 pub mod watch_dir;
