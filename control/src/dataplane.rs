@@ -63,6 +63,8 @@ pub struct Topology {
 pub struct PortSeen {
     /// The port.
     pub port: PortId,
+    /// Its interface.
+    pub interface: String,
     /// Its workers; one, or all for the host port.
     pub workers: Vec<u8>,
     /// Its cells, one set for each worker.
@@ -70,7 +72,7 @@ pub struct PortSeen {
 }
 
 /// Every field of the kernel's `xdp_statistics`, over all sockets of a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct SocketStatistics {
     /// Received and dropped for other reasons than a full ring.
     pub rx_dropped: u64,

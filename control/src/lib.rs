@@ -22,3 +22,7 @@ pub mod selector;
 pub mod settings;
 pub mod socket;
 pub mod watch_dir;
+pub mod files;
+pub mod ports;
+pub mod report;
+pub mod sync;
