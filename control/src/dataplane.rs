@@ -2,7 +2,6 @@
 //!
 //! What is above it names pods and rules; what is below it names sockets and tables.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use lockgate_dataplane::counters::{Counters, PortCounters};
@@ -125,7 +124,7 @@ pub struct DeniedSeen {
 /// What the agent asks of a switch.
 pub trait Dataplane {
     /// Why something did not work; the message names what to do.
-    type Error: std::error::Error + Debug;
+    type Error: std::error::Error + 'static;
 
     /// Gives a pod's interface a port.
     ///
@@ -171,4 +170,10 @@ pub trait Dataplane {
 
     /// The samples of denied packets since the last call.
     fn denied(&mut self) -> Vec<DeniedSeen>;
+
+    /// Stops the workers, and leaves or takes off all programs.
+    ///
+    /// # Errors
+    /// Where a program cannot be taken off.
+    fn stop(self, detach: Detach) -> Result<(), Self::Error>;
 }

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod ask;
 pub mod attach;
 pub mod dataplane;
@@ -21,10 +22,13 @@ pub mod log;
 pub mod manifest;
 pub mod metrics;
 pub mod ports;
+pub mod preflight;
 pub mod report;
 pub mod resolve;
+pub mod run;
 pub mod selector;
 pub mod settings;
+pub mod show;
 pub mod socket;
 pub mod sync;
 pub mod watch_dir;

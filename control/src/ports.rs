@@ -73,6 +73,7 @@ pub struct Ports {
 
 impl Ports {
     /// Adds the ports that are wanted and can be had, and marks those that are not for removal.
+    /// Gives the interfaces that there are.
     ///
     /// # Errors
     /// Where the interfaces cannot be listed: then nothing is changed.
@@ -82,7 +83,7 @@ impl Ports {
         interfaces: &impl Interfaces,
         dataplane: &mut D,
         ports_max: usize,
-    ) -> Result<(), AttachError> {
+    ) -> Result<BTreeMap<String, u32>, AttachError> {
         let there = interfaces.indexes().await?;
         let wanted: BTreeMap<&str, &PodView> =
             pods.iter().filter_map(|pod| Some((pod.interface.as_deref()?, pod))).collect();
@@ -115,7 +116,7 @@ impl Ports {
             }
         }
         self.problems = problems;
-        Ok(())
+        Ok(there)
     }
 
     /// The places of those pods that have one.

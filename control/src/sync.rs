@@ -14,9 +14,10 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::ids::{EndpointId, Epoch, Generation};
+use lockgate_dataplane::policy::ruleset::Ruleset;
 use tracing::{info, warn};
 
-use crate::attach::AttachError;
+use crate::attach::Probed;
 use crate::dataplane::{Dataplane, HostPlace, Topology};
 use crate::files::Files;
 use crate::inventory::Effect;
@@ -41,11 +42,20 @@ struct Pending {
     settled: Option<Instant>,
 }
 
+/// The host port and its interface.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its interface.
+    pub probed: Probed,
+    /// Its place.
+    pub place: HostPlace,
+}
+
 /// What is fixed while the agent runs.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
     /// The host port.
-    pub host: Option<HostPlace>,
+    pub host: Option<Host>,
     /// Addresses of this node; empty: those its pods name.
     pub addresses: Vec<IpAddr>,
     /// The most pod ports.
@@ -59,6 +69,8 @@ pub struct Sync<D: Dataplane> {
     files: Files,
     resolved: Resolved,
     ports: Ports,
+    /// The rules last published.
+    ruleset: Ruleset,
     topology: Topology,
     dataplane: D,
     epoch: Epoch,
@@ -66,8 +78,11 @@ pub struct Sync<D: Dataplane> {
     pending: Option<Pending>,
     /// Something may differ from what was published, since then.
     dirty: Option<Option<Instant>>,
+    /// The inventory has changed since it was last resolved.
+    unresolved: bool,
     latency: ApplyLatency,
-    netlink: Option<Problem>,
+    /// What is wrong with netlink or the host port.
+    trouble: Option<Problem>,
 }
 
 impl<D: Dataplane> Sync<D> {
@@ -79,14 +94,16 @@ impl<D: Dataplane> Sync<D> {
             files,
             resolved: Resolved::default(),
             ports: Ports::default(),
+            ruleset: Ruleset::default(),
             topology: Topology::default(),
             dataplane,
             epoch: Epoch(0),
             published: Generation(0),
             pending: None,
             dirty: Some(None),
+            unresolved: true,
             latency,
-            netlink: None,
+            trouble: None,
         }
     }
 
@@ -96,6 +113,7 @@ impl<D: Dataplane> Sync<D> {
         if self.files.take(&settled.changed) == Effect::Changed {
             let since = self.dirty.flatten().map_or(settled.at, |before| before.min(settled.at));
             self.dirty = Some(Some(since));
+            self.unresolved = true;
         }
         for problem in self.files.problems().iter().filter(|problem| !before.contains(problem)) {
             warn!(%problem, "problem in the manifests");
@@ -116,7 +134,7 @@ impl<D: Dataplane> Sync<D> {
     /// Whether something is to be tried again though nothing changes.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        self.ports.is_unfinished() || self.netlink.is_some()
+        self.ports.is_unfinished() || self.trouble.is_some()
     }
 
     /// Does what can be done now: takes note of what is in force, removes ports that no snapshot
@@ -150,37 +168,56 @@ impl<D: Dataplane> Sync<D> {
     }
 
     async fn publish(&mut self, settled: Option<Instant>, interfaces: &impl Interfaces) {
-        let resolved = resolve(self.files.inventory());
-        let ports_max = self.node.ports_max;
-        let dataplane = &mut self.dataplane;
-        let reconciled =
-            self.ports.reconcile(&resolved.pods, interfaces, dataplane, ports_max).await;
-        self.netlink = reconciled.err().map(|error| netlink_problem(&error));
+        let resolved = match std::mem::take(&mut self.unresolved) {
+            true => resolve(self.files.inventory()),
+            false => std::mem::take(&mut self.resolved),
+        };
+        self.reconcile(&resolved, interfaces).await;
         let topology = self.topology(&resolved);
         let is_first = self.published == Generation(0);
-        let rules_differ = resolved.ruleset != self.resolved.ruleset
+        let rules_differ = is_first
+            || resolved.ruleset != self.ruleset
             || who(&topology) != who(&self.topology)
             || topology.node_addresses != self.topology.node_addresses;
-        if !is_first && !rules_differ && topology == self.topology {
-            self.resolved = resolved;
-            return;
+        if rules_differ || topology != self.topology {
+            self.epoch = Epoch(self.epoch.0 + u64::from(rules_differ));
+            self.published = self.dataplane.publish(self.epoch, &resolved.ruleset, &topology);
+            self.ports.published(self.published);
+            let (generation, since) = (self.published, Instant::now());
+            self.pending = Some(Pending { generation, since, settled });
+            info!(
+                generation = generation.0,
+                epoch = self.epoch.0,
+                pods = resolved.pods.len(),
+                attached = topology.attachments.len(),
+                policies = resolved.ruleset.policies.len(),
+                "snapshot published"
+            );
+            self.ruleset.clone_from(&resolved.ruleset);
+            self.topology = topology;
         }
-        if is_first || rules_differ {
-            self.epoch = Epoch(self.epoch.0 + 1);
-        }
-        self.published = self.dataplane.publish(self.epoch, &resolved.ruleset, &topology);
-        info!(
-            generation = self.published.0,
-            epoch = self.epoch.0,
-            pods = resolved.pods.len(),
-            attached = topology.attachments.len(),
-            policies = resolved.ruleset.policies.len(),
-            "snapshot published"
-        );
-        self.ports.published(self.published);
-        let pending = Pending { generation: self.published, since: Instant::now(), settled };
-        self.pending = Some(pending);
-        (self.resolved, self.topology) = (resolved, topology);
+        self.resolved = resolved;
+    }
+
+    /// Adds the ports that are missing, and sees what the kernel has lost.
+    async fn reconcile(&mut self, resolved: &Resolved, interfaces: &impl Interfaces) {
+        let (pods, most) = (&resolved.pods, self.node.ports_max);
+        let there = self.ports.reconcile(pods, interfaces, &mut self.dataplane, most).await;
+        let host = self.node.host.as_ref().map(|host| &host.probed);
+        self.trouble = match (there, host) {
+            (Err(error), _) => {
+                Some(own_problem(&format!("interfaces cannot be listed: {error}"), &error.remedy()))
+            }
+            (Ok(there), Some(host))
+                if there.get(host.interface.as_str()) != Some(&host.ifindex) =>
+            {
+                Some(own_problem(
+                    &format!("the host port's interface {} has gone", host.interface),
+                    "restart the switch: it makes or finds the interface at start",
+                ))
+            }
+            _ => None,
+        };
     }
 
     fn topology(&self, resolved: &Resolved) -> Topology {
@@ -188,7 +225,7 @@ impl<D: Dataplane> Sync<D> {
         let addresses = if set.is_empty() { &resolved.node_addresses } else { set };
         Topology {
             attachments: self.ports.attachments(&resolved.pods),
-            host: self.node.host.clone(),
+            host: self.node.host.as_ref().map(|host| host.place.clone()),
             node_addresses: addresses.clone(),
         }
     }
@@ -197,13 +234,9 @@ impl<D: Dataplane> Sync<D> {
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.files.problems();
-        problems.extend(self.ports.problems().chain(&self.netlink).cloned());
+        problems.extend(self.ports.problems().chain(&self.trouble).cloned());
         if let Some(pending) = self.pending.filter(|pending| pending.since.elapsed() > STALL) {
-            problems.push(Problem::of_object(
-                Severity::Error,
-                (None, None),
-                "lockgate",
-                "",
+            problems.push(own_problem(
                 &format!("snapshot {} is not in force with every worker", pending.generation.0),
                 "a worker hangs: see lockgate_worker_turns_total, and restart the switch",
             ));
@@ -223,10 +256,10 @@ impl<D: Dataplane> Sync<D> {
         &mut self.dataplane
     }
 
-    /// Ends the agent and gives the switch back.
+    /// Ends the agent: the switch, its pods' ports, its host port.
     #[must_use]
-    pub fn into_dataplane(self) -> (D, Ports) {
-        (self.dataplane, self.ports)
+    pub fn into_parts(self) -> (D, Ports, Option<Host>) {
+        (self.dataplane, self.ports, self.node.host)
     }
 
     /// What the directory says.
@@ -272,8 +305,6 @@ fn who(topology: &Topology) -> Vec<EndpointId> {
     topology.attachments.iter().map(|attachment| attachment.endpoint).collect()
 }
 
-fn netlink_problem(error: &AttachError) -> Problem {
-    let remedy = error.remedy();
-    let message = format!("interfaces cannot be listed: {error}");
-    Problem::of_object(Severity::Error, (None, None), "lockgate", "", &message, &remedy)
+fn own_problem(message: &str, remedy: &str) -> Problem {
+    Problem::of_object(Severity::Error, (None, None), "lockgate", "", message, remedy)
 }

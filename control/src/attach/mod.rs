@@ -170,7 +170,7 @@ impl Attacher {
         interface: &InterfaceName,
         mac: Option<Mac>,
     ) -> Result<Probed, AttachError> {
-        if self.made.iter().any(|own| own.name == interface.as_str()) {
+        if self.has_made(interface) {
             return Err(AttachError::Own(interface.clone()));
         }
         let link = self.find(interface).await?;
@@ -189,6 +189,12 @@ impl Attacher {
             self.netlink.set_up(&link, false).await?;
         }
         Ok(())
+    }
+
+    /// Whether the switch made this interface, or took it over from a predecessor that did.
+    #[must_use]
+    pub fn has_made(&self, interface: &InterfaceName) -> bool {
+        self.made.iter().any(|own| own.name == interface.as_str())
     }
 
     /// Removes every interface that the switch made; all are tried, the first error is told.
