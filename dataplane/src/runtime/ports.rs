@@ -245,11 +245,11 @@ impl Switch {
     fn close(&mut self, queue: Queue) -> Result<(), SwitchError> {
         let at = queue.at;
         let handle = self.workers.get(at.worker.index()).ok_or(SwitchError::NoPort(at.port.0))?;
-        let reply = handle.ask(Command::Remove(at.slot))?;
-        // Both halves go here: the last one closes the socket.
-        drop(reply);
-        drop(queue);
-        if let Reply::Home(slot) = handle.ask(Command::Closed(at.slot))? {
+        let Reply::Removed(attached) = handle.ask(Command::Remove(at.slot))? else {
+            return Err(SwitchError::NoPort(at.port.0));
+        };
+        let closed = queue.socket.close(attached.port);
+        if let Reply::Home(slot) = handle.ask(Command::Closed(closed))? {
             self.ports.free_slot(at.worker, slot);
         }
         Ok(())

@@ -5,12 +5,12 @@ use super::admit::{Admitted, Turned};
 use super::mailbox::{Attached, PortKind};
 use super::Path;
 use crate::counters::DropReason;
-use crate::frame::Frame;
+use crate::frame::{Frame, Memory};
 use crate::handoff::Errand;
 use crate::ids::{PortRef, PortSlot};
 use crate::packet::answer::{self, GATEWAY_MAC};
 use crate::packet::rewrite;
-use crate::port::{Memory, Port};
+use crate::port::{CREDIT_MIN, Port, fair_credit};
 use crate::publish::Snapshot;
 
 /// Where a packet went.
@@ -96,12 +96,11 @@ impl<P: Port, M: Memory> Path<P, M> {
             return;
         }
         let Some(mut letter) = self.pool.take() else { return };
-        let (original, room) = self.memory.pair_mut(frame, &mut letter);
+        let (room, quoted) = self.memory.room_beside(&mut letter, frame);
+        let (headers, mtu) = (&packet.headers, packet.exit.mtu);
         let length = match reason {
-            DropReason::TtlExpired => {
-                answer::time_exceeded(room, original, &packet.headers, GATEWAY_MAC)
-            }
-            _ => answer::too_big(room, original, &packet.headers, GATEWAY_MAC, packet.exit.mtu),
+            DropReason::TtlExpired => answer::time_exceeded(room, quoted, headers, GATEWAY_MAC),
+            _ => answer::too_big(room, quoted, headers, GATEWAY_MAC, mtu),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
             return self.pool.put(letter);
@@ -156,7 +155,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         if attached.at.port != to.port {
             return Err((DropReason::PortGone, frame));
         }
-        let bytes = frame.length() as u64;
+        let bytes = u64::from(frame.length());
         match attached.port.send(&mut self.pool, frame) {
             Ok(()) => {
                 attached.counters.sent_packets.add(1);
@@ -230,6 +229,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             *place = Some(attached);
             self.active.push(slot);
         }
+        self.share_frames();
     }
 
     /// Stops polling a port.
@@ -237,7 +237,20 @@ impl<P: Port, M: Memory> Path<P, M> {
         let mut attached = self.slots.get_mut(slot.index())?.take()?;
         self.active.retain(|&other| other != slot);
         attached.port.flush();
+        self.share_frames();
         Some(attached)
+    }
+
+    /// Gives every port its share of the frames, now that there are more or fewer ports.
+    fn share_frames(&mut self) {
+        let ports = u32::try_from(self.active.len()).unwrap_or(u32::MAX);
+        // Control adds no port that leaves less than the least credit for each.
+        let credit = fair_credit(self.pool.frames(), ports).unwrap_or(CREDIT_MIN);
+        for slot in &self.active {
+            if let Some(Some(attached)) = self.slots.get_mut(slot.index()) {
+                attached.port.set_credit(credit);
+            }
+        }
     }
 
     #[inline]

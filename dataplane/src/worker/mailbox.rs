@@ -10,6 +10,7 @@ use crossbeam::queue::ArrayQueue;
 use crate::clock::Tick;
 use crate::connection::Page;
 use crate::counters::PortCounters;
+use crate::frame::Closed;
 use crate::ids::{PortRef, PortSlot};
 use crate::limits::ANSWERS_PER_SECOND;
 
@@ -64,8 +65,8 @@ pub enum Command<P> {
     Add(Box<Attached<P>>),
     /// Stop polling the port in this slot and give it back.
     Remove(PortSlot),
-    /// The socket of this slot is closed: its frames belong to nobody, take them home.
-    Closed(PortSlot),
+    /// The socket of a slot is closed: its frames belong to nobody, take them home.
+    Closed(Closed),
     /// Copy connections, from this cursor on, into this page.
     Copy(Box<Page>, u32),
 }

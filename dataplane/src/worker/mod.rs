@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Invariants, asserted after every turn in debug builds:
-//! - every frame of the worker is in exactly one place (`FramePool::check`);
+//! - every frame of the worker is in exactly one place (`FramePool::census`), and none in hand;
 //! - `received + handed_in + originated == sent + answered + handed_out + Σ dropped + held`;
 //! - one turn judges under one snapshot.
 //!
@@ -27,12 +27,12 @@ use crate::clock::Tick;
 use crate::connection::{Connections, Hash};
 use crate::counters::{Counters, DropReason};
 use crate::event::Events;
-use crate::frame::{Batch, Frame, FramePool};
+use crate::frame::{Batch, Closed, Frame, FramePool, Memory};
 use crate::handoff::{Ends, Errand};
 use crate::ids::{PortRef, PortSlot, WorkerId};
 use crate::limits::{BATCH_MAX, COMMANDS_PER_TURN, PARCELS_PER_PAIR, PORTS_MAX};
 use crate::packet::parse::Kind;
-use crate::port::{Memory, Port};
+use crate::port::Port;
 use crate::publish::{Snapshot, Subscriber};
 
 use admit::{Admitted, Turned, admit};
@@ -81,7 +81,7 @@ pub struct Worker<P, M> {
     /// A reply that found no room: no command is taken before it is gone.
     unsent: Option<Reply<P>>,
     /// A closed slot whose frames are being taken home, and how far that is.
-    homing: Option<(PortSlot, u32)>,
+    homing: Option<Closed>,
     batch: Batch,
     staged: Vec<Staged>,
     path: Path<P, M>,
@@ -190,14 +190,13 @@ impl<P: Port, M: Memory> Worker<P, M> {
     }
 
     fn take_commands(&mut self) {
-        if let Some((slot, mut cursor)) = self.homing.take() {
-            let done = self.path.pool.bring_home(slot, &mut cursor);
-            if done {
-                self.reply(Reply::Home(slot));
-            } else {
-                self.homing = Some((slot, cursor));
+        if let Some(mut closed) = self.homing.take() {
+            self.path.pool.bring_home(&mut closed);
+            if !self.path.pool.is_home(&closed) {
+                self.homing = Some(closed);
                 return;
             }
+            self.reply(Reply::Home(closed.slot()));
         }
         for _ in 0..COMMANDS_PER_TURN {
             if let Some(reply) = self.unsent.take() {
@@ -219,7 +218,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
                 let reply = self.path.remove(slot).map_or(Reply::NotThere(slot), Reply::Removed);
                 self.reply(reply);
             }
-            Command::Closed(slot) => self.homing = Some((slot, 0)),
+            Command::Closed(closed) => self.homing = Some(closed),
             Command::Copy(mut page, cursor) => {
                 let next = self.path.connections.page(cursor, &mut page, self.path.now);
                 self.reply(Reply::Page(page, next));
@@ -234,7 +233,9 @@ impl<P: Port, M: Memory> Worker<P, M> {
     #[inline]
     fn assert_laws(&self) {
         if cfg!(debug_assertions) {
-            self.path.pool.check();
+            let frames = self.path.pool.census();
+            debug_assert_eq!(frames.hand, 0, "a frame outlived its turn");
+            debug_assert_eq!(frames.total(), self.path.pool.frames(), "a frame was lost");
             let c = &self.path.counters;
             let came = c.received.load() + c.handed_in.load() + c.originated.load();
             let went = c.sent.load() + c.answered.load() + c.handed_out.load();
@@ -260,14 +261,14 @@ impl<P: Port, M: Memory> Path<P, M> {
             return 0;
         }
         let (from, kind) = (attached.at, attached.kind);
-        let mut bytes = 0_usize;
+        let mut bytes = 0_u64;
         for frame in batch.drain() {
-            bytes = bytes.saturating_add(frame.length());
+            bytes = bytes.saturating_add(u64::from(frame.length()));
             self.stage(frame, from, kind, snapshot, staged);
         }
         if let Some(Some(attached)) = self.slots.get(slot.index()) {
             attached.counters.received_packets.add(received as u64);
-            attached.counters.received_bytes.add(bytes as u64);
+            attached.counters.received_bytes.add(bytes);
         }
         self.counters.received.add(received as u64);
         self.counters.batch(received);
