@@ -76,7 +76,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             Turned::Solicitation(headers) => {
                 answer::neighbour_advertisement(self.memory.room_mut(&mut frame), headers, GATEWAY_MAC)
             }
-            Turned::Echo(headers) => Some(answer::echo_reply(bytes, headers, GATEWAY_MAC)),
+            Turned::Echo(headers) => answer::echo_reply(bytes, headers, GATEWAY_MAC),
             Turned::Dropped(reason) => return self.drop_from(frame, from, *reason),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
