@@ -9,7 +9,7 @@
 
 mod error;
 
-pub use error::{time_exceeded, too_big};
+pub use error::{QUOTED_BYTES_MAX, time_exceeded, too_big};
 
 use super::bytes::{read, write};
 use super::checksum::{Sum, patch};

@@ -14,6 +14,8 @@ pub mod checksum;
 pub mod flow;
 pub mod parse;
 pub mod rewrite;
+#[cfg(test)]
+mod sample;
 
 pub use flow::{Address, FlowKey, Protocol};
 pub use headers::{Arp, Family, Headers, Kind, Neighbour, Packet, TcpFlags, TcpHeader};

@@ -32,8 +32,9 @@ mod ipv6;
 mod neighbour;
 mod transport;
 
+pub use super::headers::{Arp, Family, Headers, Kind, Neighbour, Packet, TcpFlags, TcpHeader};
+
 use super::flow::{Address, FlowKey, Protocol};
-use super::headers::{Family, Headers, Kind, Neighbour, Packet};
 use crate::counters::DropReason;
 use crate::ids::Mac;
 use crate::limits::ETHERNET_BYTES;

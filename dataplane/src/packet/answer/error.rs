@@ -23,7 +23,12 @@ const V4_BYTES_MAX: usize = 576;
 const V6_BYTES_MAX: usize = 1280;
 const ICMP_BYTES: usize = 8;
 
+/// How much of a packet, Ethernet header included, an error can quote at most.
+pub const QUOTED_BYTES_MAX: usize = ETHERNET_BYTES + V6_BYTES_MAX - Ipv6Header::LEN - ICMP_BYTES;
+
 /// Writes "time exceeded in transit" about `original` into `out`, and gives its length.
+///
+/// `original` may be cut to its first [`QUOTED_BYTES_MAX`] bytes: no more of it is quoted.
 ///
 /// `None` where no error may be sent: about an ICMP error or what stays on its link, to or from
 /// a group, from nobody (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)); or where `out` is too short.
@@ -66,7 +71,8 @@ fn write_error(
     if !may_cause_errors(headers) {
         return None;
     }
-    let packet = original.get(ETHERNET_BYTES..usize::from(headers.end))?;
+    let end = usize::from(headers.end).min(original.len());
+    let packet = original.get(ETHERNET_BYTES..end)?;
     let asker = headers.key.source;
     match headers.family {
         Family::V4 => {
