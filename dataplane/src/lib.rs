@@ -2,7 +2,9 @@
 
 pub mod clock;
 pub mod counters;
+pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod packet;
 pub mod policy;
+pub mod port;
