@@ -177,6 +177,11 @@ impl<P: Port, M: Memory> Worker<P, M> {
             || self.path.ends.inbound.iter().flatten().any(crate::handoff::Inbound::has_parcel)
     }
 
+    /// The packet memory: the far ends of ports in memory write and read there.
+    pub fn memory_mut(&mut self) -> &mut M {
+        &mut self.path.memory
+    }
+
     /// The frames, for tests that check the laws from outside.
     #[must_use]
     pub fn pool(&self) -> &FramePool {
