@@ -1,5 +1,7 @@
 //! Compiles `xdp/lockgate.bpf.c` with clang; `src/port/program.rs` embeds the object.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros)] // not part of the switch
+
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::{env, fmt};

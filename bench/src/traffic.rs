@@ -46,12 +46,7 @@ fn program<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, TrafficErro
 ///
 /// # Errors
 /// When the program cannot be loaded or run.
-pub fn flood(
-    ifindex: u32,
-    frame: &[u8],
-    flows: u32,
-    time: Duration,
-) -> Result<u64, TrafficError> {
+pub fn flood(ifindex: u32, frame: &[u8], flows: u32, time: Duration) -> Result<u64, TrafficError> {
     let mut bpf = load(ifindex, flows)?;
     let generate = program(&mut bpf, "generate")?;
     generate.load()?;

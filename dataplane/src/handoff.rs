@@ -61,12 +61,12 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    fn new() -> Box<Self> {
-        Box::new(Self {
+    fn new() -> Self {
+        Self {
             items: Vec::with_capacity(BATCH_MAX),
             bytes: vec![0; PARCEL_BYTES].into_boxed_slice(),
             used: 0,
-        })
+        }
     }
 
     /// Copies a packet in; false when it does not fit any more.
@@ -228,7 +228,7 @@ fn ring(bell: &Arc<Doorbell>) -> (Outbound, Inbound) {
         empty: ArrayQueue::new(PARCELS_PER_PAIR),
     });
     for _ in 0..PARCELS_PER_PAIR {
-        let pushed = ring.empty.push(Parcel::new());
+        let pushed = ring.empty.push(Box::new(Parcel::new()));
         debug_assert!(pushed.is_ok());
     }
     let outbound = Outbound { ring: Arc::clone(&ring), open: None, bell: Arc::clone(bell) };

@@ -4,6 +4,8 @@
 //! sockets are bound and closed, programs attached and pinned, workers started and stopped
 //! (house D4, D12). What passes to a worker passes through its mailbox.
 
+#![allow(clippy::disallowed_methods)] // the one module that reads the clock and may wait
+
 mod ports;
 mod thread;
 
@@ -29,8 +31,8 @@ use crate::publish::{Publisher, Snapshot};
 use crate::worker::mailbox::{Command, Mailbox, Reply};
 use crate::worker::{Established, Parts, Worker};
 
-pub use ports::{Detach, HostPortRef, PortView};
 use ports::Ports;
+pub use ports::{Detach, HostPortRef, PortView};
 use thread::Thread;
 
 /// How a worker without work waits.
@@ -256,7 +258,7 @@ impl Switch {
             {
                 let reply = worker.ask(Command::Copy(page, at))?;
                 let Reply::Page(copied, next) = reply else { break };
-                rows.extend(copied.rows().iter().take(limit.saturating_sub(rows.len())).cloned());
+                rows.extend(copied.rows().iter().take(limit.saturating_sub(rows.len())).copied());
                 page = copied;
                 cursor = next;
             }

@@ -7,12 +7,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Handle, Switch, SwitchError};
+use super::{Handle, Switch, SwitchError, system};
 use crate::counters::PortCounters;
 use crate::ids::{PortId, PortRef, PortSlot, WorkerId};
 use crate::limits::PORTS_MAX;
 use crate::port::program::Program;
-use crate::port::xsk::{SocketHandle, XdpStatistics, XskPort};
+use crate::port::xsk::XskPort;
+use crate::port::{SocketHandle, XdpStatistics};
 use crate::worker::mailbox::{Attached, Command, Limiter, PortKind, Reply};
 
 /// What becomes of an interface that the switch no longer serves.
@@ -93,7 +94,9 @@ impl Ports {
     /// The worker with the fewest ports.
     fn least_loaded(&self) -> usize {
         let load = |taken: &Vec<bool>| taken.iter().filter(|&&taken| taken).count();
-        (0..self.taken.len()).min_by_key(|&w| self.taken.get(w).map_or(usize::MAX, load)).unwrap_or(0)
+        (0..self.taken.len())
+            .min_by_key(|&w| self.taken.get(w).map_or(usize::MAX, load))
+            .unwrap_or(0)
     }
 
     fn take_slot(&mut self, worker: usize) -> Option<PortSlot> {
@@ -129,11 +132,7 @@ impl Switch {
     /// # Errors
     /// When the program cannot be attached or pinned, the socket cannot be bound, or all slots
     /// are taken; the program then stays attached and drops.
-    pub fn add_pod_port(
-        &mut self,
-        interface: &str,
-        ifindex: u32,
-    ) -> Result<PortRef, SwitchError> {
+    pub fn add_pod_port(&mut self, interface: &str, ifindex: u32) -> Result<PortRef, SwitchError> {
         let worker = self.ports.least_loaded();
         let record = self.attach(interface, ifindex, PortKind::Pod, &[worker])?;
         record.queues.first().map(|queue| queue.at).ok_or(SwitchError::NoPort(record.port.0))
@@ -177,14 +176,15 @@ impl Switch {
         views
     }
 
-    /// What the kernel counts at each queue of a port (`XDP_STATISTICS`, if_xdp.h).
+    /// What the kernel counts at each queue of a port (`XDP_STATISTICS` of `if_xdp.h`).
     ///
     /// # Errors
     /// When the port is not there or the kernel refuses.
     pub fn statistics(&self, port: PortId) -> Result<Vec<XdpStatistics>, SwitchError> {
         let record = self.ports.records.iter().find(|record| record.port == port);
         let queues = &record.ok_or(SwitchError::NoPort(port.0))?.queues;
-        Ok(queues.iter().map(|queue| queue.socket.statistics()).collect::<Result<_, _>>()?)
+        let read = queues.iter().map(|queue| queue.socket.statistics());
+        read.collect::<Result<_, _>>().map_err(system("XDP_STATISTICS"))
     }
 
     /// Whether every worker's thread runs.

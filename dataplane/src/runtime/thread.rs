@@ -64,7 +64,8 @@ impl Thread {
         let sockets = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| what(e.into()))?;
         if let Some(event) = turns.bell.event() {
             let token = epoll::EventData::new_u64(u64::MAX);
-            epoll::add(&sockets, event, token, epoll::EventFlags::IN).map_err(|e| what(e.into()))?;
+            epoll::add(&sockets, event, token, epoll::EventFlags::IN)
+                .map_err(|e| what(e.into()))?;
         }
         let sockets = Arc::new(sockets);
         let stop = Arc::new(AtomicBool::new(false));
@@ -74,7 +75,8 @@ impl Thread {
             .spawn(move || {
                 if let Some(core) = core {
                     // Checked to be usable before; a core taken away since leaves it unpinned.
-                    let _pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
+                    let _pinned =
+                        core_affinity::set_for_current(core_affinity::CoreId { id: core });
                 }
                 run(turns, &its_stop, &its_sockets);
             })
@@ -125,7 +127,7 @@ fn run(mut turns: Turns, stop: &AtomicBool, sockets: &OwnedFd) {
 }
 
 fn account(counters: &Counters, moved: usize, before: Duration, after: Duration) {
-    let spent = u64::try_from((after - before).as_nanos()).unwrap_or(u64::MAX);
+    let spent = u64::try_from(after.saturating_sub(before).as_nanos()).unwrap_or(u64::MAX);
     if moved > 0 {
         counters.busy_nanoseconds.add(spent);
     }

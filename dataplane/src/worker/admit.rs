@@ -107,17 +107,11 @@ fn from_pod(
     if let Kind::Neighbour(neighbour) = headers.kind {
         return Err(neighbour_from_pod(endpoints, sender, &neighbour, headers));
     }
-    let class = endpoints
-        .class_of_own(sender, headers.key.source)
-        .ok_or_else(|| unowned(&headers))?;
+    let class =
+        endpoints.class_of_own(sender, headers.key.source).ok_or_else(|| unowned(&headers))?;
     error_is_its_own(&headers)?;
     let headers = for_the_gateway(headers)?;
-    let source = Side {
-        endpoint: Some(sender.endpoint),
-        class,
-        sets: sender.sets,
-        is_node: false,
-    };
+    let source = Side { endpoint: Some(sender.endpoint), class, sets: sender.sets, is_node: false };
     let place = endpoints.place(headers.key.target);
     let (target, exit, owner) = match place.kind {
         PlaceKind::Local(index) => {
@@ -133,11 +127,7 @@ fn from_pod(
 }
 
 #[inline]
-fn from_host(
-    endpoints: &Endpoints,
-    from: PortRef,
-    headers: Headers,
-) -> Result<Admitted, Turned> {
+fn from_host(endpoints: &Endpoints, from: PortRef, headers: Headers) -> Result<Admitted, Turned> {
     if let Kind::Neighbour(neighbour) = headers.kind {
         return Err(answerable_solicitation(&neighbour, headers));
     }

@@ -1,9 +1,9 @@
 //! After a packet is judged: rewritten and sent, answered, or dropped; and the end of a turn.
 //! Hot path.
 
+use super::Path;
 use super::admit::{Admitted, Turned};
 use super::mailbox::{Attached, PortKind};
-use super::Path;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::handoff::Errand;
@@ -73,9 +73,11 @@ impl<P: Port, M: Memory> Path<P, M> {
         let bytes = self.memory.bytes_mut(&mut frame);
         let length = match turned {
             Turned::Arp(arp) => Some(answer::arp_reply(bytes, arp, GATEWAY_MAC)),
-            Turned::Solicitation(headers) => {
-                answer::neighbour_advertisement(self.memory.room_mut(&mut frame), headers, GATEWAY_MAC)
-            }
+            Turned::Solicitation(headers) => answer::neighbour_advertisement(
+                self.memory.room_mut(&mut frame),
+                headers,
+                GATEWAY_MAC,
+            ),
             Turned::Echo(headers) => answer::echo_reply(bytes, headers, GATEWAY_MAC),
             Turned::Dropped(reason) => return self.drop_from(frame, from, *reason),
         };
@@ -187,20 +189,18 @@ impl<P: Port, M: Memory> Path<P, M> {
     pub(super) fn copy_in(&mut self, packet: &[u8]) -> Option<Frame> {
         let length = u16::try_from(packet.len()).ok()?;
         let mut frame = self.pool.take()?;
-        match self.memory.room_mut(&mut frame).get_mut(..packet.len()) {
-            Some(room) => room.copy_from_slice(packet),
-            None => {
-                self.pool.put(frame);
-                return None;
-            }
-        }
+        let Some(room) = self.memory.room_mut(&mut frame).get_mut(..packet.len()) else {
+            self.pool.put(frame);
+            return None;
+        };
+        room.copy_from_slice(packet);
         frame.set_length(length);
         Some(frame)
     }
 
     /// What hangs on a port, here or with another worker.
     #[inline]
-    pub(super) fn kind_of(&self, snapshot: Option<&Snapshot>, from: PortRef) -> PortKind {
+    pub(super) fn kind_of(snapshot: Option<&Snapshot>, from: PortRef) -> PortKind {
         let is_host = snapshot.is_some_and(|snapshot| snapshot.endpoints.is_host(from.port));
         if is_host { PortKind::Host } else { PortKind::Pod }
     }

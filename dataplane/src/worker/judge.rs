@@ -4,8 +4,8 @@
 //! stateful. A connection judged under an older epoch is judged again, in the direction that
 //! opened it. What is denied opens nothing (house D8).
 
-use super::{Established, Path};
 use super::admit::{Admitted, Side};
+use super::{Established, Path};
 use crate::connection::{ConnectionId, Connections, Hash, Opening, Way};
 use crate::counters::DropReason;
 use crate::event::{Denied, EVENTS_PER_TURN};
@@ -14,7 +14,6 @@ use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
 use crate::policy::table::{Decision, PolicySetId, Query};
 use crate::publish::Snapshot;
-
 
 impl<P, M> Path<P, M> {
     /// Judges one admitted packet of a connection that this worker owns.
@@ -28,8 +27,7 @@ impl<P, M> Path<P, M> {
         if let Kind::IcmpError { inner } = packet.headers.kind {
             return self.judge_error(snapshot, packet, &inner, hash);
         }
-        let key = &packet.headers.key;
-        if let Some((id, way)) = self.connections.find(key, hash) {
+        if let Some((id, way)) = self.connections.find(&packet.headers, hash) {
             let renewed = self.connections.is_over(id) && Connections::opens(&packet.headers.kind);
             if !renewed && self.is_between(id, way, &packet.source, &packet.target) {
                 self.known(snapshot, packet, id, way)?;
@@ -61,11 +59,8 @@ impl<P, M> Path<P, M> {
             return Err(self.denied(snapshot, source, target, &headers.key, decision));
         }
         leaves(packet)?;
-        let opening = Opening {
-            source: source.endpoint,
-            target: target.endpoint,
-            epoch: snapshot.epoch,
-        };
+        let opening =
+            Opening { source: source.endpoint, target: target.endpoint, epoch: snapshot.epoch };
         self.connections.open(&headers.key, hash, opening, headers, self.now)?;
         self.counters.opened.add(1);
         Ok(())
@@ -84,7 +79,7 @@ impl<P, M> Path<P, M> {
         if record.allowed && record.epoch == snapshot.epoch {
             return Ok(());
         }
-        let (opener, opened) = match way {
+        let (opener, other) = match way {
             Way::Opening => (&packet.source, &packet.target),
             Way::Reply => (&packet.target, &packet.source),
         };
@@ -93,7 +88,7 @@ impl<P, M> Path<P, M> {
             return Ok(());
         }
         let opening = record.opening;
-        let decision = decide(snapshot, opener, opened, &opening);
+        let decision = decide(snapshot, opener, other, &opening);
         if record.epoch != snapshot.epoch {
             self.connections.restamp(id, snapshot.epoch, decision.allows());
             self.counters.rejudged.add(1);
@@ -101,7 +96,7 @@ impl<P, M> Path<P, M> {
         if decision.allows() {
             return Ok(());
         }
-        Err(self.denied(snapshot, opener, opened, &opening, decision))
+        Err(self.denied(snapshot, opener, other, &opening, decision))
     }
 
     /// An ICMP error passes with the connection that it is about, against its direction, and
@@ -118,7 +113,8 @@ impl<P, M> Path<P, M> {
         if inner.source != packet.headers.key.target {
             return Err(DropReason::NoConnection);
         }
-        let (id, way) = self.connections.find(inner, hash).ok_or(DropReason::NoConnection)?;
+        let (id, way) =
+            self.connections.find_quoted(inner, hash).ok_or(DropReason::NoConnection)?;
         if !self.is_between(id, way, &packet.target, &packet.source) {
             return Err(DropReason::NoConnection);
         }
@@ -135,11 +131,11 @@ impl<P, M> Path<P, M> {
     #[inline]
     fn is_between(&self, id: ConnectionId, way: Way, source: &Side, target: &Side) -> bool {
         let record = self.connections.record(id);
-        let (opener, opened) = match way {
+        let (opener, other) = match way {
             Way::Opening => (source, target),
             Way::Reply => (target, source),
         };
-        record.source == opener.endpoint && record.target == opened.endpoint
+        record.source == opener.endpoint && record.target == other.endpoint
     }
 
     /// The reason of a denial; some of them are shown to control.
@@ -177,14 +173,14 @@ impl<P, M> Path<P, M> {
 
 /// Asks policy about a flow, in the direction that opens the connection.
 #[inline]
-fn decide(snapshot: &Snapshot, opener: &Side, opened: &Side, key: &FlowKey) -> Decision {
+fn decide(snapshot: &Snapshot, opener: &Side, other: &Side, key: &FlowKey) -> Decision {
     // A pod to itself is nobody's business (NP-42); nor is a node to its own pods (NP-40).
-    let itself = opener.endpoint.is_some() && opener.endpoint == opened.endpoint;
+    let itself = opener.endpoint.is_some() && opener.endpoint == other.endpoint;
     let egress = if itself { PolicySetId::NONE } else { opener.sets.egress };
-    let ingress = if itself || opener.is_node { PolicySetId::NONE } else { opened.sets.ingress };
+    let ingress = if itself || opener.is_node { PolicySetId::NONE } else { other.sets.ingress };
     snapshot.policy.decide(&Query {
         egress,
-        target_class: opened.class,
+        target_class: other.class,
         ingress,
         source_class: opener.class,
         protocol: key.protocol,

@@ -159,8 +159,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             moved = moved.saturating_add(taken);
         }
         for at in 0..self.path.active.len() {
-            let received =
-                self.path.receive(at, snapshot, &mut self.batch, &mut self.staged);
+            let received = self.path.receive(at, snapshot, &mut self.batch, &mut self.staged);
             moved = moved.saturating_add(received);
         }
         self.path.tidy_up();
@@ -225,7 +224,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             }
             Command::Closed(closed) => self.homing = Some(closed),
             Command::Copy(mut page, cursor) => {
-                let next = self.path.connections.page(cursor, &mut page, self.path.now);
+                let next = self.path.connections.page(cursor, &mut page);
                 self.reply(Reply::Page(page, next));
             }
         }
@@ -302,7 +301,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             };
             match errand {
                 Errand::Judge { from } => {
-                    let kind = self.kind_of(snapshot, from);
+                    let kind = Self::kind_of(snapshot, from);
                     self.stage(frame, from, kind, snapshot, staged);
                 }
                 Errand::Send { to } => {
@@ -356,6 +355,9 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[inline]
     fn judge_staged(&mut self, snapshot: Option<&Snapshot>, staged: &mut Vec<Staged>) {
         let Some(snapshot) = snapshot else { return };
+        for waiting in &*staged {
+            self.connections.prefetch_records(waiting.hash);
+        }
         for Staged { frame, packet, hash } in staged.drain(..) {
             match self.judge(snapshot, &packet, hash) {
                 Ok(()) => self.forward(frame, &packet),
