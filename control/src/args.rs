@@ -1,10 +1,11 @@
 //! The command line as typed. The only place that knows clap; `settings` says what it means.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use lockgate_dataplane::packet::Protocol;
 
+use crate::explain::{Family, Subject, parse_protocol};
 use crate::settings::{self, Raw, RawConnections, RawHostPort, RawLog};
 
 /// The userspace virtual switch of a Kubernetes node, enforcing NetworkPolicy over AF_XDP.
@@ -49,20 +50,6 @@ pub enum Output {
     Json,
 }
 
-/// A protocol that policy knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "UPPER")]
-pub enum ProtocolName {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-    /// ICMP, for IPv6 ICMPv6.
-    Icmp,
-}
-
 /// Arguments of `run`. Each wins over the same setting in the file.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = FILE_HELP)]
@@ -86,7 +73,7 @@ pub struct RunArguments {
     /// Frames of 4096 bytes per worker, 256 to 262144 [default: 8192].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub frames_per_worker: Option<i64>,
-    /// The most pod ports there shall be [default: 64].
+    /// The most pod ports there shall be [default: as many as the frames allow].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub ports_max: Option<i64>,
     /// Connections per worker, 1024 to 16777216 [default: 131072].
@@ -139,7 +126,8 @@ Settings of the configuration file (flags win over it):
   listen, socket, lock, bpffs
   connections.capacity
   connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
-    tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, other 600 (seconds, 1 to 604800)
+    tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
+    sctp_established 600, sctp_closed 10, other 600 (seconds, 1 to 604800)
   host_port: interface, peer, netns, mtu
   log: level, format
 
@@ -155,13 +143,13 @@ pub struct ExplainArguments {
     pub manifests: PathBuf,
     /// Who sends: NAMESPACE/POD or an IP address.
     #[arg(long, value_name = "NS/POD|IP")]
-    pub from: String,
+    pub from: Subject,
     /// Who receives: NAMESPACE/POD or an IP address.
     #[arg(long, value_name = "NS/POD|IP")]
-    pub to: String,
-    /// The protocol.
-    #[arg(long, ignore_case = true)]
-    pub protocol: ProtocolName,
+    pub to: Subject,
+    /// The protocol: TCP, UDP, SCTP or ICMP.
+    #[arg(long, value_parser = parse_protocol)]
+    pub protocol: Protocol,
     /// The target port; needed for TCP, UDP and SCTP.
     #[arg(long)]
     pub port: Option<u16>,
@@ -171,9 +159,9 @@ pub struct ExplainArguments {
     /// ICMP code.
     #[arg(long, requires = "icmp_type")]
     pub icmp_code: Option<u8>,
-    /// IP family [default: the first that both have].
-    #[arg(long, value_parser = clap::value_parser!(u8).range(4..=6))]
-    pub family: Option<u8>,
+    /// IP family, 4 or 6 [default: the first that both have].
+    #[arg(long)]
+    pub family: Option<Family>,
     /// How the answer looks.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -185,15 +173,15 @@ pub struct MatrixArguments {
     /// Directory of manifests.
     #[arg(long, value_name = "DIR")]
     pub manifests: PathBuf,
-    /// The protocol.
-    #[arg(long, ignore_case = true)]
-    pub protocol: ProtocolName,
+    /// The protocol: TCP, UDP, SCTP or ICMP.
+    #[arg(long, value_parser = parse_protocol)]
+    pub protocol: Protocol,
     /// The target port; needed for TCP, UDP and SCTP.
     #[arg(long)]
     pub port: Option<u16>,
-    /// IP family [default: the first that both have].
-    #[arg(long, value_parser = clap::value_parser!(u8).range(4..=6))]
-    pub family: Option<u8>,
+    /// IP family, 4 or 6 [default: the first that both have].
+    #[arg(long)]
+    pub family: Option<Family>,
     /// How the answer looks.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -232,26 +220,6 @@ pub struct ConnectionsArguments {
     pub limit: usize,
 }
 
-/// One end of `explain`, as typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Party {
-    /// A pod, by namespace and name.
-    Pod(String, String),
-    /// An address.
-    Address(IpAddr),
-}
-
-/// Reads `NAMESPACE/POD` or an address; `None` is neither.
-#[must_use]
-pub fn party(text: &str) -> Option<Party> {
-    if let Ok(address) = text.parse() {
-        return Some(Party::Address(address));
-    }
-    let (namespace, name) = text.split_once('/')?;
-    let is_word = |part: &str| !part.is_empty() && !part.contains('/');
-    (is_word(namespace) && is_word(name)).then(|| Party::Pod(namespace.to_owned(), name.to_owned()))
-}
-
 impl RunArguments {
     /// The settings among them, as written.
     #[must_use]
@@ -285,6 +253,8 @@ impl RunArguments {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use lockgate_dataplane::runtime::Polling;
+    use lockgate_dataplane::worker::Established;
 
     use super::*;
     use crate::settings::{BPFFS, LISTEN, LOCK, Machine, SOCKET, Settings};
@@ -305,7 +275,7 @@ mod tests {
     fn help_states_the_default_paths_and_the_address() {
         let mut command = Arguments::command();
         let run = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
-        for stated in [LISTEN, SOCKET, LOCK, BPFFS, "default: 8192", "default: 64", "131072"] {
+        for stated in [LISTEN, SOCKET, LOCK, BPFFS, "default: 8192", "131072"] {
             assert!(run.contains(stated), "{stated}");
         }
         for asker in ["status", "ports", "connections", "policies", "denied"] {
@@ -329,8 +299,8 @@ mod tests {
         assert_eq!(host.netns.as_deref(), Some("outside"));
         assert_eq!((settings.cores, settings.ports_max), (vec![0, 1], 10));
         assert_eq!((settings.frames_per_worker, settings.capacity), (4096, 2048));
-        assert_eq!(settings.established, settings::Established::Keep);
-        assert_eq!(settings.polling, settings::Polling::Busy);
+        assert_eq!(settings.established, Established::Keep);
+        assert_eq!(settings.polling, Polling::Busy);
         assert_eq!(settings.node_addresses.len(), 2);
         assert_eq!(settings.listen.to_string(), "[::1]:1");
         let paths = [settings.manifests, settings.socket, settings.lock, settings.bpffs];
@@ -344,15 +314,5 @@ mod tests {
         let raw = run("lockgate run --manifests /m --workers -1").to_raw();
         let error = Settings::new(raw, &Machine { cores: vec![0] }).unwrap_err().to_string();
         assert_eq!(error, "workers is -1: it must be from 1 to 16");
-    }
-
-    #[test]
-    fn a_party_is_a_pod_or_an_address() {
-        assert_eq!(party("demo/web"), Some(Party::Pod("demo".into(), "web".into())));
-        assert_eq!(party("10.0.0.1"), Some(Party::Address([10, 0, 0, 1].into())));
-        assert!(matches!(party("fd00::1"), Some(Party::Address(IpAddr::V6(_)))));
-        for neither in ["web", "/web", "demo/", "a/b/c", ""] {
-            assert_eq!(party(neither), None, "{neither}");
-        }
     }
 }

@@ -34,6 +34,7 @@ pub mod selector;
 pub mod settings;
 pub mod show;
 pub mod socket;
+pub mod switch;
 pub mod sync;
 pub mod validate;
 pub mod watch_dir;

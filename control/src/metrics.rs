@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_dataplane::counters::{BATCH_BUCKETS, Counters, DropReason, PortCounters};
+use lockgate_dataplane::connection::State;
 use lockgate_dataplane::ids::{Epoch, Generation};
+use lockgate_dataplane::port::XdpStatistics;
 use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, TextEncoder};
 
-use crate::dataplane::SocketStatistics;
 use family::{Families, Labels};
 
 /// Upper bounds of the apply latency, in seconds: around 2 ms (the goal), 50 ms (the promise).
@@ -63,8 +64,8 @@ pub struct PortScrape {
     pub interface: String,
     /// Its cells, one set for each worker.
     pub counters: Vec<Arc<PortCounters>>,
-    /// What the kernel counted, where it tells.
-    pub statistics: Option<SocketStatistics>,
+    /// What the kernel counted for each of its sockets; empty where it does not tell.
+    pub statistics: Vec<XdpStatistics>,
 }
 
 /// All that a scrape shows.
@@ -76,8 +77,6 @@ pub struct Scrape<'a> {
     pub busy: &'a [f64],
     /// The ports.
     pub ports: &'a [PortScrape],
-    /// The labels of `Counters::connections`.
-    pub states: &'a [&'static str],
     /// The rules in force.
     pub epoch: Epoch,
     /// The newest snapshot published.
@@ -172,9 +171,10 @@ impl Scrape<'_> {
     }
 
     fn connections(&self, families: &mut Families) {
-        let states = self.states.iter().enumerate().map(|(at, state)| {
-            let count = self.sum(|cells| cells.connections.get(at).map_or(0, |cell| cell.load()));
-            (Labels::new().with("state", state), float(count))
+        let states = State::ALL.iter().map(|state| {
+            let place = state.index();
+            let count = self.sum(|cells| cells.connections.get(place).map_or(0, |c| c.load()));
+            (Labels::new().with("state", state.label()), float(count))
         });
         families.gauge("connections", "Connections tracked, by state.", states);
         let opened = [(Labels::new(), float(self.sum(|cells| cells.opened.load())))];
@@ -253,26 +253,15 @@ impl Scrape<'_> {
         );
     }
 
+    /// One family for each field of the kernel's statistics, whichever it has.
     fn port_statistics(&self, families: &mut Families) {
-        let fields: [(&str, &str, fn(&SocketStatistics) -> u64); 6] = [
-            ("rx_dropped", "Packets the kernel dropped before a socket.", |s| s.rx_dropped),
-            ("rx_invalid_descs", "Invalid descriptors in fill rings.", |s| s.rx_invalid_descs),
-            ("tx_invalid_descs", "Invalid descriptors in transmit rings.", |s| s.tx_invalid_descs),
-            ("rx_ring_full", "Packets dropped because a receive ring was full.", |s| {
-                s.rx_ring_full
-            }),
-            ("rx_fill_ring_empty_descs", "Times a fill ring was found empty.", |s| {
-                s.rx_fill_ring_empty_descs
-            }),
-            ("tx_ring_empty_descs", "Times a transmit ring was found empty.", |s| {
-                s.tx_ring_empty_descs
-            }),
-        ];
-        for (name, help, field) in fields {
-            let told = self.ports.iter().filter_map(|port| {
-                port.statistics.as_ref().map(|s| (port_labels(port), float(field(s))))
+        for (place, (name, _)) in XdpStatistics::default().fields().iter().enumerate() {
+            let told = self.ports.iter().filter(|port| !port.statistics.is_empty()).map(|port| {
+                let of = |one: &XdpStatistics| one.fields().get(place).map_or(0, |field| field.1);
+                (port_labels(port), float(port.statistics.iter().map(of).sum()))
             });
-            families.counter(&format!("socket_{name}_total"), help, told);
+            let help = format!("Field {name} of the kernel's xdp_statistics, per port.");
+            families.counter(&format!("socket_{name}_total"), &help, told);
         }
     }
 

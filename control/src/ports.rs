@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
+use lockgate_dataplane::endpoint::Attachment;
 use lockgate_dataplane::ids::{Generation, Mac, PortId, PortRef};
+use lockgate_dataplane::runtime::Detach;
 use tracing::{info, warn};
 
 use crate::attach::{AttachError, Attacher, InterfaceName, Probed};
-use crate::dataplane::{Attachment, Dataplane, Detach};
+use crate::dataplane::Dataplane;
 use crate::manifest::{Problem, Severity};
 use crate::resolve::PodView;
 

@@ -108,7 +108,7 @@ pub fn check(settings: &Settings) -> Result<(), PreflightError> {
         raise(Resource::RLIMIT_MEMLOCK, needed)?
             .map_err(|limit| PreflightError::Memlock { limit, needed })?;
     }
-    let sockets = settings.budget.sockets * u64::from(settings.workers());
+    let sockets = u64::from(settings.budget.sockets()) * u64::from(settings.workers());
     let needed = sockets * FILES_PER_SOCKET + OWN_FILES;
     raise(Resource::RLIMIT_NOFILE, needed)?.map_err(|limit| PreflightError::Files { limit, needed })
 }

@@ -5,10 +5,12 @@ mod documents;
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::runtime::PortView;
 use serde::Serialize;
 
 use crate::ask::{Answer, Question, Show};
-use crate::dataplane::{Dataplane, DeniedSeen, PortSeen};
+use crate::dataplane::Dataplane;
 use crate::manifest::{Problem, Severity};
 use crate::metrics::{PortScrape, Scrape};
 use crate::ports::Held;
@@ -23,7 +25,7 @@ const DENIED_KEPT: usize = 1024;
 pub struct Observer {
     started: Instant,
     settings: Settings,
-    denied: VecDeque<DeniedSeen>,
+    denied: VecDeque<Denied>,
     /// Busy and total nanoseconds of each worker at the last look, and its share since.
     busy: Vec<(u64, u64, f64)>,
 }
@@ -90,12 +92,10 @@ impl Observer {
             (severity.label(), count)
         });
         let workers = sync.dataplane().counters();
-        let states = sync.dataplane().connection_states();
         let scrape = Scrape {
             workers: &workers,
             busy: &self.shares(),
             ports: &ports,
-            states: &states,
             epoch,
             published,
             in_force,
@@ -147,7 +147,7 @@ struct PortOwner<'a> {
 }
 
 /// Whose a port is.
-fn owner<'a, D: Dataplane>(sync: &'a Sync<D>, host: &str, port: &PortSeen) -> PortOwner<'a> {
+fn owner<'a, D: Dataplane>(sync: &'a Sync<D>, host: &str, port: &PortView) -> PortOwner<'a> {
     let held = sync.ports().held().iter().find(|(_, held)| held.at.port == port.port);
     let Some((interface, held)) = held else {
         let interface = host.to_owned();

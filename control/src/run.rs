@@ -8,6 +8,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use lockgate_dataplane::endpoint::HostPort;
+use lockgate_dataplane::runtime::Detach;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::ask::{Asked, questions};
 use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents, Probed};
-use crate::dataplane::{Dataplane, Detach, HostPlace};
+use crate::dataplane::Dataplane;
 use crate::files::Files;
 use crate::http::{HttpError, HttpServer};
 use crate::lock::{Lock, LockError};
@@ -174,9 +176,10 @@ async fn begin<D: Dataplane>(
 }
 
 fn add_host<D: Dataplane>(dataplane: &mut D, probed: Probed) -> Result<Host, D::Error> {
-    let (port, slots) = dataplane.add_host_port(&probed)?;
-    info!(interface = %probed.interface, port = port.0, mac = %probed.mac, "host port added");
-    let place = HostPlace { port, slots, mac: probed.mac, mtu: probed.mtu };
+    let added = dataplane.add_host_port(&probed)?;
+    let (port, mac, mtu) = (added.port, probed.mac, probed.mtu);
+    info!(interface = %probed.interface, port = port.0, %mac, mtu, "host port added");
+    let place = HostPort { port, slots: added.slots, mac, mtu };
     Ok(Host { probed, place })
 }
 

@@ -13,12 +13,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use lockgate_dataplane::endpoint::{HostPort, Topology};
 use lockgate_dataplane::ids::{EndpointId, Epoch, Generation};
 use lockgate_dataplane::policy::ruleset::Ruleset;
 use tracing::{info, warn};
 
 use crate::attach::Probed;
-use crate::dataplane::{Dataplane, HostPlace, Topology};
+use crate::dataplane::Dataplane;
 use crate::files::Files;
 use crate::inventory::Effect;
 use crate::manifest::{Problem, Severity};
@@ -48,7 +49,7 @@ pub struct Host {
     /// Its interface.
     pub probed: Probed,
     /// Its place.
-    pub place: HostPlace,
+    pub place: HostPort,
 }
 
 /// What is fixed while the agent runs.
@@ -240,6 +241,9 @@ impl<D: Dataplane> Sync<D> {
                 &format!("snapshot {} is not in force with every worker", pending.generation.0),
                 "a worker hangs: see lockgate_worker_turns_total, and restart the switch",
             ));
+        }
+        if !self.dataplane.is_alive() {
+            problems.push(own_problem("a worker has ended", "restart the switch"));
         }
         problems.sort();
         problems

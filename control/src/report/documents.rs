@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
+use lockgate_dataplane::connection::Row;
+use lockgate_dataplane::counters::{DropReason, PortCounters};
+use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::packet::{FlowKey, Protocol};
 use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, Policy};
 use serde::Serialize;
 
 use super::{Observer, owner};
 use crate::ask::CONNECTIONS_SHOWN_MAX;
-use crate::dataplane::{Dataplane, DeniedSeen, SocketStatistics};
+use crate::dataplane::Dataplane;
 use crate::manifest::Problem;
 use crate::resolve::Resolved;
 use crate::sync::Sync;
@@ -102,17 +105,20 @@ struct PortRow {
     sent_packets: u64,
     sent_bytes: u64,
     dropped_packets: u64,
-    statistics: Option<SocketStatistics>,
+    statistics: BTreeMap<&'static str, u64>,
 }
 
 pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
     let seen = sync.dataplane().ports();
     let mut rows = Vec::with_capacity(seen.len());
     for port in seen {
-        let statistics = sync.dataplane().statistics(port.port);
+        let mut statistics = BTreeMap::new();
+        for (field, count) in sync.dataplane().statistics(port.port).iter().flat_map(|s| s.fields()) {
+            *statistics.entry(field).or_default() += count;
+        }
         let owner = owner(sync, &port.interface, &port);
         let host = sync.placed().host.as_ref().filter(|host| host.port == port.port);
-        let sum = |cell: fn(&lockgate_dataplane::counters::PortCounters) -> u64| {
+        let sum = |cell: fn(&PortCounters) -> u64| {
             port.counters.iter().map(|counters| cell(counters)).sum()
         };
         rows.push(PortRow {
@@ -127,7 +133,7 @@ pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
             mtu: owner.held.map(|held| held.probed.mtu).or(host.map(|host| host.mtu)),
             interface: owner.interface,
             port: port.port.0,
-            workers: port.workers.clone(),
+            workers: port.at.iter().map(|at| at.worker.0).collect(),
             received_packets: sum(|c| c.received_packets.load()),
             received_bytes: sum(|c| c.received_bytes.load()),
             sent_packets: sum(|c| c.sent_packets.load()),
@@ -203,6 +209,8 @@ struct ConnectionRow {
     state: &'static str,
     verdict: &'static str,
     epoch: u64,
+    age_ms: u64,
+    idle_ms: u64,
 }
 
 pub(super) fn connections<D: Dataplane>(
@@ -212,11 +220,13 @@ pub(super) fn connections<D: Dataplane>(
     let limit = limit.min(CONNECTIONS_SHOWN_MAX);
     let seen = sync.dataplane().connections(limit)?;
     let names = Names::new(sync.resolved());
-    let rows = seen.iter().map(|connection| ConnectionRow {
-        flow: names.flow(&connection.opening),
-        state: connection.state,
-        verdict: if connection.allowed { "allow" } else { "deny" },
-        epoch: connection.epoch.0,
+    let rows = seen.iter().map(|row: &Row| ConnectionRow {
+        flow: names.flow(&row.opening),
+        state: row.state.label(),
+        verdict: if row.allowed { "allow" } else { "deny" },
+        epoch: row.epoch.0,
+        age_ms: row.age_ms,
+        idle_ms: row.idle_ms,
     });
     Ok(ConnectionList { cut: seen.len() >= limit, connections: rows.collect() })
 }
@@ -277,13 +287,13 @@ struct DeniedRow {
     generation: u64,
 }
 
-pub(super) fn denied<D: Dataplane>(seen: &VecDeque<DeniedSeen>, sync: &Sync<D>) -> DeniedList {
+pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Denied>, sync: &Sync<D>) -> DeniedList {
     let resolved = sync.resolved();
     let names = Names::new(resolved);
     let rows = seen.iter().map(|sample| DeniedRow {
-        at_ms: sample.at_ms,
+        at_ms: sample.at.0,
         flow: names.flow(&sample.key),
-        direction: match sample.direction {
+        direction: match direction(sample) {
             Direction::Egress => "egress",
             Direction::Ingress => "ingress",
         },
@@ -293,9 +303,17 @@ pub(super) fn denied<D: Dataplane>(seen: &VecDeque<DeniedSeen>, sync: &Sync<D>) 
     DeniedList { denied: rows.collect() }
 }
 
+/// Whose policy denied.
+fn direction(sample: &Denied) -> Direction {
+    match sample.reason {
+        DropReason::EgressDenied => Direction::Egress,
+        _ => Direction::Ingress,
+    }
+}
+
 /// The policies that isolate the pod on whose side a packet was denied.
-fn isolating(resolved: &Resolved, sample: &DeniedSeen) -> Vec<String> {
-    let own = match sample.direction {
+fn isolating(resolved: &Resolved, sample: &Denied) -> Vec<String> {
+    let own = match direction(sample) {
         Direction::Egress => sample.key.source,
         Direction::Ingress => sample.key.target,
     };
@@ -305,7 +323,7 @@ fn isolating(resolved: &Resolved, sample: &DeniedSeen) -> Vec<String> {
         return Vec::new();
     };
     let isolates = |policy: &&Policy| {
-        let rules = match sample.direction {
+        let rules = match direction(sample) {
             Direction::Egress => &policy.egress,
             Direction::Ingress => &policy.ingress,
         };

@@ -1,52 +1,64 @@
-//! The frame budget: whether every socket gets its share of a worker's packet memory.
+//! The frame budget: whether every port gets its share of a worker's packet memory.
 
 use std::fmt;
 
-use lockgate_dataplane::limits::{BATCH_MAX, FRAME_BYTES};
+use lockgate_dataplane::limits::{FRAME_BYTES, PORTS_MAX};
+use lockgate_dataplane::port::{CREDIT_MIN, fair_credit};
 
-/// What a socket must be able to hold in its fill ring, in frames.
-const FILL_MIN: u64 = 64;
-/// What a socket must be able to have under way in its transmit ring, in frames.
-const OUTSTANDING_MIN: u64 = 32;
-/// What must be left for batches in hand and packets handed over, in frames.
-const POOL_MIN: u64 = 8 * BATCH_MAX as u64;
 /// What the kernel keeps for each frame of a UMEM and socket on it, in bytes.
 const KERNEL_BYTES_PER_FRAME_AND_SOCKET: u64 = 128;
 
-/// One worker's budget.
+/// The budget of the worker with the most ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameBudget {
     /// Frames of the worker.
-    pub frames: u64,
-    /// Sockets on them: its pods', the host port's, the anchor.
-    pub sockets: u64,
+    pub frames: u32,
+    /// Ports that share them: its pods', and its queue of the host port.
+    pub ports: u32,
 }
 
 impl FrameBudget {
-    /// The budget of the worker with the most ports.
+    /// The budget of a node's busiest worker.
     #[must_use]
     pub fn new(frames: u32, ports_max: u16, workers: u8, has_host: bool) -> Self {
-        let pods = u64::from(ports_max).div_ceil(u64::from(workers.max(1)));
-        Self { frames: u64::from(frames), sockets: pods + u64::from(has_host) + 1 }
+        let pods = u32::from(ports_max).div_ceil(u32::from(workers.max(1)));
+        Self { frames, ports: pods + u32::from(has_host) }
     }
 
-    /// Frames that the sockets need at least.
+    /// The most pod ports that `workers` workers of so many frames can bear.
     #[must_use]
-    pub fn needed(&self) -> u64 {
-        self.sockets * (FILL_MIN + OUTSTANDING_MIN) + POOL_MIN
+    pub fn ports_that_fit(frames: u32, workers: u8, has_host: bool) -> u16 {
+        let slots = PORTS_MAX.saturating_sub(usize::from(has_host));
+        let each = (0..=slots).rev().find_map(|pods| {
+            let pods = u16::try_from(pods).ok()?;
+            Self::new(frames, pods, 1, has_host).fits().then_some(pods)
+        });
+        each.unwrap_or(0).saturating_mul(u16::from(workers))
     }
 
-    /// Whether every socket gets its share.
+    /// Sockets on the worker's memory: its ports' and its anchor.
+    #[must_use]
+    pub fn sockets(&self) -> u32 {
+        self.ports + 1
+    }
+
+    /// Whether every port gets its least share: the dataplane's own rule.
     #[must_use]
     pub fn fits(&self) -> bool {
-        self.needed() <= self.frames
+        fair_credit(self.frames, self.ports).is_some()
+    }
+
+    /// Frames that the ports need at least, with an eighth left over for the pool.
+    #[must_use]
+    pub fn needed(&self) -> u64 {
+        (u64::from(self.ports) * 2 * u64::from(CREDIT_MIN) * 8).div_ceil(7)
     }
 
     /// Bytes of one worker: frames, and what the kernel keeps for them.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let kernel = self.sockets * KERNEL_BYTES_PER_FRAME_AND_SOCKET;
-        self.frames * (FRAME_BYTES as u64 + kernel)
+        let kernel = u64::from(self.sockets()) * KERNEL_BYTES_PER_FRAME_AND_SOCKET;
+        u64::from(self.frames) * (FRAME_BYTES as u64 + kernel)
     }
 }
 
@@ -54,9 +66,9 @@ impl fmt::Display for FrameBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} sockets × ({FILL_MIN} fill + {OUTSTANDING_MIN} outstanding) + {POOL_MIN} pool = \
-             {} frames needed, {} there are ({} MiB with the kernel's part)",
-            self.sockets,
+            "{} ports × ({CREDIT_MIN} fill + {CREDIT_MIN} outstanding) and an eighth for the pool \
+             need {} frames, there are {} ({} MiB with the kernel's part)",
+            self.ports,
             self.needed(),
             self.frames,
             self.bytes().div_ceil(1 << 20)
@@ -70,10 +82,30 @@ mod tests {
 
     #[test]
     fn two_hundred_fifty_ports_on_four_workers_fit_in_512_mib() {
-        let budget = FrameBudget::new(8192, 250, 4, true);
-        assert_eq!(budget.sockets, 65);
+        let budget = FrameBudget::new(9 * 1024 + 512, 250, 4, true);
+        assert_eq!(budget.ports, 64);
         assert!(budget.fits(), "{budget}");
         assert!(4 * budget.bytes() <= 512 << 20, "{budget}");
+    }
+
+    #[test]
+    fn what_is_needed_is_what_the_dataplane_asks_for() {
+        for ports in 1..200 {
+            let needed = FrameBudget { frames: 0, ports }.needed();
+            let frames = u32::try_from(needed).unwrap();
+            assert!(FrameBudget { frames, ports }.fits(), "{ports} ports");
+            // The dataplane rounds the eighth down, so it may do with a frame or two less.
+            assert!(!FrameBudget { frames: frames - 3, ports }.fits(), "{ports} ports");
+        }
+    }
+
+    #[test]
+    fn as_many_ports_as_fit_do_fit_and_one_more_does_not() {
+        let most = FrameBudget::ports_that_fit(8192, 1, true);
+        assert_eq!(most, 55);
+        assert!(FrameBudget::new(8192, most, 1, true).fits());
+        assert!(!FrameBudget::new(8192, most + 1, 1, true).fits());
+        assert_eq!(FrameBudget::ports_that_fit(1 << 18, 2, true), 510);
     }
 
     #[test]
@@ -82,8 +114,8 @@ mod tests {
         assert!(!budget.fits());
         assert_eq!(
             budget.to_string(),
-            "12 sockets × (64 fill + 32 outstanding) + 512 pool = 1664 frames needed, 1024 there \
-             are (6 MiB with the kernel's part)"
+            "11 ports × (64 fill + 64 outstanding) and an eighth for the pool need 1610 frames, \
+             there are 1024 (6 MiB with the kernel's part)"
         );
     }
 }

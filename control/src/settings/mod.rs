@@ -14,6 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use lockgate_dataplane::limits::{MTU_MAX, PORTS_MAX, WORKERS_MAX};
+use lockgate_dataplane::runtime::Polling;
+use lockgate_dataplane::worker::Established;
 
 use crate::attach::{HostPortPlan, InterfaceName};
 
@@ -30,8 +32,6 @@ pub const LOCK: &str = "/run/lockgate/lockgate.lock";
 pub const BPFFS: &str = "/sys/fs/bpf/lockgate";
 /// Frames of each worker unless set.
 pub const FRAMES_PER_WORKER: u32 = 8192;
-/// Pod ports unless set.
-pub const PORTS: u16 = 64;
 /// Connections of each worker unless set.
 pub const CAPACITY: u32 = 131_072;
 
@@ -49,24 +49,6 @@ const NODE_ADDRESSES_MAX: usize = 64;
 pub struct Machine {
     /// The cores that this process may use, ascending.
     pub cores: Vec<usize>,
-}
-
-/// What happens to established connections when policy changes (NP-57).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Established {
-    /// They are judged again on their next packet.
-    Recheck,
-    /// They keep the verdict they were opened under.
-    Keep,
-}
-
-/// What a worker without packets does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Polling {
-    /// It sleeps in poll after some empty turns.
-    Adaptive,
-    /// It never sleeps.
-    Busy,
 }
 
 /// How log lines look.
@@ -97,6 +79,12 @@ pub struct Timeouts {
     pub udp_stream: u32,
     /// ICMP echo.
     pub icmp: u32,
+    /// SCTP before the handshake is done.
+    pub sctp_opening: u32,
+    /// SCTP established.
+    pub sctp_established: u32,
+    /// SCTP after an abort or a shutdown.
+    pub sctp_closed: u32,
     /// Every other protocol.
     pub other: u32,
 }
@@ -232,10 +220,11 @@ impl Settings {
         let frames_per_worker =
             number("frames_per_worker", raw.frames_per_worker, FRAMES_PER_WORKER, 256, 1 << 18)?;
         let workers = u8::try_from(cores.len()).unwrap_or(u8::MAX);
-        // One slot of each worker is the host port's.
-        let most = i64::from(workers) * (PORTS_MAX as i64 - 1);
-        let ports_max: u16 = number("ports_max", raw.ports_max, PORTS, 1, most)?;
-        let budget = FrameBudget::new(frames_per_worker, ports_max, workers, host_port.is_some());
+        let has_host = host_port.is_some();
+        let fit = FrameBudget::ports_that_fit(frames_per_worker, workers, has_host).max(1);
+        let most = i64::from(workers) * (PORTS_MAX as i64 - i64::from(has_host));
+        let ports_max: u16 = number("ports_max", raw.ports_max, fit, 1, most)?;
+        let budget = FrameBudget::new(frames_per_worker, ports_max, workers, has_host);
         if !budget.fits() {
             return Err(SettingsError::Frames(budget));
         }
@@ -398,6 +387,13 @@ fn timeouts(raw: &RawTimeouts) -> Result<Timeouts, SettingsError> {
         udp_unreplied: seconds("connections.timeouts.udp_unreplied", raw.udp_unreplied, 30)?,
         udp_stream: seconds("connections.timeouts.udp_stream", raw.udp_stream, 120)?,
         icmp: seconds("connections.timeouts.icmp", raw.icmp, 30)?,
+        sctp_opening: seconds("connections.timeouts.sctp_opening", raw.sctp_opening, 30)?,
+        sctp_established: seconds(
+            "connections.timeouts.sctp_established",
+            raw.sctp_established,
+            600,
+        )?,
+        sctp_closed: seconds("connections.timeouts.sctp_closed", raw.sctp_closed, 10)?,
         other: seconds("connections.timeouts.other", raw.other, 600)?,
     })
 }

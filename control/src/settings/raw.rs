@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::SettingsError;
+use crate::manifest;
 
 /// Settings as written. Numbers are wide, so that what is out of bounds is told as such.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -69,6 +70,9 @@ pub struct RawTimeouts {
     pub udp_unreplied: Option<i64>,
     pub udp_stream: Option<i64>,
     pub icmp: Option<i64>,
+    pub sctp_opening: Option<i64>,
+    pub sctp_established: Option<i64>,
+    pub sctp_closed: Option<i64>,
     pub other: Option<i64>,
 }
 
@@ -110,7 +114,7 @@ impl Raw {
             .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
         let parsed = match path.extension().and_then(|e| e.to_str()) {
             Some("toml") => toml::from_str(&text).map_err(|e| e.to_string()),
-            Some("yaml" | "yml") => todo_yaml(&text),
+            Some("yaml" | "yml") => from_yaml(&text),
             _ => return Err(SettingsError::Extension { path: path.to_owned() }),
         };
         parsed.map_err(|message| SettingsError::Syntax {
@@ -151,8 +155,7 @@ impl Raw {
             tcp_close,
             udp_unreplied,
             udp_stream,
-            icmp,
-            other
+            icmp, sctp_opening, sctp_established, sctp_closed, other
         );
         over!(self.host_port, below.host_port, interface, peer, netns, mtu);
         over!(self.log, below.log, level, format);
@@ -160,6 +163,11 @@ impl Raw {
     }
 }
 
-fn todo_yaml(_: &str) -> Result<Raw, String> {
-    Err(String::new())
+/// YAML by the reader of manifests, so that one idea of YAML serves all files.
+fn from_yaml(text: &str) -> Result<Raw, String> {
+    let tree = manifest::read_yaml(text).map_err(|problem| match problem.line {
+        Some(line) => format!("line {line}: {}", problem.message),
+        None => problem.message,
+    })?;
+    serde_json::from_value(tree).map_err(|error| error.to_string())
 }
