@@ -24,8 +24,6 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Say whether a packet would be allowed, and by what. Offline, no root.
     Explain(ExplainArguments),
-    /// The verdict between all pods of a directory. Offline, no root.
-    Matrix(MatrixArguments),
     /// Every problem of a directory of manifests. Offline, no root. Exit code 1 if one is an error.
     Validate(ValidateArguments),
     /// The running switch: workers, snapshots, problems.
@@ -218,6 +216,14 @@ pub struct ConnectionsArguments {
     /// At most so many, up to 65536.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub limit: usize,
+}
+
+impl Arguments {
+    /// Reads the process's command line; ends the process where it is wrong, or asks for help.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::parse()
+    }
 }
 
 impl RunArguments {

@@ -23,6 +23,7 @@ pub mod log;
 pub mod manifest;
 pub mod matrix;
 pub mod metrics;
+pub mod offline;
 pub mod ports;
 pub mod preflight;
 pub mod report;

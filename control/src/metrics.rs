@@ -12,8 +12,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_dataplane::counters::{BATCH_BUCKETS, Counters, DropReason, PortCounters};
 use lockgate_dataplane::connection::State;
+use lockgate_dataplane::counters::{BATCH_BUCKETS, Counters, DropReason, PortCounters};
 use lockgate_dataplane::ids::{Epoch, Generation};
 use lockgate_dataplane::port::XdpStatistics;
 use prometheus::core::Collector;

@@ -4,6 +4,7 @@
 //! [`Netlink::peer`], which asks the kernel for the far end of a veth wherever that lives.
 //! `/sys/class/net` is not used: under `nsenter` it shows another namespace than the process's.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
@@ -12,6 +13,7 @@ use lockgate_dataplane::ids::Mac;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use nix::sched::{CloneFlags, setns};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::interface::InterfaceName;
@@ -55,15 +57,15 @@ pub struct Link {
     pub peer_netns: Option<i32>,
 }
 
-/// A veth pair to make. Both ends are down, but for a peer in another namespace.
+/// A veth pair to make. Both ends are down.
 #[derive(Debug)]
 pub struct VethPlan<'a> {
     /// The switch's end.
     pub name: &'a InterfaceName,
     /// The other end.
     pub peer: &'a InterfaceName,
-    /// An open namespace to make the other end in, where it is set up at once.
-    pub peer_netns: Option<&'a std::fs::File>,
+    /// An open namespace to make the other end in.
+    pub peer_netns: Option<&'a File>,
     /// Receive and transmit queues of both ends.
     pub queues: u32,
     /// MTU of both ends, in bytes.
@@ -145,8 +147,6 @@ impl Netlink {
         peer.attributes.extend(common.clone());
         if let Some(netns) = plan.peer_netns {
             peer.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
-            peer.header.flags = LinkFlags::Up;
-            peer.header.change_mask = LinkFlags::Up;
         }
         let mut message = LinkVeth::new(plan.name.as_str(), plan.peer.as_str()).build();
         message.attributes.extend(common);
@@ -187,6 +187,34 @@ impl Netlink {
         }
         let request = self.handle.link().change(message).execute();
         request.await.map_err(refused(if up { "set up" } else { "set down" }, &link.name))
+    }
+
+    /// Sets up a link of another namespace. A namespace is a thread's, so this takes a thread;
+    /// it blocks for as long as the kernel takes for two answers.
+    ///
+    /// # Errors
+    /// [`NetlinkError`] where the namespace cannot be entered, or has no such link.
+    pub fn set_up_in(netns: &File, name: &InterfaceName) -> Result<(), NetlinkError> {
+        let wrong = |source| NetlinkError {
+            action: "set up in its namespace",
+            interface: name.to_string(),
+            source,
+        };
+        std::thread::scope(|scope| {
+            let entered = scope.spawn(|| {
+                setns(netns, CloneFlags::CLONE_NEWNET).map_err(|errno| wrong(errno.into()))?;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.map_err(wrong)?.block_on(async {
+                    let (connection, handle, _) = rtnetlink::new_connection().map_err(wrong)?;
+                    tokio::spawn(connection);
+                    let there = Self { handle };
+                    let link = there.link(name).await?;
+                    let link = link.ok_or_else(|| wrong(io::ErrorKind::NotFound.into()))?;
+                    there.set_up(&link, true).await
+                })
+            });
+            entered.join().unwrap_or_else(|_| Err(wrong(io::Error::other("its thread died"))))
+        })
     }
 
     /// Removes a link; one that is gone already is no error.

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use super::netlink::VethPlan;
-use super::{ALIAS, AttachError, Attacher, InterfaceName, Link, Probed, inert};
+use super::{ALIAS, AttachError, Attacher, InterfaceName, Link, Netlink, Probed, inert};
 
 /// What the host port shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,9 +84,9 @@ impl Attacher {
         }
         let link = self.find(&plan.interface).await?;
         let probed = self.prepare(&plan.interface, &link, queues, None).await?;
-        if let Some(peer) = self.netlink.link(&plan.peer).await?
-            && plan.netns.is_none()
-        {
+        if let Some(netns) = &plan.netns {
+            Netlink::set_up_in(&open_netns(netns)?, &plan.peer)?;
+        } else if let Some(peer) = self.netlink.link(&plan.peer).await? {
             self.netlink.set_up(&peer, true).await?;
         }
         Ok(probed)

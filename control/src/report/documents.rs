@@ -113,7 +113,8 @@ pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
     let mut rows = Vec::with_capacity(seen.len());
     for port in seen {
         let mut statistics = BTreeMap::new();
-        for (field, count) in sync.dataplane().statistics(port.port).iter().flat_map(|s| s.fields()) {
+        for (field, count) in sync.dataplane().statistics(port.port).iter().flat_map(|s| s.fields())
+        {
             *statistics.entry(field).or_default() += count;
         }
         let owner = owner(sync, &port.interface, &port);

@@ -11,7 +11,7 @@ mod raw;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lockgate_dataplane::limits::{MTU_MAX, PORTS_MAX, WORKERS_MAX};
 use lockgate_dataplane::runtime::Polling;
@@ -442,10 +442,4 @@ fn log_level(raw: Option<String>) -> Result<tracing::Level, SettingsError> {
         return Err(wrong());
     }
     value.parse().map_err(|_| wrong())
-}
-
-/// The socket that a client shall ask: as given, or where a switch listens unless set.
-#[must_use]
-pub fn client_socket(given: Option<&Path>) -> PathBuf {
-    given.map_or_else(|| PathBuf::from(SOCKET), Path::to_owned)
 }
