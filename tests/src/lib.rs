@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests share: the lab of network namespaces.
+
+pub mod lab;
