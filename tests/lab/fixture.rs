@@ -12,27 +12,27 @@ use lockgate_tests::lab::switch::{self, Options, SwitchProcess};
 use lockgate_tests::lab::{Lab, LabError, Shape, manifests, node};
 
 /// The prefix of the suite's labs: a demo with its own may stand beside them.
-pub const PREFIX: &str = "lgt";
+pub(crate) const PREFIX: &str = "lgt";
 
 /// An address of the world outside.
-pub const OUTSIDE: &str = "198.51.100.7";
+pub(crate) const OUTSIDE: &str = "198.51.100.7";
 
 /// Another one, which the cases' `ipBlock`s leave out.
-pub const OUTSIDE_OTHER: &str = "203.0.113.9";
+pub(crate) const OUTSIDE_OTHER: &str = "203.0.113.9";
 
 /// The node's own address.
-pub const NODE: &str = "172.31.7.1";
+pub(crate) const NODE: &str = "172.31.7.1";
 
 /// How long a case waits for a change of policy to be seen: ten times the promise.
-pub const CHANGE: Duration = Duration::from_millis(500);
+pub(crate) const CHANGE: Duration = Duration::from_millis(500);
 
 /// A directory of manifests that is removed when dropped.
 #[derive(Debug)]
-pub struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
     /// A directory with the pods `client`, `server` and `other` of namespace `demo`.
-    pub fn with_three_pods() -> Result<Self, LabError> {
+    pub(crate) fn with_three_pods() -> Result<Self, LabError> {
         let directory = Self::empty("three")?;
         directory.put("10-namespace.yaml", &namespace("demo"))?;
         for (number, name) in [(1, "client"), (2, "server"), (3, "other")] {
@@ -42,7 +42,7 @@ impl Directory {
     }
 
     /// An empty directory.
-    pub fn empty(name: &str) -> Result<Self, LabError> {
+    pub(crate) fn empty(name: &str) -> Result<Self, LabError> {
         let path = std::env::temp_dir().join(format!("lockgate-lab-{}-{name}", std::process::id()));
         // What an earlier case left is not this case's.
         let _ = fs::remove_dir_all(&path);
@@ -51,19 +51,19 @@ impl Directory {
     }
 
     /// Its path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file the way careful people do: beside, and moved into place.
-    pub fn put(&self, file: &str, text: &str) -> Result<(), LabError> {
+    pub(crate) fn put(&self, file: &str, text: &str) -> Result<(), LabError> {
         let (path, beside) = (self.0.join(file), self.0.join(format!(".{file}.new")));
         fs::write(&beside, text).map_err(LabError::io(format!("write {}", beside.display())))?;
         fs::rename(&beside, &path).map_err(LabError::io(format!("move to {}", path.display())))
     }
 
     /// Deletes a file.
-    pub fn delete(&self, file: &str) -> Result<(), LabError> {
+    pub(crate) fn delete(&self, file: &str) -> Result<(), LabError> {
         let path = self.0.join(file);
         fs::remove_file(&path).map_err(LabError::io(format!("delete {}", path.display())))
     }
@@ -78,47 +78,53 @@ impl Drop for Directory {
 
 /// A lab with servers in it; a switch is started by the case.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     /// The manifests.
-    pub directory: Directory,
+    pub(crate) directory: Directory,
     /// The lab.
-    pub lab: Lab,
+    pub(crate) lab: Lab,
     /// The echo servers.
-    pub servers: Servers,
+    pub(crate) servers: Servers,
 }
 
 impl World {
     /// The lab of a directory's pods, at an MTU.
-    pub fn build(directory: Directory, mtu: u16) -> Result<Self, LabError> {
+    pub(crate) fn build(directory: Directory, mtu: u16) -> Result<Self, LabError> {
         let lab = Lab::build(directory.path(), shape(mtu))?;
         let servers = Servers::start(&lab, &[("TCP", 443), ("UDP", 53)])?;
         Ok(Self { directory, lab, servers })
     }
 
     /// Three pods at MTU 1500, and a running switch with this many workers.
-    pub fn switched(workers: u8) -> Result<(Self, SwitchProcess), LabError> {
+    pub(crate) fn switched(workers: u8) -> Result<(Self, SwitchProcess), LabError> {
         let world = Self::build(Directory::with_three_pods()?, 1500)?;
         let switch = world.start(workers)?;
         Ok((world, switch))
     }
 
     /// How the switch is started here.
-    pub fn options(&self) -> Result<Options, LabError> {
+    pub(crate) fn options(&self) -> Result<Options, LabError> {
         Ok(Options::new(&switch::binary()?, self.directory.path()))
     }
 
     /// Starts a switch with this many workers.
-    pub fn start(&self, workers: u8) -> Result<SwitchProcess, LabError> {
+    pub(crate) fn start(&self, workers: u8) -> Result<SwitchProcess, LabError> {
         SwitchProcess::start(&self.lab, &Options { workers, ..self.options()? })
     }
 
     /// Probes from a word to a word, IPv4.
-    pub fn probe(&self, speech: Speech, from: &str, to: &str, port: u16) -> Result<Seen, LabError> {
+    pub(crate) fn probe(
+        &self,
+        speech: Speech,
+        from: &str,
+        to: &str,
+        port: u16,
+    ) -> Result<Seen, LabError> {
         self.probe_family(speech, from, to, port, false)
     }
 
     /// Probes from a word to a word, over the family told.
-    pub fn probe_family(
+    pub(crate) fn probe_family(
         &self,
         speech: Speech,
         from: &str,
@@ -133,7 +139,7 @@ impl World {
     }
 
     /// Probes until it is seen as expected, or `patience` ends; gives what was seen last.
-    pub fn probe_until(
+    pub(crate) fn probe_until(
         &self,
         wanted: Seen,
         (from, to, port): (&str, &str, u16),
@@ -153,7 +159,7 @@ impl World {
     }
 
     /// Adds a pod's manifest and its wires, and a server for its ports.
-    pub fn add_pod(&mut self, name: &str, number: u8) -> Result<(), LabError> {
+    pub(crate) fn add_pod(&mut self, name: &str, number: u8) -> Result<(), LabError> {
         let text = pod(name, number);
         for pod in manifests::pods_of(name, &text)? {
             self.lab.add_pod(pod.clone())?;
@@ -168,28 +174,28 @@ impl World {
     }
 
     /// The address of a place.
-    pub fn address(&self, word: &str, v6: bool) -> Result<IpAddr, LabError> {
+    pub(crate) fn address(&self, word: &str, v6: bool) -> Result<IpAddr, LabError> {
         let address = self.lab.place(word)?.address(v6);
         address.ok_or_else(|| LabError::Unknown(word.to_owned()))
     }
 }
 
 /// The suite's shape of a lab.
-pub fn shape(mtu: u16) -> Shape {
+pub(crate) fn shape(mtu: u16) -> Shape {
     let outside = [OUTSIDE, OUTSIDE_OTHER, "2001:db8:51::7"];
     let outside = outside.iter().filter_map(|address| address.parse().ok()).collect();
     Shape { prefix: PREFIX.to_owned(), mtu, outside }
 }
 
 /// A Namespace object.
-pub fn namespace(name: &str) -> String {
+pub(crate) fn namespace(name: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{name: {name}}}}}\n"
     )
 }
 
 /// A pod of namespace `demo`, with the label `app: NAME` and the addresses of its number.
-pub fn pod(name: &str, number: u8) -> String {
+pub(crate) fn pod(name: &str, number: u8) -> String {
     format!(
         "apiVersion: v1
 kind: Pod
@@ -217,7 +223,7 @@ status:
 }
 
 /// A policy that isolates `server` and lets in what `rules` (lines of `spec.ingress`) say.
-pub fn ingress(name: &str, rules: &[&str]) -> String {
+pub(crate) fn ingress(name: &str, rules: &[&str]) -> String {
     let mut text = format!(
         "apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -238,11 +244,11 @@ spec:
 }
 
 /// A rule for TCP port 80 from the pod `client`.
-pub const FROM_CLIENT: &str =
+pub(crate) const FROM_CLIENT: &str =
     "{from: [{podSelector: {matchLabels: {app: client}}}], ports: [{port: 80}]}";
 
 /// The logs of the switches of the lab that stands, for a failed case.
-pub fn logs() -> String {
+pub(crate) fn logs() -> String {
     let Ok(entries) = fs::read_dir(node::state(PREFIX)) else { return String::new() };
     let logs = entries.filter_map(|entry| Some(entry.ok()?.path()));
     logs.filter(|path| path.extension().is_some_and(|end| end == "log"))

@@ -1,3 +1,4 @@
-//! What the tests share: the lab of network namespaces.
+//! What the tests share: the lab of network namespaces, the walk for panics.
 
 pub mod lab;
+pub mod panics;

@@ -19,6 +19,7 @@
 //! Nothing here judges packets: [`probe`] says what was seen, its caller what was expected.
 
 pub mod bulk;
+pub mod demo;
 pub mod error;
 pub mod flood;
 pub mod http;
@@ -27,9 +28,12 @@ pub mod namespace;
 pub mod node;
 pub mod probe;
 pub mod serve;
+pub mod server;
 pub mod signals;
 pub mod sniffer;
+pub mod steady;
 pub mod switch;
+pub mod table;
 
 pub use error::LabError;
 pub use namespace::Namespace;

@@ -59,7 +59,7 @@ impl Place {
     }
 }
 
-/// A lab that stands. Dropping it takes it down, unless it was [`Lab::keep`]t.
+/// A lab that stands. Dropping it takes it down, unless it was kept.
 #[derive(Debug)]
 pub struct Lab {
     shape: Shape,

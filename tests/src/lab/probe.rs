@@ -85,7 +85,7 @@ pub fn probe(
     let socket = socket.map_err(LabError::io(format!("open a {speech} socket from {source}")))?;
     Ok(match speech {
         Speech::Tcp => tcp(socket, to, patience),
-        Speech::Udp => udp(socket.into(), to, patience),
+        Speech::Udp => udp(&socket.into(), to, patience),
         Speech::Icmp => icmp(&socket, to.ip(), patience),
     })
 }
@@ -127,8 +127,10 @@ fn open(speech: Speech, source: IpAddr, to: SocketAddr) -> io::Result<Socket> {
     let socket = match speech {
         Speech::Tcp => Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?,
         Speech::Udp => Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?,
-        Speech::Icmp if to.is_ipv4() => Socket::new(domain, Type::RAW, Some(Protocol::ICMPV4))?,
-        Speech::Icmp => Socket::new(domain, Type::RAW, Some(Protocol::ICMPV6))?,
+        Speech::Icmp => {
+            let protocol = if to.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
+            Socket::new(domain, Type::RAW, Some(protocol))?
+        }
     };
     socket.bind(&SocketAddr::new(source, 0).into())?;
     Ok(socket)
@@ -141,7 +143,7 @@ fn tcp(socket: Socket, to: SocketAddr, patience: Duration) -> Seen {
     }
 }
 
-fn udp(socket: UdpSocket, to: SocketAddr, patience: Duration) -> Seen {
+fn udp(socket: &UdpSocket, to: SocketAddr, patience: Duration) -> Seen {
     let exchange = || -> io::Result<bool> {
         socket.connect(to)?;
         socket.set_read_timeout(Some(patience))?;

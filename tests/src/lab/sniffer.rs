@@ -83,7 +83,6 @@ impl Drop for Sniffer {
 /// Matches IP packets from one address to another, and to a port where one is given.
 ///
 /// IPv6 extension headers are not walked: the lab's own senders make none.
-#[must_use]
 pub fn between(from: IpAddr, to: IpAddr, port: Option<u16>) -> impl Fn(&[u8]) -> bool + Send {
     move |frame| {
         let Some((source, target, transport)) = addresses(frame) else { return false };
