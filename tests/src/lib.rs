@@ -1,1 +1,4 @@
-//! Placeholder.
+//! What the tests share: the lab of network namespaces, the walk for panics.
+
+pub mod lab;
+pub mod panics;
