@@ -1,1 +1,4 @@
-fn main(){}
+//! One binary for all tests that need no root.
+
+mod cases;
+mod properties;
