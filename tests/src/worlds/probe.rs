@@ -40,7 +40,8 @@ pub fn sample(world: &World, count: usize, choices: &mut Choices) -> Vec<Questio
     // Most draws are a question: a pod, and an end of the same family.
     for _ in 0..4 * count {
         let pod = choices.below(scope.pods);
-        let other = choices.below(if choices.chance(40) { scope.ends.len() } else { scope.pods });
+        let all = choices.chance(40);
+        let other = choices.below(if all { scope.ends.len() } else { scope.pods });
         let (source, target) = if choices.chance(50) { (pod, other) } else { (other, pod) };
         let protocol = choices.pick(&Protocol::ALL);
         let port = choices.pick(&scope.ports);
