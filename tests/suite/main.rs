@@ -1,4 +1,5 @@
 //! One binary for all tests that need no root.
 
 mod cases;
+mod product;
 mod properties;

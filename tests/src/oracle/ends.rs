@@ -41,8 +41,11 @@ pub(super) fn find<'a>(
 /// Whether selectors can mean the pod: not completed (NP-53), not on the host's network (NP-41),
 /// with an address. A pod that is being deleted still lives.
 pub(super) fn lives(pod: &Value) -> bool {
-    let on_host = pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true);
-    !on_host && !is_completed(pod) && !addresses(pod).is_empty()
+    !is_on_host(pod) && !is_completed(pod) && !addresses(pod).is_empty()
+}
+
+fn is_on_host(pod: &Value) -> bool {
+    pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true)
 }
 
 fn is_completed(pod: &Value) -> bool {
@@ -55,9 +58,18 @@ pub(super) fn addresses(pod: &Value) -> Vec<IpAddr> {
     listed(pod, "/status/podIPs", "/status/podIP")
 }
 
-/// The addresses of the pod's node: `status.hostIPs` and `status.hostIP`.
-pub(super) fn node_addresses(pod: &Value) -> Vec<IpAddr> {
-    listed(pod, "/status/hostIPs", "/status/hostIP")
+/// Whether the address is one of the pod's own node (NP-40): what the pods on it say of its
+/// addresses, and what those on its network have. An address of a living pod never is.
+pub(super) fn is_own_node(cluster: &Cluster, pod: &Value, address: IpAddr) -> bool {
+    let of_hosts = |pod| listed(pod, "/status/hostIPs", "/status/hostIP");
+    let own = of_hosts(pod);
+    let mut beside = cluster.pods().filter(|other| {
+        !is_completed(other) && of_hosts(other).iter().any(|host| own.contains(host))
+    });
+    beside.any(|other| {
+        let on_host = is_on_host(other) && addresses(other).contains(&address);
+        on_host || of_hosts(other).contains(&address)
+    })
 }
 
 fn listed(pod: &Value, many: &str, one: &str) -> Vec<IpAddr> {

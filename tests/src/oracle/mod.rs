@@ -215,11 +215,14 @@ impl Cluster {
             let mut add = |field: String, why| {
                 found.push(BrokenPart { policy: name.clone(), field, why });
             };
-            if let Err(why) = reading::types(policy) {
-                add("spec.policyTypes".to_owned(), why);
-            }
-            if let Err(why) = reading::subjects(policy) {
-                add("spec.podSelector".to_owned(), why);
+            match reading::spec(policy) {
+                Err(why) => add("spec".to_owned(), why),
+                Ok(()) => {
+                    let types = reading::types(policy).err();
+                    types.into_iter().for_each(|why| add("spec.policyTypes".to_owned(), why));
+                    let subjects = reading::subjects(policy).err();
+                    subjects.into_iter().for_each(|why| add("spec.podSelector".to_owned(), why));
+                }
             }
             for direction in [Direction::Ingress, Direction::Egress] {
                 let list = reading::list_name(direction);

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 use super::label;
 use super::network::Cidr;
 
+const SPEC_FIELDS: [&str; 4] = ["podSelector", "policyTypes", "ingress", "egress"];
+
 /// Why something cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken(pub &'static str);
@@ -68,13 +70,21 @@ pub(super) fn only(value: &Value, known: &[&str]) -> Result<(), Broken> {
     }
 }
 
+/// Whether the spec is an object of known fields, or absent.
+pub(super) fn spec(policy: &Value) -> Result<(), Broken> {
+    field(policy, "spec").map_or(Ok(()), |spec| only(spec, &SPEC_FIELDS))
+}
+
 /// Whether the policy isolates for ingress and for egress (NP-3, NP-4).
 ///
 /// # Errors
 /// When `policyTypes` cannot be read: the stated directions are unknown, so both count.
 pub(super) fn types(policy: &Value) -> Result<(bool, bool), Broken> {
     let Some(spec) = field(policy, "spec") else { return Ok((true, false)) };
-    object(spec, "spec must be an object")?;
+    if field(spec, "policyTypes").is_none_or(|types| types == &Value::Array(Vec::new())) {
+        // Any of the directions may be what was misspelt.
+        only(spec, &SPEC_FIELDS)?;
+    }
     let written = match field(spec, "policyTypes") {
         Some(written) => list(written, "policyTypes must be a list")?,
         None => &[],
@@ -104,7 +114,10 @@ pub(super) fn types(policy: &Value) -> Result<(bool, bool), Broken> {
 pub(super) fn subjects(policy: &Value) -> Result<Option<&Value>, Broken> {
     let Some(spec) = field(policy, "spec") else { return Ok(None) };
     object(spec, "spec must be an object")?;
-    let Some(selector) = field(spec, "podSelector") else { return Ok(None) };
+    let Some(selector) = field(spec, "podSelector") else {
+        // The selector itself may be what was misspelt.
+        return only(spec, &SPEC_FIELDS).map(|()| None);
+    };
     label::selects(selector, &Map::new())?;
     Ok(Some(selector))
 }

@@ -21,6 +21,8 @@ const PORTS: [(&str, u16, &str); 7] = [
 pub(super) fn objects(choices: &mut Choices) -> Vec<Value> {
     let namespaces = &NAMESPACES[..=choices.below(NAMESPACES.len())];
     let nodes = 1 + choices.below(3);
+    // Whether the pods of nodes 1, 2 and 3 say both addresses of their node, or one.
+    let dual = [choices.chance(60), choices.chance(60), choices.chance(60)];
     let mut objects = Vec::new();
     for name in namespaces {
         // Some namespaces have no object: they still have their name's label.
@@ -31,7 +33,14 @@ pub(super) fn objects(choices: &mut Choices) -> Vec<Value> {
     for (number, name) in NAMES.iter().take(2 + choices.below(7)).enumerate() {
         let namespace = choices.pick(namespaces);
         let node = 1 + choices.below(nodes);
-        objects.push(pod(choices, namespace, name, number + 1, node));
+        let mut pod = pod(choices, namespace, name, number + 1, node);
+        if dual[node - 1] {
+            pod["status"]["hostIPs"] = json!([
+                { "ip": format!("192.168.0.{node}") },
+                { "ip": format!("fd01::{node}") },
+            ]);
+        }
+        objects.push(pod);
     }
     objects
 }
@@ -107,12 +116,6 @@ fn pod(choices: &mut Choices, namespace: &str, name: &str, number: usize, node: 
         if addresses.len() > 1 || !choices.chance(20) {
             status["podIPs"] = ips.into();
         }
-    }
-    if choices.chance(60) {
-        status["hostIPs"] = json!([
-            { "ip": format!("192.168.0.{node}") },
-            { "ip": format!("fd01::{node}") },
-        ]);
     }
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec,
             "status": status })
