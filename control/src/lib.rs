@@ -15,5 +15,7 @@ pub mod inventory;
 pub mod manifest;
 pub mod matrix;
 pub mod resolve;
+#[cfg(test)]
+mod sample;
 pub mod selector;
 pub mod validate;

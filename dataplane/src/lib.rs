@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod counters;
+pub mod endpoint;
 pub mod ids;
 pub mod limits;
 pub mod packet;

@@ -130,3 +130,8 @@ fn order_of_objects_never_matters() {
         }
     }
 }
+#[test]
+fn dump() {
+    let w = world(227, &mut Choices::from_seed(227));
+    println!("{}", w.to_text());
+}
