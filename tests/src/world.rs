@@ -13,7 +13,7 @@ use lockgate_control::inventory::Inventory;
 use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::{Resolved, resolve};
 use lockgate_dataplane::clock::Tick;
-use lockgate_dataplane::connection::{Connections, Settings};
+use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason, PortCounters};
 use lockgate_dataplane::doorbell::Doorbell;
 use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
@@ -115,7 +115,11 @@ impl World {
             let counters = Arc::new(Counters::default());
             let samples = Arc::new(events());
             let settings =
-                Settings { capacity: shape.connections, seed: [1, 2], ..Settings::default() };
+                Settings {
+                capacity: shape.connections,
+                seed: [1, 2],
+                timeouts: Timeouts::default(),
+            };
             let worker = Worker::new(Parts {
                 id: WorkerId(id),
                 memory,

@@ -18,6 +18,7 @@
 mod error;
 pub mod memory;
 pub mod program;
+mod setup;
 mod socket;
 pub mod xsk;
 

@@ -31,24 +31,20 @@
     clippy::unwrap_used
 )]
 
-use std::error::Error;
 use std::ffi::CString;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
-use std::{io, ptr, slice, thread};
+use std::{io, ptr, slice};
 
 use rustix::net::sockopt;
-use xsk_rs::config::{
-    BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig,
-};
+use xsk_rs::config::{BindFlags, Interface};
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use super::error::{self, PortError};
 use super::socket::{SocketHandle, SocketId};
-use super::{CREDIT_MAX, CREDIT_MIN, Port, RING_FRAMES};
+use super::{CREDIT_MAX, CREDIT_MIN, Port, RING_FRAMES, setup};
 use crate::frame::{Batch, Closed, Frame, FramePool, Memory, MemoryId};
 use crate::ids::PortSlot;
 use crate::limits::{BATCH_MAX, ETHERNET_BYTES, FRAME_BYTES, HEADROOM_BYTES, PACKET_BYTES_MAX};
@@ -62,14 +58,6 @@ const MAX_TX_SKB_BUDGET: libc::c_int = 9;
 
 /// What one kick sends where the kernel has no such setting (`TX_BATCH_SIZE`, net/xdp/xsk.c).
 const KICK_FRAMES_DEFAULT: u32 = 32;
-
-/// Bytes of packets that one socket may have in the far end's receive path. The default of
-/// 208 KiB is used up by 26 packets of 3840 bytes, and ends a kick early.
-const SEND_BUFFER_BYTES: usize = 8 << 20;
-
-/// Tries to bind, and the time between two: a queue is free a moment after its socket closed.
-const BIND_TRIES: u32 = 50;
-const BIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// Flushes without a kick after one that moved nothing, unless there is something new.
 const KICK_REST: u8 = 16;
@@ -118,14 +106,15 @@ impl WorkerMemory {
         let count = NonZeroU32::new(frames).filter(|n| (least..=FRAMES_MAX).contains(&n.get()));
         let count = count.ok_or(PortError::Frames { frames, least, most: FRAMES_MAX })?;
         silence_libraries();
-        error::raise_limits();
-        let config =
-            umem_config().map_err(|cause| error::memory_error(anchor_interface, frames, cause))?;
-        let (umem, mut descriptors) = Umem::new(config, count, false)
-            .map_err(|cause| error::memory_error(anchor_interface, frames, cause_of(&cause)))?;
+        setup::raise_limits();
+        let config = setup::umem_config()
+            .map_err(|cause| error::memory_error(anchor_interface, frames, cause))?;
+        let (umem, mut descriptors) = Umem::new(config, count, false).map_err(|cause| {
+            error::memory_error(anchor_interface, frames, setup::cause_of(&cause))
+        })?;
         let base = expose(&umem, &mut descriptors);
         let flags = BindFlags::XDP_COPY | BindFlags::XDP_USE_NEED_WAKEUP;
-        let anchor = bind_patiently(&umem, anchor_interface, 0, CREDIT_MIN, flags)?;
+        let anchor = bind_socket(&umem, anchor_interface, 0, CREDIT_MIN, flags)?;
         let id = MemoryId::next();
         let memory = Self {
             umem,
@@ -226,12 +215,12 @@ impl XskPort {
         slot: PortSlot,
     ) -> Result<(Self, SocketHandle), PortError> {
         let (transmit, receive, fill, completion) =
-            bind_patiently(&memory.umem, interface, queue, RING_FRAMES, BindFlags::empty())?;
+            bind_socket(&memory.umem, interface, queue, RING_FRAMES, BindFlags::empty())?;
         let refused = |cause| error::bind_error(interface, queue, cause);
         let descriptor = borrow(&receive, receive.fd().as_raw_fd());
         let kick_frames = raise_kick(descriptor);
         // Without CAP_NET_ADMIN it stays what it is: slower, not wrong.
-        let _ = sockopt::set_socket_send_buffer_size_force(descriptor, SEND_BUFFER_BYTES);
+        let _ = sockopt::set_socket_send_buffer_size_force(descriptor, setup::SEND_BUFFER_BYTES);
         let held = descriptor.try_clone_to_owned().map_err(refused)?;
         let socket = SocketId::next();
         let port = Self {
@@ -468,64 +457,32 @@ fn expose(umem: &Umem, descriptors: &mut [FrameDesc]) -> usize {
     base
 }
 
-/// Binds, waiting for a queue whose last socket is only just closed.
-fn bind_patiently(
+fn bind_socket(
     umem: &Umem,
     interface: &str,
     queue: u32,
     ring: u32,
     flags: BindFlags,
 ) -> Result<Queues, PortError> {
-    let mut tries = BIND_TRIES;
-    loop {
-        tries = tries.saturating_sub(1);
-        match bind_once(umem, interface, queue, ring, flags) {
-            Err(cause) if cause.raw_os_error() == Some(libc::EBUSY) && tries > 0 => {
-                #[allow(clippy::disallowed_methods)] // the control thread's: it may wait
-                thread::sleep(BIND_PAUSE);
-            }
-            other => return other.map_err(|cause| error::bind_error(interface, queue, cause)),
-        }
-    }
+    setup::patiently(|| try_bind(umem, interface, queue, ring, flags))
+        .map_err(|cause| error::bind_error(interface, queue, cause))
 }
 
-fn bind_once(
+fn try_bind(
     umem: &Umem,
     interface: &str,
     queue: u32,
     ring: u32,
     flags: BindFlags,
 ) -> io::Result<Queues> {
-    let size = QueueSize::new(ring).map_err(io::Error::other)?;
-    let config = SocketConfig::builder()
-        .rx_queue_size(size)
-        .tx_queue_size(size)
-        .bind_flags(flags)
-        .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-        .build();
+    let config = setup::socket_config(ring, flags)?;
     let interface = Interface::new(CString::new(interface)?);
     // SAFETY: libxdp loads no program (`INHIBIT_PROG_LOAD`), which is all that is asked for.
     let made = unsafe { Socket::new(config, umem, &interface, queue) };
-    let (transmit, receive, others) = made.map_err(|cause| cause_of(&cause))?;
+    let (transmit, receive, others) = made.map_err(|cause| setup::cause_of(&cause))?;
     // Rings of their own, unless this memory has a socket on this very queue already.
     let (fill, completion) = others.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;
     Ok((transmit, receive, fill, completion))
-}
-
-fn umem_config() -> io::Result<UmemConfig> {
-    let frame = u32::try_from(FRAME_BYTES).map_err(io::Error::other)?;
-    let ring = QueueSize::new(RING_FRAMES).map_err(io::Error::other)?;
-    let mut config = UmemConfig::builder();
-    config.frame_size(FrameSize::new(frame).map_err(io::Error::other)?);
-    config.fill_queue_size(ring).comp_queue_size(ring);
-    config.build().map_err(io::Error::other)
-}
-
-/// The kernel's answer inside an error of xsk-rs.
-fn cause_of(error: &dyn Error) -> io::Error {
-    let answer = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    let number = answer.and_then(io::Error::raw_os_error);
-    number.map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
 }
 
 /// Borrows a socket's descriptor from the queue that holds the socket open.

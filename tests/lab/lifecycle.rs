@@ -1,0 +1,3 @@
+//! Cases to come.
+use super::Case;
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,45 @@
+//! Takes the lab down on Ctrl-C, on SIGTERM and on a panic.
+
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::error::LabError;
+use super::node::remove;
+
+/// From now on, a signal or a panic takes down the lab of `prefix` before the process ends.
+///
+/// A signal ends the process with 128 plus its number, as shells count.
+///
+/// # Errors
+/// When the handlers can't be set.
+pub fn take_down_at_the_end(prefix: &str) -> Result<(), LabError> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(LabError::io("handle SIGINT, SIGTERM and SIGHUP"))?;
+    let name = prefix.to_owned();
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            report(&name, &format!("signal {signal}"));
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+/// From now on, a panic of any thread takes down the lab of `prefix` before it unwinds or aborts.
+pub fn take_down_on_panic(prefix: &str) {
+    let name = prefix.to_owned();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        report(&name, "panic");
+    }));
+}
+
+fn report(prefix: &str, why: &str) {
+    match remove(prefix) {
+        Ok(()) => eprintln!("lab: {why}: the lab {prefix} is taken down"),
+        Err(error) => eprintln!("lab: {why}: {error}; run `scripts/lab down`"),
+    }
+}

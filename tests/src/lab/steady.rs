@@ -1,0 +1,80 @@
+//! Steady traffic: one connection that echoes without a pause, while something else changes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::error::LabError;
+use super::node::Place;
+use super::probe::{self, PATIENCE, Seen};
+
+/// The pause between two exchanges.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What became of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    /// Exchanges that came back.
+    pub exchanges: u64,
+    /// The longest that one took.
+    pub longest: Duration,
+    /// Whether it was cut: an exchange did not come back in time.
+    pub is_cut: bool,
+}
+
+/// Steady traffic that runs until it is ended or cut.
+#[derive(Debug)]
+pub struct Steady {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Course>>,
+}
+
+impl Steady {
+    /// Connects and starts.
+    ///
+    /// # Errors
+    /// When the connection does not come about.
+    pub fn start(from: &Place, to: SocketAddr) -> Result<Self, LabError> {
+        let mut stream = probe::connect(from, to, PATIENCE)?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ended);
+        let thread = thread::spawn(move || {
+            let mut course = Course::default();
+            while !end.load(Ordering::Relaxed) && !course.is_cut {
+                let start = Instant::now();
+                course.is_cut = probe::echo(&mut stream, PATIENCE) != Seen::Answered;
+                course.longest = course.longest.max(start.elapsed());
+                course.exchanges += u64::from(!course.is_cut);
+                thread::sleep(PAUSE);
+            }
+            course
+        });
+        Ok(Self { ended, thread: Some(thread) })
+    }
+
+    /// Whether it has been cut.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed)
+            && self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// Ends it, and says what became of it.
+    #[must_use]
+    pub fn end(mut self) -> Course {
+        self.ended.store(true, Ordering::Relaxed);
+        let course = self.thread.take().map(JoinHandle::join);
+        match course {
+            Some(Ok(course)) => course,
+            _ => Course { is_cut: true, ..Course::default() },
+        }
+    }
+}
+
+impl Drop for Steady {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,137 @@
+//! Random worlds: the oracle and the product must agree on every question.
+//!
+//! `SEED=n` repeats one world with every question; `WORLDS=n` asks more worlds than usual.
+
+use std::env;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use lockgate_tests::oracle::{Cluster, Question};
+use lockgate_tests::worlds::{Choices, World, probes, sample, shrink};
+
+use crate::product::{Product, difference};
+
+/// Worlds asked of by default, half of them broken.
+const WORLDS: u64 = 3000;
+/// Questions to each of them.
+const QUESTIONS: usize = 400;
+
+/// The world of a seed: odd ones are broken.
+fn world(seed: u64, choices: &mut Choices) -> World {
+    if seed % 2 == 0 { World::sound(choices) } else { World::broken(choices) }
+}
+
+/// What the product says otherwise than the oracle, of one question.
+fn disagreement(cluster: &Cluster, product: &Product, question: &Question) -> Option<String> {
+    let oracle = cluster.judge(question);
+    let explained = product.explain(question);
+    match (&oracle, &explained) {
+        (Ok(oracle), Ok(explained)) => {
+            difference(oracle, explained).map(|text| format!("explain {text}"))
+        }
+        (Err(_), Err(_)) => None,
+        _ => Some(format!("oracle {oracle:?}, product {explained:?}")),
+    }
+}
+
+/// Asks a world many questions; the first disagreement, made small.
+fn ask(seed: u64, world: &World, questions: &[Question]) -> Result<(), String> {
+    let differs = |world: &World, question: &Question| {
+        let cluster = Cluster { objects: world.objects.clone() };
+        match Product::of_text(&world.to_text()) {
+            Ok(product) => disagreement(&cluster, &product, question),
+            Err(error) => Some(error),
+        }
+    };
+    let cluster = Cluster { objects: world.objects.clone() };
+    let product = Product::of_text(&world.to_text()).map_err(|e| format!("SEED={seed}: {e}"))?;
+    for question in questions {
+        if disagreement(&cluster, &product, question).is_none() {
+            continue;
+        }
+        let small = shrink(world, |smaller| {
+            Product::of_text(&smaller.to_text()).is_ok() && differs(smaller, question).is_some()
+        });
+        let what = differs(&small, question).unwrap_or_default();
+        return Err(format!("SEED={seed} {question:?}\n{what}\n{}", small.to_text()));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_product_agrees_with_the_oracle() {
+    let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    if let Some(seed) = number("SEED") {
+        let world = world(seed, &mut Choices::from_seed(seed));
+        let questions = probes(&world);
+        println!("SEED={seed}: {} questions", questions.len());
+        ask(seed, &world, &questions).unwrap_or_else(|failure| panic!("{failure}"));
+        return;
+    }
+    let worlds = number("WORLDS").unwrap_or(WORLDS);
+    let (next, asked) = (AtomicU64::new(0), AtomicU64::new(0));
+    let work = || {
+        let mut failures = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= worlds || failures.len() > 3 {
+                return failures;
+            }
+            let mut choices = Choices::from_seed(seed);
+            let world = world(seed, &mut choices);
+            let questions = sample(&world, QUESTIONS, &mut choices);
+            asked.fetch_add(questions.len() as u64, Ordering::Relaxed);
+            failures.extend(ask(seed, &world, &questions).err());
+        }
+    };
+    let failures: Vec<String> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    });
+    println!("{} questions to {worlds} worlds", asked.into_inner());
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// What the oracle finds broken is reported at that place, and nothing sound is (NP-59).
+#[test]
+fn every_broken_part_is_reported_and_no_sound_one() {
+    for seed in 0..400 {
+        let world = world(seed, &mut Choices::from_seed(seed));
+        let broken = Cluster { objects: world.objects.clone() }.broken();
+        let reported = Product::of_text(&world.to_text()).unwrap().policy_errors();
+        for part in &broken {
+            let told = |(object, field): &(String, String)| {
+                *object == part.policy && field.starts_with(&part.field)
+            };
+            assert!(reported.iter().any(told), "SEED={seed} {part:?} not in {reported:?}");
+        }
+        for (object, field) in &reported {
+            let known = broken.iter().any(|part| {
+                let both = field.starts_with(&part.field) || part.field.starts_with(field);
+                part.policy == *object && both
+            });
+            assert!(known, "SEED={seed} {object} {field} reported, not in {broken:?}");
+        }
+    }
+}
+
+/// The text of a world means what its objects mean, in any order of them (NP-6).
+#[test]
+fn order_of_objects_never_matters() {
+    for seed in 0..200 {
+        let mut choices = Choices::from_seed(seed);
+        let world = World::sound(&mut choices);
+        let cluster = Cluster::from_text(&world.to_text()).unwrap();
+        assert_eq!(cluster.objects, world.objects, "SEED={seed}");
+        let mut reversed = cluster.clone();
+        reversed.objects.reverse();
+        for question in sample(&world, 40, &mut choices) {
+            assert_eq!(cluster.judge(&question), reversed.judge(&question), "SEED={seed}");
+        }
+    }
+}
+#[test]
+fn dump() {
+    let w = world(227, &mut Choices::from_seed(227));
+    println!("{}", w.to_text());
+}
