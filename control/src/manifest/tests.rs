@@ -1,5 +1,8 @@
+use lockgate_dataplane::packet::Protocol::{Tcp, Udp};
+
 use super::*;
 use crate::sample::{policy, problems};
+use crate::selector::LabelSelector;
 
 fn one(text: &str) -> NetworkPolicy {
     let found = read_text("t.yaml", text).unwrap();
@@ -186,7 +189,7 @@ fn np_59_a_broken_pod_selector_selects_everything_and_opens_nothing() {
         let spec = format!("podSelector: {selector}, policyTypes: [Ingress], ingress: [{{}}]");
         let read = one(&policy("x/p", &spec));
         assert_eq!(shape_of(&read), "i:-", "{selector}");
-        assert_eq!(read.subjects, Default::default(), "{selector}");
+        assert_eq!(read.subjects, LabelSelector::default(), "{selector}");
         let said = problems(&policy("x/p", &spec));
         assert!(said[0].field.starts_with("spec.podSelector"), "{selector}: {said:?}");
         assert!(said[0].remedy.contains("every pod"), "{selector}: {said:?}");
@@ -361,7 +364,6 @@ fn np_22_only_what_keeps_running_declares_ports() {
          Always\n    ports: [{name: side, containerPort: 2}]\n",
     );
     let found = |name, protocol| pod.port(name, protocol);
-    use lockgate_dataplane::packet::Protocol::{Tcp, Udp};
     assert_eq!(found("web", Tcp), Some(80), "the first of two");
     assert_eq!(found("web", Udp), None);
     assert_eq!(found("dns", Udp), Some(53));
