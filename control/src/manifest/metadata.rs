@@ -59,10 +59,8 @@ pub struct ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, namespace, name } = self;
-        match namespace.is_empty() {
-            true => write!(f, "{} {name}", kind.label()),
-            false => write!(f, "{} {namespace}/{name}", kind.label()),
-        }
+        let slash = if namespace.is_empty() { "" } else { "/" };
+        write!(f, "{} {namespace}{slash}{name}", kind.label())
     }
 }
 

@@ -1,5 +1,8 @@
+use lockgate_dataplane::packet::Protocol::{Tcp, Udp};
+
 use super::*;
 use crate::sample::{policy, problems};
+use crate::selector::LabelSelector;
 
 fn one(text: &str) -> NetworkPolicy {
     let found = read_text("t.yaml", text).unwrap();
@@ -186,7 +189,7 @@ fn np_59_a_broken_pod_selector_selects_everything_and_opens_nothing() {
         let spec = format!("podSelector: {selector}, policyTypes: [Ingress], ingress: [{{}}]");
         let read = one(&policy("x/p", &spec));
         assert_eq!(shape_of(&read), "i:-", "{selector}");
-        assert_eq!(read.subjects, Default::default(), "{selector}");
+        assert_eq!(read.subjects, LabelSelector::default(), "{selector}");
         let said = problems(&policy("x/p", &spec));
         assert!(said[0].field.starts_with("spec.podSelector"), "{selector}: {said:?}");
         assert!(said[0].remedy.contains("every pod"), "{selector}: {said:?}");
@@ -361,7 +364,6 @@ fn np_22_only_what_keeps_running_declares_ports() {
          Always\n    ports: [{name: side, containerPort: 2}]\n",
     );
     let found = |name, protocol| pod.port(name, protocol);
-    use lockgate_dataplane::packet::Protocol::{Tcp, Udp};
     assert_eq!(found("web", Tcp), Some(80), "the first of two");
     assert_eq!(found("web", Udp), None);
     assert_eq!(found("dns", Udp), Some(53));
@@ -382,9 +384,10 @@ fn a_pods_fields_are_read_as_far_as_they_can_be() {
     assert_eq!(labels["n"].as_str(), "1");
     assert_eq!(labels["t"].as_str(), "true");
     assert_eq!(labels["v"].as_str(), "1.10");
-    assert_eq!(pod.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), [
-        "10.0.0.1", "fd00::1"
-    ]);
+    assert_eq!(
+        pod.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.1", "fd00::1"]
+    );
     assert_eq!(pod.interface.as_deref(), Some("lgp0"));
     assert_eq!(pod.mac.unwrap().to_string(), "02:00:00:00:00:0a");
     assert_eq!(pod.host_ips.len(), 1);
@@ -400,9 +403,8 @@ fn a_pods_fields_are_read_as_far_as_they_can_be() {
     ] {
         let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\n{odd}\n");
         let said = problems(&text);
-        let is_told = |one: &Problem| {
-            one.severity == Severity::Error && one.field.starts_with(field)
-        };
+        let is_told =
+            |one: &Problem| one.severity == Severity::Error && one.field.starts_with(field);
         assert!(said.iter().any(is_told), "{odd}: {said:?}");
     }
     for (annotation, value) in [
