@@ -129,4 +129,5 @@ fn set_macs(bytes: &mut [u8], source: Mac, target: Mac) {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests;

@@ -163,4 +163,5 @@ fn in_frame(offset: usize) -> Result<u16, DropReason> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests;

@@ -141,4 +141,5 @@ pub(super) fn pseudo_header(headers: &Headers, segment_bytes: usize) -> Sum {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests;
