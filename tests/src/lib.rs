@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What tests share: builders, worlds, oracles.
+
+pub mod packets;
