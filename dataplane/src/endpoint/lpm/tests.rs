@@ -94,7 +94,7 @@ fn a_hundred_thousand_pods_are_found_in_a_megabyte_and_nobody_else_is() {
     for node in 0..400u32 {
         let absent = [250, 255].map(|slot| Ipv4Addr::from_bits(0x0a00_0000 + node * 256 + slot));
         assert!(absent.iter().all(|address| lpm.find(IpAddr::from(*address).into()) == 0));
-        let v6 = 0xfd00u128 << 112 | u128::from(node) << 64 | 250;
+        let v6 = 0xfd00u128 << 112 | u128::from(node) << 64 | 0xfa;
         assert_eq!(lpm.find(IpAddr::from(Ipv6Addr::from_bits(v6)).into()), 0);
     }
     assert!(lpm.v4.memory_bytes() < 1 << 20, "{} bytes", lpm.v4.memory_bytes());
