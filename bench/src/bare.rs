@@ -1,9 +1,8 @@
 //! The bare `AF_XDP` forwarder: what comes in at one interface goes out at the other, unread.
 //!
 //! The speed baseline: the switch's own ports, batches and rings, and nothing else; what the
-//! switch is slower than this is what its work costs. Hot path: [`Forwarder::turn`].
+//! switch is slower than this is what its work costs. Hot path: `carry`.
 
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,7 +33,7 @@ pub enum BareError {
 }
 
 /// What was forwarded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Report {
     /// Packets given to a transmit ring.
     pub forwarded: u64,
@@ -49,8 +48,7 @@ impl Report {
     #[must_use]
     pub fn kpps(&self) -> u64 {
         let micros = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
-        let micros = NonZeroU64::new(micros).unwrap_or(NonZeroU64::MIN);
-        self.forwarded.saturating_mul(1000) / micros
+        self.forwarded.saturating_mul(1000) / micros.max(1)
     }
 }
 
@@ -61,8 +59,7 @@ pub struct Forwarder {
     ports: [XskPort; 2],
     batch: Batch,
     control: [(Program, SocketHandle); 2],
-    forwarded: u64,
-    dropped: u64,
+    counted: Report,
 }
 
 impl Forwarder {
@@ -70,7 +67,7 @@ impl Forwarder {
     ///
     /// # Errors
     ///
-    /// See [`BareError`].
+    /// What is missing or taken, by name.
     pub fn new(interfaces: [&str; 2], anchor: &str, pin_dir: &Path) -> Result<Self, BareError> {
         let (memory, pool) = WorkerMemory::new(anchor, FRAMES)?;
         let (first, first_control) = bind(&memory, interfaces[0], PortSlot(0), pin_dir)?;
@@ -80,8 +77,7 @@ impl Forwarder {
             ports: [first, other],
             batch: Batch::new(),
             control: [first_control, other_control],
-            forwarded: 0,
-            dropped: 0,
+            counted: Report::default(),
         })
     }
 
@@ -93,28 +89,14 @@ impl Forwarder {
                 self.turn();
             }
         }
-        Report { forwarded: self.forwarded, dropped: self.dropped, elapsed: start.elapsed() }
+        Report { elapsed: start.elapsed(), ..self.counted }
     }
 
     /// Forwards a batch in each direction.
-    #[inline]
     pub fn turn(&mut self) {
-        let [first, other] = &mut self.ports;
-        for (from, to) in [(&mut *first, &mut *other), (other, first)] {
-            to.reclaim(&mut self.pool);
-            from.fill(&mut self.pool);
-            from.receive(&mut self.pool, &mut self.batch);
-            for frame in self.batch.drain() {
-                match to.send(&mut self.pool, frame) {
-                    Ok(()) => self.forwarded += 1,
-                    Err(frame) => {
-                        self.pool.put(frame);
-                        self.dropped += 1;
-                    }
-                }
-            }
-            to.flush();
-        }
+        let Self { pool, ports: [first, other], batch, counted, .. } = self;
+        carry(first, other, pool, batch, counted);
+        carry(other, first, pool, batch, counted);
     }
 
     /// Closes the sockets and gives the interfaces back.
@@ -127,6 +109,26 @@ impl Forwarder {
         self.control.into_iter().try_for_each(|(program, _)| program.detach())?;
         Ok(())
     }
+}
+
+fn carry(
+    from: &mut XskPort,
+    to: &mut XskPort,
+    pool: &mut FramePool,
+    batch: &mut Batch,
+    counted: &mut Report,
+) {
+    to.reclaim(pool);
+    from.fill(pool);
+    counted.forwarded += from.receive(pool, batch) as u64;
+    for frame in batch.drain() {
+        if let Err(frame) = to.send(pool, frame) {
+            pool.put(frame);
+            counted.forwarded -= 1;
+            counted.dropped += 1;
+        }
+    }
+    to.flush();
 }
 
 type Bound = (XskPort, (Program, SocketHandle));
