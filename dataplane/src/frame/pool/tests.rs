@@ -2,7 +2,8 @@ use super::*;
 
 const FRAMES: u32 = 1200;
 const FIRST: PortSlot = PortSlot(0);
-const LAST: PortSlot = PortSlot(PORTS_MAX as u16 - 1);
+const LAST: PortSlot = PortSlot(255);
+const _: () = assert!(PORTS_MAX == 256);
 
 fn pool() -> FramePool {
     FramePool::new(FRAMES, MemoryId::next())
@@ -16,7 +17,9 @@ fn every_frame_is_given_once_and_then_none() {
     numbers.sort_unstable();
     assert_eq!(numbers, (0..FRAMES).collect::<Vec<_>>());
     assert_eq!(pool.census(), Census { hand: FRAMES, ..Census::default() });
-    frames.into_iter().for_each(|frame| pool.put(frame));
+    for frame in frames {
+        pool.put(frame);
+    }
     assert_eq!(pool.census(), Census { pool: FRAMES, ..Census::default() });
 }
 
