@@ -1,3 +1,5 @@
-//! Measurements: the ends that make and count traffic, and the contenders.
+//! Load and baselines for Lockgate's benches.
 
-pub mod traffic;
+#![forbid(unsafe_code)]
+
+pub mod bare;

@@ -128,7 +128,7 @@ fn the_longest_packet_that_fits_a_frame_passes_and_a_longer_one_is_refused() {
     let (mut a, mut b) = (worker.bind(&lab, A, 0), worker.bind(&lab, B, 1));
     let (pod_a, pod_b) = (lab.pod_socket(0), lab.pod_socket(1));
 
-    let payload: Vec<u8> = (0..MTU_MAX - 28).map(|n| (n % 251) as u8).collect();
+    let payload: Vec<u8> = (0..=250).cycle().take(MTU_MAX - 28).collect();
     send(&pod_a, POD_B, &payload);
     eventually("packet at b", || {
         worker.carry(&mut a, &mut b, 2);
@@ -262,8 +262,8 @@ fn udp_to_b() -> Vec<u8> {
     packet[34..39].copy_from_slice(&[0x1b, 0x58, 0x1b, 0x58, 0]);
     packet[39] = 8;
     let sum: u32 = packet[14..34].chunks(2).map(|b| u32::from(b[0]) << 8 | u32::from(b[1])).sum();
-    let folded = !((sum & 0xffff) + (sum >> 16)) as u16;
-    packet[24..26].copy_from_slice(&folded.to_be_bytes());
+    let folded = !((sum & 0xffff) + (sum >> 16));
+    packet[24..26].copy_from_slice(&folded.to_be_bytes()[2..]);
     readdress(&mut packet, 2);
     packet
 }
