@@ -206,6 +206,14 @@ impl Cluster {
         judge::judge(self, question)
     }
 
+    /// The address that packets to or from the end bear.
+    ///
+    /// # Errors
+    /// When it is no pod, has ended, or has no address of the family.
+    pub fn address_of(&self, end: &End, family: Family) -> Result<IpAddr, String> {
+        ends::find(self, end, family).map(|found| found.address)
+    }
+
     /// Every broken part of every policy, in the order of the objects.
     #[must_use]
     pub fn broken(&self) -> Vec<BrokenPart> {
