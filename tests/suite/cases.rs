@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use lockgate_tests::cases::{Action, Case, Send, outcome};
-use lockgate_tests::oracle::Cluster;
-use serde_json::Value;
+use lockgate_tests::oracle::{Cluster, key};
 
 use crate::product::Product;
 
@@ -55,7 +54,7 @@ impl Judges {
     }
 
     fn remove(&mut self, kind: &str, namespace: &str, name: &str, place: &str) {
-        let gone = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        let gone = (kind, namespace, name);
         let before = self.cluster.objects.len();
         self.cluster.objects.retain(|old| key(old) != gone);
         assert!(self.cluster.objects.len() < before, "{place}: nothing to remove");
@@ -78,14 +77,4 @@ impl Judges {
         failures.extend(self.product.disagreement(&self.cluster, &question));
         failures
     }
-}
-
-fn key(object: &Value) -> (String, String, String) {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let kind = text("/kind");
-    let namespace = match text("/metadata/namespace") {
-        "" if kind != "Namespace" => "default",
-        written => written,
-    };
-    (kind.to_owned(), namespace.to_owned(), text("/metadata/name").to_owned())
 }

@@ -6,8 +6,11 @@ use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use lockgate_tests::oracle::{Cluster, Question};
-use lockgate_tests::worlds::{Choices, World, probes, sample, shrink};
+use lockgate_tests::oracle::{Cluster, Question, key};
+use lockgate_tests::worlds::{
+    Choices, World, any_broken_world, any_sound_world, probes, sample, shrink,
+};
+use proptest::prelude::*;
 
 use crate::product::Product;
 
@@ -18,7 +21,7 @@ const QUESTIONS: usize = 400;
 
 /// The world of a seed: odd ones are broken.
 fn world(seed: u64, choices: &mut Choices) -> World {
-    if seed % 2 == 0 { World::sound(choices) } else { World::broken(choices) }
+    if seed.is_multiple_of(2) { World::sound(choices) } else { World::broken(choices) }
 }
 
 /// Asks a world many questions; the first disagreement, made small.
@@ -70,6 +73,44 @@ fn the_product_agrees_with_the_oracle() {
     });
     println!("{} questions to {worlds} worlds", asked.into_inner());
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+    /// The same by proptest's own numbers, which shrink as a whole.
+    #[test]
+    fn the_product_agrees_on_shrinkable_worlds(
+        sound in any_sound_world(),
+        broken in any_broken_world(),
+        seed in any::<u64>(),
+    ) {
+        for world in [sound, broken] {
+            let questions = sample(&world, 60, &mut Choices::from_seed(seed));
+            prop_assert_eq!(ask(seed, &world, &questions), Ok(()));
+        }
+    }
+}
+
+/// What is known does not depend on how it came to be known: a world that became another by
+/// changes is judged as if it had always been so (NP-6, NP-50).
+#[test]
+fn a_world_that_changed_is_as_one_made_new() {
+    for seed in 0..300 {
+        let mut choices = Choices::from_seed(seed);
+        let (old, new) = (world(seed, &mut choices), world(seed + 1, &mut choices));
+        let mut product = Product::of_text(&old.to_text()).unwrap();
+        let keys: Vec<_> = new.objects.iter().map(key).collect();
+        for gone in old.objects.iter().map(key).filter(|key| !keys.contains(key)) {
+            product.remove(gone.0, gone.1, gone.2);
+        }
+        product.set(&new.to_text()).unwrap();
+        let cluster = Cluster { objects: new.objects.clone() };
+        for question in sample(&new, 100, &mut choices) {
+            let what = product.disagreement(&cluster, &question);
+            assert_eq!(what, None, "SEED={seed} {question:?}");
+        }
+    }
 }
 
 /// What the oracle finds broken is reported at that place, and nothing sound is (NP-59).
