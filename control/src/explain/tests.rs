@@ -1,5 +1,7 @@
 use super::*;
-use crate::sample::{check, explained, inventory, namespace, pod, pod_with, policy, ports, request, small};
+use crate::sample::{
+    check, explained, inventory, namespace, pod, pod_with, policy, ports, request, small,
+};
 
 /// `small` with one policy in x.
 fn with(spec: &str) -> String {
@@ -11,12 +13,15 @@ const TO_B: &str = "podSelector: {matchLabels: {app: b}}";
 #[test]
 fn np_01_a_selector_of_nothing_selects_the_policys_namespace_only() {
     for spec in ["podSelector: {}", "ingress: []", "podSelector: null"] {
-        check(&with(spec), &[
-            ("y/a x/a TCP 80", false),
-            ("x/a x/b TCP 80", false),
-            ("x/a y/a TCP 80", true),
-            ("y/a y/c TCP 80", true),
-        ]);
+        check(
+            &with(spec),
+            &[
+                ("y/a x/a TCP 80", false),
+                ("x/a x/b TCP 80", false),
+                ("x/a y/a TCP 80", true),
+                ("y/a y/c TCP 80", true),
+            ],
+        );
     }
 }
 
@@ -34,19 +39,18 @@ fn np_02_isolation_is_per_direction() {
 #[test]
 fn np_03_and_np_04_types_that_are_absent_and_types_that_win() {
     check(&with("egress: []"), &[("x/a y/a TCP 80", true), ("y/a x/a TCP 80", false)]);
-    check(&with("egress: [{ports: [{port: 1}]}]"), &[
-        ("x/a y/a TCP 80", false),
-        ("x/a y/a TCP 1", true),
-        ("y/a x/a TCP 80", false),
-    ]);
-    check(&with("policyTypes: [Ingress], egress: [{ports: [{port: 1}]}]"), &[
-        ("x/a y/a TCP 80", true),
-        ("y/a x/a TCP 80", false),
-    ]);
-    check(&with("policyTypes: [Egress], ingress: [{}]"), &[
-        ("x/a y/a TCP 80", false),
-        ("y/a x/a TCP 80", true),
-    ]);
+    check(
+        &with("egress: [{ports: [{port: 1}]}]"),
+        &[("x/a y/a TCP 80", false), ("x/a y/a TCP 1", true), ("y/a x/a TCP 80", false)],
+    );
+    check(
+        &with("policyTypes: [Ingress], egress: [{ports: [{port: 1}]}]"),
+        &[("x/a y/a TCP 80", true), ("y/a x/a TCP 80", false)],
+    );
+    check(
+        &with("policyTypes: [Egress], ingress: [{}]"),
+        &[("x/a y/a TCP 80", false), ("y/a x/a TCP 80", true)],
+    );
 }
 
 #[test]
@@ -61,11 +65,10 @@ fn np_05_no_rule_denies_all_and_an_empty_one_allows_all_protocols() {
 #[test]
 fn np_06_policies_are_a_union() {
     let allow = policy("x/q", &format!("{TO_B}, ingress: [{{from: [{{podSelector: {{}}}}]}}]"));
-    check(&(with("podSelector: {}") + &allow), &[
-        ("x/a x/b TCP 80", true),
-        ("x/b x/a TCP 80", false),
-        ("y/a x/b TCP 80", false),
-    ]);
+    check(
+        &(with("podSelector: {}") + &allow),
+        &[("x/a x/b TCP 80", true), ("x/b x/a TCP 80", false), ("y/a x/b TCP 80", false)],
+    );
 }
 
 #[test]
@@ -80,39 +83,40 @@ fn np_07_both_sides_must_allow() {
 #[test]
 fn np_09_absent_and_empty_lists_mean_everything() {
     for rule in ["{}", "{from: []}", "{from: null}", "{ports: []}", "{from: [], ports: []}"] {
-        check(&with(&format!("ingress: [{rule}]")), &[
-            ("y/a x/a TCP 80", true),
-            ("203.0.113.9 x/a UDP 53", true),
-            ("203.0.113.9 x/a ICMP", true),
-        ]);
+        check(
+            &with(&format!("ingress: [{rule}]")),
+            &[
+                ("y/a x/a TCP 80", true),
+                ("203.0.113.9 x/a UDP 53", true),
+                ("203.0.113.9 x/a ICMP", true),
+            ],
+        );
     }
 }
 
 #[test]
 fn np_10_peers_and_or_and_own_namespace() {
     let from = |peers: &str| with(&format!("ingress: [{{from: [{peers}]}}]"));
-    check(&from("{podSelector: {matchLabels: {app: a}}}"), &[
-        ("x/a x/b TCP 80", true),
-        ("y/a x/b TCP 80", false),
-    ]);
-    check(&from("{namespaceSelector: {matchLabels: {team: y}}}"), &[
-        ("y/a x/b TCP 80", true),
-        ("y/c x/b TCP 80", true),
-        ("x/a x/b TCP 80", false),
-    ]);
+    check(
+        &from("{podSelector: {matchLabels: {app: a}}}"),
+        &[("x/a x/b TCP 80", true), ("y/a x/b TCP 80", false)],
+    );
+    check(
+        &from("{namespaceSelector: {matchLabels: {team: y}}}"),
+        &[("y/a x/b TCP 80", true), ("y/c x/b TCP 80", true), ("x/a x/b TCP 80", false)],
+    );
     let both = "namespaceSelector: {matchLabels: {team: y}}, podSelector: {matchLabels: {app: a}}";
-    check(&from(&format!("{{{both}}}")), &[
-        ("y/a x/b TCP 80", true),
-        ("y/c x/b TCP 80", false),
-        ("x/a x/b TCP 80", false),
-    ]);
-    let either = "{namespaceSelector: {matchLabels: {team: y}}}, {podSelector: {matchLabels: {app: a}}}";
+    check(
+        &from(&format!("{{{both}}}")),
+        &[("y/a x/b TCP 80", true), ("y/c x/b TCP 80", false), ("x/a x/b TCP 80", false)],
+    );
+    let either =
+        "{namespaceSelector: {matchLabels: {team: y}}}, {podSelector: {matchLabels: {app: a}}}";
     check(&from(either), &[("y/c x/b TCP 80", true), ("x/a x/b TCP 80", true)]);
-    check(&from("{namespaceSelector: {}}"), &[
-        ("y/c x/b TCP 80", true),
-        ("x/a x/b TCP 80", true),
-        ("203.0.113.9 x/b TCP 80", false),
-    ]);
+    check(
+        &from("{namespaceSelector: {}}"),
+        &[("y/c x/b TCP 80", true), ("x/a x/b TCP 80", true), ("203.0.113.9 x/b TCP 80", false)],
+    );
     check(&from("{podSelector: {}}"), &[("x/a x/b TCP 80", true), ("y/c x/b TCP 80", false)]);
 }
 
@@ -136,11 +140,10 @@ fn np_11_expressions_join_labels_and_absent_keys_match_the_negative_ones() {
             false,
         ),
     ] {
-        check(&from(selector), &[
-            ("x/a x/b TCP 80", xa),
-            ("y/a x/b TCP 80", ya),
-            ("y/c x/b TCP 80", yc),
-        ]);
+        check(
+            &from(selector),
+            &[("x/a x/b TCP 80", xa), ("y/a x/b TCP 80", ya), ("y/c x/b TCP 80", yc)],
+        );
     }
 }
 
@@ -180,34 +183,43 @@ fn np_20_a_port_entry_always_means_a_protocol() {
         ("[{port: 81}]", false, false, false),
         ("[{port: 81}, {protocol: UDP, port: 80}]", false, true, false),
     ] {
-        check(&with(&format!("ingress: [{{ports: {ports}}}]")), &[
-            ("y/a x/a TCP 80", tcp),
-            ("y/a x/a UDP 80", udp),
-            ("y/a x/a SCTP 80", sctp),
-            ("y/a x/a ICMP", false),
-        ]);
+        check(
+            &with(&format!("ingress: [{{ports: {ports}}}]")),
+            &[
+                ("y/a x/a TCP 80", tcp),
+                ("y/a x/a UDP 80", udp),
+                ("y/a x/a SCTP 80", sctp),
+                ("y/a x/a ICMP", false),
+            ],
+        );
     }
 }
 
 #[test]
 fn np_21_a_range_has_both_its_ends() {
-    check(&with("ingress: [{ports: [{port: 80, endPort: 90}]}]"), &[
-        ("y/a x/a TCP 79", false),
-        ("y/a x/a TCP 80", true),
-        ("y/a x/a TCP 90", true),
-        ("y/a x/a TCP 91", false),
-    ]);
+    check(
+        &with("ingress: [{ports: [{port: 80, endPort: 90}]}]"),
+        &[
+            ("y/a x/a TCP 79", false),
+            ("y/a x/a TCP 80", true),
+            ("y/a x/a TCP 90", true),
+            ("y/a x/a TCP 91", false),
+        ],
+    );
 }
 
 #[test]
 fn np_22_a_named_port_is_the_target_pods_own_number() {
-    check(&with("ingress: [{ports: [{port: web}]}]"), &[
-        ("y/a x/a TCP 8080", true),
-        ("y/a x/a TCP 80", false),
-        ("y/a x/b TCP 80", true),
-        ("y/a x/b TCP 8080", false),
-        ("y/a x/b UDP 80", false),
-    ]);
+    check(
+        &with("ingress: [{ports: [{port: web}]}]"),
+        &[
+            ("y/a x/a TCP 8080", true),
+            ("y/a x/a TCP 80", false),
+            ("y/a x/b TCP 80", true),
+            ("y/a x/b TCP 8080", false),
+            ("y/a x/b UDP 80", false),
+        ],
+    );
     let out = |rule: &str| small() + &policy("y/p", &format!("egress: [{rule}]"));
     for rule in [
         "{ports: [{port: web}]}",
@@ -216,21 +228,24 @@ fn np_22_a_named_port_is_the_target_pods_own_number() {
         "{to: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{port: web}]}",
         "{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.2.0/24]}}], ports: [{port: web}]}",
     ] {
-        check(&out(rule), &[
-            ("y/a x/a TCP 8080", true),
-            ("y/a x/a TCP 80", false),
-            ("y/a x/b TCP 80", true),
-            ("y/a x/b TCP 8080", false),
-            // A pod without the name, and addresses of no pod.
-            ("y/a y/c TCP 80", false),
-            ("y/a 203.0.113.9 TCP 80", false),
-            ("y/a 10.9.9.9 TCP 80", false),
-        ]);
+        check(
+            &out(rule),
+            &[
+                ("y/a x/a TCP 8080", true),
+                ("y/a x/a TCP 80", false),
+                ("y/a x/b TCP 80", true),
+                ("y/a x/b TCP 8080", false),
+                // A pod without the name, and addresses of no pod.
+                ("y/a y/c TCP 80", false),
+                ("y/a 203.0.113.9 TCP 80", false),
+                ("y/a 10.9.9.9 TCP 80", false),
+            ],
+        );
     }
-    check(&out("{to: [{ipBlock: {cidr: 10.0.1.1/32}}], ports: [{port: web}]}"), &[
-        ("y/a x/a TCP 8080", true),
-        ("y/a x/b TCP 80", false),
-    ]);
+    check(
+        &out("{to: [{ipBlock: {cidr: 10.0.1.1/32}}], ports: [{port: web}]}"),
+        &[("y/a x/a TCP 8080", true), ("y/a x/b TCP 80", false)],
+    );
 }
 
 #[test]
@@ -242,20 +257,19 @@ fn np_22_the_protocol_of_a_named_port_must_be_the_rules() {
             + &policy("x/p", &format!("ingress: [{{ports: [{rule}]}}]"))
     };
     check(&world("{port: dns}"), &[("y/a x/d UDP 53", false), ("y/a x/d TCP 53", false)]);
-    check(&world("{port: dns, protocol: UDP}"), &[
-        ("y/a x/d UDP 53", true),
-        ("y/a x/d TCP 53", false),
-    ]);
+    check(
+        &world("{port: dns, protocol: UDP}"),
+        &[("y/a x/d UDP 53", true), ("y/a x/d TCP 53", false)],
+    );
     check(&world("{port: dns-tcp}"), &[("y/a x/d TCP 53", true), ("y/a x/d UDP 53", false)]);
 }
 
 #[test]
 fn np_24_sctp_alone_isolates_and_opens_no_tcp() {
-    check(&with("ingress: [{ports: [{protocol: SCTP, port: 80}]}]"), &[
-        ("y/a x/a SCTP 80", true),
-        ("y/a x/a TCP 80", false),
-        ("y/a x/a UDP 80", false),
-    ]);
+    check(
+        &with("ingress: [{ports: [{protocol: SCTP, port: 80}]}]"),
+        &[("y/a x/a SCTP 80", true), ("y/a x/a TCP 80", false), ("y/a x/a UDP 80", false)],
+    );
 }
 
 #[test]
@@ -278,21 +292,19 @@ fn np_30_an_exception_is_of_its_peer_only() {
 #[test]
 fn np_31_host_bits_and_leading_zeros_are_read_as_decimal() {
     for cidr in ["10.0.2.77/24", "010.000.002.001/24", "'::ffff:10.0.2.0/120'"] {
-        check(&with(&format!("ingress: [{{from: [{{ipBlock: {{cidr: {cidr}}}}}]}}]")), &[
-            ("y/a x/a TCP 80", true),
-            ("x/b x/a TCP 80", false),
-            ("8.0.2.1 x/a TCP 80", false),
-        ]);
+        check(
+            &with(&format!("ingress: [{{from: [{{ipBlock: {{cidr: {cidr}}}}}]}}]")),
+            &[("y/a x/a TCP 80", true), ("x/b x/a TCP 80", false), ("8.0.2.1 x/a TCP 80", false)],
+        );
     }
 }
 
 #[test]
 fn np_32_a_block_matches_pods_by_address() {
-    check(&with("egress: [{to: [{ipBlock: {cidr: 10.0.2.1/32}}]}]"), &[
-        ("x/a y/a TCP 80", true),
-        ("x/a y/c TCP 80", false),
-        ("x/a 10.0.2.1 TCP 80", true),
-    ]);
+    check(
+        &with("egress: [{to: [{ipBlock: {cidr: 10.0.2.1/32}}]}]"),
+        &[("x/a y/a TCP 80", true), ("x/a y/c TCP 80", false), ("x/a 10.0.2.1 TCP 80", true)],
+    );
 }
 
 #[test]
@@ -303,29 +315,36 @@ fn np_34_the_families_have_a_default_route_each() {
         both.to_owned()
             + &policy("x/p", &format!("ingress: [{{from: [{{ipBlock: {{cidr: {cidr}}}}}]}}]"))
     };
-    check(&world("0.0.0.0/0"), &[("203.0.113.9 x/d TCP 1", true), ("2001:db8::1 x/d TCP 1", false)]);
+    check(
+        &world("0.0.0.0/0"),
+        &[("203.0.113.9 x/d TCP 1", true), ("2001:db8::1 x/d TCP 1", false)],
+    );
     check(&world("'::/0'"), &[("203.0.113.9 x/d TCP 1", false), ("2001:db8::1 x/d TCP 1", true)]);
 }
 
 /// A pod of a node's network on node 192.0.2.1, one on another node, and x/a on the first.
 fn nodes(spec: &str) -> String {
     let on = |name: &str, host: &str| {
-        pod_with(name, host, "app: a", "hostNetwork: true").replace("192.0.2.1,", &format!("{host},"))
+        pod_with(name, host, "app: a", "hostNetwork: true")
+            .replace("192.0.2.1,", &format!("{host},"))
     };
     with(spec) + &on("x/here", "192.0.2.1") + &on("x/there", "192.0.2.2")
 }
 
 #[test]
 fn np_40_a_pods_own_node_reaches_it_and_no_other() {
-    check(&nodes("policyTypes: [Ingress, Egress]"), &[
-        ("192.0.2.1 x/a TCP 80", true),
-        ("192.0.2.1 x/a ICMP", true),
-        ("x/here x/a TCP 80", true),
-        ("192.0.2.2 x/a TCP 80", false),
-        ("x/there x/a TCP 80", false),
-        ("x/a 192.0.2.1 TCP 80", false),
-        ("x/a x/here TCP 80", false),
-    ]);
+    check(
+        &nodes("policyTypes: [Ingress, Egress]"),
+        &[
+            ("192.0.2.1 x/a TCP 80", true),
+            ("192.0.2.1 x/a ICMP", true),
+            ("x/here x/a TCP 80", true),
+            ("192.0.2.2 x/a TCP 80", false),
+            ("x/there x/a TCP 80", false),
+            ("x/a 192.0.2.1 TCP 80", false),
+            ("x/a x/here TCP 80", false),
+        ],
+    );
     let seen = explained(&nodes(""), "x/here x/a TCP 80");
     assert_eq!((seen.ingress.reason, seen.egress.reason), (Reason::OwnNode, Reason::Outside));
     assert_eq!(seen.ingress.isolated_by, ["x/p"]);
@@ -340,18 +359,17 @@ fn np_40_an_address_that_a_pod_has_is_no_node() {
 #[test]
 fn np_41_pods_of_a_nodes_network_are_met_by_address_only() {
     // Neither subject ...
-    check(&nodes("policyTypes: [Ingress, Egress]"), &[
-        ("y/a x/there TCP 80", true),
-        ("x/there y/a TCP 80", true),
-    ]);
+    check(
+        &nodes("policyTypes: [Ingress, Egress]"),
+        &[("y/a x/there TCP 80", true), ("x/there y/a TCP 80", true)],
+    );
     // ... nor peer, ...
     let by_label = "podSelector: {matchLabels: {app: b}}, ingress: [{from: [{podSelector: \
                     {matchLabels: {app: a}}}]}], egress: [{to: [{podSelector: {}}]}]";
-    check(&nodes(by_label), &[
-        ("x/there x/b TCP 80", false),
-        ("x/b x/there TCP 80", false),
-        ("x/a x/b TCP 80", true),
-    ]);
+    check(
+        &nodes(by_label),
+        &[("x/there x/b TCP 80", false), ("x/b x/there TCP 80", false), ("x/a x/b TCP 80", true)],
+    );
     // ... but their node's address.
     let by_block = "ingress: [{from: [{ipBlock: {cidr: 192.0.2.2/32}}]}]";
     check(&nodes(by_block), &[("x/there x/a TCP 80", true)]);
@@ -377,7 +395,8 @@ fn np_53_a_pod_that_has_ended_has_no_address_and_another_may_have_it() {
         assert!(!asked.iter().any(|one| one.message.contains("address of")), "{asked:?}");
     }
     // A pod that is being deleted still runs.
-    let leaving = small().replace("name: a,", "name: a, deletionTimestamp: '2026-01-01T00:00:00Z',");
+    let leaving =
+        small().replace("name: a,", "name: a, deletionTimestamp: '2026-01-01T00:00:00Z',");
     check(&(leaving + &policy("x/p", "ingress: []")), &[("y/a x/a TCP 80", false)]);
 }
 
@@ -386,11 +405,7 @@ fn np_59_a_broken_rule_opens_nothing_and_its_policy_isolates() {
     let rules = "ingress: [{form: [{podSelector: {}}]}, {ports: [{port: 80}]}, {ports: [{port: \
                  '81'}]}]";
     let text = with(rules);
-    check(&text, &[
-        ("y/a x/a TCP 80", true),
-        ("y/a x/a TCP 81", false),
-        ("x/b x/a TCP 1", false),
-    ]);
+    check(&text, &[("y/a x/a TCP 80", true), ("y/a x/a TCP 81", false), ("x/b x/a TCP 1", false)]);
     let seen = explained(&text, "y/a x/a TCP 81");
     assert_eq!(seen.ingress.broken.iter().map(|one| one.rule).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(seen.ingress.nearest.unwrap().rule, 1);
@@ -400,27 +415,33 @@ fn np_59_a_broken_rule_opens_nothing_and_its_policy_isolates() {
 #[test]
 fn np_59_a_broken_selector_isolates_the_whole_namespace() {
     let text = with("podSelector: {matchLabels: {app: 1}}, policyTypes: [Egress], egress: [{}]");
-    check(&text, &[
-        ("x/a y/a TCP 80", false),
-        ("x/b y/a TCP 80", false),
-        ("y/a x/a TCP 80", true),
-        ("y/a y/c TCP 80", true),
-    ]);
+    check(
+        &text,
+        &[
+            ("x/a y/a TCP 80", false),
+            ("x/b y/a TCP 80", false),
+            ("y/a x/a TCP 80", true),
+            ("y/a y/c TCP 80", true),
+        ],
+    );
 }
 
 #[test]
 fn two_pods_with_one_address_are_both_denied_and_reported() {
     let text = small() + &pod("y/twin", "10.0.1.1", "app: twin");
-    check(&text, &[
-        ("x/b x/a TCP 80", false),
-        ("x/a x/b TCP 80", false),
-        ("x/b y/twin TCP 80", false),
-        ("x/b 10.0.1.1 TCP 80", false),
-        ("x/a y/twin TCP 80", false),
-        ("x/a x/a TCP 80", true),
-        ("y/twin y/twin TCP 80", true),
-        ("x/b y/a TCP 80", true),
-    ]);
+    check(
+        &text,
+        &[
+            ("x/b x/a TCP 80", false),
+            ("x/a x/b TCP 80", false),
+            ("x/b y/twin TCP 80", false),
+            ("x/b 10.0.1.1 TCP 80", false),
+            ("x/a y/twin TCP 80", false),
+            ("x/a x/a TCP 80", true),
+            ("y/twin y/twin TCP 80", true),
+            ("x/b y/a TCP 80", true),
+        ],
+    );
     // Not even to a pod that allows everybody by selector or block.
     let open = "ingress: [{from: [{namespaceSelector: {}}, {ipBlock: {cidr: 0.0.0.0/0}}]}]";
     check(&(text.clone() + &policy("x/p", open)), &[("y/twin x/b TCP 80", false)]);
@@ -537,8 +558,11 @@ fn each_failing_part_is_told_with_what_was_wanted_and_what_was_there() {
     ] {
         let text = with(&format!("{TO_B}, ingress: [{rule}]"));
         let seen = explained(&text, question).ingress.nearest.unwrap();
-        assert_eq!((seen.failed, seen.detail), (parts, detail.into_iter().map(Into::into).collect()),
-            "{rule} {question}");
+        assert_eq!(
+            (seen.failed, seen.detail),
+            (parts, detail.into_iter().map(Into::into).collect()),
+            "{rule} {question}"
+        );
     }
 }
 

@@ -249,9 +249,7 @@ impl Reader {
         }
         let object = match kind {
             ObjectKind::Pod => Object::Pod(Pod::read(at, metadata, &mut report)),
-            ObjectKind::Namespace => {
-                Object::Namespace(Namespace::read(at, metadata, &mut report))
-            }
+            ObjectKind::Namespace => Object::Namespace(Namespace::read(at, metadata, &mut report)),
             ObjectKind::Policy => {
                 Object::Policy(NetworkPolicy::read(at, metadata, is_current, &mut report))
             }

@@ -382,9 +382,10 @@ fn a_pods_fields_are_read_as_far_as_they_can_be() {
     assert_eq!(labels["n"].as_str(), "1");
     assert_eq!(labels["t"].as_str(), "true");
     assert_eq!(labels["v"].as_str(), "1.10");
-    assert_eq!(pod.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), [
-        "10.0.0.1", "fd00::1"
-    ]);
+    assert_eq!(
+        pod.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.1", "fd00::1"]
+    );
     assert_eq!(pod.interface.as_deref(), Some("lgp0"));
     assert_eq!(pod.mac.unwrap().to_string(), "02:00:00:00:00:0a");
     assert_eq!(pod.host_ips.len(), 1);
@@ -400,9 +401,8 @@ fn a_pods_fields_are_read_as_far_as_they_can_be() {
     ] {
         let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\n{odd}\n");
         let said = problems(&text);
-        let is_told = |one: &Problem| {
-            one.severity == Severity::Error && one.field.starts_with(field)
-        };
+        let is_told =
+            |one: &Problem| one.severity == Severity::Error && one.field.starts_with(field);
         assert!(said.iter().any(is_told), "{odd}: {said:?}");
     }
     for (annotation, value) in [

@@ -281,7 +281,12 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     let value = match (tag.is_yaml_core_schema(), tag.suffix.as_str()) {
         (true, "str") => return Ok(Value::Text(text.to_owned())),
         (true, "null" | "bool" | "int" | "float") => plain(text),
-        _ => return Err(format!("has the tag {}{}, which means nothing here", tag.handle, tag.suffix)),
+        _ => {
+            return Err(format!(
+                "has the tag {}{}, which means nothing here",
+                tag.handle, tag.suffix
+            ));
+        }
     };
     if matches!(value, Value::Text(_)) {
         return Err(format!("has {} tagged as what it is not", quoted(text)));
