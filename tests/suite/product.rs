@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use lockgate_control::explain::{self, Reason, Request, Subject, explain};
 use lockgate_control::inventory::{Change, Effect, Inventory};
 use lockgate_control::manifest::{ObjectKey, Problem, Severity, read_text};
+use lockgate_control::matrix::{self, MatrixRequest, matrix};
 use lockgate_control::resolve::{Resolved, resolve};
 use lockgate_dataplane::endpoint::{Endpoints, Topology};
+use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::{Compiled, compile};
 use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex};
 use lockgate_tests::oracle::{
@@ -156,6 +158,24 @@ impl Product {
         Side { by, isolating, allowing: Vec::new(), nearest: None }
     }
 
+    /// What `lockgate matrix` says.
+    pub(crate) fn matrix(&self, protocol: Protocol, port: u16, family: Option<Family>) -> Vec<Row> {
+        let port = protocol.has_ports().then_some(port);
+        let request = MatrixRequest { protocol, port, family: family.map(explained_family) };
+        let rows = matrix(&self.inventory, &request).map(|matrix| matrix.rows).unwrap_or_default();
+        let cell = |cell: matrix::Cell| {
+            let first = cell.by.into_iter().next().map(rule_name);
+            (cell.verdict == explain::Verdict::Allow, first)
+        };
+        let row = |row: matrix::Row| Row {
+            allows: row.verdict == explain::Verdict::Allow,
+            from: row.from,
+            to: row.to,
+            sides: [cell(row.egress), cell(row.ingress)],
+        };
+        rows.into_iter().map(row).collect()
+    }
+
     /// What `lockgate explain` says.
     pub(crate) fn explain(&self, question: &Question) -> Result<Answer, String> {
         let subject = |end: &End| match end {
@@ -171,10 +191,7 @@ impl Product {
             port: question.protocol.has_ports().then_some(question.port),
             icmp_type: None,
             icmp_code: None,
-            family: Some(match question.family {
-                Family::V4 => explain::Family::V4,
-                Family::V6 => explain::Family::V6,
-            }),
+            family: Some(explained_family(question.family)),
         };
         let explained = explain(&self.inventory, &request).map_err(|error| error.to_string())?;
         Ok(Answer {
@@ -184,12 +201,32 @@ impl Product {
     }
 }
 
+/// A row of the matrix.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// `namespace/name` of the source.
+    pub(crate) from: String,
+    /// `namespace/name` of the target.
+    pub(crate) to: String,
+    /// The verdict.
+    pub(crate) allows: bool,
+    /// Egress and ingress: whether it allows, and by which rule, if one had to.
+    pub(crate) sides: [(bool, Option<RuleName>); 2],
+}
+
+fn explained_family(family: Family) -> explain::Family {
+    match family {
+        Family::V4 => explain::Family::V4,
+        Family::V6 => explain::Family::V6,
+    }
+}
+
+fn rule_name(rule: explain::RuleName) -> RuleName {
+    RuleName { policy: rule.policy, index: usize::try_from(rule.rule).unwrap_or(usize::MAX) }
+}
+
 fn explained_side(side: explain::Side) -> Side {
-    let name = |rule: explain::RuleName| RuleName {
-        policy: rule.policy,
-        index: usize::try_from(rule.rule).unwrap_or(usize::MAX),
-    };
-    let allowing: Vec<RuleName> = side.by.into_iter().map(name).collect();
+    let allowing: Vec<RuleName> = side.by.into_iter().map(rule_name).collect();
     let by = match (side.reason, allowing.first()) {
         (Reason::Rule, Some(first)) => By::Rule(first.clone()),
         // Allowed by a rule that is not named differs from whatever the oracle says.
@@ -200,7 +237,7 @@ fn explained_side(side: explain::Side) -> Side {
         (Reason::OwnNode, _) => By::OwnNode,
     };
     let nearest = side.nearest.map(|nearest| Nearest {
-        rule: name(explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
+        rule: rule_name(explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
         failing: nearest.failed.into_iter().map(part).collect(),
     });
     assert_eq!(by != By::DefaultDeny, side.verdict == explain::Verdict::Allow);

@@ -6,13 +6,14 @@ use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use lockgate_tests::oracle::{Cluster, Question, key};
+use lockgate_dataplane::packet::Protocol;
+use lockgate_tests::oracle::{Cluster, End, Family, Question, Side, key};
 use lockgate_tests::worlds::{
     Choices, World, any_broken_world, any_sound_world, probes, sample, shrink,
 };
 use proptest::prelude::*;
 
-use crate::product::Product;
+use crate::product::{Product, Row};
 
 /// Worlds asked of by default, half of them broken.
 const WORLDS: u64 = 3000;
@@ -90,6 +91,52 @@ proptest! {
             prop_assert_eq!(ask(seed, &world, &questions), Ok(()));
         }
     }
+}
+
+/// The matrix has every living pair that can meet, in order, and the oracle's verdicts.
+#[test]
+fn the_matrix_is_the_oracles_truth_table() {
+    for seed in 0..400 {
+        let mut choices = Choices::from_seed(seed);
+        let world = world(seed, &mut choices);
+        let product = Product::of_text(&world.to_text()).unwrap();
+        let cluster = Cluster { objects: world.objects };
+        let protocol = choices.pick(&Protocol::ALL);
+        let port = choices.pick(&[80, 81, 53, 1, 65535]);
+        let family = choices.pick(&[None, Some(Family::V4), Some(Family::V6)]);
+        let expected = truth_table(&cluster, protocol, port, family);
+        let what = format!("SEED={seed} {protocol:?} {port} {family:?}");
+        assert_eq!(product.matrix(protocol, port, family), expected, "{what}");
+    }
+}
+
+fn truth_table(
+    cluster: &Cluster,
+    protocol: Protocol,
+    port: u16,
+    family: Option<Family>,
+) -> Vec<Row> {
+    let cell = |side: &Side| (side.allows(), side.allowing.first().cloned());
+    let mut rows = Vec::new();
+    for source in cluster.living() {
+        for target in cluster.living() {
+            let [from, to] = [&source, &target].map(|(ns, name)| format!("{ns}/{name}"));
+            let own = cluster.addresses(&source.0, &source.1).into_iter().map(Family::of);
+            let [source, target] = [source.clone(), target].map(|(ns, name)| End::Pod(ns, name));
+            let families = own.filter(|own| family.is_none_or(|wanted| wanted == *own));
+            let mut answers = families.filter_map(|family| {
+                let (source, target) = (source.clone(), target.clone());
+                cluster.judge(&Question { source, target, protocol, port, family }).ok()
+            });
+            rows.extend(answers.next().map(|answer| Row {
+                from,
+                to,
+                allows: answer.allows(),
+                sides: [cell(&answer.egress), cell(&answer.ingress)],
+            }));
+        }
+    }
+    rows
 }
 
 /// What is known does not depend on how it came to be known: a world that became another by
