@@ -127,25 +127,19 @@ pub(super) fn namespace_labels(cluster: &Cluster, namespace: &str) -> Map<String
     labels
 }
 
-/// The numbers that the pod's containers give to a port name on a protocol (NP-22). Sidecars
-/// (init containers that restart always) run beside the containers and count; others do not.
-pub(super) fn named_ports(pod: &Value, name: &str, wanted: Protocol) -> Vec<u64> {
+/// The number that the pod's containers give to a port name on a protocol (NP-22): the first,
+/// as in the API's own lookup. Sidecars (init containers that restart always) run beside the
+/// containers and come after them; other init containers do not count.
+pub(super) fn named_port(pod: &Value, name: &str, wanted: Protocol) -> Option<u64> {
     let of = |path| at(pod, path).and_then(Value::as_array).into_iter().flatten();
-    let sidecars = of("spec/initContainers").filter(|container| {
-        container.get("restartPolicy").and_then(Value::as_str) == Some("Always")
-    });
-    let mut numbers = Vec::new();
-    for container in of("spec/containers").chain(sidecars) {
-        let ports = container.get("ports").and_then(Value::as_array);
-        for port in ports.into_iter().flatten() {
-            let number = port.get("containerPort").and_then(Value::as_u64);
-            if field(port, "name").and_then(Value::as_str) == Some(name)
-                && protocol(port) == Ok(wanted)
-                && let Some(number @ 1..=65535) = number
-            {
-                numbers.push(number);
-            }
-        }
-    }
-    numbers
+    let sidecars = of("spec/initContainers")
+        .filter(|container| at(container, "restartPolicy") == Some(&Value::from("Always")));
+    let containers = of("spec/containers").chain(sidecars);
+    let ports = containers.flat_map(|one| at(one, "ports").and_then(Value::as_array));
+    ports.flatten().find_map(|port| {
+        let is_named = field(port, "name").and_then(Value::as_str) == Some(name);
+        let number = port.get("containerPort").and_then(Value::as_u64)?;
+        let is_meant = is_named && protocol(port) == Ok(wanted) && (1..=65535).contains(&number);
+        is_meant.then_some(number)
+    })
 }

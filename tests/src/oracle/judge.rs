@@ -180,7 +180,7 @@ fn failing_of_port(port: &Port<'_>, asked: &Asked<'_>) -> Vec<Part> {
     }
     let number = u64::from(asked.port);
     // A name on the protocol asked about: what fails is then the protocol alone.
-    let named = |pod, name, protocol| ends::named_ports(pod, name, protocol).contains(&number);
+    let named = |pod, name, protocol| ends::named_port(pod, name, protocol) == Some(number);
     let matches = match port.number {
         Number::All => true,
         // What has no ports fails by its protocol alone (NP-25).
