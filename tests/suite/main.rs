@@ -1,1 +1,5 @@
-fn main() {}
+//! One binary for all tests that need no root.
+
+mod cases;
+mod properties;
+mod tidy;

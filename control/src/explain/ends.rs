@@ -1,0 +1,171 @@
+//! The two ends of a question: which pods they are, and at which addresses they meet.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::ExplainError;
+use crate::inventory::{Census, Inventory};
+use crate::manifest::{DEFAULT_NAMESPACE, Pod};
+
+/// An end as typed: `NAMESPACE/POD`, `POD` (namespace `default`) or an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Whoever has this address.
+    Address(IpAddr),
+    /// This pod.
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl FromStr for Subject {
+    type Err = ExplainError;
+
+    /// What can be an address is one; a pod of such a name is asked for with its namespace.
+    fn from_str(text: &str) -> Result<Self, ExplainError> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Address(address.to_canonical()));
+        }
+        let (namespace, name) = text.split_once('/').unwrap_or((DEFAULT_NAMESPACE, text));
+        let is_pod = !namespace.is_empty() && !name.is_empty() && !name.contains('/');
+        if is_pod && !text.contains(|letter: char| letter.is_whitespace() || letter == ':') {
+            return Ok(Self::Pod { namespace: namespace.to_owned(), name: name.to_owned() });
+        }
+        Err(ExplainError::NotASubject(text.to_owned()))
+    }
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+impl FromStr for Family {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "4" => Ok(Self::V4),
+            "6" => Ok(Self::V6),
+            _ => Err("write 4 or 6".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// An end and every address it can be met at.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    shown: String,
+    /// Its place in the census.
+    place: Option<usize>,
+    addresses: Vec<IpAddr>,
+}
+
+/// An end at the address of the question.
+#[derive(Clone, Debug)]
+pub(super) struct Met {
+    /// `namespace/name`, or an address.
+    pub(super) shown: String,
+    pub(super) address: IpAddr,
+    /// Its place in the census; `None` for what no selector can see.
+    pub(super) place: Option<usize>,
+}
+
+impl End {
+    pub(super) fn find(
+        inventory: &Inventory,
+        census: &Census<'_>,
+        subject: &Subject,
+    ) -> Result<Self, ExplainError> {
+        match subject {
+            Subject::Address(address) => {
+                let (shown, addresses) = (address.to_string(), vec![*address]);
+                Ok(Self { shown, place: None, addresses })
+            }
+            Subject::Pod { namespace, name } => {
+                let shown = format!("{namespace}/{name}");
+                let Some(pod) = inventory.pod(namespace, name) else {
+                    let near = inventory.pods().map(|pod| &pod.metadata.key);
+                    let near = near.filter(|key| key.name == *name);
+                    let near = near.map(|key| format!("{}/{}", key.namespace, key.name)).take(3);
+                    return Err(ExplainError::UnknownPod { name: shown, near: near.collect() });
+                };
+                let place = census.place(namespace, name);
+                Ok(Self { addresses: addresses_of(pod, &shown)?, shown, place })
+            }
+        }
+    }
+
+    pub(super) fn at(self, census: &Census<'_>, address: IpAddr) -> Met {
+        let owner = census.owner(address);
+        let place = self.place.or_else(|| owner.and_then(|one| {
+            census.place(one.namespace(), &one.pod.metadata.key.name)
+        }));
+        // An address is shown as the pod that has it. A pod on its node's network stays itself.
+        let is_address = self.shown == address.to_string();
+        let shown = owner.filter(|_| is_address).map_or(self.shown, |one| one.name());
+        Met { shown, address, place }
+    }
+
+    fn of_family(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|address| Family::of(*address) == family)
+    }
+}
+
+fn addresses_of(pod: &Pod, shown: &str) -> Result<Vec<IpAddr>, ExplainError> {
+    if pod.is_completed {
+        return Err(ExplainError::Completed(shown.to_owned()));
+    }
+    let mut addresses = pod.addresses.clone();
+    if pod.host_network && addresses.is_empty() {
+        addresses.clone_from(&pod.host_ips);
+    }
+    match addresses.is_empty() {
+        true => Err(ExplainError::NoAddress(shown.to_owned())),
+        false => Ok(addresses),
+    }
+}
+
+/// The addresses that the question is about: of the family asked for, else of the first of the
+/// source's that the target has too.
+pub(super) fn addresses(
+    from: &End,
+    to: &End,
+    family: Option<Family>,
+) -> Result<(IpAddr, IpAddr), ExplainError> {
+    if let Some(family) = family {
+        let of = |end: &End| {
+            let missing = || ExplainError::NotOfFamily { name: end.shown.clone(), family };
+            end.of_family(family).ok_or_else(missing)
+        };
+        return Ok((of(from)?, of(to)?));
+    }
+    let meet = |source: &IpAddr| Some((*source, to.of_family(Family::of(*source))?));
+    let shared = from.addresses.iter().find_map(meet);
+    shared.ok_or_else(|| ExplainError::NoCommonFamily(from.shown.clone(), to.shown.clone()))
+}

@@ -1,0 +1,151 @@
+//! Reads every rule of every policy of one side, in order.
+
+use std::net::IpAddr;
+
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::ruleset::Direction;
+
+use super::ends::Met;
+use super::nearest::{self, Meeting, Miss};
+use super::{Reason, RuleName, Side, Verdict};
+use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
+use crate::manifest::NetworkPolicy;
+
+/// A question whose ends are found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'q> {
+    pub(super) from: &'q Met,
+    pub(super) to: &'q Met,
+    pub(super) protocol: Protocol,
+    /// The target port, 0 for protocols without.
+    pub(super) port: u16,
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judge<'q, 'i> {
+    pub(super) inventory: &'i Inventory,
+    pub(super) census: &'q Census<'i>,
+}
+
+impl<'i> Judge<'_, 'i> {
+    /// What one side's policies say.
+    pub(super) fn side(&self, asked: &Asked<'_>, direction: Direction) -> Side {
+        let (own, other) = match direction {
+            Direction::Egress => (asked.from, asked.to),
+            Direction::Ingress => (asked.to, asked.from),
+        };
+        let Some(subject) = self.resident(own) else { return allowed(Reason::Outside, vec![]) };
+        if subject.is_denied {
+            return self.denied_pod(own, other);
+        }
+        let policies = self.isolating(subject, direction);
+        let names: Vec<String> = policies.iter().map(|policy| name(policy)).collect();
+        if own.place == other.place {
+            return allowed(Reason::Itself, names);
+        }
+        if direction == Direction::Ingress && self.is_own_node(subject, other) {
+            return allowed(Reason::OwnNode, names);
+        }
+        if policies.is_empty() {
+            return allowed(Reason::NotIsolated, names);
+        }
+        self.by_rules(asked, direction, &policies, (subject, other))
+    }
+
+    fn by_rules(
+        &self,
+        asked: &Asked<'_>,
+        direction: Direction,
+        policies: &[&'i NetworkPolicy],
+        (subject, other): (&Resident<'i>, &Met),
+    ) -> Side {
+        // No selector sees a denied pod.
+        let other_pod = self.resident(other).filter(|resident| !resident.is_denied);
+        let target = match direction {
+            Direction::Ingress => Some(subject),
+            Direction::Egress => other_pod,
+        };
+        let labels = other_pod.map(|one| self.inventory.namespace_labels(one.namespace()));
+        let meeting = Meeting {
+            namespace: subject.namespace(),
+            other_pod: other_pod.map(|resident| resident.pod),
+            other_namespace: labels.as_ref(),
+            address: other.address,
+            shown: &other.shown,
+            target: target.map(|resident| resident.pod),
+            protocol: asked.protocol,
+            port: asked.port,
+        };
+        let mut broken = Vec::new();
+        let mut misses: Vec<(RuleName, Vec<Miss>)> = Vec::new();
+        for policy in policies {
+            let rules = policy.rules(direction).unwrap_or_default();
+            for (index, rule) in (0u32..).zip(rules) {
+                let rule_name = RuleName { policy: name(policy), rule: index };
+                let Some(rule) = rule else {
+                    broken.push(rule_name);
+                    continue;
+                };
+                let missed = nearest::misses(rule, &meeting);
+                if missed.is_empty() {
+                    let names = policies.iter().map(|policy| name(policy)).collect();
+                    let side = allowed(Reason::Rule, names);
+                    return Side { by: vec![rule_name], ..side };
+                }
+                misses.push((rule_name, missed));
+            }
+        }
+        Side {
+            verdict: Verdict::Deny,
+            reason: Reason::DefaultDeny,
+            by: Vec::new(),
+            isolated_by: policies.iter().map(|policy| name(policy)).collect(),
+            nearest: nearest::nearest(misses),
+            broken,
+        }
+    }
+
+    /// The policies that select a pod in a direction, by name (NP-2).
+    fn isolating(&self, subject: &Resident<'i>, direction: Direction) -> Vec<&'i NetworkPolicy> {
+        let Some(labels) = &subject.pod.labels else { return Vec::new() };
+        let namespace = &subject.pod.metadata.key.namespace;
+        self.inventory
+            .policies_of(namespace)
+            .filter(|policy| policy.rules(direction).is_some())
+            .filter(|policy| policy.subjects.matches(labels))
+            .collect()
+    }
+
+    /// Everything to and from a denied pod is denied but what stays in it.
+    fn denied_pod(&self, own: &Met, other: &Met) -> Side {
+        let isolated_by = vec![DENIED_POLICY.to_owned()];
+        if own.place == other.place {
+            return allowed(Reason::Itself, isolated_by);
+        }
+        let side = allowed(Reason::DefaultDeny, isolated_by);
+        Side { verdict: Verdict::Deny, ..side }
+    }
+
+    /// Whether this is the pod's own node: an address of the node that no pod has (NP-40).
+    fn is_own_node(&self, subject: &Resident<'i>, other: &Met) -> bool {
+        let is_node = |address: &IpAddr| {
+            self.census.node_addresses(std::iter::once(subject.pod)).contains(address)
+        };
+        other.place.is_none() && is_node(&other.address)
+    }
+
+    fn resident(&self, met: &Met) -> Option<&Resident<'i>> {
+        self.census.residents.get(met.place?)
+    }
+}
+
+fn allowed(reason: Reason, isolated_by: Vec<String>) -> Side {
+    let verdict = Verdict::Allow;
+    Side { verdict, reason, by: Vec::new(), isolated_by, nearest: None, broken: Vec::new() }
+}
+
+fn name(policy: &NetworkPolicy) -> String {
+    let key = &policy.metadata.key;
+    format!("{}/{}", key.namespace, key.name)
+}

@@ -1,0 +1,280 @@
+//! One question, its verdict and why, read from the policies as written. Pure.
+//!
+//! This reads what people wrote and nothing that was made of it, so that the cause can name the
+//! rule and the part of it, and so that it stands beside the compiled table as a second judge:
+//! tests hold the two to the same verdict.
+
+mod ends;
+mod judge;
+mod nearest;
+mod text;
+
+use std::net::IpAddr;
+
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::ruleset::Direction;
+use serde::Serialize;
+
+pub use ends::{Family, Subject};
+pub use nearest::{Nearest, Part};
+
+use crate::inventory::{Census, Inventory};
+use crate::manifest::escape;
+use ends::End;
+use judge::{Asked, Judge};
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who sends.
+    pub from: Subject,
+    /// Who receives.
+    pub to: Subject,
+    /// In which protocol.
+    pub protocol: Protocol,
+    /// The target port; needed for TCP, UDP and SCTP, not used for others.
+    pub port: Option<u16>,
+    /// The ICMP type; no rule of a `NetworkPolicy` depends on it.
+    pub icmp_type: Option<u8>,
+    /// The ICMP code; needs a type.
+    pub icmp_code: Option<u8>,
+    /// Which family; `None` is the first that both share, in the order of the source's.
+    pub family: Option<Family>,
+}
+
+/// Why a question has no answer, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExplainError {
+    /// Not a pod and not an address.
+    #[error("\"{}\" is neither NAMESPACE/POD nor POD nor an address: write one of them", escape(.0))]
+    NotASubject(String),
+    /// No rule can know it.
+    #[error("\"{}\" is not a protocol: write TCP, UDP, SCTP or ICMP", escape(.0))]
+    NotAProtocol(String),
+    /// No manifest has it.
+    #[error("there is no pod {}: name one of the manifests{}", escape(.name), hint(.near))]
+    UnknownPod {
+        /// `namespace/name`.
+        name: String,
+        /// Pods of that name in other namespaces.
+        near: Vec<String>,
+    },
+    /// It has ended, so it has no address any more (NP-53).
+    #[error("pod {} has ended and has no address any more: ask for one that runs", escape(.0))]
+    Completed(String),
+    /// It is not known by any address yet.
+    #[error("pod {} has no address: set status.podIPs", escape(.0))]
+    NoAddress(String),
+    /// It has none of the family asked for.
+    #[error("{} has no {family} address: leave --family out or ask for the other", escape(.name))]
+    NotOfFamily {
+        /// As asked for.
+        name: String,
+        /// The family.
+        family: Family,
+    },
+    /// They cannot reach each other at all.
+    #[error("{} and {} share no address family: packets cannot pass", escape(.0), escape(.1))]
+    NoCommonFamily(String, String),
+    /// The verdict depends on it.
+    #[error("{} has ports: give --port", protocol_label(*.0))]
+    PortNeeded(Protocol),
+    /// Only ICMP has types.
+    #[error("{} has no ICMP type: leave --icmp-type and --icmp-code out", protocol_label(*.0))]
+    NotIcmp(Protocol),
+    /// A code means nothing alone.
+    #[error("--icmp-code needs --icmp-type: give both or neither")]
+    CodeWithoutType,
+}
+
+fn hint(near: &[String]) -> String {
+    if near.is_empty() {
+        return String::new();
+    }
+    format!(" (did you mean {}?)", escape(&near.join(" or ")))
+}
+
+/// Allow or deny.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It passes.
+    Allow,
+    /// It does not.
+    Deny,
+}
+
+impl Verdict {
+    /// From whether it passes.
+    #[must_use]
+    pub fn of(allows: bool) -> Self {
+        if allows { Self::Allow } else { Self::Deny }
+    }
+
+    /// Its name in text and JSON.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// Why one direction was decided as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No policy selects the pod in this direction.
+    NotIsolated,
+    /// A rule allows it.
+    Rule,
+    /// Policies select the pod and no rule of theirs allows it.
+    DefaultDeny,
+    /// A pod to itself (NP-42).
+    Itself,
+    /// From the target's own node (NP-40).
+    OwnNode,
+    /// This side is no pod that policy can select.
+    Outside,
+}
+
+/// A rule, by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RuleName {
+    /// `namespace/name`.
+    pub policy: String,
+    /// Its place in the policy's list for the direction, from 0.
+    pub rule: u32,
+}
+
+/// One direction's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Side {
+    /// What this side says.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// The rule that allowed, the first by policy and place; empty when none had to.
+    pub by: Vec<RuleName>,
+    /// The policies that select the pod in this direction, sorted.
+    pub isolated_by: Vec<String>,
+    /// When denied: the rule with the fewest failing parts.
+    pub nearest: Option<Nearest>,
+    /// Rules of those policies that are broken and so open nothing.
+    pub broken: Vec<RuleName>,
+}
+
+/// An answer. Allowed only where both directions allow (NP-7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Who sends: `namespace/name`, or an address of no pod.
+    pub from: String,
+    /// The address it sends from.
+    pub from_address: IpAddr,
+    /// Who receives.
+    pub to: String,
+    /// The address it receives at.
+    pub to_address: IpAddr,
+    /// The protocol.
+    #[serde(serialize_with = "serialize_protocol")]
+    pub protocol: Protocol,
+    /// The target port.
+    pub port: Option<u16>,
+    /// The ICMP type asked for.
+    pub icmp_type: Option<u8>,
+    /// The ICMP code asked for.
+    pub icmp_code: Option<u8>,
+    /// What the source's policies say.
+    pub egress: Side,
+    /// What the target's policies say.
+    pub ingress: Side,
+}
+
+/// Answers a question.
+///
+/// # Errors
+/// The question has no answer: it names what is not there, or leaves out what is needed.
+pub fn explain(inventory: &Inventory, request: &Request) -> Result<Explanation, ExplainError> {
+    check_icmp(request)?;
+    let port = port_of(request.protocol, request.port)?;
+    let census = Census::of(inventory);
+    let from = End::find(inventory, &census, &request.from)?;
+    let to = End::find(inventory, &census, &request.to)?;
+    let (from_address, to_address) = ends::addresses(&from, &to, request.family)?;
+    let (from, to) = (from.at(&census, from_address), to.at(&census, to_address));
+    let asked = Asked { from: &from, to: &to, protocol: request.protocol, port };
+    let judge = Judge { inventory, census: &census };
+    let egress = judge.side(&asked, Direction::Egress);
+    let ingress = judge.side(&asked, Direction::Ingress);
+    let allows = [&egress, &ingress].iter().all(|side| side.verdict == Verdict::Allow);
+    Ok(Explanation {
+        verdict: Verdict::of(allows),
+        from: from.shown,
+        from_address,
+        to: to.shown,
+        to_address,
+        protocol: request.protocol,
+        port: request.protocol.has_ports().then_some(port),
+        icmp_type: request.icmp_type,
+        icmp_code: request.icmp_code,
+        egress,
+        ingress,
+    })
+}
+
+fn check_icmp(request: &Request) -> Result<(), ExplainError> {
+    match (request.protocol, request.icmp_type, request.icmp_code) {
+        (Protocol::Icmp, None, Some(_)) => Err(ExplainError::CodeWithoutType),
+        (Protocol::Icmp, _, _) | (_, None, None) => Ok(()),
+        (other, _, _) => Err(ExplainError::NotIcmp(other)),
+    }
+}
+
+/// The port a question is about: 0, and no port, for protocols without ports.
+pub(crate) fn port_of(protocol: Protocol, port: Option<u16>) -> Result<u16, ExplainError> {
+    match (protocol.has_ports(), port) {
+        (false, _) => Ok(0),
+        (true, Some(port)) => Ok(port),
+        (true, None) => Err(ExplainError::PortNeeded(protocol)),
+    }
+}
+
+/// Reads a protocol as typed, in any case.
+///
+/// # Errors
+/// It is none that can be asked for.
+pub fn parse_protocol(text: &str) -> Result<Protocol, ExplainError> {
+    match text.to_ascii_uppercase().as_str() {
+        "TCP" => Ok(Protocol::Tcp),
+        "UDP" => Ok(Protocol::Udp),
+        "SCTP" => Ok(Protocol::Sctp),
+        "ICMP" => Ok(Protocol::Icmp),
+        _ => Err(ExplainError::NotAProtocol(text.to_owned())),
+    }
+}
+
+/// A protocol's name in text and JSON.
+#[must_use]
+pub fn protocol_label(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
+        Protocol::Icmp => "ICMP",
+        Protocol::Other => "other",
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+pub(crate) fn serialize_protocol<S: serde::Serializer>(
+    protocol: &Protocol,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(protocol_label(*protocol))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! What can only be seen with all objects in view.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Census, Inventory};
+use crate::manifest::{Metadata, Pod, Problem, Severity};
+
+/// Everything that does not fit.
+pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
+    let census = Census::of(inventory);
+    let mut found = Vec::new();
+    found.extend(written_twice(inventory));
+    found.extend(shared_addresses(&census));
+    found.extend(pods_on_node_addresses(inventory, &census));
+    found.extend(pods_without_address(inventory));
+    found.extend(shared_interfaces(inventory));
+    found.extend(namespaces_without_object(inventory));
+    found
+}
+
+fn finding(
+    severity: Severity,
+    metadata: &Metadata,
+    field: &str,
+    (message, remedy): (&str, &str),
+) -> Problem {
+    let origin = &metadata.origin;
+    let line = (origin.line > 0).then_some(origin.line);
+    let place = (Some(&*origin.file), line);
+    Problem::of_object(severity, place, &metadata.key.to_string(), field, message, remedy)
+}
+
+fn written_twice(inventory: &Inventory) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (_, versions) in inventory.versions() {
+        let Some((winner, _)) = versions.last_key_value() else { continue };
+        let message =
+            format!("is written again in {}:{}, which counts", winner.file, winner.line);
+        let earlier = versions.iter().filter(|(origin, _)| *origin != winner);
+        found.extend(earlier.map(|(_, object)| {
+            let text = (message.as_str(), "remove one of them");
+            finding(Severity::Error, object.metadata(), "", text)
+        }));
+    }
+    found
+}
+
+fn shared_addresses(census: &Census<'_>) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (address, places) in &census.shared {
+        let sharers: Vec<_> = places.iter().filter_map(|one| census.residents.get(*one)).collect();
+        for one in &sharers {
+            let others: Vec<_> = sharers
+                .iter()
+                .filter(|other| other.endpoint != one.endpoint)
+                .map(|other| other.name())
+                .collect();
+            let message = format!(
+                "{address} is the address of {} too: nothing reaches or leaves either",
+                others.join(", ")
+            );
+            let text = (message.as_str(), "give each pod an address of its own");
+            found.push(finding(Severity::Error, &one.pod.metadata, "status.podIPs", text));
+        }
+    }
+    found
+}
+
+fn pods_on_node_addresses(inventory: &Inventory, census: &Census<'_>) -> Vec<Problem> {
+    let nodes: BTreeSet<_> = inventory.pods().flat_map(|pod| &pod.host_ips).collect();
+    let mut found = Vec::new();
+    for resident in &census.residents {
+        for address in resident.owned.iter().filter(|address| nodes.contains(address)) {
+            let message = format!("{address} is a node's address too: it is taken for the pod's");
+            let text = (message.as_str(), "set hostNetwork: true, or mend podIP or hostIP");
+            found.push(finding(Severity::Warning, &resident.pod.metadata, "status.podIPs", text));
+        }
+    }
+    found
+}
+
+fn pods_without_address(inventory: &Inventory) -> Vec<Problem> {
+    let is_lost = |pod: &&Pod| !pod.is_completed && pod.addresses.is_empty() && !pod.host_network;
+    let text = ("the pod has no address: it is judged once it has one", "add status.podIPs");
+    inventory
+        .pods()
+        .filter(is_lost)
+        .map(|pod| finding(Severity::Notice, &pod.metadata, "status.podIPs", text))
+        .collect()
+}
+
+fn shared_interfaces(inventory: &Inventory) -> Vec<Problem> {
+    let mut by_name: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+    for pod in inventory.pods().filter(|pod| !pod.is_completed) {
+        if let Some(name) = &pod.interface {
+            by_name.entry(name).or_default().push(pod);
+        }
+    }
+    let mut found = Vec::new();
+    for (name, pods) in by_name.iter().filter(|(_, pods)| pods.len() > 1) {
+        let message = format!("interface {name} is another pod's too: neither gets it");
+        let text = (message.as_str(), "give each pod an interface of its own");
+        let field = "metadata.annotations[lockgate.dev/interface]";
+        found.extend(pods.iter().map(|pod| finding(Severity::Error, &pod.metadata, field, text)));
+    }
+    found
+}
+
+fn namespaces_without_object(inventory: &Inventory) -> Vec<Problem> {
+    let known: BTreeSet<_> = inventory.namespaces().map(|one| &one.metadata.key.name).collect();
+    let used: BTreeSet<_> = inventory.pods().map(|pod| &pod.metadata.key.namespace).collect();
+    used.difference(&known)
+        .map(|name| {
+            Problem::of_object(
+                Severity::Notice,
+                (None, None),
+                &format!("Namespace {name}"),
+                "",
+                "has pods but no object: its only label is its name",
+                "add the Namespace if selectors need its labels",
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,282 @@
+//! Pods, namespaces and policies by key: one change in, whether policy may differ out. Pure.
+//!
+//! An object may be written twice. The later one, by file name and then place, is in force, as
+//! if the files had been applied in that order; when it goes, the earlier is back.
+
+mod census;
+mod findings;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockgate_dataplane::ids::EndpointId;
+
+use crate::manifest::{
+    FileObjects, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Pod, Problem,
+    ReadFile,
+};
+use crate::selector::Labels;
+
+pub(crate) use census::{Census, DENIED_POLICY, Resident};
+
+/// The label that every namespace bears with its own name (NP-12).
+pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// What happened to an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is there, as given; an earlier one of the same key and file is replaced.
+    Set(Object),
+    /// It is gone, wherever it was written.
+    Remove(ObjectKey),
+}
+
+/// Whether what is enforced may differ now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Effect {
+    /// It is as before.
+    Nothing,
+    /// It may differ.
+    Changed,
+}
+
+/// Everything known.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// Every version of every object; the last is in force.
+    objects: BTreeMap<ObjectKey, BTreeMap<Origin, Object>>,
+    files: BTreeMap<Arc<str>, FileHeld>,
+    endpoints: BTreeMap<ObjectKey, (Option<String>, EndpointId)>,
+    endpoints_given: u32,
+}
+
+/// What a file gave.
+#[derive(Clone, Debug, Default)]
+struct FileHeld {
+    problems: Vec<Problem>,
+    keys: Vec<ObjectKey>,
+}
+
+impl Inventory {
+    /// With nothing in it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Of all these files.
+    ///
+    /// # Errors
+    /// Every file that cannot be read.
+    pub fn of_files(files: Vec<ReadFile>) -> Result<Self, Vec<Problem>> {
+        let mut inventory = Self::new();
+        let mut unreadable = Vec::new();
+        for (name, read) in files {
+            match read {
+                Ok(objects) => _ = inventory.set_file(&name, objects),
+                Err(problem) => unreadable.push(problem),
+            }
+        }
+        if unreadable.is_empty() { Ok(inventory) } else { Err(unreadable) }
+    }
+
+    /// Takes one change in.
+    pub fn apply(&mut self, change: Change) -> Effect {
+        match change {
+            Change::Set(object) => {
+                let key = object.metadata().key.clone();
+                self.watching(&[key], |inventory| {
+                    let metadata = object.metadata();
+                    let file = metadata.origin.file.clone();
+                    if let Some(versions) = inventory.objects.get_mut(&metadata.key) {
+                        versions.retain(|origin, _| origin.file != file);
+                    }
+                    inventory.put(object);
+                })
+            }
+            Change::Remove(key) => self.watching(std::slice::from_ref(&key), |inventory| {
+                inventory.objects.remove(&key);
+            }),
+        }
+    }
+
+    /// Takes a file's objects in, in place of those it had.
+    pub fn set_file(&mut self, file: &str, found: FileObjects) -> Effect {
+        let new: Vec<_> = found.objects.iter().map(|one| one.metadata().key.clone()).collect();
+        let mut keys = self.keys_of(file);
+        keys.extend_from_slice(&new);
+        self.watching(&keys, |inventory| {
+            inventory.drop_file(file);
+            let held = FileHeld { problems: found.problems, keys: new };
+            inventory.files.insert(file.into(), held);
+            for object in found.objects {
+                inventory.put(object);
+            }
+        })
+    }
+
+    /// Forgets a file and its objects.
+    pub fn remove_file(&mut self, file: &str) -> Effect {
+        self.watching(&self.keys_of(file), |inventory| inventory.drop_file(file))
+    }
+
+    /// The pods in force, by namespace and name.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.of_kind(ObjectKind::Pod, "").filter_map(|object| match object {
+            Object::Pod(pod) => Some(pod),
+            _ => None,
+        })
+    }
+
+    /// The pod of this name.
+    #[must_use]
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
+        let (kind, namespace) = (ObjectKind::Pod, namespace.to_owned());
+        match self.in_force(&ObjectKey { kind, namespace, name: name.to_owned() }) {
+            Some(Object::Pod(pod)) => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// The policies in force, by namespace and name.
+    pub fn policies(&self) -> impl Iterator<Item = &NetworkPolicy> {
+        self.of_kind(ObjectKind::Policy, "").filter_map(|object| match object {
+            Object::Policy(policy) => Some(policy),
+            _ => None,
+        })
+    }
+
+    /// The policies of one namespace, by name.
+    pub fn policies_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a NetworkPolicy> {
+        self.of_kind(ObjectKind::Policy, namespace)
+            .take_while(move |object| object.metadata().key.namespace == namespace)
+            .filter_map(|object| match object {
+                Object::Policy(policy) => Some(policy),
+                _ => None,
+            })
+    }
+
+    /// The namespaces that have an object.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        self.of_kind(ObjectKind::Namespace, "").filter_map(|object| match object {
+            Object::Namespace(namespace) => Some(namespace),
+            _ => None,
+        })
+    }
+
+    /// The labels of a namespace, whether or not it has an object. Its name is always the label
+    /// `kubernetes.io/metadata.name`, whatever is written (NP-12).
+    #[must_use]
+    pub fn namespace_labels(&self, name: &str) -> Labels {
+        let (kind, namespace) = (ObjectKind::Namespace, String::new());
+        let key = ObjectKey { kind, namespace, name: name.to_owned() };
+        let mut labels = match self.in_force(&key) {
+            Some(Object::Namespace(namespace)) => namespace.labels.clone(),
+            _ => Labels::new(),
+        };
+        labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
+        labels
+    }
+
+    /// The identity of a pod: its own for as long as it is the same object (by `uid`).
+    #[must_use]
+    pub fn endpoint(&self, key: &ObjectKey) -> Option<EndpointId> {
+        self.endpoints.get(key).map(|(_, endpoint)| *endpoint)
+    }
+
+    /// Everything to be said: of each object, and of objects that do not fit each other.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let said = self.files.values().flat_map(|held| &held.problems);
+        let mut problems: Vec<Problem> = said.cloned().collect();
+        problems.extend(findings::between_objects(self));
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+
+    /// Every version of objects that are written more than once.
+    fn versions(&self) -> impl Iterator<Item = (&ObjectKey, &BTreeMap<Origin, Object>)> {
+        self.objects.iter().filter(|(_, versions)| versions.len() > 1)
+    }
+
+    fn of_kind(&self, kind: ObjectKind, namespace: &str) -> impl Iterator<Item = &Object> {
+        let first = ObjectKey { kind, namespace: namespace.to_owned(), name: String::new() };
+        self.objects
+            .range(first..)
+            .take_while(move |(key, _)| key.kind == kind)
+            .filter_map(|(_, versions)| versions.values().next_back())
+    }
+
+    fn in_force(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key)?.values().next_back()
+    }
+
+    fn keys_of(&self, file: &str) -> Vec<ObjectKey> {
+        self.files.get(file).map_or_else(Vec::new, |held| held.keys.clone())
+    }
+
+    /// Makes a change and compares what was and is in force under these keys.
+    fn watching(&mut self, keys: &[ObjectKey], change: impl FnOnce(&mut Self)) -> Effect {
+        let before: Vec<_> = keys.iter().map(|key| self.in_force(key).cloned()).collect();
+        change(self);
+        for key in keys {
+            if self.objects.get(key).is_some_and(BTreeMap::is_empty) {
+                self.objects.remove(key);
+            }
+            self.identify(key);
+        }
+        let is_same = |(key, before): (&ObjectKey, &Option<Object>)| {
+            match (before, self.in_force(key)) {
+                (Some(before), Some(after)) => is_same_meaning(before, after),
+                (None, None) => true,
+                _ => false,
+            }
+        };
+        if keys.iter().zip(&before).all(is_same) { Effect::Nothing } else { Effect::Changed }
+    }
+
+    fn put(&mut self, object: Object) {
+        let metadata = object.metadata();
+        let (key, origin) = (metadata.key.clone(), metadata.origin.clone());
+        self.objects.entry(key).or_default().insert(origin, object);
+    }
+
+    fn drop_file(&mut self, file: &str) {
+        let held = self.files.remove(file).unwrap_or_default();
+        for key in &held.keys {
+            if let Some(versions) = self.objects.get_mut(key) {
+                versions.retain(|origin, _| &*origin.file != file);
+            }
+        }
+    }
+
+    /// Gives a new pod a new identity, and takes a gone one's away (NP-54).
+    fn identify(&mut self, key: &ObjectKey) {
+        let Some(Object::Pod(pod)) = self.in_force(key) else {
+            self.endpoints.remove(key);
+            return;
+        };
+        let uid = pod.metadata.uid.clone();
+        if self.endpoints.get(key).is_none_or(|(known, _)| *known != uid) {
+            self.endpoints.insert(key.clone(), (uid, EndpointId(self.endpoints_given)));
+            self.endpoints_given = self.endpoints_given.saturating_add(1);
+        }
+    }
+}
+
+/// Whether two objects differ in nothing but where they were written.
+fn is_same_meaning(one: &Object, other: &Object) -> bool {
+    let mut moved = one.clone();
+    let metadata = match &mut moved {
+        Object::Pod(pod) => &mut pod.metadata,
+        Object::Namespace(namespace) => &mut namespace.metadata,
+        Object::Policy(policy) => &mut policy.metadata,
+    };
+    metadata.origin = other.metadata().origin.clone();
+    moved == *other
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Every problem of a directory of manifests, with object, field and remedy.
+
+use std::path::Path;
+
+use crate::inventory::Inventory;
+use crate::manifest::{self, Problem, Severity};
+
+/// Reads a directory and says everything there is to say: of files that cannot be read, of
+/// objects, and of objects that do not fit each other. Sorted by file and line.
+///
+/// # Errors
+/// The directory itself cannot be read.
+pub fn problems(directory: &Path) -> Result<Vec<Problem>, Problem> {
+    let mut inventory = Inventory::new();
+    let mut problems = Vec::new();
+    for (file, read) in manifest::read_dir(directory)? {
+        match read {
+            Ok(found) => _ = inventory.set_file(&file, found),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    problems.extend(inventory.problems());
+    problems.sort();
+    Ok(problems)
+}
+
+/// Whether something is not enforced as written: what the exit code tells.
+#[must_use]
+pub fn has_errors(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_file_does_not_hide_the_problems_of_others() {
+        let directory = std::env::temp_dir().join(format!("lgvalidate{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("a.yaml"), "a: [").unwrap();
+        std::fs::write(directory.join("b.yml"), "").unwrap();
+        let odd = "apiVersion: v1\nkind: Pod\nmetadata: {name: A}\n";
+        std::fs::write(directory.join("c.json"), odd).unwrap();
+        std::fs::write(directory.join("notes.txt"), "a: [").unwrap();
+        let found = problems(&directory);
+        std::fs::remove_dir_all(&directory).unwrap();
+        let found = found.unwrap();
+        let files: Vec<_> = found.iter().filter_map(|one| one.file.as_deref()).collect();
+        assert_eq!(files, ["a.yaml", "b.yml", "c.json", "c.json"]);
+        assert!(has_errors(&found));
+        assert!(problems(&directory).unwrap_err().message.contains("cannot read the directory"));
+    }
+}

@@ -1,0 +1,202 @@
+//! Behaviour as data: the folders of `tests/cases`.
+//!
+//! `cluster.yaml` is a manifest; `traffic.txt` says what is sent and what becomes of it. One
+//! line, one packet or one change; `#` begins a comment; `at` may be left out:
+//!
+//! ```text
+//! at 0s  x/a > y/b:80   tcp         -> sent            ingress y/allow[0]
+//! at 0s  x/a > y/b:81   tcp         -> ingress_denied  ingress y/allow nearest y/allow[0] port
+//! at 0s  10.9.9.9 > x/a tcp syn,ack -> no_connection
+//! at 1s  set second.yaml
+//! at 2s  remove NetworkPolicy y/allow
+//! ```
+//!
+//! - An end is `[namespace/]pod[:port]` or an address; IPv6 with a port is `[fd00::1]:80`. No
+//!   namespace means `default`.
+//! - A protocol is `tcp udp sctp icmp other`, then perhaps TCP flags or an ICMP kind, then perhaps
+//!   `v4` or `v6`: which addresses of the pods, by default the first family that both have.
+//! - What becomes of it is `sent` or the label of a drop reason.
+//! - Then, perhaps, the cause of a side: `egress` or `ingress` with `not-isolated`, `itself`,
+//!   `own-node`, a rule `namespace/policy[index]`, or for a default deny the isolating policies,
+//!   parted by commas; and after a deny perhaps `nearest RULE PARTS`, or `nearest none`.
+//!
+//! Judges that keep no connections (the oracle, `Ruleset`, `PolicyTable`) ask about lines that
+//! open one; the simulated node and the lab can run every line.
+
+mod parse;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::ruleset::Direction;
+
+use crate::oracle::{Answer, By, Cluster, End, Family, Nearest, Question, Side};
+
+/// A folder of `tests/cases`.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The folder's name.
+    pub name: String,
+    /// Where it is.
+    pub folder: PathBuf,
+    /// The text of `cluster.yaml`.
+    pub cluster: String,
+    /// The lines of `traffic.txt`.
+    pub steps: Vec<Step>,
+}
+
+/// A line of `traffic.txt`.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its number in the file, from 1.
+    pub line: usize,
+    /// When, in milliseconds of the case.
+    pub at_ms: u64,
+    /// What happens.
+    pub action: Action,
+}
+
+/// What happens in a step.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A packet is sent.
+    Send(Box<Send>),
+    /// The objects of a file of the folder are set; this is its text.
+    Set(String),
+    /// An object goes: its kind, namespace (empty for a Namespace) and name.
+    Remove(String, String, String),
+}
+
+/// A packet and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct Send {
+    /// From whom.
+    pub source: End,
+    /// From which port, if it matters.
+    pub source_port: Option<u16>,
+    /// To whom.
+    pub target: End,
+    /// To which port; 0 if none.
+    pub target_port: u16,
+    /// The protocol as policy sees it.
+    pub protocol: Protocol,
+    /// TCP flags, an ICMP kind: `syn,ack`, `echo-reply`. Empty for what opens a connection.
+    pub detail: String,
+    /// Which addresses of the pods; `None` is the first family that both have.
+    pub family: Option<Family>,
+    /// `sent`, or the label of a drop reason.
+    pub outcome: String,
+    /// The causes stated.
+    pub causes: Vec<Stated>,
+}
+
+/// A side's cause as a case states it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated {
+    /// Whose side.
+    pub direction: Direction,
+    /// The cause.
+    pub by: By,
+    /// For a default deny, the isolating policies.
+    pub isolating: Vec<String>,
+    /// The nearest rule, if stated; `Some(None)` is stated to be none.
+    pub nearest: Option<Option<Nearest>>,
+}
+
+impl Case {
+    /// Reads every case below `root`, by name.
+    ///
+    /// # Errors
+    /// Names the file and line that cannot be read.
+    pub fn read_all(root: &Path) -> Result<Vec<Self>, String> {
+        let entries = fs::read_dir(root).map_err(|e| format!("{}: {e}", root.display()))?;
+        let mut folders: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        folders.sort();
+        folders.iter().map(|folder| Self::read(folder)).collect()
+    }
+
+    /// Reads one folder.
+    ///
+    /// # Errors
+    /// Names the file and line that cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, String> {
+        let text = |name: &str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        let mut steps = Vec::new();
+        for (number, line) in text("traffic.txt")?.lines().enumerate() {
+            let place =
+                |e: String| format!("{}: traffic.txt:{}: {e}", folder.display(), number + 1);
+            let Some((at_ms, mut action)) = parse::line(line).map_err(place)? else { continue };
+            if let Action::Set(file) = &mut action {
+                *file = text(file).map_err(place)?;
+            }
+            steps.push(Step { line: number + 1, at_ms, action });
+        }
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { name, folder: folder.to_owned(), cluster: text("cluster.yaml")?, steps })
+    }
+}
+
+impl Send {
+    /// Whether the packet may open a connection, so that policy judges it by its own key.
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        matches!(self.detail.as_str(), "" | "syn" | "echo" | "init")
+    }
+
+    /// The question that a judge without connections is asked.
+    ///
+    /// # Errors
+    /// When the ends share no family.
+    pub fn question(&self, cluster: &Cluster) -> Result<Question, String> {
+        let families = [Family::V4, Family::V6];
+        let tried = families.iter().copied().filter(|f| self.family.is_none_or(|own| own == *f));
+        let mut asked = tried.map(|family| self.question_by(family));
+        asked
+            .find(|question| cluster.judge(question).is_ok())
+            .ok_or_else(|| format!("{:?} and {:?} share no family", self.source, self.target))
+    }
+
+    fn question_by(&self, family: Family) -> Question {
+        Question {
+            source: self.source.clone(),
+            target: self.target.clone(),
+            protocol: self.protocol,
+            port: self.target_port,
+            family,
+        }
+    }
+}
+
+impl Stated {
+    /// What is not as stated, if anything.
+    #[must_use]
+    pub fn differs_from(&self, answer: &Answer) -> Option<String> {
+        let side = self.side(answer);
+        let isolating_differ = self.by == By::DefaultDeny && self.isolating != side.isolating;
+        let nearest_differ = self.nearest.as_ref().is_some_and(|stated| *stated != side.nearest);
+        (self.by != side.by || isolating_differ || nearest_differ)
+            .then(|| format!("{:?}: stated {self:?}, judged {side:?}", self.direction))
+    }
+
+    fn side<'a>(&self, answer: &'a Answer) -> &'a Side {
+        match self.direction {
+            Direction::Egress => &answer.egress,
+            Direction::Ingress => &answer.ingress,
+        }
+    }
+}
+
+/// What becomes of the opening packet of a connection so judged: the egress side comes first.
+#[must_use]
+pub fn outcome(egress_allows: bool, ingress_allows: bool) -> &'static str {
+    match (egress_allows, ingress_allows) {
+        (true, true) => "sent",
+        (false, _) => "egress_denied",
+        (true, false) => "ingress_denied",
+    }
+}

@@ -1,0 +1,194 @@
+//! The judgement: every policy, every rule, every peer, every port, each time.
+
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::ruleset::Direction;
+use serde_json::Value;
+
+use super::ends::{self, Found};
+use super::label;
+use super::reading::{self, Broken, Number, Peer, Port, Rule};
+use super::{Answer, By, Cluster, Nearest, Part, Question, RuleName, Side};
+
+/// One direction of a question: whose policy is asked, about whom.
+struct Asked<'a> {
+    cluster: &'a Cluster,
+    direction: Direction,
+    /// The pod whose policy decides.
+    subject: &'a Value,
+    /// The end at the other side.
+    other: &'a Found<'a>,
+    /// The end that has the port.
+    target: &'a Found<'a>,
+    protocol: Protocol,
+    port: u16,
+}
+
+pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, String> {
+    let source = ends::find(cluster, &question.source, question.family)?;
+    let target = ends::find(cluster, &question.target, question.family)?;
+    let itself = source
+        .pod
+        .is_some_and(|pod| target.pod.is_some_and(|other| ends::key(pod) == ends::key(other)));
+    if itself {
+        return Ok(Answer { egress: open(By::Itself), ingress: open(By::Itself) });
+    }
+    let side = |direction, subject: Option<&Value>, other: &Found<'_>| match subject {
+        None => open(By::NotIsolated),
+        Some(subject) => judge_side(&Asked {
+            cluster,
+            direction,
+            subject,
+            other,
+            target: &target,
+            protocol: question.protocol,
+            port: question.port,
+        }),
+    };
+    let egress = side(Direction::Egress, source.pod, &target);
+    let mut ingress = side(Direction::Ingress, target.pod, &source);
+    // NP-40: the node's own traffic to its pods, judged by the target's node alone.
+    let from_own_node = source.pod.is_none()
+        && target.pod.is_some_and(|pod| ends::node_addresses(pod).contains(&source.address));
+    if from_own_node {
+        ingress.by = By::OwnNode;
+        ingress.nearest = None;
+    }
+    Ok(Answer { egress, ingress })
+}
+
+fn open(by: By) -> Side {
+    Side { by, isolating: Vec::new(), allowing: Vec::new(), nearest: None }
+}
+
+fn judge_side(asked: &Asked<'_>) -> Side {
+    let mut side = open(By::NotIsolated);
+    let mut nearest: Vec<Nearest> = Vec::new();
+    for policy in asked.cluster.policies() {
+        if !isolates(policy, asked) {
+            continue;
+        }
+        let name = ends::full_name(policy);
+        side.isolating.push(name.clone());
+        for (index, failing) in failing_of_rules(policy, asked) {
+            let rule = RuleName { policy: name.clone(), index };
+            if failing.is_empty() {
+                side.allowing.push(rule);
+            } else {
+                nearest.push(Nearest { rule, failing });
+            }
+        }
+    }
+    side.isolating.sort();
+    side.allowing.sort();
+    if let Some(first) = side.allowing.first() {
+        side.by = By::Rule(first.clone());
+    } else if !side.isolating.is_empty() {
+        side.by = By::DefaultDeny;
+        side.nearest =
+            nearest.into_iter().min_by_key(|near| (near.failing.len(), near.rule.clone()));
+    }
+    side
+}
+
+/// Whether the policy selects the subject and isolates it in the asked direction (NP-2).
+fn isolates(policy: &Value, asked: &Asked<'_>) -> bool {
+    let (subject_namespace, _) = ends::key(asked.subject);
+    let (policy_namespace, _) = ends::key(policy);
+    let (ingress, egress) = reading::types(policy).unwrap_or((true, true));
+    let stated = match asked.direction {
+        Direction::Ingress => ingress,
+        Direction::Egress => egress,
+    };
+    let selected = match reading::subjects(policy) {
+        Ok(None) | Err(_) => true,
+        Ok(Some(selector)) => label::selects(selector, &ends::labels(asked.subject)) == Ok(true),
+    };
+    subject_namespace == policy_namespace && stated && selected
+}
+
+/// For every sound rule of the direction, its index and what of it fails.
+fn failing_of_rules(policy: &Value, asked: &Asked<'_>) -> Vec<(usize, Vec<Part>)> {
+    if reading::subjects(policy).is_err() {
+        return Vec::new();
+    }
+    let rules = reading::rules(policy, asked.direction).unwrap_or_default();
+    let mut found = Vec::new();
+    for (index, written) in rules.iter().enumerate() {
+        if let Ok(rule) = reading::rule(written, asked.direction)
+            && let Ok(failing) = failing_parts(policy, &rule, asked)
+        {
+            found.push((index, failing));
+        }
+    }
+    found
+}
+
+/// What fails of a rule: of its best peer and of its best port, the first among equals.
+fn failing_parts(policy: &Value, rule: &Rule<'_>, asked: &Asked<'_>) -> Result<Vec<Part>, Broken> {
+    let peers: Result<Vec<_>, _> =
+        rule.peers.iter().map(|peer| failing_of_peer(policy, peer, asked)).collect();
+    let best_peer = peers?.into_iter().min_by_key(Vec::len).unwrap_or_default();
+    let ports = rule.ports.iter().map(|port| failing_of_port(port, asked));
+    let best_port = ports.min_by_key(Vec::len).unwrap_or_default();
+    Ok([best_peer, best_port].concat())
+}
+
+fn failing_of_peer(
+    policy: &Value,
+    peer: &Peer<'_>,
+    asked: &Asked<'_>,
+) -> Result<Vec<Part>, Broken> {
+    let mut failing = Vec::new();
+    match peer {
+        Peer::Block { cidr, except } => {
+            if !cidr.contains(asked.other.address) {
+                failing.push(Part::Cidr);
+            } else if except.iter().any(|part| part.contains(asked.other.address)) {
+                failing.push(Part::Except);
+            }
+        }
+        Peer::Pods { namespace, labels } => {
+            let Some(pod) = asked.other.pod else {
+                // NP-13: an address of no pod has neither namespace nor labels.
+                failing.push(Part::Namespace);
+                failing.extend(labels.map(|_| Part::PodLabels));
+                return Ok(failing);
+            };
+            let (pod_namespace, _) = ends::key(pod);
+            let in_namespace = match namespace {
+                None => pod_namespace == ends::key(policy).0,
+                Some(selector) => {
+                    let of_namespace = ends::namespace_labels(asked.cluster, &pod_namespace);
+                    label::selects(selector, &of_namespace)?
+                }
+            };
+            let has_labels = match labels {
+                None => true,
+                Some(selector) => label::selects(selector, &ends::labels(pod))?,
+            };
+            failing.extend((!in_namespace).then_some(Part::Namespace));
+            failing.extend((!has_labels).then_some(Part::PodLabels));
+        }
+    }
+    Ok(failing)
+}
+
+fn failing_of_port(port: &Port<'_>, asked: &Asked<'_>) -> Vec<Part> {
+    let mut failing = Vec::new();
+    if port.protocol != asked.protocol {
+        failing.push(Part::Protocol);
+    }
+    let number = u64::from(asked.port);
+    let matches = match port.number {
+        Number::All => true,
+        // What has no ports fails by its protocol alone (NP-25).
+        _ if !asked.protocol.has_ports() => true,
+        Number::Between(first, last) => (first..=last).contains(&number),
+        Number::Named(name) => asked
+            .target
+            .pod
+            .is_some_and(|pod| ends::named_ports(pod, name, port.protocol).contains(&number)),
+    };
+    failing.extend((!matches).then_some(Part::Port));
+    failing
+}

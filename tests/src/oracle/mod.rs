@@ -1,0 +1,280 @@
+//! The oracle: what Kubernetes objects mean, judged straight from their text.
+//!
+//! It answers one question at a time by walking the parsed YAML: no index, no cache, no type of
+//! the product's model. Every question reads every policy again, its mistakes included, so that
+//! each line can be held against the API's text (NP-1 to NP-59, those that need no time).
+//!
+//! Written by another hand than `control` and sharing no code with it: where the two disagree,
+//! one of them misreads the API. Slow on purpose, about 10 µs per policy and question.
+//!
+//! ```text
+//! text ──> Cluster ── ends.rs: who is this address? ──┐
+//!             │                                       ├──> judge.rs ──> Answer
+//!             └────── reading.rs: what does the rule  │
+//!                     say, or is it broken? (NP-59) ──┘
+//! ```
+
+mod ends;
+mod judge;
+mod label;
+mod network;
+mod reading;
+
+use std::net::IpAddr;
+
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::ruleset::Direction;
+use serde_json::Value;
+
+pub use network::Cidr;
+pub use reading::Broken;
+
+/// The objects of a cluster, as they were written.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// Every document, in the order of the text.
+    pub objects: Vec<Value>,
+}
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+/// One end of a question.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    /// A pod by namespace and name.
+    Pod(String, String),
+    /// An address, a pod's or not.
+    Address(IpAddr),
+}
+
+/// May this be sent?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Who opens.
+    pub source: End,
+    /// Who is to receive.
+    pub target: End,
+    /// What.
+    pub protocol: Protocol,
+    /// The target port; ignored for protocols without ports.
+    pub port: u16,
+    /// Which of their addresses.
+    pub family: Family,
+}
+
+/// A rule: `namespace/name` of its policy and its place in the written list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleName {
+    /// `namespace/name`.
+    pub policy: String,
+    /// Counted from 0.
+    pub index: usize,
+}
+
+/// What of a rule did not match, in the order that `explain` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The other end is in no namespace that the peer means.
+    Namespace,
+    /// The other end's labels.
+    PodLabels,
+    /// The address is outside the block.
+    Cidr,
+    /// The address is in the block, and in one of its exceptions.
+    Except,
+    /// The protocol.
+    Protocol,
+    /// The port.
+    Port,
+}
+
+/// The rule that came nearest to allowing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nearest {
+    /// Which rule.
+    pub rule: RuleName,
+    /// Its failing parts, ascending, never empty.
+    pub failing: Vec<Part>,
+}
+
+/// Why a side was decided as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// No policy isolates this side, or it is no pod.
+    NotIsolated,
+    /// A pod to itself (NP-42).
+    Itself,
+    /// From the pod's own node (NP-40).
+    OwnNode,
+    /// The first rule that allows: by policy, then index.
+    Rule(RuleName),
+    /// Isolated, and no rule allows.
+    DefaultDeny,
+}
+
+/// One direction's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// The cause.
+    pub by: By,
+    /// The policies that isolate the pod in this direction, ascending.
+    pub isolating: Vec<String>,
+    /// Every rule that allows, ascending.
+    pub allowing: Vec<RuleName>,
+    /// Where denied: the rule with the fewest failing parts; none if there is no sound rule.
+    pub nearest: Option<Nearest>,
+}
+
+impl Side {
+    /// Whether this side allows.
+    #[must_use]
+    pub fn allows(&self) -> bool {
+        self.by != By::DefaultDeny
+    }
+}
+
+/// Both directions' answers: allowed only where both allow (NP-7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The source's side.
+    pub egress: Side,
+    /// The target's side.
+    pub ingress: Side,
+}
+
+impl Answer {
+    /// Whether both sides allow.
+    #[must_use]
+    pub fn allows(&self) -> bool {
+        self.egress.allows() && self.ingress.allows()
+    }
+}
+
+/// A part of a policy that cannot be read and therefore opens nothing (NP-59).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenPart {
+    /// `namespace/name` of the policy.
+    pub policy: String,
+    /// The field that holds it: `spec.ingress[2]`, `spec.podSelector`.
+    pub field: String,
+    /// What is wrong.
+    pub why: Broken,
+}
+
+impl Cluster {
+    /// Reads YAML or JSON documents; `kind: List` is opened.
+    ///
+    /// # Errors
+    /// When the text is not YAML.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        let mut objects = Vec::new();
+        for document in serde_yaml_ng::Deserializer::from_str(text) {
+            let value: Value =
+                serde::Deserialize::deserialize(document).map_err(|e| e.to_string())?;
+            match value.get("kind").and_then(Value::as_str) {
+                Some("List") => {
+                    let items = value.get("items").and_then(Value::as_array);
+                    objects.extend(items.into_iter().flatten().cloned());
+                }
+                _ if value.is_null() => {}
+                _ => objects.push(value),
+            }
+        }
+        Ok(Self { objects })
+    }
+
+    /// Answers, or says that an end is no living pod or lacks an address of the family.
+    ///
+    /// # Errors
+    /// Names the end that stands in the way.
+    pub fn judge(&self, question: &Question) -> Result<Answer, String> {
+        judge::judge(self, question)
+    }
+
+    /// Every broken part of every policy, in the order of the objects.
+    #[must_use]
+    pub fn broken(&self) -> Vec<BrokenPart> {
+        let mut found = Vec::new();
+        for policy in self.policies() {
+            let name = ends::full_name(policy);
+            let mut add = |field: String, why| {
+                found.push(BrokenPart { policy: name.clone(), field, why });
+            };
+            if let Err(why) = reading::types(policy) {
+                add("spec.policyTypes".to_owned(), why);
+            }
+            if let Err(why) = reading::subjects(policy) {
+                add("spec.podSelector".to_owned(), why);
+            }
+            for direction in [Direction::Ingress, Direction::Egress] {
+                let list = reading::list_name(direction);
+                match reading::rules(policy, direction) {
+                    Err(why) => add(format!("spec.{list}"), why),
+                    Ok(rules) => {
+                        for (index, rule) in rules.iter().enumerate() {
+                            if let Err(why) = reading::rule(rule, direction) {
+                                add(format!("spec.{list}[{index}]"), why);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// The `NetworkPolicy` objects.
+    pub fn policies(&self) -> impl Iterator<Item = &Value> {
+        self.of_kind("NetworkPolicy", "networking.k8s.io/v1")
+    }
+
+    /// The Pod objects, dead ones too.
+    pub fn pods(&self) -> impl Iterator<Item = &Value> {
+        self.of_kind("Pod", "v1")
+    }
+
+    /// The Namespace objects.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Value> {
+        self.of_kind("Namespace", "v1")
+    }
+
+    fn of_kind(&self, kind: &'static str, version: &'static str) -> impl Iterator<Item = &Value> {
+        self.objects.iter().filter(move |object| {
+            object.get("kind").and_then(Value::as_str) == Some(kind)
+                && object.get("apiVersion").and_then(Value::as_str) == Some(version)
+        })
+    }
+
+    /// Namespace and name of every pod that lives, ascending: not completed, not on the host's
+    /// network, with an address.
+    #[must_use]
+    pub fn living(&self) -> Vec<(String, String)> {
+        let mut names: Vec<_> = self.pods().filter(|pod| ends::lives(pod)).map(ends::key).collect();
+        names.sort();
+        names
+    }
+
+    /// The addresses of a living pod.
+    #[must_use]
+    pub fn addresses(&self, namespace: &str, name: &str) -> Vec<IpAddr> {
+        self.pods()
+            .filter(|pod| ends::lives(pod) && ends::is_named(pod, namespace, name))
+            .flat_map(ends::addresses)
+            .collect()
+    }
+}

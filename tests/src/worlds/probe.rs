@@ -1,0 +1,123 @@
+//! Questions worth asking of a world: its pods, the edges of its blocks and of its ports.
+
+use std::net::IpAddr;
+
+use lockgate_dataplane::packet::Protocol;
+use serde_json::Value;
+
+use super::{Choices, World};
+use crate::oracle::{Cidr, Cluster, End, Family, Question};
+
+/// Addresses that no pod of any world has.
+const OUTSIDE: [&str; 5] = ["203.0.113.7", "192.168.0.1", "10.0.0.14", "2001:db8::9", "fd01::1"];
+
+/// Every question worth asking: each pair of ends, each protocol, each boundary port.
+#[must_use]
+pub fn probes(world: &World) -> Vec<Question> {
+    let scope = Scope::of(world);
+    let mut questions = Vec::new();
+    for source in 0..scope.ends.len() {
+        for target in 0..scope.ends.len() {
+            for protocol in Protocol::ALL {
+                let ports = if protocol.has_ports() { scope.ports.as_slice() } else { &[0] };
+                for port in ports {
+                    questions.extend(scope.question(source, target, protocol, *port));
+                }
+            }
+        }
+    }
+    questions
+}
+
+/// Some of the questions, drawn at random.
+#[must_use]
+pub fn sample(world: &World, count: usize, choices: &mut Choices) -> Vec<Question> {
+    let scope = Scope::of(world);
+    let mut questions = Vec::with_capacity(count);
+    if scope.pods == 0 {
+        return questions;
+    }
+    // Most draws are a question: a pod, and an end of the same family.
+    for _ in 0..4 * count {
+        let pod = choices.below(scope.pods);
+        let all = choices.chance(40);
+        let other = choices.below(if all { scope.ends.len() } else { scope.pods });
+        let (source, target) = if choices.chance(50) { (pod, other) } else { (other, pod) };
+        let protocol = choices.pick(&Protocol::ALL);
+        let port = choices.pick(&scope.ports);
+        questions.extend(scope.question(source, target, protocol, port));
+        if questions.len() == count {
+            break;
+        }
+    }
+    questions
+}
+
+struct Scope {
+    /// Every living pod once per family, and addresses.
+    ends: Vec<(End, Family)>,
+    /// How many of them are pods: they come first.
+    pods: usize,
+    ports: Vec<u16>,
+}
+
+impl Scope {
+    fn of(world: &World) -> Self {
+        let cluster = Cluster { objects: world.objects.clone() };
+        let mut ends = Vec::new();
+        for (namespace, name) in cluster.living() {
+            for address in cluster.addresses(&namespace, &name) {
+                ends.push((End::Pod(namespace.clone(), name.clone()), Family::of(address)));
+            }
+        }
+        let pods = ends.len();
+        let mut addresses: Vec<IpAddr> =
+            OUTSIDE.iter().filter_map(|text| text.parse().ok()).collect();
+        let mut ports = vec![80, 0, 65535];
+        for object in &world.objects {
+            collect(object, &mut addresses, &mut ports);
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        addresses.sort();
+        addresses.dedup();
+        ends.extend(addresses.into_iter().map(|ip| (End::Address(ip), Family::of(ip))));
+        Self { ends, pods, ports }
+    }
+
+    /// The question, unless its ends cannot meet or no policy has a say in it.
+    fn question(
+        &self,
+        source: usize,
+        target: usize,
+        protocol: Protocol,
+        port: u16,
+    ) -> Option<Question> {
+        let ((source, family), (target, other)) = (&self.ends[source], &self.ends[target]);
+        let outside = |end: &End| matches!(end, End::Address(_));
+        if family != other || (outside(source) && outside(target)) {
+            return None;
+        }
+        let (source, target, family) = (source.clone(), target.clone(), *family);
+        Some(Question { source, target, protocol, port, family })
+    }
+}
+
+/// Gathers every address, and the edges of every block and port, that the object names.
+fn collect(node: &Value, addresses: &mut Vec<IpAddr>, ports: &mut Vec<u16>) {
+    match node {
+        Value::String(text) => {
+            addresses.extend(Cidr::read(text).iter().flat_map(Cidr::boundaries));
+            addresses.extend(text.parse::<IpAddr>());
+        }
+        Value::Number(number) => {
+            let near = number.as_u64().into_iter().flat_map(|n| [n.saturating_sub(1), n, n + 1]);
+            ports.extend(near.filter_map(|n| u16::try_from(n).ok()));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, addresses, ports)),
+        Value::Object(fields) => {
+            fields.values().for_each(|field| collect(field, addresses, ports));
+        }
+        _ => {}
+    }
+}
