@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Measurements: the ends that make and count traffic, and the contenders.
+
+pub mod traffic;

@@ -59,7 +59,9 @@ fn no_name_is_a_synonym_of_the_vocabulary() {
 
 #[test]
 fn unsafe_code_is_where_it_is_allowed() {
-    check("", |source| if UNSAFE.contains(&source.path.as_str()) { vec![] } else { rules::no_unsafe(source) });
+    check("", |source| {
+        if UNSAFE.contains(&source.path.as_str()) { vec![] } else { rules::no_unsafe(source) }
+    });
 }
 
 #[test]
@@ -129,7 +131,11 @@ fn nothing_in_the_tree_reads_outside_it() {
     // Written in two parts, so that this very line is none.
     let outside = concat!("../", "shared");
     let reading = |source: &Source| {
-        if source.text.contains(outside) { vec![source.at(1, "reads outside the tree")] } else { vec![] }
+        if source.text.contains(outside) {
+            vec![source.at(1, "reads outside the tree")]
+        } else {
+            vec![]
+        }
     };
     check("", reading);
 }

@@ -123,9 +123,9 @@ impl End {
 
     pub(super) fn at(self, census: &Census<'_>, address: IpAddr) -> Met {
         let owner = census.owner(address);
-        let place = self.place.or_else(|| owner.and_then(|one| {
-            census.place(one.namespace(), &one.pod.metadata.key.name)
-        }));
+        let place = self.place.or_else(|| {
+            owner.and_then(|one| census.place(one.namespace(), &one.pod.metadata.key.name))
+        });
         // An address is shown as the pod that has it. A pod on its node's network stays itself.
         let is_address = self.shown == address.to_string();
         let shown = owner.filter(|_| is_address).map_or(self.shown, |one| one.name());

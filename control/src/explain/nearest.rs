@@ -169,8 +169,8 @@ fn which_miss(pattern: &PortPattern, meeting: &Meeting<'_>) -> Option<Miss> {
         WhichPorts::Named(name) => {
             let number = |protocol| meeting.target.and_then(|pod| pod.port(name, protocol));
             // Where the protocol fails already, only what would still fail beside it counts.
-            if number(pattern.protocol) == Some(port) || number(meeting.protocol) == Some(port)
-                && pattern.protocol != meeting.protocol
+            if number(pattern.protocol) == Some(port)
+                || number(meeting.protocol) == Some(port) && pattern.protocol != meeting.protocol
             {
                 return None;
             }

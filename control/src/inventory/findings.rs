@@ -34,8 +34,7 @@ fn written_twice(inventory: &Inventory) -> Vec<Problem> {
     let mut found = Vec::new();
     for (_, versions) in inventory.versions() {
         let Some((winner, _)) = versions.last_key_value() else { continue };
-        let message =
-            format!("is written again in {}:{}, which counts", winner.file, winner.line);
+        let message = format!("is written again in {}:{}, which counts", winner.file, winner.line);
         let earlier = versions.iter().filter(|(origin, _)| *origin != winner);
         found.extend(earlier.map(|(_, object)| {
             let text = (message.as_str(), "remove one of them");

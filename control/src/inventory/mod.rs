@@ -148,7 +148,10 @@ impl Inventory {
     }
 
     /// The policies of one namespace, by name.
-    pub fn policies_of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a NetworkPolicy> {
+    pub fn policies_of<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a NetworkPolicy> {
         self.of_kind(ObjectKind::Policy, namespace)
             .take_while(move |object| object.metadata().key.namespace == namespace)
             .filter_map(|object| match object {
@@ -227,13 +230,12 @@ impl Inventory {
             }
             self.identify(key);
         }
-        let is_same = |(key, before): (&ObjectKey, &Option<Object>)| {
-            match (before, self.in_force(key)) {
+        let is_same =
+            |(key, before): (&ObjectKey, &Option<Object>)| match (before, self.in_force(key)) {
                 (Some(before), Some(after)) => is_same_meaning(before, after),
                 (None, None) => true,
                 _ => false,
-            }
-        };
+            };
         if keys.iter().zip(&before).all(is_same) { Effect::Nothing } else { Effect::Changed }
     }
 

@@ -7,9 +7,7 @@
 use super::fields::{Broken, Place, Report, all};
 use super::problem::quoted;
 use super::tree::Value;
-use crate::selector::{
-    LabelSelector, Labels, Operator, Requirement, is_label_key, is_label_value,
-};
+use crate::selector::{LabelSelector, Labels, Operator, Requirement, is_label_key, is_label_value};
 
 const VALUE_RULE: &str = "use up to 63 letters, digits, -, _ and ., with a letter or digit at \
                           both ends";
@@ -17,7 +15,8 @@ const VALUE_RULE: &str = "use up to 63 letters, digits, -, _ and ., with a lette
 /// Reads a selector.
 pub(crate) fn selector(at: &Place<'_>, report: &mut Report<'_>) -> Result<LabelSelector, Broken> {
     let is_closed = at.closed(report, "a label selector", &["matchLabels", "matchExpressions"]);
-    let labels = at.field("matchLabels").map_or(Ok(Vec::new()), |place| match_labels(&place, report));
+    let labels =
+        at.field("matchLabels").map_or(Ok(Vec::new()), |place| match_labels(&place, report));
     let expressions = at.field("matchExpressions").map_or(Ok(Vec::new()), |place| {
         let items = place.items(report, "matchExpressions")?;
         all(items.iter().map(|item| expression(item, report)))

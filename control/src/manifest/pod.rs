@@ -95,12 +95,12 @@ impl Pod {
             labels: labels.ok(),
             host_network: spec.as_ref().is_some_and(|at| host_network(at, report)),
             is_completed: status.as_ref().is_some_and(|at| is_completed(at)),
-            addresses: status.as_ref().map_or_else(Vec::new, |at| {
-                addresses(at, ("podIPs", "podIP"), report)
-            }),
-            host_ips: status.as_ref().map_or_else(Vec::new, |at| {
-                addresses(at, ("hostIPs", "hostIP"), report)
-            }),
+            addresses: status
+                .as_ref()
+                .map_or_else(Vec::new, |at| addresses(at, ("podIPs", "podIP"), report)),
+            host_ips: status
+                .as_ref()
+                .map_or_else(Vec::new, |at| addresses(at, ("hostIPs", "hostIP"), report)),
             ports: spec.as_ref().map_or_else(Vec::new, |at| ports(at, report)),
             interface: interface.and_then(|at| read_interface(&at, report).ok()),
             mac: mac.and_then(|at| read_mac(&at, report).ok()),
@@ -220,7 +220,8 @@ fn named_port(at: &Place<'_>, report: &mut Report<'_>) -> Result<Option<NamedPor
         return Err(report.error(at, "the port has no containerPort", "add containerPort"));
     };
     let number = rule::number(&number_at, report)?;
-    let protocol = at.field("protocol").map_or(Ok(Protocol::Tcp), |at| rule::protocol(&at, report))?;
+    let protocol =
+        at.field("protocol").map_or(Ok(Protocol::Tcp), |at| rule::protocol(&at, report))?;
     Ok(Some(NamedPort { name: name.to_owned(), protocol, number }))
 }
 

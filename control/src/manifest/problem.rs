@@ -161,7 +161,9 @@ mod tests {
         );
         let line = problem.to_string();
         assert!(!line.chars().any(is_unprintable), "{line:?}");
-        assert!(line.contains("a\\u{1b}[2J.yaml:3: Pod x/\\u{202e}y: metadata.name: bad\\u{a}name"));
+        assert!(
+            line.contains("a\\u{1b}[2J.yaml:3: Pod x/\\u{202e}y: metadata.name: bad\\u{a}name")
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ const COPIES_MAX: usize = 1_000_000;
 /// YAML's key for "and the fields of".
 const MERGE_KEY: &str = "<<";
 
-/// A value and the line it begins on, from 1.
+/// A value and its line, from 1: of its key if it has one, else where it begins.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
     pub(crate) value: Value,
@@ -100,8 +100,8 @@ enum Content {
 enum Key {
     /// A key.
     Awaited,
-    /// The value of this field.
-    Field(String),
+    /// The value of the field whose key stands in this line.
+    Field(String, u32),
     /// The value of a merge key.
     Merge,
 }
@@ -140,7 +140,7 @@ impl<'a> Builder<'a> {
                 let key = if style == ScalarStyle::Plain && text == MERGE_KEY {
                     Some(Key::Merge)
                 } else {
-                    Some(Key::Field(text.into_owned()))
+                    Some(Key::Field(text.into_owned(), line))
                 };
                 self.place(Node { value, line }, key, anchor)
             }
@@ -196,7 +196,7 @@ impl<'a> Builder<'a> {
         }
         self.check_depth(known.depth, line)?;
         let node = Node { value: known.node.value.clone(), line };
-        let key = node.text().map(|text| Key::Field(text.to_owned()));
+        let key = node.text().map(|text| Key::Field(text.to_owned(), line));
         self.place(node, key, 0)
     }
 
@@ -217,7 +217,8 @@ impl<'a> Builder<'a> {
             Content::List(items) => items.push(node),
             Content::Map { fields, key: next, merged } => {
                 match std::mem::replace(next, Key::Awaited) {
-                    Key::Field(name) => fields.push((name, node)),
+                    // A field is told by the line of its key, also when its value begins below.
+                    Key::Field(name, line) => fields.push((name, Node { line, ..node })),
                     Key::Merge => merged.push(node),
                     Key::Awaited => match key {
                         Some(key) => *next = key,
@@ -280,7 +281,12 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     let value = match (tag.is_yaml_core_schema(), tag.suffix.as_str()) {
         (true, "str") => return Ok(Value::Text(text.to_owned())),
         (true, "null" | "bool" | "int" | "float") => plain(text),
-        _ => return Err(format!("has the tag {}{}, which means nothing here", tag.handle, tag.suffix)),
+        _ => {
+            return Err(format!(
+                "has the tag {}{}, which means nothing here",
+                tag.handle, tag.suffix
+            ));
+        }
     };
     if matches!(value, Value::Text(_)) {
         return Err(format!("has {} tagged as what it is not", quoted(text)));

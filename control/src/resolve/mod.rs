@@ -73,10 +73,10 @@ pub fn resolve(inventory: &Inventory) -> Resolved {
         // Its name sorts before every name that an object can have.
         policies.insert(0, Policy { name: DENIED_POLICY.into(), subjects, ingress, egress });
     }
-    let pods = census.residents.iter().map(|one| ruleset::Pod {
-        endpoint: one.endpoint,
-        addresses: one.owned.clone(),
-    });
+    let pods = census
+        .residents
+        .iter()
+        .map(|one| ruleset::Pod { endpoint: one.endpoint, addresses: one.owned.clone() });
     let ruleset = Ruleset { pods: pods.collect(), sets: resolver.sets.into_list(), policies };
     let local = census.residents.iter().map(|one| one.pod).filter(|pod| pod.interface.is_some());
     let node_addresses = census.node_addresses(local).into_iter().collect();

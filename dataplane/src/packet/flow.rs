@@ -90,7 +90,7 @@ pub enum Protocol {
     Udp,
     /// SCTP, 132.
     Sctp,
-    /// ICMP, 1, for IPv4; ICMPv6, 58, for IPv6.
+    /// ICMP, 1, for IPv4; `ICMPv6`, 58, for IPv6.
     Icmp,
     /// Every other IP protocol: no ports, one verdict for all.
     Other,

@@ -1,3 +1,14 @@
 //! Policy: what people meant, and the tables that packets are judged by.
+//!
+//! `ruleset` is the meaning: policies over resolved sets of addresses. `judge` answers questions
+//! to it by reading every rule (cold, the obvious twin). `compile` turns it into a `table` (cold),
+//! which answers the same questions in two cells (hot), with `ports` for the last step.
 
+pub mod compile;
+pub mod judge;
+mod ports;
 pub mod ruleset;
+pub mod table;
+
+pub use compile::{Classes, Compiled, compile};
+pub use table::{ClassId, Decision, PolicySetId, PolicyTable, Query, Sets, VerdictId};

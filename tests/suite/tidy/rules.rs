@@ -37,8 +37,8 @@ const FUNCTION_LINES_MAX: usize = 60;
 
 /// Words that no module and no type may be called by: each hides which of our words is meant.
 const SYNONYMS: &[&str] = &[
-    "session", "context", "manager", "handler", "engine", "info", "data", "utils", "util", "common",
-    "helper", "helpers", "misc",
+    "session", "context", "manager", "handler", "engine", "info", "data", "utils", "util",
+    "common", "helper", "helpers", "misc",
 ];
 
 /// What no hot file may hold: loops without a bound in sight, locks, output, clocks.
@@ -117,7 +117,8 @@ pub(super) fn layers(source: &Source) -> Vec<String> {
     if module == "lib" || module == "bin" {
         return vec![];
     }
-    let layer = |name: &str| LAYERS.iter().find(|(known, _)| *known == name).map(|(_, layer)| *layer);
+    let layer =
+        |name: &str| LAYERS.iter().find(|(known, _)| *known == name).map(|(_, layer)| *layer);
     let Some(own) = layer(module) else {
         return vec![source.at(1, &format!("module {module} has no layer: add it to LAYERS"))];
     };
@@ -128,7 +129,9 @@ pub(super) fn layers(source: &Source) -> Vec<String> {
             // Layer 1 has no inner order but one: packets drop for a reason.
             let peers = own == 1 && layer(used) == Some(1);
             if used != module && !peers && layer(used).is_some_and(|used| used >= own) {
-                found.push(source.at(number, &format!("{module} uses {used}, which is not below it")));
+                found.push(
+                    source.at(number, &format!("{module} uses {used}, which is not below it")),
+                );
             }
         }
     }
@@ -179,7 +182,8 @@ fn is_function(line: &str) -> bool {
 
 /// A file that does not open with what it is.
 pub(super) fn header(source: &Source) -> Vec<String> {
-    let said = source.text.lines().next().is_some_and(|line| line.len() > 8 && line.starts_with("//! "));
+    let said =
+        source.text.lines().next().is_some_and(|line| line.len() > 8 && line.starts_with("//! "));
     if said { vec![] } else { vec![source.at(1, "opens without `//!` and what it is")] }
 }
 
@@ -187,7 +191,8 @@ pub(super) fn header(source: &Source) -> Vec<String> {
 pub(super) fn hot(source: &Source) -> Vec<String> {
     let head = source.text.lines().take_while(|line| line.starts_with("//!"));
     // The threads of `runtime` are where turns are called from: a loop without an end.
-    if source.path.contains("/runtime") || !head.into_iter().any(|line| line.contains("Hot path.")) {
+    if source.path.contains("/runtime") || !head.into_iter().any(|line| line.contains("Hot path."))
+    {
         return vec![];
     }
     let mut found = Vec::new();
@@ -218,7 +223,9 @@ pub(super) fn names(source: &Source) -> Vec<String> {
                 continue;
             }
             let Some(name) = words.next() else { continue };
-            if let Some(part) = parts(name).into_iter().find(|part| SYNONYMS.contains(&part.as_str())) {
+            if let Some(part) =
+                parts(name).into_iter().find(|part| SYNONYMS.contains(&part.as_str()))
+            {
                 found.push(source.at(number, &format!("{word} {name}: we do not say {part}")));
             }
         }
@@ -245,9 +252,9 @@ pub(super) fn no_unsafe(source: &Source) -> Vec<String> {
     let uses = |line: &str| {
         let code = line.split("//").next().unwrap_or(line);
         code.contains("allow(unsafe_code)")
-            || ["unsafe {", "unsafe fn ", "unsafe impl ", "unsafe extern "]
-                .iter()
-                .any(|word| code.trim_start().starts_with(word) || code.contains(&format!(" {word}")))
+            || ["unsafe {", "unsafe fn ", "unsafe impl ", "unsafe extern "].iter().any(|word| {
+                code.trim_start().starts_with(word) || code.contains(&format!(" {word}"))
+            })
     };
     let lines = source.text.lines().enumerate();
     // This very file names the words it looks for.
@@ -276,9 +283,7 @@ pub(super) fn foreign(source: &Source) -> Vec<String> {
 
 /// The paths that a page names in backticks: what begins with a directory of ours, braces spread.
 pub(super) fn paths(page: &str) -> Vec<String> {
-    let tops = [
-        "dataplane/", "control/", "bench/", "tests/", "scripts/", "docs/", "deploy/",
-    ];
+    let tops = ["dataplane/", "control/", "bench/", "tests/", "scripts/", "docs/", "deploy/"];
     let words = page.split('`').skip(1).step_by(2);
     let ours = words.filter(|word| tops.iter().any(|top| word.starts_with(top)));
     let plain = ours.filter(|word| !word.contains(['<', '*', ' ']));
@@ -310,7 +315,8 @@ mod planted {
         assert_eq!(layers(&wrong).len(), 1);
         let sideways = source("dataplane/src/port/mod.rs", "use crate::policy::X;\n");
         assert_eq!(layers(&sideways).len(), 1);
-        let right = source("dataplane/src/policy/table.rs", "use crate::policy::X;\nuse crate::ids::Y;\n");
+        let right =
+            source("dataplane/src/policy/table.rs", "use crate::policy::X;\nuse crate::ids::Y;\n");
         assert!(layers(&right).is_empty());
         assert_eq!(layers(&source("dataplane/src/new.rs", "")).len(), 1);
     }
@@ -328,7 +334,9 @@ mod planted {
 
     #[test]
     fn a_long_function_is_found() {
-        let text = |lines| format!("impl A {{\n    pub fn a() {{\n{}    }}\n}}\n", "        x;\n".repeat(lines));
+        let text = |lines| {
+            format!("impl A {{\n    pub fn a() {{\n{}    }}\n}}\n", "        x;\n".repeat(lines))
+        };
         assert!(functions(&source("control/src/a.rs", &text(58))).is_empty());
         assert_eq!(functions(&source("control/src/a.rs", &text(59))).len(), 1);
     }
@@ -343,7 +351,8 @@ mod planted {
     #[test]
     fn a_hot_file_with_a_loop_or_a_lock_is_found() {
         let hot_text = |line: &str| format!("//! X. Hot path.\n{line}\n");
-        for line in ["    while x {", "    loop {", "use std::sync::Mutex;", "    println!(\"\");"] {
+        for line in ["    while x {", "    loop {", "use std::sync::Mutex;", "    println!(\"\");"]
+        {
             assert_eq!(hot(&source("dataplane/src/worker.rs", &hot_text(line))).len(), 1, "{line}");
         }
         assert!(hot(&source("dataplane/src/worker.rs", &hot_text("// while x {"))).is_empty());
@@ -355,7 +364,9 @@ mod planted {
         assert_eq!(names(&source("control/src/utils.rs", "")).len(), 1);
         assert_eq!(names(&source("control/src/a.rs", "pub struct PortInfo {")).len(), 1);
         assert_eq!(names(&source("control/src/a.rs", "mod data_common;")).len(), 1);
-        assert!(names(&source("control/src/a.rs", "struct Database; enum Information {}")).is_empty());
+        assert!(
+            names(&source("control/src/a.rs", "struct Database; enum Information {}")).is_empty()
+        );
     }
 
     #[test]
@@ -376,7 +387,8 @@ mod planted {
     #[test]
     fn paths_are_read_from_backticks_with_braces_spread() {
         let page = "see `dataplane/src/port/{xsk,program}.rs`, `cargo test` and `tests/cases/`";
-        let expected = ["dataplane/src/port/xsk.rs", "dataplane/src/port/program.rs", "tests/cases/"];
+        let expected =
+            ["dataplane/src/port/xsk.rs", "dataplane/src/port/program.rs", "tests/cases/"];
         assert_eq!(paths(page), expected);
     }
 }

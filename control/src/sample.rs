@@ -1,0 +1,90 @@
+//! Small clusters for tests, and a way to ask them that has every judge answer.
+
+use crate::explain::{self, Explanation, Request, Verdict, parse_protocol};
+use crate::inventory::Inventory;
+use crate::manifest::{Problem, read_text};
+
+/// A pod in YAML; `more` goes under `spec`.
+pub(crate) fn pod_with(name: &str, address: &str, labels: &str, more: &str) -> String {
+    let (namespace, name) = name.split_once('/').unwrap();
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{namespace: {namespace}, name: {name}, \
+         labels: {{{labels}}}}}\nspec: {{{more}}}\nstatus: {{phase: Running, hostIP: 192.0.2.1, \
+         podIPs: [{{ip: {address}}}]}}\n---\n"
+    )
+}
+
+/// A pod in YAML without ports.
+pub(crate) fn pod(name: &str, address: &str, labels: &str) -> String {
+    pod_with(name, address, labels, "")
+}
+
+/// A container with named ports, for `pod_with`.
+pub(crate) fn ports(ports: &str) -> String {
+    format!("containers: [{{name: c, ports: [{ports}]}}]")
+}
+
+/// A namespace in YAML.
+pub(crate) fn namespace(name: &str, labels: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{{labels}}}}}\n---\n"
+    )
+}
+
+/// A policy in YAML; `spec` is its spec in flow style.
+pub(crate) fn policy(name: &str, spec: &str) -> String {
+    let (namespace, name) = name.split_once('/').unwrap();
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{namespace: \
+         {namespace}, name: {name}}}\nspec: {{{spec}}}\n---\n"
+    )
+}
+
+/// Two namespaces: x with a (app a) and b (app b), y with a and c.
+pub(crate) fn small() -> String {
+    namespace("x", "team: x")
+        + &namespace("y", "team: y")
+        + &pod_with("x/a", "10.0.1.1", "app: a", &ports("{name: web, containerPort: 8080}"))
+        + &pod_with("x/b", "10.0.1.2", "app: b", &ports("{name: web, containerPort: 80}"))
+        + &pod("y/a", "10.0.2.1", "app: a")
+        + &pod("y/c", "10.0.2.3", "app: c, tier: back")
+}
+
+/// An inventory of one file.
+pub(crate) fn inventory(text: &str) -> Inventory {
+    let mut inventory = Inventory::new();
+    _ = inventory.set_file("t.yaml", read_text("t.yaml", text).unwrap());
+    inventory
+}
+
+/// The problems of one file, and between its objects.
+pub(crate) fn problems(text: &str) -> Vec<Problem> {
+    inventory(text).problems()
+}
+
+/// A question: `x/a x/b TCP 80`; `-` for no port.
+pub(crate) fn request(question: &str) -> Request {
+    let words: Vec<&str> = question.split(' ').collect();
+    Request {
+        from: words[0].parse().unwrap(),
+        to: words[1].parse().unwrap(),
+        protocol: parse_protocol(words[2]).unwrap(),
+        port: words.get(3).filter(|word| **word != "-").map(|word| word.parse().unwrap()),
+        icmp_type: None,
+        icmp_code: None,
+        family: None,
+    }
+}
+
+/// The answer.
+pub(crate) fn explained(text: &str, question: &str) -> Explanation {
+    explain::explain(&inventory(text), &request(question)).unwrap()
+}
+
+/// Asserts what passes: `("x/a x/b TCP 80", true)`.
+pub(crate) fn check(text: &str, questions: &[(&str, bool)]) {
+    for (question, wanted) in questions {
+        let seen = explained(text, question);
+        assert_eq!(seen.verdict == Verdict::Allow, *wanted, "{question}\n{text}\n{seen}");
+    }
+}

@@ -1,0 +1,106 @@
+//! Exact match for the IPv6 addresses of pods and nodes. Hot path.
+//!
+//! Open addressing in a table at most half full, in which no key lies further than [`PROBES`]
+//! slots from where its hash points: the build tries other seeds, then more slots, until that
+//! holds. So a lookup ends after `PROBES` slots whatever address a sender chooses, and seeds are
+//! random, so that nobody can prepare pod addresses that make the build long.
+
+use std::hash::{BuildHasher, RandomState};
+use std::mem::size_of;
+
+use crate::packet::Address;
+
+/// Slots looked at for an address that is not there: 240 bytes, four or five cache lines in
+/// sequence. One that is there is found on the first two as a rule.
+const PROBES: usize = 10;
+
+/// Seeds tried before the table is doubled.
+const SEEDS: usize = 8;
+
+/// Addresses with a value each, not 0.
+#[derive(Clone, Debug)]
+pub(super) struct Exact {
+    slots: Vec<Slot>,
+    /// Upper bits of the hash that are an index.
+    shift: u32,
+    seed: [u64; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    address: Address,
+    /// 0 where the slot is empty.
+    value: u32,
+}
+
+const EMPTY: Slot = Slot { address: Address::from_v6([0; 16]), value: 0 };
+
+impl Exact {
+    /// Builds from addresses with values that are not 0. Of equal addresses the last counts.
+    pub(super) fn build(entries: &[(Address, u32)]) -> Self {
+        let random = RandomState::new();
+        let mut bits = (entries.len() * 2).next_power_of_two().trailing_zeros().max(1);
+        let mut tried = 0usize;
+        loop {
+            let seed = [random.hash_one(tried), random.hash_one((tried, 1)) | 1];
+            if let Some(exact) = Self::place(entries, bits, seed) {
+                return exact;
+            }
+            tried += 1;
+            bits += u32::from(tried.is_multiple_of(SEEDS));
+        }
+    }
+
+    fn place(entries: &[(Address, u32)], bits: u32, seed: [u64; 2]) -> Option<Self> {
+        // The last places have their `PROBES` slots too: no wrapping around in the lookup.
+        let slots = vec![EMPTY; (1 << bits) + PROBES - 1];
+        let mut exact = Self { slots, shift: 64 - bits, seed };
+        for &(address, value) in entries {
+            assert!(value != 0, "0 marks an empty slot");
+            let start = exact.start(address);
+            let mut window = exact.slots[start..start + PROBES].iter_mut();
+            *window.find(|slot| slot.value == 0 || slot.address == address)? =
+                Slot { address, value };
+        }
+        Some(exact)
+    }
+
+    /// The value of the address.
+    #[inline]
+    pub(super) fn find(&self, address: Address) -> Option<u32> {
+        let start = self.start(address);
+        let window = self.slots.get(start..start.wrapping_add(PROBES))?;
+        for slot in window {
+            if slot.value == 0 {
+                return None;
+            }
+            if slot.address == address {
+                return Some(slot.value);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn start(&self, address: Address) -> usize {
+        let (high, low) = address.to_halves();
+        let mixed = fold(fold(high ^ self.seed[0], self.seed[1]) ^ low, 0x9e37_79b9_7f4a_7c15);
+        // Below 2^bits, which the slots exceed.
+        #[allow(clippy::cast_possible_truncation)] // 64-bit machines only
+        let start = (mixed >> self.shift) as usize;
+        start
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+    }
+}
+
+/// Both halves of the 128-bit product, so that every bit of each factor reaches every bit.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a).wrapping_mul(u128::from(b));
+    #[allow(clippy::cast_possible_truncation)] // the halves are what is wanted
+    let folded = product as u64 ^ (product >> 64) as u64;
+    folded
+}

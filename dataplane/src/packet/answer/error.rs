@@ -1,0 +1,151 @@
+//! ICMP errors (RFC 792, RFC 1122 §3.2.2, RFC 4443). Cold.
+//!
+//! Written beside the packet that caused them, which they quote: to its source, from the
+//! gateway's address. Headers are made by etherparse (house D6); its only loops are checksums
+//! over at most 1280 bytes.
+
+use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode as TimeExceededV4};
+use etherparse::icmpv6::TimeExceededCode as TimeExceededV6;
+use etherparse::{
+    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpDscp,
+    IpNumber, Ipv4Header, Ipv6Header,
+};
+
+use super::{GATEWAY_V4, GATEWAY_V6, TTL};
+use crate::ids::Mac;
+use crate::limits::ETHERNET_BYTES;
+use crate::packet::flow::Address;
+use crate::packet::headers::{Family, Headers, Kind, is_group};
+
+/// The longest error over IPv4, IP header included: what every host must take (RFC 1122).
+const V4_BYTES_MAX: usize = 576;
+/// The longest error over IPv6, IP header included: the least MTU (RFC 4443 §2.4 (c)).
+const V6_BYTES_MAX: usize = 1280;
+const ICMP_BYTES: usize = 8;
+
+/// How much of a packet, Ethernet header included, an error can quote at most.
+pub const QUOTED_BYTES_MAX: usize = ETHERNET_BYTES + V6_BYTES_MAX - Ipv6Header::LEN - ICMP_BYTES;
+
+/// Writes "time exceeded in transit" about `original` into `out`, and gives its length.
+///
+/// `original` may be cut to its first [`QUOTED_BYTES_MAX`] bytes: no more of it is quoted.
+///
+/// `None` where no error may be sent: about an ICMP error or what stays on its link, to or from
+/// a group, from nobody (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)); or where `out` is too short.
+pub fn time_exceeded(
+    out: &mut [u8],
+    original: &[u8],
+    headers: &Headers,
+    gateway: Mac,
+) -> Option<usize> {
+    let v4 = Icmpv4Type::TimeExceeded(TimeExceededV4::TtlExceededInTransit);
+    let v6 = Icmpv6Type::TimeExceeded(TimeExceededV6::HopLimitExceeded);
+    write_error(out, original, headers, gateway, v4, v6)
+}
+
+/// Writes "too big, the next hop takes `mtu` bytes" about `original` into `out`, and gives its
+/// length: ICMP 3/4 (RFC 1191), whether the packet forbade fragments or not, since the switch
+/// makes none; `ICMPv6` 2.
+///
+/// `None` as for [`time_exceeded`]; groups are no exception here.
+pub fn too_big(
+    out: &mut [u8],
+    original: &[u8],
+    headers: &Headers,
+    gateway: Mac,
+    mtu: u16,
+) -> Option<usize> {
+    let v4 = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu };
+    let v6 = Icmpv6Type::PacketTooBig { mtu: u32::from(mtu) };
+    write_error(out, original, headers, gateway, Icmpv4Type::DestinationUnreachable(v4), v6)
+}
+
+fn write_error(
+    out: &mut [u8],
+    original: &[u8],
+    headers: &Headers,
+    gateway: Mac,
+    v4: Icmpv4Type,
+    v6: Icmpv6Type,
+) -> Option<usize> {
+    if !may_cause_errors(headers) {
+        return None;
+    }
+    let end = usize::from(headers.end).min(original.len());
+    let packet = original.get(ETHERNET_BYTES..end)?;
+    let asker = headers.key.source;
+    match headers.family {
+        Family::V4 => {
+            let quote = quoted(packet, V4_BYTES_MAX - Ipv4Header::MIN_LEN - ICMP_BYTES);
+            let icmp = Icmpv4Header::with_checksum(v4, quote).to_bytes();
+            let ip = ipv4_header(asker, icmp.len().saturating_add(quote.len()))?.to_bytes();
+            let ethernet = ethernet_header(headers, gateway, EtherType::IPV4);
+            concatenate(out, [&ethernet, &ip, &icmp, quote])
+        }
+        Family::V6 => {
+            let quote = quoted(packet, V6_BYTES_MAX - Ipv6Header::LEN - ICMP_BYTES);
+            let (source, target) = (octets(GATEWAY_V6), octets(asker));
+            let icmp = Icmpv6Header::with_checksum(v6, source, target, quote).ok()?.to_bytes();
+            let ip = ipv6_header(asker, icmp.len().saturating_add(quote.len()))?.to_bytes();
+            let ethernet = ethernet_header(headers, gateway, EtherType::IPV6);
+            concatenate(out, [&ethernet, &ip, &icmp, quote])
+        }
+    }
+}
+
+/// Whether the packet may be answered with an error at all.
+fn may_cause_errors(headers: &Headers) -> bool {
+    let source = headers.key.source;
+    let is_from_one = headers.source_mac.0[0] & 1 == 0
+        && !is_group(source)
+        && source.to_bits() != 0
+        && source != Address::from_v4([0; 4]);
+    let is_error_or_link =
+        matches!(headers.kind, Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly);
+    is_from_one && !headers.is_multicast() && !is_error_or_link
+}
+
+fn quoted(packet: &[u8], bytes_max: usize) -> &[u8] {
+    packet.get(..bytes_max).unwrap_or(packet)
+}
+
+fn ethernet_header(headers: &Headers, gateway: Mac, ether_type: EtherType) -> [u8; 14] {
+    Ethernet2Header { source: gateway.0, destination: headers.source_mac.0, ether_type }.to_bytes()
+}
+
+fn ipv4_header(asker: Address, payload_bytes: usize) -> Option<Ipv4Header> {
+    let payload_bytes = u16::try_from(payload_bytes).ok()?;
+    let (source, target) = (GATEWAY_V4.to_v4_bits(), asker.to_v4_bits());
+    let (source, target) = (source.to_be_bytes(), target.to_be_bytes());
+    let mut header = Ipv4Header::new(payload_bytes, TTL, IpNumber::ICMP, source, target).ok()?;
+    // Errors travel with precedence "internetwork control" (RFC 1812 §4.3.2.5).
+    header.dscp = IpDscp::CS6;
+    header.header_checksum = header.calc_header_checksum();
+    Some(header)
+}
+
+fn ipv6_header(asker: Address, payload_bytes: usize) -> Option<Ipv6Header> {
+    Some(Ipv6Header {
+        payload_length: u16::try_from(payload_bytes).ok()?,
+        next_header: IpNumber::IPV6_ICMP,
+        hop_limit: TTL,
+        source: octets(GATEWAY_V6),
+        destination: octets(asker),
+        ..Ipv6Header::default()
+    })
+}
+
+fn octets(address: Address) -> [u8; 16] {
+    address.to_bits().to_be_bytes()
+}
+
+/// Writes the parts one after the other; `None` where they do not all fit.
+fn concatenate(out: &mut [u8], parts: [&[u8]; 4]) -> Option<usize> {
+    let mut length = 0_usize;
+    for part in parts {
+        let end = length.checked_add(part.len())?;
+        out.get_mut(length..end)?.copy_from_slice(part);
+        length = end;
+    }
+    Some(length)
+}

@@ -1,0 +1,186 @@
+//! ICMP (RFC 792) and `ICMPv6` (RFC 4443): echoes, errors, and what stays on its link. Hot path.
+//!
+//! An error is worth what its quotation names: it passes only with the connection that it
+//! quotes. So the quotation must be readable as far as the ports, be of the outer family, come
+//! from the very host that the error is sent to, and quote no other error.
+
+use super::{Ip, Upper, ipv4, ipv6, neighbour, transport};
+use crate::counters::DropReason;
+use crate::packet::bytes::read;
+use crate::packet::flow::{Address, FlowKey, Protocol};
+use crate::packet::headers::{Family, Kind};
+
+pub(super) const ICMP_V4: u8 = 1;
+pub(super) const ICMP_V6: u8 = 58;
+
+/// Type, code, checksum and four bytes more in every message of either version that matters.
+const HEADER_BYTES: usize = 8;
+
+/// How a message is treated, by its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Request,
+    Reply,
+    Error,
+    Solicitation,
+    Advertisement,
+    LinkOnly,
+    /// An error that is not defined, or no longer.
+    Unknown,
+    Other,
+}
+
+#[inline]
+fn class_v4(kind: u8) -> Class {
+    match kind {
+        8 | 13 => Class::Request,
+        0 | 14 => Class::Reply,
+        3 | 11 | 12 => Class::Error,
+        // Source quench is deprecated: nobody may act on it (RFC 6633). Redirects and router
+        // discovery would change a pod's routes.
+        4 | 5 | 9 | 10 => Class::LinkOnly,
+        _ => Class::Other,
+    }
+}
+
+#[inline]
+fn class_v6(kind: u8) -> Class {
+    match kind {
+        128 => Class::Request,
+        129 => Class::Reply,
+        1..=4 => Class::Error,
+        // Below 128 all are errors, quotations and all, but nobody knows these.
+        0 | 5..=127 => Class::Unknown,
+        135 => Class::Solicitation,
+        136 => Class::Advertisement,
+        // MLD, router discovery, redirects, inverse discovery, MLDv2, certification paths,
+        // multicast router discovery.
+        130..=134 | 137 | 141..=143 | 148 | 149 | 151..=153 => Class::LinkOnly,
+        _ => Class::Other,
+    }
+}
+
+/// Reads an ICMP message.
+pub(super) fn read_v4(segment: &[u8], ip: &Ip) -> Result<Upper, DropReason> {
+    let header = header(segment)?;
+    read_message(class_v4(header[0]), header, segment, ip)
+}
+
+/// Reads an `ICMPv6` message.
+pub(super) fn read_v6(segment: &[u8], ip: &Ip) -> Result<Upper, DropReason> {
+    let header = header(segment)?;
+    read_message(class_v6(header[0]), header, segment, ip)
+}
+
+fn header(segment: &[u8]) -> Result<[u8; HEADER_BYTES], DropReason> {
+    read(segment, 0).ok_or(DropReason::Truncated)
+}
+
+fn read_message(
+    class: Class,
+    header: [u8; HEADER_BYTES],
+    segment: &[u8],
+    ip: &Ip,
+) -> Result<Upper, DropReason> {
+    let kind = match class {
+        Class::Request => return Ok(echo(header, false)),
+        Class::Reply => return Ok(echo(header, true)),
+        Class::Error => error(segment, ip)?,
+        Class::Solicitation => Kind::Neighbour(neighbour::solicitation(segment, ip)?),
+        Class::Advertisement => Kind::Neighbour(neighbour::advertisement(segment, ip)?),
+        Class::LinkOnly => Kind::LinkOnly,
+        Class::Unknown => return Err(DropReason::Malformed),
+        Class::Other => Kind::Portless,
+    };
+    Ok(Upper::portless(kind, Protocol::Icmp))
+}
+
+fn echo(header: [u8; HEADER_BYTES], reply: bool) -> Upper {
+    let identifier = identifier(header);
+    Upper {
+        kind: Kind::Echo { reply },
+        protocol: Protocol::Icmp,
+        source_port: identifier,
+        target_port: identifier,
+    }
+}
+
+fn identifier(header: [u8; HEADER_BYTES]) -> u16 {
+    u16::from_be_bytes([header[4], header[5]])
+}
+
+fn error(segment: &[u8], ip: &Ip) -> Result<Kind, DropReason> {
+    let inner = segment
+        .get(HEADER_BYTES..)
+        .and_then(|quoted| match ip.family {
+            Family::V4 => quoted_v4(quoted),
+            Family::V6 => quoted_v6(quoted),
+        })
+        .filter(|inner| inner.source == ip.target)
+        .ok_or(DropReason::Malformed)?;
+    Ok(Kind::IcmpError { inner })
+}
+
+/// The flow of a quoted IPv4 packet. Its checksum and length are not looked at: routers on the
+/// way change the one and some stacks the other. A first fragment names its ports; others don't.
+fn quoted_v4(quoted: &[u8]) -> Option<FlowKey> {
+    const OFFSET_BITS: u16 = 0x1fff;
+    let fixed = quoted.first_chunk::<20>()?;
+    let header_bytes = ipv4::header_bytes(fixed[0])?;
+    let (source, target) = ipv4::addresses(fixed);
+    let is_later_fragment = u16::from_be_bytes([fixed[6], fixed[7]]) & OFFSET_BITS != 0;
+    if is_later_fragment || ipv4::is_martian(source, target) {
+        return None;
+    }
+    let source = Address::from_v4(source.to_be_bytes());
+    let target = Address::from_v4(target.to_be_bytes());
+    quoted_flow(source, target, fixed[9], Family::V4, quoted.get(header_bytes..)?)
+}
+
+/// The flow of a quoted IPv6 packet.
+fn quoted_v6(quoted: &[u8]) -> Option<FlowKey> {
+    let fixed = quoted.first_chunk::<{ ipv6::HEADER_BYTES }>()?;
+    let (source, target) = ipv6::addresses(fixed);
+    if fixed[0] >> 4 != 6 || ipv6::is_martian(source, target) {
+        return None;
+    }
+    let walked = ipv6::walk(quoted, fixed[6]).ok()?;
+    quoted_flow(source, target, walked.number, Family::V6, quoted.get(walked.offset..)?)
+}
+
+/// The flow by the first eight bytes of the quoted upper layer, all that need be there.
+fn quoted_flow(
+    source: Address,
+    target: Address,
+    number: u8,
+    family: Family,
+    segment: &[u8],
+) -> Option<FlowKey> {
+    let (protocol, source_port, target_port) = match (number, family) {
+        (transport::TCP, _) => quoted_ports(Protocol::Tcp, segment)?,
+        (transport::UDP, _) => quoted_ports(Protocol::Udp, segment)?,
+        (transport::SCTP, _) => quoted_ports(Protocol::Sctp, segment)?,
+        (ICMP_V4, Family::V4) => quoted_icmp(class_v4, segment)?,
+        (ICMP_V6, Family::V6) => quoted_icmp(class_v6, segment)?,
+        _ => (Protocol::Other, 0, 0),
+    };
+    Some(FlowKey { source, target, source_port, target_port, number, protocol })
+}
+
+fn quoted_ports(protocol: Protocol, segment: &[u8]) -> Option<(Protocol, u16, u16)> {
+    let [s0, s1, t0, t1, ..] = read::<HEADER_BYTES>(segment, 0)?;
+    Some((protocol, u16::from_be_bytes([s0, s1]), u16::from_be_bytes([t0, t1])))
+}
+
+fn quoted_icmp(class: fn(u8) -> Class, segment: &[u8]) -> Option<(Protocol, u16, u16)> {
+    let header = read::<HEADER_BYTES>(segment, 0)?;
+    match class(header[0]) {
+        Class::Request | Class::Reply => {
+            let identifier = identifier(header);
+            Some((Protocol::Icmp, identifier, identifier))
+        }
+        Class::Other => Some((Protocol::Icmp, 0, 0)),
+        // Nobody answers an error with an error, and what stays on its link is not ours.
+        _ => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! The IPv4 header (RFC 791, RFC 1122 §3.2.1). Hot path.
+
+use super::{Ip, after_ethernet, in_frame};
+use crate::counters::DropReason;
+use crate::packet::checksum::Sum;
+use crate::packet::flow::Address;
+use crate::packet::headers::Family;
+
+const HEADER_BYTES: usize = 20;
+
+const OPTION_END: u8 = 0;
+const OPTION_NONE: u8 = 1;
+const OPTION_LOOSE_ROUTE: u8 = 131;
+const OPTION_STRICT_ROUTE: u8 = 137;
+
+/// The bits of flags and offset that make a fragment: "more follow" and the offset.
+const FRAGMENT_BITS: u16 = 0x3fff;
+/// Must be zero.
+const RESERVED_BIT: u16 = 0x8000;
+
+/// Reads the IPv4 header of a frame.
+#[inline]
+pub(super) fn read(bytes: &[u8]) -> Result<Ip, DropReason> {
+    let packet = after_ethernet(bytes)?;
+    let fixed: &[u8; HEADER_BYTES] = packet.first_chunk().ok_or(DropReason::Truncated)?;
+    let header_bytes = header_bytes(fixed[0]).ok_or(DropReason::Malformed)?;
+    let total_bytes = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
+    if total_bytes < header_bytes {
+        return Err(DropReason::Malformed);
+    }
+    if total_bytes > packet.len() {
+        return Err(DropReason::Truncated);
+    }
+    let (header, options) = packet
+        .get(..header_bytes)
+        .and_then(<[u8]>::split_first_chunk::<HEADER_BYTES>)
+        .ok_or(DropReason::Truncated)?;
+    if Sum::of(header).with(Sum::of(options)).fold() != 0xffff {
+        return Err(DropReason::Malformed);
+    }
+    let fragment = u16::from_be_bytes([fixed[6], fixed[7]]);
+    if fragment & FRAGMENT_BITS != 0 {
+        return Err(DropReason::Fragment);
+    }
+    if fragment & RESERVED_BIT != 0 || !are_sane(options) {
+        return Err(DropReason::Malformed);
+    }
+    let (source, target) = addresses(fixed);
+    if is_martian(source, target) {
+        return Err(DropReason::Martian);
+    }
+    Ok(Ip {
+        family: Family::V4,
+        source: Address::from_v4(source.to_be_bytes()),
+        target: Address::from_v4(target.to_be_bytes()),
+        number: fixed[9],
+        ttl: fixed[8],
+        l4_offset: in_frame(header_bytes)?,
+        end: in_frame(total_bytes)?,
+        is_extended: false,
+    })
+}
+
+/// The header's length in bytes, where its first byte is that of an IPv4 header.
+#[inline]
+pub(super) fn header_bytes(first: u8) -> Option<usize> {
+    let words = usize::from(first & 0x0f);
+    (first >> 4 == 4 && words >= 5).then_some(words.wrapping_mul(4))
+}
+
+/// Source and target, most significant byte first.
+#[inline]
+pub(super) fn addresses(fixed: &[u8; HEADER_BYTES]) -> (u32, u32) {
+    let &[.., s0, s1, s2, s3, t0, t1, t2, t3] = fixed;
+    (u32::from_be_bytes([s0, s1, s2, s3]), u32::from_be_bytes([t0, t1, t2, t3]))
+}
+
+/// Whether such a packet must never be on a wire: "this network", loopback, class E, a group as
+/// source, or source and target alike. Groups and broadcast as target are the caller's to judge.
+#[inline]
+pub(super) fn is_martian(source: u32, target: u32) -> bool {
+    let outside = |address: u32| matches!(address >> 24, 0 | 127);
+    outside(source)
+        || source >> 24 >= 224
+        || outside(target)
+        || (target >> 28 == 0xf && target != u32::MAX)
+        || source == target
+}
+
+/// Whether the options are well-formed and leave the route to the routers. At most 40 bytes.
+#[inline]
+fn are_sane(options: &[u8]) -> bool {
+    // Nearly every packet.
+    options.is_empty() || walk(options)
+}
+
+fn walk(options: &[u8]) -> bool {
+    // Bytes of the option under way that are still to be passed over.
+    let mut inside = 0_usize;
+    for (at, &kind) in options.iter().enumerate() {
+        if inside > 0 {
+            inside = inside.wrapping_sub(1);
+            continue;
+        }
+        match kind {
+            OPTION_END => return true,
+            OPTION_NONE => {}
+            OPTION_LOOSE_ROUTE | OPTION_STRICT_ROUTE => return false,
+            _ => match options.get(at.wrapping_add(1)) {
+                Some(&length) if length >= 2 => inside = usize::from(length).wrapping_sub(1),
+                _ => return false,
+            },
+        }
+    }
+    inside == 0
+}

@@ -1,0 +1,80 @@
+//! TCP (RFC 9293), UDP (RFC 768) and SCTP (RFC 9260), as far as a connection needs. Hot path.
+
+use super::Upper;
+use crate::counters::DropReason;
+use crate::packet::flow::Protocol;
+use crate::packet::headers::{Family, Kind, TcpFlags, TcpHeader};
+
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const SCTP: u8 = 132;
+
+const TCP_BYTES: usize = 20;
+const UDP_BYTES: usize = 8;
+/// The common header and the header of the first chunk.
+const SCTP_BYTES: usize = 16;
+const SCTP_COMMON_BYTES: usize = 12;
+const SCTP_CHUNK_BYTES: usize = 4;
+
+/// Reads a TCP segment.
+#[inline]
+pub(super) fn tcp(segment: &[u8]) -> Result<Upper, DropReason> {
+    let header: &[u8; TCP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
+    let header_bytes = usize::from(header[12] >> 4).wrapping_mul(4);
+    let flags = TcpFlags(header[13]);
+    let payload_bytes = segment.len().checked_sub(header_bytes).ok_or(DropReason::Malformed)?;
+    if header_bytes < TCP_BYTES || !flags.is_sane() {
+        return Err(DropReason::Malformed);
+    }
+    let &[_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, _, _, w0, w1, ..] = header;
+    let tcp = TcpHeader {
+        flags,
+        sequence: u32::from_be_bytes([s0, s1, s2, s3]),
+        acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
+        window: u16::from_be_bytes([w0, w1]),
+        payload_bytes: u16::try_from(payload_bytes).map_err(|_| DropReason::Malformed)?,
+    };
+    Ok(with_ports(Kind::Tcp(tcp), Protocol::Tcp, header))
+}
+
+/// Reads a UDP datagram. Its length must be that of the packet: bytes beyond it are seen by one
+/// reader and not by the next.
+#[inline]
+pub(super) fn udp(segment: &[u8], family: Family) -> Result<Upper, DropReason> {
+    let header: &[u8; UDP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let has_checksum = header[6] != 0 || header[7] != 0;
+    // IPv6 has no checksum of its own, so UDP must (RFC 8200 §8.1).
+    if length != segment.len() || (family == Family::V6 && !has_checksum) {
+        return Err(DropReason::Malformed);
+    }
+    Ok(with_ports(Kind::Udp, Protocol::Udp, header))
+}
+
+/// Reads an SCTP packet as far as its first chunk.
+#[inline]
+pub(super) fn sctp(segment: &[u8]) -> Result<Upper, DropReason> {
+    let header: &[u8; SCTP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
+    let chunk_bytes = usize::from(u16::from_be_bytes([header[14], header[15]]));
+    let room = segment.len().wrapping_sub(SCTP_COMMON_BYTES);
+    if chunk_bytes < SCTP_CHUNK_BYTES || chunk_bytes > room {
+        return Err(DropReason::Malformed);
+    }
+    let kind = Kind::Sctp {
+        first_chunk: header[12],
+        verification_tag: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+    };
+    Ok(with_ports(kind, Protocol::Sctp, header))
+}
+
+/// The ports stand first in all three.
+#[inline]
+fn with_ports<const N: usize>(kind: Kind, protocol: Protocol, header: &[u8; N]) -> Upper {
+    const { assert!(N >= 4) };
+    Upper {
+        kind,
+        protocol,
+        source_port: u16::from_be_bytes([header[0], header[1]]),
+        target_port: u16::from_be_bytes([header[2], header[3]]),
+    }
+}

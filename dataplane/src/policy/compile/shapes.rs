@@ -1,0 +1,137 @@
+//! Which cells a row has, found once for all rows that have the same peers.
+//!
+//! A *shape* says of every class in which of a list of peer groups it is: each combination that
+//! occurs has a *local* number, and the shape is the array from classes to those. Shapes grow by
+//! one group at a time, and number 0 is the empty one, all of whose classes are local 0:
+//!
+//! ```text
+//!   shape [A]      classes in A -> 1, others 0
+//!   shape [A, B]   in B: those that were 0 -> 2, those that were 1 -> 3; others as in [A]
+//! ```
+//!
+//! Numbers once given stay, so that all of the array outside the last group is shared with the
+//! shape before, and rows that begin with the same groups share the work. Rows therefore bring
+//! their most widely used groups first.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::super::table::{Branch, Cells, FAN, Leaf};
+use super::intern::index;
+use super::trees::{Root, Trees};
+
+/// Number of a shape.
+pub(super) type ShapeId = u32;
+
+/// All shapes of one compilation.
+pub(super) struct Shapes {
+    pub(super) trees: Trees,
+    all: Vec<Shape>,
+    known: HashMap<(ShapeId, Root), ShapeId>,
+    leaves: HashMap<(u32, u32), Arc<Leaf>>,
+    branches: HashMap<(u32, u32), Arc<Branch>>,
+    cells: HashMap<ShapeId, (Cells, u32)>,
+}
+
+struct Shape {
+    root: Root,
+    /// The shape with one group less. The empty shape's is itself.
+    parent: ShapeId,
+    /// For each local that this shape added: the parent's local that it was.
+    added: Vec<u32>,
+    /// Locals in all.
+    locals: u32,
+}
+
+impl Shapes {
+    /// Only the empty shape.
+    pub(super) fn new(trees: Trees) -> Self {
+        let empty = Shape { root: Root::ZEROS, parent: 0, added: Vec::new(), locals: 1 };
+        Self {
+            trees,
+            all: vec![empty],
+            known: HashMap::new(),
+            leaves: HashMap::new(),
+            branches: HashMap::new(),
+            cells: HashMap::new(),
+        }
+    }
+
+    /// The shape of these groups.
+    pub(super) fn of(&mut self, groups: &[Root]) -> ShapeId {
+        groups.iter().fold(0, |shape, group| self.extend(shape, *group))
+    }
+
+    fn extend(&mut self, parent: ShapeId, group: Root) -> ShapeId {
+        if let Some(&known) = self.known.get(&(parent, group)) {
+            return known;
+        }
+        let Shape { root, locals: first, .. } = self.all[parent as usize];
+        let mut added: Vec<u32> = Vec::new();
+        let mut numbers: HashMap<u32, u32> = HashMap::new();
+        let root = self.trees.overlay(root, group, |local| {
+            *numbers.entry(local).or_insert_with(|| {
+                added.push(local);
+                first + index(added.len()) - 1
+            })
+        });
+        let shape = index(self.all.len());
+        let locals = first + index(added.len());
+        self.all.push(Shape { root, parent, added, locals });
+        self.known.insert((parent, group), shape);
+        shape
+    }
+
+    /// For each local but 0, ascending: the local it grew from, which is lower, and the place in
+    /// the shape's list of groups of the one that it is in beyond that.
+    pub(super) fn growth(&self, shape: ShapeId, groups: usize) -> Vec<(u32, u32)> {
+        let mut chain = Vec::with_capacity(groups);
+        let mut at = shape;
+        while at != 0 {
+            chain.push(&self.all[at as usize]);
+            at = self.all[at as usize].parent;
+        }
+        let steps = chain.into_iter().rev().zip(0..);
+        steps
+            .flat_map(|(shape, group)| shape.added.iter().map(move |&from| (from, group)))
+            .collect()
+    }
+
+    /// The cells of a shape, and the branches of the first plane if there are two (else 0).
+    pub(super) fn cells(&mut self, shape: ShapeId) -> (Cells, u32) {
+        if let Some(cells) = self.cells.get(&shape) {
+            return cells.clone();
+        }
+        let Shape { root, locals, .. } = self.all[shape as usize];
+        let tops = self.trees.branches(root).to_vec();
+        let mut cells: Vec<_> = tops.iter().map(|&top| self.branch(top, 0)).collect();
+        let mut plane = 0;
+        if locals > u32::from(u16::MAX) + 1 {
+            plane = index(cells.len());
+            cells.extend(tops.iter().map(|&top| self.branch(top, 16)));
+        }
+        let cells = (Cells::from(cells), plane);
+        self.cells.insert(shape, cells.clone());
+        cells
+    }
+
+    /// A branch of 16 bits of each value, from bit `shift` on.
+    fn branch(&mut self, branch: u32, shift: u32) -> Arc<Branch> {
+        if let Some(known) = self.branches.get(&(branch, shift)) {
+            return Arc::clone(known);
+        }
+        let leaves = *self.trees.leaves(branch);
+        let sealed = Arc::new(std::array::from_fn::<_, FAN, _>(|at| self.leaf(leaves[at], shift)));
+        self.branches.insert((branch, shift), Arc::clone(&sealed));
+        sealed
+    }
+
+    fn leaf(&mut self, leaf: u32, shift: u32) -> Arc<Leaf> {
+        let Self { leaves, trees, .. } = self;
+        #[allow(clippy::cast_possible_truncation)] // masked: the other plane has the rest
+        let cell = |value: u32| (value >> shift & 0xffff) as u16;
+        let seal = || Arc::new(trees.values(leaf).map(cell));
+        Arc::clone(leaves.entry((leaf, shift)).or_insert_with(seal))
+    }
+}

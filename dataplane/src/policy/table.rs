@@ -1,0 +1,307 @@
+//! The compiled policy: what packets are judged by. Hot path.
+//!
+//! A question costs two cells, one for each side, and in each at most one search among the port
+//! intervals of a program. How many rules, pods, policies or addresses there are does not enter
+//! into it, nor does anything that a sender can write into a header.
+//!
+//! ```text
+//!  policy set of the pod           class of the address at the other end
+//!         |                             |
+//!         v                    19..12   v   11..6         5..0
+//!   rows[set] --- cells -----> [branch] --> [leaf] -----> [u16] = the row's own number for
+//!         |                     64 leaves    64 cells       |     "in these of my peer groups"
+//!         |                                                 v
+//!         '------ programs ------------------------> [Program], 32 bytes
+//!                                                    tcp  udp  sctp  portless
+//!                                                     |    '-- a verdict: constant
+//!         few / many <--------------------------------'
+//!         intervals of ports, each with its verdict
+//! ```
+//!
+//! Invariants
+//! - A *class* is a set of addresses that no peer of any rule tells apart; class 0 is in no peer.
+//! - A *policy set* is what selects a pod in one direction; number 0 is "nobody isolates it".
+//! - A cell holds a number that means something in its row only: which of the row's peer groups
+//!   the class is in. So rows that name the same peers share every page of cells, whatever their
+//!   ports and policies are, and the pages that a row never mentions are shared by all.
+//! - A *verdict* names action and cause; allowing is one bit. Attribution costs nothing here:
+//!   it was compiled in.
+//! - What cannot be found is denied ([`VerdictId::CLOSED`]): numbers of another snapshot's table
+//!   never allow by accident of range.
+//!
+//! Shaped by
+//! - **Incremental compilation (house D13).** Everything under a row is behind an `Arc` and never
+//!   written again: a table that differs in one policy shares all other rows with its
+//!   predecessor, and one that differs in one class shares all but a leaf and a branch of the
+//!   rows that mention it. The pointers replace indices one for one, so sharing costs no load.
+//! - **Sharing by peers.** Cells that name programs directly were tried on paper and rejected: a
+//!   program names its policies in its causes, so that no two rows would share a page, and a
+//!   peer scattered over all namespaces (`app: ingress`) would cost every row that mentions it
+//!   all its pages. The price is the load of the row's program list.
+//! - **Flat arrays** of policy sets × classes were rejected for their size: 75 k × 50 k cells.
+//! - **Few intervals** (eight or less, nearly all there are) are one 16-byte comparison; more are
+//!   counted with a bitmap in three loads, so that ten thousand ports cost what nine do.
+//! - **More than 65 535 peer combinations in one row** do not fit a cell: such a row has a second
+//!   plane of cells with the upper halves, and pays a second walk.
+
+use std::mem::{size_of, size_of_val};
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::ports::{Few, Many};
+use super::ruleset::{Cause, PolicyId};
+use crate::packet::Protocol;
+
+/// Addresses that no rule's peers tell apart. 0 is the class of those in no peer at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClassId(pub(crate) u32);
+
+impl ClassId {
+    /// The class of an address that no peer of any rule contains.
+    pub const NOTHING: Self = Self(0);
+}
+
+/// What selects a pod in one direction: its policies, with the rules that apply to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicySetId(pub(crate) u32);
+
+impl PolicySetId {
+    /// Isolated by nobody; also for an address of no pod.
+    pub const NONE: Self = Self(0);
+}
+
+/// The policy sets of one pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sets {
+    /// Judges what the pod sends.
+    pub egress: PolicySetId,
+    /// Judges what the pod receives.
+    pub ingress: PolicySetId,
+}
+
+impl Sets {
+    /// Isolated by nobody in either direction.
+    pub const NONE: Self = Self { egress: PolicySetId::NONE, ingress: PolicySetId::NONE };
+}
+
+/// Allow or deny, and why: [`PolicyTable::cause`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VerdictId(pub(super) u32);
+
+impl VerdictId {
+    pub(super) const ALLOW: u32 = 1 << 31;
+
+    /// Denied because the table does not know what it was asked about. Never given for the
+    /// numbers that came with the table.
+    pub const CLOSED: Self = Self(0);
+    /// Allowed: nobody isolates this side.
+    pub const NOT_ISOLATED: Self = Self(1 | Self::ALLOW);
+    /// Allowed: a pod to itself (NP-42). Given by the worker, which knows; never by a table.
+    pub const ITSELF: Self = Self(2 | Self::ALLOW);
+    /// Allowed: from the pod's own node (NP-40). Given by the worker; never by a table.
+    pub const OWN_NODE: Self = Self(3 | Self::ALLOW);
+
+    /// Whether this allows.
+    #[inline]
+    #[must_use]
+    pub const fn is_allow(self) -> bool {
+        self.0 & Self::ALLOW != 0
+    }
+}
+
+/// What a table is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Policy set of the source's egress.
+    pub egress: PolicySetId,
+    /// Class of the target's address.
+    pub target_class: ClassId,
+    /// Policy set of the target's ingress.
+    pub ingress: PolicySetId,
+    /// Class of the source's address.
+    pub source_class: ClassId,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The target port; ignored for protocols without ports.
+    pub port: u16,
+}
+
+/// Both sides' verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Of the source's policies.
+    pub egress: VerdictId,
+    /// Of the target's policies.
+    pub ingress: VerdictId,
+}
+
+impl Decision {
+    /// Whether both sides allow (NP-7).
+    #[inline]
+    #[must_use]
+    pub const fn allows(self) -> bool {
+        self.egress.0 & self.ingress.0 & VerdictId::ALLOW != 0
+    }
+}
+
+/// Cells of one leaf, leaves of one branch.
+pub(super) const FAN: usize = 64;
+pub(super) const FAN_BITS: u32 = FAN.trailing_zeros();
+const FAN_MASK: usize = FAN - 1;
+
+pub(super) type Leaf = [u16; FAN];
+pub(super) type Branch = [Arc<Leaf>; FAN];
+pub(super) type Cells = Arc<[Arc<Branch>]>;
+
+/// The verdicts of one (row, cell) for every protocol and port: Tcp, Udp, Sctp, portless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Program(pub(super) [Span; 4]);
+
+/// The verdicts of one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Span {
+    /// One for all ports.
+    One(VerdictId),
+    /// By interval; a place in `Row::few`.
+    Few(u32),
+    /// By interval; a place in `Row::many`.
+    Many(u32),
+}
+
+/// All that one policy set says.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) cells: Cells,
+    pub(super) programs: Arc<[Program]>,
+    pub(super) few: Arc<[Few]>,
+    pub(super) many: Option<Arc<Vec<Many>>>,
+    /// Branches of the first plane where there are two; 0 where there is one.
+    pub(super) plane: u32,
+}
+
+// A row is one cache line, and so are two programs.
+const _: () = assert!(size_of::<Row>() == 64 && size_of::<Program>() == 32);
+
+/// The compiled policy of one snapshot. Immutable.
+#[derive(Clone, Debug)]
+pub struct PolicyTable {
+    /// By policy set; row 0 is never read.
+    pub(super) rows: Vec<Row>,
+    /// By verdict, less its allow bit.
+    pub(super) causes: Vec<Cause>,
+    /// By `PolicyId`.
+    pub(super) names: Vec<Arc<str>>,
+}
+
+impl PolicyTable {
+    /// Judges both sides: two cells, at most one interval search in each. Never panics,
+    /// allocates or loops over anything that grows.
+    #[inline]
+    #[must_use]
+    pub fn decide(&self, query: &Query) -> Decision {
+        let Query { protocol, port, .. } = *query;
+        Decision {
+            egress: self.verdict(query.egress, query.target_class, protocol, port),
+            ingress: self.verdict(query.ingress, query.source_class, protocol, port),
+        }
+    }
+
+    #[inline]
+    fn verdict(
+        &self,
+        set: PolicySetId,
+        class: ClassId,
+        protocol: Protocol,
+        port: u16,
+    ) -> VerdictId {
+        if set == PolicySetId::NONE {
+            return VerdictId::NOT_ISOLATED;
+        }
+        let row = self.rows.get(set.0 as usize);
+        row.and_then(|row| row.verdict(class, protocol, port)).unwrap_or(VerdictId::CLOSED)
+    }
+
+    /// Why a verdict was given.
+    ///
+    /// # Panics
+    /// When the verdict is another table's and this one has fewer.
+    #[must_use]
+    pub fn cause(&self, verdict: VerdictId) -> &Cause {
+        &self.causes[(verdict.0 & !VerdictId::ALLOW) as usize]
+    }
+
+    /// The policy's `namespace/name`.
+    ///
+    /// # Panics
+    /// When the policy is another ruleset's and this one has fewer.
+    #[must_use]
+    pub fn policy_name(&self, policy: PolicyId) -> &Arc<str> {
+        &self.names[policy.0 as usize]
+    }
+
+    /// How many policy sets there are, [`PolicySetId::NONE`] included.
+    #[must_use]
+    pub fn policy_sets(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Bytes of memory, each shared page counted once; allocator overhead and the texts of names
+    /// not counted. Cold: walks everything.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        const ARC: usize = 2 * size_of::<usize>();
+        let mut seen = HashSet::new();
+        let mut bytes = self.rows.capacity() * size_of::<Row>()
+            + self.causes.capacity() * size_of::<Cause>()
+            + self.names.capacity() * size_of::<Arc<str>>();
+        let mut count = |at: *const u8, size: usize| {
+            let new = seen.insert(at);
+            bytes += if new { size + ARC } else { 0 };
+            new
+        };
+        for row in &self.rows {
+            count(row.programs.as_ptr().cast(), size_of_val(&*row.programs));
+            count(row.few.as_ptr().cast(), size_of_val(&*row.few));
+            for many in row.many.iter().flat_map(|many| many.iter()) {
+                count(std::ptr::from_ref(many).cast(), many.memory_bytes());
+            }
+            if !count(row.cells.as_ptr().cast(), size_of_val(&*row.cells)) {
+                continue;
+            }
+            for branch in row.cells.iter() {
+                if count(Arc::as_ptr(branch).cast(), size_of::<Branch>()) {
+                    for leaf in branch.iter() {
+                        count(Arc::as_ptr(leaf).cast(), size_of::<Leaf>());
+                    }
+                }
+            }
+        }
+        bytes
+    }
+}
+
+impl Row {
+    #[inline]
+    fn verdict(&self, class: ClassId, protocol: Protocol, port: u16) -> Option<VerdictId> {
+        let class = class.0 as usize;
+        let mut cell = cell(&self.cells, class, 0)?;
+        if self.plane != 0 {
+            cell |= self::cell(&self.cells, class, self.plane as usize)? << 16;
+        }
+        let Program(spans) = self.programs.get(cell)?;
+        // Icmp and Other share the portless span: rules cannot tell them apart (NP-25).
+        match *spans.get((protocol as usize).min(3))? {
+            Span::One(verdict) => Some(verdict),
+            Span::Few(at) => self.few.get(at as usize)?.find(port),
+            Span::Many(at) => self.many.as_ref()?.get(at as usize)?.find(port),
+        }
+    }
+}
+
+#[inline]
+fn cell(cells: &Cells, class: usize, plane: usize) -> Option<usize> {
+    let branch = cells.get((class >> (2 * FAN_BITS)).wrapping_add(plane))?;
+    let leaf = branch.get((class >> FAN_BITS) & FAN_MASK)?;
+    leaf.get(class & FAN_MASK).map(|&cell| usize::from(cell))
+}

@@ -1,0 +1,331 @@
+//! The switch as control holds it: threads, ports, snapshots, and what comes back. Cold.
+//!
+//! Everything that needs a syscall, a lock or memory happens here, on the caller's thread:
+//! sockets are bound and closed, programs attached and pinned, workers started and stopped
+//! (house D4, D12). What passes to a worker passes through its mailbox.
+
+#![allow(clippy::disallowed_methods)] // the one module that reads the clock and may wait
+
+mod ports;
+mod thread;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::connection::{self, Connections, Page};
+use crate::counters::Counters;
+use crate::doorbell::Doorbell;
+use crate::endpoint::Endpoints;
+use crate::event::{Denied, events};
+use crate::handoff;
+use crate::ids::{Epoch, Generation, WorkerId};
+use crate::limits::WORKERS_MAX;
+use crate::policy::table::PolicyTable;
+use crate::port::xsk::{WorkerMemory, XskPort};
+use crate::port::{PortError, program::ProgramError};
+use crate::publish::{Publisher, Snapshot};
+use crate::worker::mailbox::{Command, Mailbox, Reply};
+use crate::worker::{Established, Parts, Worker};
+
+use ports::Ports;
+pub use ports::{Detach, HostPortRef, PortView};
+use thread::Thread;
+
+/// How a worker without work waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Polling {
+    /// It sleeps in poll, at most 1 ms, after [`crate::limits::IDLE_TURNS`] empty turns.
+    #[default]
+    Adaptive,
+    /// It never sleeps: a core each, always.
+    Busy,
+}
+
+/// One worker to be.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// The core to pin it to; `None` leaves it to the scheduler.
+    pub core: Option<usize>,
+    /// The interface of its own that its UMEM is anchored to (house D2): up, in the network
+    /// namespace of the calling thread, with nothing attached.
+    pub anchor: String,
+}
+
+/// A switch to be.
+#[derive(Clone, Debug)]
+pub struct SwitchConfig {
+    /// Its workers, 1 to [`WORKERS_MAX`].
+    pub workers: Vec<WorkerConfig>,
+    /// Frames of packet memory, of [`crate::limits::FRAME_BYTES`] each, per worker.
+    pub frames_per_worker: u32,
+    /// The connection table of each worker.
+    pub connections: connection::Settings,
+    /// The directory, on a BPF file system, under which links and maps are pinned.
+    pub bpffs: PathBuf,
+    /// How workers without work wait.
+    pub polling: Polling,
+    /// What a policy change does to established connections.
+    pub established: Established,
+}
+
+/// Why a switch did not start, or a port could not be added or removed.
+#[derive(Debug, Error)]
+pub enum SwitchError {
+    /// The number of workers is out of bounds.
+    #[error("{0} workers: there must be 1 to {WORKERS_MAX} (setting `workers`)")]
+    Workers(usize),
+    /// A core that does not exist or may not be used.
+    #[error(
+        "worker {worker} cannot be pinned to core {core}: this process may use cores {usable:?} \
+         (setting `cores`)"
+    )]
+    Core {
+        /// The worker.
+        worker: u8,
+        /// The core asked for.
+        core: usize,
+        /// The cores there are.
+        usable: Vec<usize>,
+    },
+    /// A socket or its memory.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The XDP program of an interface.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// All slots of all workers are taken.
+    #[error(
+        "no worker has room for port {interface}: {limit} ports each (setting `workers` adds more)"
+    )]
+    NoSlot {
+        /// The interface.
+        interface: String,
+        /// Ports per worker.
+        limit: usize,
+    },
+    /// A port that is not there.
+    #[error("port {0} is not attached")]
+    NoPort(u32),
+    /// A worker did not answer in time: it hangs or has died.
+    #[error("worker {worker} did not answer within {waited_ms} ms")]
+    Silent {
+        /// The worker.
+        worker: u8,
+        /// How long was waited.
+        waited_ms: u128,
+    },
+    /// The operating system refused something else.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+/// The longest that control waits for a worker's answer. A turn takes microseconds.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
+
+/// What control holds of one worker.
+#[derive(Debug)]
+struct Handle {
+    id: WorkerId,
+    mailbox: Arc<Mailbox<XskPort>>,
+    counters: Arc<Counters>,
+    events: Arc<crate::event::Events>,
+    bell: Arc<Doorbell>,
+    memory: WorkerMemory,
+    thread: Thread,
+}
+
+/// A running switch.
+///
+/// Dropping it stops the workers; pinned programs stay and drop (fail closed). Use
+/// [`Switch::stop`] to say what becomes of the interfaces.
+#[derive(Debug)]
+pub struct Switch {
+    workers: Vec<Handle>,
+    publisher: Publisher,
+    ports: Ports,
+}
+
+impl Switch {
+    /// Makes packet memory and starts the workers, without ports and without a snapshot: until
+    /// the first is published, every packet is dropped as `Unsynced`.
+    ///
+    /// # Errors
+    /// When a setting is out of bounds, a core does not exist, or the kernel refuses memory or
+    /// sockets; nothing is left behind.
+    pub fn start(config: &SwitchConfig) -> Result<Self, SwitchError> {
+        let count = config.workers.len();
+        if !(1..=WORKERS_MAX).contains(&count) {
+            return Err(SwitchError::Workers(count));
+        }
+        thread::check_cores(&config.workers)?;
+        let (publisher, subscribers) = Publisher::new(count);
+        let mut bells = Vec::with_capacity(count);
+        for _ in 0..count {
+            bells.push(Arc::new(Doorbell::new().map_err(system("eventfd"))?));
+        }
+        let ends = handoff::connect(&bells);
+        let seats = config.workers.iter().zip(subscribers).zip(ends.into_iter().zip(bells));
+        let mut workers = Vec::with_capacity(count);
+        for (index, ((worker, subscriber), (ends, bell))) in (0_u8..).zip(seats) {
+            let (memory, pool) = WorkerMemory::new(&worker.anchor, config.frames_per_worker)?;
+            let mailbox = Arc::new(Mailbox::default());
+            let counters = Arc::new(Counters::default());
+            let events = Arc::new(events());
+            let id = WorkerId(index);
+            let parts = Parts {
+                id,
+                memory: memory.clone(),
+                pool,
+                ends,
+                connections: Connections::new(&config.connections),
+                subscriber,
+                mailbox: Arc::clone(&mailbox),
+                counters: Arc::clone(&counters),
+                events: Arc::clone(&events),
+                established: config.established,
+            };
+            let turns = thread::Turns {
+                worker: Worker::new(parts),
+                bell: Arc::clone(&bell),
+                counters: Arc::clone(&counters),
+                polling: config.polling,
+            };
+            let thread = Thread::start(id, worker.core, turns)?;
+            workers.push(Handle { id, mailbox, counters, events, bell, memory, thread });
+        }
+        let ports = Ports::new(count, config.bpffs.clone());
+        Ok(Self { workers, publisher, ports })
+    }
+
+    /// Publishes a snapshot to all workers and wakes them.
+    pub fn publish(
+        &mut self,
+        epoch: Epoch,
+        policy: PolicyTable,
+        endpoints: Endpoints,
+    ) -> Generation {
+        let generation = self.publisher.publish(epoch, policy, endpoints);
+        for worker in &self.workers {
+            worker.bell.ring();
+        }
+        generation
+    }
+
+    /// The newest generation that every worker judges by; also frees what nobody reads.
+    pub fn in_force(&mut self) -> Generation {
+        self.publisher.retire();
+        self.publisher.in_force()
+    }
+
+    /// The newest snapshot published.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Arc<Snapshot>> {
+        self.publisher.newest()
+    }
+
+    /// The cells of each worker, by its id.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Arc<Counters>> {
+        self.workers.iter().map(|worker| Arc::clone(&worker.counters)).collect()
+    }
+
+    /// Takes the samples of denied packets that have come since the last call.
+    #[must_use]
+    pub fn denied(&self) -> Vec<Denied> {
+        self.workers.iter().flat_map(|w| std::iter::from_fn(|| w.events.pop())).collect()
+    }
+
+    /// Copies up to `limit` connections, worker by worker.
+    ///
+    /// # Errors
+    /// When a worker does not answer.
+    pub fn connections(&mut self, limit: usize) -> Result<Vec<connection::Row>, SwitchError> {
+        let mut rows = Vec::new();
+        for worker in &self.workers {
+            let mut cursor = Some(0);
+            let mut page = Box::new(Page::default());
+            while let Some(at) = cursor
+                && rows.len() < limit
+            {
+                let reply = worker.ask(Command::Copy(page, at))?;
+                let Reply::Page(copied, next) = reply else { break };
+                rows.extend(copied.rows().iter().take(limit.saturating_sub(rows.len())).copied());
+                page = copied;
+                cursor = next;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Stops the workers, closes the sockets and leaves or gives back the interfaces.
+    ///
+    /// With [`Detach::Leave`] the pinned programs stay and drop every packet; with
+    /// [`Detach::Detach`] they are taken off: set the interfaces down first, or their packets
+    /// reach the node's stack.
+    ///
+    /// # Errors
+    /// When a program cannot be taken off; the others are all the same.
+    pub fn stop(mut self, detach: Detach) -> Result<(), SwitchError> {
+        self.halt();
+        self.ports.close_all(detach)
+    }
+
+    fn halt(&mut self) {
+        for worker in &mut self.workers {
+            worker.thread.stop(&worker.bell);
+        }
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+impl Handle {
+    /// Sends a command and waits for its answer.
+    fn ask(&self, command: Command<XskPort>) -> Result<Reply<XskPort>, SwitchError> {
+        self.tell(command)?;
+        let begun = Instant::now();
+        loop {
+            if let Some(reply) = self.mailbox.replies.pop() {
+                return Ok(reply);
+            }
+            self.patience(begun)?;
+        }
+    }
+
+    /// Sends a command that has no answer.
+    fn tell(&self, mut command: Command<XskPort>) -> Result<(), SwitchError> {
+        let begun = Instant::now();
+        while let Err(returned) = self.mailbox.commands.push(command) {
+            command = returned;
+            self.patience(begun)?;
+        }
+        self.bell.ring();
+        Ok(())
+    }
+
+    fn patience(&self, begun: Instant) -> Result<(), SwitchError> {
+        let waited = begun.elapsed();
+        if waited > ANSWER_WAIT {
+            return Err(SwitchError::Silent { worker: self.id.0, waited_ms: waited.as_millis() });
+        }
+        std::thread::sleep(Duration::from_micros(20));
+        Ok(())
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> SwitchError {
+    move |source| SwitchError::System { what, source }
+}

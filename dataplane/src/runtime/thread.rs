@@ -1,0 +1,150 @@
+//! The thread of a worker: pinned, turning, asleep when there is nothing to do.
+//!
+//! This is the one place of the dataplane that reads the clock and that loops without a bound.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+
+use super::{Polling, SwitchError, WorkerConfig, system};
+use crate::clock::Tick;
+use crate::counters::Counters;
+use crate::doorbell::Doorbell;
+use crate::ids::WorkerId;
+use crate::limits::IDLE_TURNS;
+use crate::port::xsk::{WorkerMemory, XskPort};
+use crate::worker::Worker;
+
+/// The longest sleep: timers and completions are never later than this.
+const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+
+/// What the thread turns.
+#[derive(Debug)]
+pub(super) struct Turns {
+    pub(super) worker: Worker<XskPort, WorkerMemory>,
+    pub(super) bell: Arc<Doorbell>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) polling: Polling,
+}
+
+/// A worker's thread, as control holds it.
+#[derive(Debug)]
+pub(super) struct Thread {
+    stop: Arc<AtomicBool>,
+    sockets: Arc<OwnedFd>,
+    handle: Option<JoinHandle<()>>,
+}
+
+/// Refuses cores that this process may not use.
+pub(super) fn check_cores(workers: &[WorkerConfig]) -> Result<(), SwitchError> {
+    let usable: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    for (index, worker) in (0_u8..).zip(workers) {
+        if let Some(core) = worker.core
+            && !usable.contains(&core)
+        {
+            return Err(SwitchError::Core { worker: index, core, usable });
+        }
+    }
+    Ok(())
+}
+
+impl Thread {
+    /// Starts the thread of worker `id`, pinned to `core` where there is one.
+    pub(super) fn start(
+        id: WorkerId,
+        core: Option<usize>,
+        turns: Turns,
+    ) -> Result<Self, SwitchError> {
+        let what = system("epoll");
+        let sockets = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| what(e.into()))?;
+        if let Some(event) = turns.bell.event() {
+            let token = epoll::EventData::new_u64(u64::MAX);
+            epoll::add(&sockets, event, token, epoll::EventFlags::IN)
+                .map_err(|e| what(e.into()))?;
+        }
+        let sockets = Arc::new(sockets);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (its_stop, its_sockets) = (Arc::clone(&stop), Arc::clone(&sockets));
+        let handle = std::thread::Builder::new()
+            .name(format!("worker-{}", id.0))
+            .spawn(move || {
+                if let Some(core) = core {
+                    // Checked to be usable before; a core taken away since leaves it unpinned.
+                    let _pinned =
+                        core_affinity::set_for_current(core_affinity::CoreId { id: core });
+                }
+                run(turns, &its_stop, &its_sockets);
+            })
+            .map_err(system("starting a worker's thread"))?;
+        Ok(Self { stop, sockets, handle: Some(handle) })
+    }
+
+    /// Lets packets that arrive at a socket end the worker's sleep.
+    pub(super) fn listen(&self, socket: &impl AsFd) -> Result<(), SwitchError> {
+        let token = epoll::EventData::new_u64(0);
+        epoll::add(&*self.sockets, socket, token, epoll::EventFlags::IN)
+            .map_err(|e| system("epoll")(e.into()))
+    }
+
+    /// Whether the thread still runs: it never ends by itself.
+    pub(super) fn is_alive(&self) -> bool {
+        self.handle.as_ref().is_some_and(|handle| !handle.is_finished())
+    }
+
+    /// Ends the thread and waits for it.
+    pub(super) fn stop(&mut self, bell: &Doorbell) {
+        self.stop.store(true, Ordering::Release);
+        bell.ring();
+        if let Some(handle) = self.handle.take() {
+            // With `panic = "abort"` a thread that panicked has taken the process with it.
+            let _ended = handle.join();
+        }
+    }
+}
+
+fn run(mut turns: Turns, stop: &AtomicBool, sockets: &OwnedFd) {
+    let begun = Instant::now();
+    let mut before = Duration::ZERO;
+    let mut empty = 0_u32;
+    let mut events = Vec::with_capacity(8);
+    // Acquire pairs with the Release in `stop`: what control did before is seen.
+    while !stop.load(Ordering::Acquire) {
+        let moved = turns.worker.turn(Tick(milliseconds(before)));
+        let after = begun.elapsed();
+        account(&turns.counters, moved, before, after);
+        before = after;
+        empty = if moved > 0 { 0 } else { empty.saturating_add(1) };
+        if empty >= IDLE_TURNS && turns.polling == Polling::Adaptive {
+            sleep(&turns, sockets, &mut events);
+            before = begun.elapsed();
+        }
+    }
+}
+
+fn account(counters: &Counters, moved: usize, before: Duration, after: Duration) {
+    let spent = u64::try_from(after.saturating_sub(before).as_nanos()).unwrap_or(u64::MAX);
+    if moved > 0 {
+        counters.busy_nanoseconds.add(spent);
+    }
+    counters.total_nanoseconds.set(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+}
+
+/// Sleeps until a packet, a ring of the bell, or the end of [`SLEEP`].
+fn sleep(turns: &Turns, sockets: &OwnedFd, events: &mut Vec<epoll::Event>) {
+    turns.bell.about_to_sleep();
+    if !turns.worker.has_work() {
+        events.clear();
+        // EINTR and every other refusal means: turn again.
+        let _woken = epoll::wait(sockets, rustix::buffer::spare_capacity(events), Some(&SLEEP));
+    }
+    turns.bell.awake();
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

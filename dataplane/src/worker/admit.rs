@@ -1,0 +1,299 @@
+//! Before a packet is judged: is it whole, is it for us, is it from whom it says, where would it
+//! go. Hot path.
+//!
+//! Everything here reads one snapshot and the packet's bytes and changes nothing, so it may run
+//! for a whole batch before the first connection is looked up.
+
+use super::mailbox::PortKind;
+use crate::counters::DropReason;
+use crate::endpoint::{Endpoints, Kind as PlaceKind, Local};
+use crate::handoff::owner;
+use crate::ids::{EndpointId, Mac, PortRef, WorkerId};
+use crate::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
+use crate::packet::parse::{Arp, Family, Headers, Kind, Neighbour, Packet, parse};
+use crate::packet::{Address, FlowKey};
+use crate::policy::table::{ClassId, Sets};
+
+/// One end of a packet, as policy and connections see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side {
+    /// The local pod; `None` for everyone else.
+    pub endpoint: Option<EndpointId>,
+    /// What rules see of its address.
+    pub class: ClassId,
+    /// The policies that judge it; none for everyone who is not a local pod.
+    pub sets: Sets,
+    /// It is this node itself, seen on the host port (NP-40).
+    pub is_node: bool,
+}
+
+/// Where a packet leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exit {
+    /// The port.
+    pub to: PortRef,
+    /// Who is at its far end.
+    pub mac: Mac,
+    /// The longest IP packet that it takes, in bytes.
+    pub mtu: u16,
+}
+
+/// A packet that may be judged.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// What was read.
+    pub headers: Headers,
+    /// Where it came in.
+    pub from: PortRef,
+    /// What hangs there.
+    pub from_kind: PortKind,
+    /// Who sent it.
+    pub source: Side,
+    /// Whom it is for.
+    pub target: Side,
+    /// Where it would leave.
+    pub exit: Exit,
+    /// Who owns its connection.
+    pub owner: WorkerId,
+}
+
+/// What becomes of a packet that is not to be judged.
+#[derive(Debug)]
+pub(super) enum Turned {
+    /// It is dropped.
+    Dropped(DropReason),
+    /// It asks for the gateway's MAC.
+    Arp(Arp),
+    /// It asks for the gateway's MAC, in IPv6.
+    Solicitation(Headers),
+    /// It pings the gateway.
+    Echo(Headers),
+}
+
+impl From<DropReason> for Turned {
+    fn from(reason: DropReason) -> Self {
+        Self::Dropped(reason)
+    }
+}
+
+/// Reads a packet that came in at `from` on worker `here`.
+#[inline]
+pub(super) fn admit(
+    endpoints: &Endpoints,
+    here: WorkerId,
+    from: PortRef,
+    from_kind: PortKind,
+    bytes: &[u8],
+) -> Result<Admitted, Turned> {
+    match (from_kind, parse(bytes)?) {
+        (PortKind::Pod, Packet::Ip(headers)) => from_pod(endpoints, here, from, headers),
+        (PortKind::Pod, Packet::Arp(arp)) => Err(arp_from_pod(endpoints, from, arp)),
+        (PortKind::Host, Packet::Ip(headers)) => from_host(endpoints, from, headers),
+        (PortKind::Host, Packet::Arp(arp)) => Err(answerable(arp)),
+    }
+}
+
+#[inline]
+fn from_pod(
+    endpoints: &Endpoints,
+    here: WorkerId,
+    from: PortRef,
+    headers: Headers,
+) -> Result<Admitted, Turned> {
+    let sender = endpoints.sender(from).ok_or(DropReason::Unsynced)?;
+    if headers.source_mac != sender.mac {
+        return Err(DropReason::SpoofedMac.into());
+    }
+    if let Kind::Neighbour(neighbour) = headers.kind {
+        return Err(neighbour_from_pod(endpoints, sender, &neighbour, headers));
+    }
+    let class =
+        endpoints.class_of_own(sender, headers.key.source).ok_or_else(|| unowned(&headers))?;
+    error_is_its_own(&headers)?;
+    let headers = for_the_gateway(headers)?;
+    let source = Side { endpoint: Some(sender.endpoint), class, sets: sender.sets, is_node: false };
+    let place = endpoints.place(headers.key.target);
+    let (target, exit, owner) = match place.kind {
+        PlaceKind::Local(index) => {
+            let local = endpoints.local(index);
+            (pod_side(local, place.class), exit_of(local), owner(from, local.at))
+        }
+        PlaceKind::Outside | PlaceKind::Node => {
+            let exit = host_exit(endpoints, here).ok_or(DropReason::NoRoute)?;
+            (outside(place.class, place.kind), exit, from.worker)
+        }
+    };
+    Ok(Admitted { headers, from, from_kind: PortKind::Pod, source, target, exit, owner })
+}
+
+#[inline]
+fn from_host(endpoints: &Endpoints, from: PortRef, headers: Headers) -> Result<Admitted, Turned> {
+    if let Kind::Neighbour(neighbour) = headers.kind {
+        return Err(answerable_solicitation(&neighbour, headers));
+    }
+    let headers = for_the_gateway(headers)?;
+    let source = endpoints.place(headers.key.source);
+    if matches!(source.kind, PlaceKind::Local(_)) {
+        return Err(DropReason::SpoofedSource.into());
+    }
+    let place = endpoints.place(headers.key.target);
+    let PlaceKind::Local(index) = place.kind else {
+        return Err(DropReason::NoRoute.into());
+    };
+    let local = endpoints.local(index);
+    Ok(Admitted {
+        headers,
+        from,
+        from_kind: PortKind::Host,
+        source: outside(source.class, source.kind),
+        target: pod_side(local, place.class),
+        exit: exit_of(local),
+        owner: local.at.worker,
+    })
+}
+
+/// Turns aside what is addressed to the gateway or to nobody that a switch forwards to.
+#[inline]
+fn for_the_gateway(headers: Headers) -> Result<Headers, Turned> {
+    let target = headers.key.target;
+    if headers.target_mac != GATEWAY_MAC || headers.kind == Kind::LinkOnly {
+        return Err(DropReason::NotForUs.into());
+    }
+    if target == GATEWAY_V4 || target == GATEWAY_V6 {
+        return Err(match headers.kind {
+            Kind::Echo { reply: false } => Turned::Echo(headers),
+            _ => DropReason::NotForUs.into(),
+        });
+    }
+    if is_link_scoped(target) {
+        return Err(DropReason::NotForUs.into());
+    }
+    Ok(headers)
+}
+
+/// Multicast, broadcast, and IPv6 link-local targets stay on their link, which ends here.
+/// IPv4 link-local is forwarded: clouds keep their metadata service there.
+#[inline]
+fn is_link_scoped(target: Address) -> bool {
+    let (high, _) = target.to_halves();
+    if target.is_v4() {
+        target.to_v4_bits() >> 28 >= 0xe
+    } else {
+        high >> 56 == 0xff || high >> 54 == 0xfe80 >> 6
+    }
+}
+
+/// Why an address that is not the pod's own is refused. Link-local senders speak to their
+/// gateway only, so theirs is no spoofing but nothing that we forward.
+#[cold]
+fn unowned(headers: &Headers) -> Turned {
+    let (high, _) = headers.key.source.to_halves();
+    let link_local = headers.family == Family::V6 && high >> 54 == 0xfe80 >> 6;
+    if !link_local {
+        return DropReason::SpoofedSource.into();
+    }
+    match headers.kind {
+        Kind::Echo { reply: false }
+            if headers.key.target == GATEWAY_V6 && headers.target_mac == GATEWAY_MAC =>
+        {
+            Turned::Echo(*headers)
+        }
+        _ => DropReason::NotForUs.into(),
+    }
+}
+
+/// An ICMP error that a pod sends must quote a packet that it got from whom it answers: pods are
+/// no routers, and a forged quotation could speak about others' connections.
+#[inline]
+fn error_is_its_own(headers: &Headers) -> Result<(), Turned> {
+    let Kind::IcmpError { inner } = headers.kind else { return Ok(()) };
+    let FlowKey { source, target, .. } = headers.key;
+    if inner.target == source && inner.source == target {
+        Ok(())
+    } else {
+        Err(DropReason::SpoofedSource.into())
+    }
+}
+
+#[cold]
+fn arp_from_pod(endpoints: &Endpoints, from: PortRef, arp: Arp) -> Turned {
+    let Some(sender) = endpoints.sender(from) else {
+        return DropReason::Unsynced.into();
+    };
+    if arp.source_mac != sender.mac || arp.sender_mac != sender.mac {
+        return DropReason::SpoofedMac.into();
+    }
+    let address = Address::from_v4(arp.sender);
+    let is_probe = arp.sender == [0; 4]; // RFC 5227: nobody else is on this link to answer it
+    if !is_probe && endpoints.class_of_own(sender, address).is_none() {
+        return DropReason::SpoofedSource.into();
+    }
+    if is_probe { DropReason::NotForUs.into() } else { answerable(arp) }
+}
+
+/// Only a request for the gateway's own address is answered.
+fn answerable(arp: Arp) -> Turned {
+    let asks = arp.operation == 1 && Address::from_v4(arp.target) == GATEWAY_V4;
+    if asks { Turned::Arp(arp) } else { DropReason::NotForUs.into() }
+}
+
+#[cold]
+fn neighbour_from_pod(
+    endpoints: &Endpoints,
+    sender: &Local,
+    neighbour: &Neighbour,
+    headers: Headers,
+) -> Turned {
+    let source = headers.key.source;
+    let (high, _) = source.to_halves();
+    let link_local = high >> 54 == 0xfe80 >> 6;
+    // The unspecified source is duplicate-address detection: nobody else is on this link.
+    if source.to_bits() == 0 {
+        return DropReason::NotForUs.into();
+    }
+    if !link_local && endpoints.class_of_own(sender, source).is_none() {
+        return DropReason::SpoofedSource.into();
+    }
+    let claimed = match *neighbour {
+        Neighbour::Solicitation { source_link, .. } => source_link,
+        Neighbour::Advertisement { target_link, .. } => target_link,
+    };
+    if claimed.is_some_and(|mac| mac != sender.mac) {
+        return DropReason::SpoofedMac.into();
+    }
+    answerable_solicitation(neighbour, headers)
+}
+
+/// Only a solicitation of the gateway's own address is answered.
+fn answerable_solicitation(neighbour: &Neighbour, headers: Headers) -> Turned {
+    match *neighbour {
+        Neighbour::Solicitation { target, .. } if target == GATEWAY_V6 => {
+            Turned::Solicitation(headers)
+        }
+        _ => DropReason::NotForUs.into(),
+    }
+}
+
+#[inline]
+fn pod_side(local: &Local, class: ClassId) -> Side {
+    Side { endpoint: Some(local.endpoint), class, sets: local.sets, is_node: false }
+}
+
+#[inline]
+fn outside(class: ClassId, kind: PlaceKind) -> Side {
+    Side { endpoint: None, class, sets: Sets::NONE, is_node: kind == PlaceKind::Node }
+}
+
+#[inline]
+fn exit_of(local: &Local) -> Exit {
+    Exit { to: local.at, mac: local.mac, mtu: local.mtu }
+}
+
+/// Every worker has a queue of the host port, so it sends there itself.
+#[inline]
+fn host_exit(endpoints: &Endpoints, here: WorkerId) -> Option<Exit> {
+    let host = endpoints.host()?;
+    let slot = *host.slots.get(here.index())?;
+    let to = PortRef { port: host.port, worker: here, slot };
+    Some(Exit { to, mac: host.mac, mtu: host.mtu })
+}

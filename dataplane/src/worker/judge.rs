@@ -1,0 +1,202 @@
+//! May this packet pass? Connections first, policy where they do not know. Hot path.
+//!
+//! Replies to a known connection are not judged by their own key: that is what makes the switch
+//! stateful. A connection judged under an older epoch is judged again, in the direction that
+//! opened it. What is denied opens nothing (house D8).
+
+use super::admit::{Admitted, Side};
+use super::{Established, Path};
+use crate::connection::{ConnectionId, Connections, Hash, Opening, Way};
+use crate::counters::DropReason;
+use crate::event::{Denied, EVENTS_PER_TURN};
+use crate::limits::ETHERNET_BYTES;
+use crate::packet::FlowKey;
+use crate::packet::parse::Kind;
+use crate::policy::table::{Decision, PolicySetId, Query};
+use crate::publish::Snapshot;
+
+impl<P, M> Path<P, M> {
+    /// Judges one admitted packet of a connection that this worker owns.
+    #[inline]
+    pub(super) fn judge(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Admitted,
+        hash: Hash,
+    ) -> Result<(), DropReason> {
+        if let Kind::IcmpError { inner } = packet.headers.kind {
+            return self.judge_error(snapshot, packet, &inner, hash);
+        }
+        if let Some((id, way)) = self.connections.find(&packet.headers, hash) {
+            let renewed = self.connections.is_over(id) && Connections::opens(&packet.headers.kind);
+            if !renewed && self.is_between(id, way, &packet.source, &packet.target) {
+                self.known(snapshot, packet, id, way)?;
+                leaves(packet)?;
+                self.connections.touch(id, way, &packet.headers, self.now);
+                return Ok(());
+            }
+            // Another pod has the address now (NP-54), or a new connection begins.
+            self.connections.remove(id);
+        }
+        self.fresh(snapshot, packet, hash)
+    }
+
+    /// A packet of no known connection: policy decides whether it opens one.
+    #[inline]
+    fn fresh(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Admitted,
+        hash: Hash,
+    ) -> Result<(), DropReason> {
+        let headers = &packet.headers;
+        if !Connections::opens(&headers.kind) {
+            return Err(DropReason::NoConnection);
+        }
+        let (source, target) = (&packet.source, &packet.target);
+        let decision = decide(snapshot, source, target, &headers.key);
+        if !decision.allows() {
+            return Err(self.denied(snapshot, source, target, &headers.key, decision));
+        }
+        leaves(packet)?;
+        let opening =
+            Opening { source: source.endpoint, target: target.endpoint, epoch: snapshot.epoch };
+        self.connections.open(&headers.key, hash, opening, headers, self.now)?;
+        self.counters.opened.add(1);
+        Ok(())
+    }
+
+    /// A packet of a known connection: its verdict holds while its epoch does.
+    #[inline]
+    fn known(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Admitted,
+        id: ConnectionId,
+        way: Way,
+    ) -> Result<(), DropReason> {
+        let record = self.connections.record(id);
+        if record.allowed && record.epoch == snapshot.epoch {
+            return Ok(());
+        }
+        let (opener, other) = match way {
+            Way::Opening => (&packet.source, &packet.target),
+            Way::Reply => (&packet.target, &packet.source),
+        };
+        if record.allowed && self.established == Established::Keep {
+            self.connections.restamp(id, snapshot.epoch, true);
+            return Ok(());
+        }
+        let opening = record.opening;
+        let decision = decide(snapshot, opener, other, &opening);
+        if record.epoch != snapshot.epoch {
+            self.connections.restamp(id, snapshot.epoch, decision.allows());
+            self.counters.rejudged.add(1);
+        }
+        if decision.allows() {
+            return Ok(());
+        }
+        Err(self.denied(snapshot, opener, other, &opening, decision))
+    }
+
+    /// An ICMP error passes with the connection that it is about, against its direction, and
+    /// changes nothing (NP-25).
+    #[cold]
+    fn judge_error(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Admitted,
+        inner: &FlowKey,
+        hash: Hash,
+    ) -> Result<(), DropReason> {
+        // The quoted packet went from this error's target to its source, or to somewhere behind.
+        if inner.source != packet.headers.key.target {
+            return Err(DropReason::NoConnection);
+        }
+        let (id, way) =
+            self.connections.find_quoted(inner, hash).ok_or(DropReason::NoConnection)?;
+        if !self.is_between(id, way, &packet.target, &packet.source) {
+            return Err(DropReason::NoConnection);
+        }
+        // `known` looks from the packet's side, and the error runs against what it quotes.
+        let against = match way {
+            Way::Opening => Way::Reply,
+            Way::Reply => Way::Opening,
+        };
+        self.known(snapshot, packet, id, against)?;
+        leaves(packet)
+    }
+
+    /// Whether the connection found is still between these two: addresses change hands (NP-54).
+    #[inline]
+    fn is_between(&self, id: ConnectionId, way: Way, source: &Side, target: &Side) -> bool {
+        let record = self.connections.record(id);
+        let (opener, other) = match way {
+            Way::Opening => (source, target),
+            Way::Reply => (target, source),
+        };
+        record.source == opener.endpoint && record.target == other.endpoint
+    }
+
+    /// The reason of a denial; some of them are shown to control.
+    #[cold]
+    fn denied(
+        &mut self,
+        snapshot: &Snapshot,
+        source: &Side,
+        target: &Side,
+        key: &FlowKey,
+        decision: Decision,
+    ) -> DropReason {
+        let reason = if decision.egress.is_allow() {
+            DropReason::IngressDenied
+        } else {
+            DropReason::EgressDenied
+        };
+        let sample = Denied {
+            at: self.now,
+            key: *key,
+            reason,
+            source: source.endpoint,
+            target: target.endpoint,
+            generation: snapshot.generation,
+        };
+        let may = self.events_given < EVENTS_PER_TURN;
+        if may && self.events.push(sample).is_ok() {
+            self.events_given = self.events_given.saturating_add(1);
+        } else {
+            self.counters.events_lost.add(1);
+        }
+        reason
+    }
+}
+
+/// Asks policy about a flow, in the direction that opens the connection.
+#[inline]
+fn decide(snapshot: &Snapshot, opener: &Side, other: &Side, key: &FlowKey) -> Decision {
+    // A pod to itself is nobody's business (NP-42); nor is a node to its own pods (NP-40).
+    let itself = opener.endpoint.is_some() && opener.endpoint == other.endpoint;
+    let egress = if itself { PolicySetId::NONE } else { opener.sets.egress };
+    let ingress = if itself || opener.is_node { PolicySetId::NONE } else { other.sets.ingress };
+    snapshot.policy.decide(&Query {
+        egress,
+        target_class: other.class,
+        ingress,
+        source_class: opener.class,
+        protocol: key.protocol,
+        port: key.target_port,
+    })
+}
+
+/// Whether a permitted packet can leave: it may live one more hop, and fits.
+#[inline]
+fn leaves(packet: &Admitted) -> Result<(), DropReason> {
+    if packet.headers.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    let length_bytes = usize::from(packet.headers.end).saturating_sub(ETHERNET_BYTES);
+    if length_bytes > usize::from(packet.exit.mtu) {
+        return Err(DropReason::TooBig);
+    }
+    Ok(())
+}

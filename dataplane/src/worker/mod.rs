@@ -1,0 +1,379 @@
+//! A worker: one core, its ports, its connections. Hot path.
+//!
+//! [`Worker::turn`] is the whole packet path, in order:
+//!
+//! ```text
+//!   commands, snapshot ─> parcels from other workers ─> each port: receive
+//!        ─> admit (parse, source, route) ─> hand off | judge (connection, policy) ─> rewrite
+//!        ─> send | answer | drop ─> flush, reclaim, fill, expire
+//! ```
+//!
+//! Invariants, asserted after every turn in debug builds:
+//! - every frame of the worker is in exactly one place (`FramePool::census`), and none in hand;
+//! - `received + handed_in + originated == sent + answered + handed_out + Σ dropped + held`;
+//! - one turn judges under one snapshot.
+//!
+//! A batch is admitted as a whole before its first connection is looked up, so that the buckets
+//! are on their way from memory meanwhile.
+
+mod admit;
+mod forward;
+mod judge;
+pub mod mailbox;
+
+use std::sync::Arc;
+
+use crate::clock::Tick;
+use crate::connection::{Connections, Hash};
+use crate::counters::{Counters, DropReason};
+use crate::event::Events;
+use crate::frame::{Batch, Closed, Frame, FramePool, Memory};
+use crate::handoff::{Ends, Errand};
+use crate::ids::{PortRef, PortSlot, WorkerId};
+use crate::limits::{BATCH_MAX, COMMANDS_PER_TURN, PARCELS_PER_PAIR, PORTS_MAX};
+use crate::packet::parse::Kind;
+use crate::port::Port;
+use crate::publish::{Snapshot, Subscriber};
+
+use admit::{Admitted, Turned, admit};
+use mailbox::{Attached, Command, Limiter, Mailbox, PortKind, Reply};
+
+/// What a policy change does to connections that it no longer allows (NP-57).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Established {
+    /// They are judged again on their next packet, and cut.
+    #[default]
+    Recheck,
+    /// They live on until they end by themselves.
+    Keep,
+}
+
+/// What a worker is made of; see [`Worker::new`].
+#[derive(Debug)]
+pub struct Parts<P, M> {
+    /// Its name.
+    pub id: WorkerId,
+    /// Packet memory.
+    pub memory: M,
+    /// The frames of that memory, all of them free.
+    pub pool: FramePool,
+    /// Rings to and from the other workers.
+    pub ends: Ends,
+    /// Its connections.
+    pub connections: Connections,
+    /// Where snapshots arrive.
+    pub subscriber: Subscriber,
+    /// Where commands arrive.
+    pub mailbox: Arc<Mailbox<P>>,
+    /// Its cells.
+    pub counters: Arc<Counters>,
+    /// Where samples of denied packets go.
+    pub events: Arc<Events>,
+    /// What a policy change does to established connections.
+    pub established: Established,
+}
+
+/// One core's share of the switch.
+#[derive(Debug)]
+pub struct Worker<P, M> {
+    subscriber: Subscriber,
+    mailbox: Arc<Mailbox<P>>,
+    /// A reply that found no room: no command is taken before it is gone.
+    unsent: Option<Reply<P>>,
+    /// A closed slot whose frames are being taken home, and how far that is.
+    homing: Option<Closed>,
+    batch: Batch,
+    staged: Vec<Staged>,
+    path: Path<P, M>,
+}
+
+/// A packet between admission and judgement.
+#[derive(Debug)]
+struct Staged {
+    frame: Frame,
+    packet: Admitted,
+    hash: Hash,
+}
+
+/// What the packet path writes: everything but the snapshot it reads.
+#[derive(Debug)]
+struct Path<P, M> {
+    id: WorkerId,
+    memory: M,
+    pool: FramePool,
+    slots: Vec<Option<Box<Attached<P>>>>,
+    active: Vec<PortSlot>,
+    ends: Ends,
+    connections: Connections,
+    counters: Arc<Counters>,
+    events: Arc<Events>,
+    events_given: usize,
+    /// Answers to packets of ports that other workers poll.
+    answers: Limiter,
+    established: Established,
+    now: Tick,
+}
+
+impl<P: Port, M: Memory> Worker<P, M> {
+    /// A worker without ports. All memory that it will ever use is made here.
+    #[must_use]
+    pub fn new(parts: Parts<P, M>) -> Self {
+        let path = Path {
+            id: parts.id,
+            memory: parts.memory,
+            pool: parts.pool,
+            slots: (0..PORTS_MAX).map(|_| None).collect(),
+            active: Vec::with_capacity(PORTS_MAX),
+            ends: parts.ends,
+            connections: parts.connections,
+            counters: parts.counters,
+            events: parts.events,
+            events_given: 0,
+            answers: Limiter::default(),
+            established: parts.established,
+            now: Tick(0),
+        };
+        Self {
+            subscriber: parts.subscriber,
+            mailbox: parts.mailbox,
+            unsent: None,
+            homing: None,
+            batch: Batch::new(),
+            staged: Vec::with_capacity(BATCH_MAX),
+            path,
+        }
+    }
+
+    /// One bounded round of work; says how many packets it moved.
+    ///
+    /// Time comes in as an argument so that tests own the clock.
+    pub fn turn(&mut self, now: Tick) -> usize {
+        self.path.now = now;
+        self.path.events_given = 0;
+        self.take_commands();
+        self.subscriber.refresh();
+        let snapshot = self.subscriber.current();
+        let mut moved = 0_usize;
+        for peer in 0..self.path.ends.inbound.len() {
+            let taken = self.path.take_parcels(peer, snapshot, &mut self.staged);
+            moved = moved.saturating_add(taken);
+        }
+        for at in 0..self.path.active.len() {
+            let received = self.path.receive(at, snapshot, &mut self.batch, &mut self.staged);
+            moved = moved.saturating_add(received);
+        }
+        self.path.tidy_up();
+        self.path.count_turn(moved);
+        self.assert_laws();
+        moved
+    }
+
+    /// Whether work waits that a sleeping worker would be late for.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.mailbox.commands.is_empty()
+            || self.subscriber.has_newer()
+            || self.path.ends.inbound.iter().flatten().any(crate::handoff::Inbound::has_parcel)
+    }
+
+    /// The packet memory: the far ends of ports in memory write and read there.
+    pub fn memory_mut(&mut self) -> &mut M {
+        &mut self.path.memory
+    }
+
+    /// The frames, for tests that check the laws from outside.
+    #[must_use]
+    pub fn pool(&self) -> &FramePool {
+        &self.path.pool
+    }
+
+    /// The connections, for tests that check the laws from outside.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.path.connections
+    }
+
+    fn take_commands(&mut self) {
+        if let Some(mut closed) = self.homing.take() {
+            self.path.pool.bring_home(&mut closed);
+            if !self.path.pool.is_home(&closed) {
+                self.homing = Some(closed);
+                return;
+            }
+            self.reply(Reply::Home(closed.slot()));
+        }
+        for _ in 0..COMMANDS_PER_TURN {
+            if let Some(reply) = self.unsent.take() {
+                self.reply(reply);
+            }
+            if self.unsent.is_some() || self.homing.is_some() {
+                return;
+            }
+            let Some(command) = self.mailbox.commands.pop() else { return };
+            self.obey(command);
+        }
+    }
+
+    #[cold]
+    fn obey(&mut self, command: Command<P>) {
+        match command {
+            Command::Add(attached) => self.path.add(attached),
+            Command::Remove(slot) => {
+                let reply = self.path.remove(slot).map_or(Reply::NotThere(slot), Reply::Removed);
+                self.reply(reply);
+            }
+            Command::Closed(closed) => self.homing = Some(closed),
+            Command::Copy(mut page, cursor) => {
+                let next = self.path.connections.page(cursor, &mut page);
+                self.reply(Reply::Page(page, next));
+            }
+        }
+    }
+
+    fn reply(&mut self, reply: Reply<P>) {
+        self.unsent = self.mailbox.replies.push(reply).err();
+    }
+
+    #[inline]
+    fn assert_laws(&self) {
+        if cfg!(debug_assertions) {
+            let frames = self.path.pool.census();
+            debug_assert_eq!(frames.hand, 0, "a frame outlived its turn");
+            debug_assert_eq!(frames.total(), self.path.pool.frames(), "a frame was lost");
+            let c = &self.path.counters;
+            let came = c.received.load() + c.handed_in.load() + c.originated.load();
+            let went = c.sent.load() + c.answered.load() + c.handed_out.load();
+            debug_assert_eq!(came, went + c.dropped_total() + c.held.load(), "a packet was lost");
+        }
+    }
+}
+
+impl<P: Port, M: Memory> Path<P, M> {
+    /// Takes at most one batch from one port through to its end.
+    #[inline]
+    fn receive(
+        &mut self,
+        at: usize,
+        snapshot: Option<&Snapshot>,
+        batch: &mut Batch,
+        staged: &mut Vec<Staged>,
+    ) -> usize {
+        let Some(&slot) = self.active.get(at) else { return 0 };
+        let Some(Some(attached)) = self.slots.get_mut(slot.index()) else { return 0 };
+        let received = attached.port.receive(&mut self.pool, batch);
+        if received == 0 {
+            return 0;
+        }
+        let (from, kind) = (attached.at, attached.kind);
+        let mut bytes = 0_u64;
+        for frame in batch.drain() {
+            bytes = bytes.saturating_add(u64::from(frame.length()));
+            self.stage(frame, from, kind, snapshot, staged);
+        }
+        if let Some(Some(attached)) = self.slots.get(slot.index()) {
+            attached.counters.received_packets.add(received as u64);
+            attached.counters.received_bytes.add(bytes);
+        }
+        self.counters.received.add(received as u64);
+        self.counters.batch(received);
+        self.judge_staged(snapshot, staged);
+        received
+    }
+
+    /// Takes what one other worker has handed over, at most one parcel.
+    #[inline]
+    fn take_parcels(
+        &mut self,
+        peer: usize,
+        snapshot: Option<&Snapshot>,
+        staged: &mut Vec<Staged>,
+    ) -> usize {
+        const _: () = assert!(PARCELS_PER_PAIR >= 2, "one on its way, one being filled");
+        let Some(parcel) = self.ends.inbound.get(peer).and_then(|end| end.as_ref()?.take()) else {
+            return 0;
+        };
+        let taken = parcel.len();
+        self.counters.handed_in.add(taken as u64);
+        for (errand, packet) in parcel.packets() {
+            let Some(frame) = self.copy_in(packet) else {
+                self.counters.dropped(DropReason::NoFrame).add(1);
+                continue;
+            };
+            match errand {
+                Errand::Judge { from } => {
+                    let kind = Self::kind_of(snapshot, from);
+                    self.stage(frame, from, kind, snapshot, staged);
+                }
+                Errand::Send { to } => {
+                    if let Err((reason, frame)) = self.send_here(frame, to) {
+                        self.drop_frame(frame, reason);
+                    } else {
+                        self.counters.sent.add(1);
+                    }
+                }
+            }
+        }
+        if let Some(Some(end)) = self.ends.inbound.get(peer) {
+            end.give_back(parcel);
+        }
+        self.judge_staged(snapshot, staged);
+        taken
+    }
+
+    /// Reads one packet; what is not to be judged here ends here.
+    #[inline]
+    fn stage(
+        &mut self,
+        frame: Frame,
+        from: PortRef,
+        kind: PortKind,
+        snapshot: Option<&Snapshot>,
+        staged: &mut Vec<Staged>,
+    ) {
+        let Some(snapshot) = snapshot else {
+            return self.drop_from(frame, from, DropReason::Unsynced);
+        };
+        match admit(&snapshot.endpoints, self.id, from, kind, self.memory.bytes(&frame)) {
+            Ok(packet) if packet.owner == self.id => {
+                let key = match &packet.headers.kind {
+                    Kind::IcmpError { inner } => inner,
+                    _ => &packet.headers.key,
+                };
+                let hash = self.connections.hash(key);
+                self.connections.prefetch(hash);
+                staged.push(Staged { frame, packet, hash });
+            }
+            // A packet crosses at most once: if the owner is a third worker, the snapshots of
+            // the two differ for a moment, and the sender will try again.
+            Ok(packet) if from.worker == self.id => self.hand_over(frame, &packet),
+            Ok(_) => self.drop_from(frame, from, DropReason::PortGone),
+            Err(Turned::Dropped(reason)) => self.drop_from(frame, from, reason),
+            Err(turned) => self.answer(frame, from, &turned),
+        }
+    }
+
+    #[inline]
+    fn judge_staged(&mut self, snapshot: Option<&Snapshot>, staged: &mut Vec<Staged>) {
+        let Some(snapshot) = snapshot else { return };
+        for waiting in &*staged {
+            self.connections.prefetch_records(waiting.hash);
+        }
+        for Staged { frame, packet, hash } in staged.drain(..) {
+            match self.judge(snapshot, &packet, hash) {
+                Ok(()) => self.forward(frame, &packet),
+                Err(reason) => self.refuse(frame, &packet, reason),
+            }
+        }
+    }
+
+    #[inline]
+    fn count_turn(&mut self, moved: usize) {
+        self.counters.turns.add(1);
+        if moved > 0 {
+            self.counters.turns_busy.add(1);
+        }
+        for (cell, &count) in self.counters.connections.iter().zip(self.connections.counts()) {
+            cell.set(count);
+        }
+    }
+}

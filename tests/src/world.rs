@@ -1,0 +1,466 @@
+//! A simulated node: real workers, tables and connections, over ports in memory and a clock that
+//! the test owns.
+//!
+//! Everything between a manifest and a sent frame is the product's own code; only the sockets
+//! ([`MemoryPort`]) and the time are not. After every step the worker's laws are asserted by the
+//! worker itself (debug assertions are on in tests).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lockgate_control::inventory::Inventory;
+use lockgate_control::manifest::read_text;
+use lockgate_control::resolve::{Resolved, resolve};
+use lockgate_dataplane::clock::Tick;
+use lockgate_dataplane::connection::{Connections, Settings};
+use lockgate_dataplane::counters::{Counters, DropReason, PortCounters};
+use lockgate_dataplane::doorbell::Doorbell;
+use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
+use lockgate_dataplane::event::{Denied, Events, events};
+use lockgate_dataplane::handoff;
+use lockgate_dataplane::ids::{Epoch, Mac, PortId, PortRef, PortSlot, WorkerId};
+use lockgate_dataplane::policy::compile::compile;
+use lockgate_dataplane::port::memory::{self, FarEnd, HeapMemory, MemoryPort, Refused};
+use lockgate_dataplane::publish::Publisher;
+use lockgate_dataplane::worker::mailbox::{
+    Attached, Command, Limiter, Mailbox, PortKind, Reply,
+};
+use lockgate_dataplane::worker::{Established, Parts, Worker};
+
+/// Turns after which a world that still moves packets is taken to be in a loop.
+const TURNS_MAX: usize = 10_000;
+
+/// The MAC of the host port's far end.
+pub const HOST_MAC: Mac = Mac([0x02, 0, 0, 0, 0xff, 0xfe]);
+
+/// The name that stands for the host port's far end, where pods have `namespace/name`.
+pub const HOST: &str = "host";
+
+/// How a world is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Workers, at least 1.
+    pub workers: u8,
+    /// Frames of each.
+    pub frames: u32,
+    /// Connections of each.
+    pub connections: usize,
+    /// MTU of every port.
+    pub mtu: u16,
+    /// What a policy change does to established connections.
+    pub established: Established,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            frames: 4096,
+            connections: 4096,
+            mtu: 1500,
+            established: Established::Recheck,
+        }
+    }
+}
+
+struct Seat {
+    worker: Worker<MemoryPort, HeapMemory>,
+    mailbox: Arc<Mailbox<MemoryPort>>,
+    counters: Arc<Counters>,
+    events: Arc<Events>,
+    slots: Vec<bool>,
+}
+
+/// One end of a wire to the switch.
+struct Wire {
+    port: PortId,
+    mac: Mac,
+    /// One queue for a pod; one per worker for the host port.
+    ends: Vec<(PortRef, FarEnd)>,
+}
+
+/// A simulated node.
+pub struct World {
+    shape: Shape,
+    seats: Vec<Seat>,
+    publisher: Publisher,
+    inventory: Inventory,
+    files: BTreeMap<String, String>,
+    wires: BTreeMap<String, Wire>,
+    resolved: Option<Resolved>,
+    next_port: u32,
+    epoch: u64,
+    now: Tick,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("shape", &self.shape).field("now", &self.now).finish()
+    }
+}
+
+impl World {
+    /// A node without pods; its host port is there.
+    #[must_use]
+    pub fn new(shape: Shape) -> Self {
+        let count = usize::from(shape.workers);
+        let (publisher, subscribers) = Publisher::new(count);
+        let bells: Vec<_> = (0..count).map(|_| Arc::new(Doorbell::silent())).collect();
+        let ends = handoff::connect(&bells);
+        let mut seats = Vec::new();
+        for ((id, subscriber), ends) in (0..shape.workers).zip(subscribers).zip(ends) {
+            let (memory, pool) = HeapMemory::new(shape.frames);
+            let mailbox = Arc::new(Mailbox::default());
+            let counters = Arc::new(Counters::default());
+            let samples = Arc::new(events());
+            let settings =
+                Settings { capacity: shape.connections, seed: [1, 2], ..Settings::default() };
+            let worker = Worker::new(Parts {
+                id: WorkerId(id),
+                memory,
+                pool,
+                ends,
+                connections: Connections::new(&settings),
+                subscriber,
+                mailbox: Arc::clone(&mailbox),
+                counters: Arc::clone(&counters),
+                events: Arc::clone(&samples),
+                established: shape.established,
+            });
+            seats.push(Seat { worker, mailbox, counters, events: samples, slots: vec![false; 64] });
+        }
+        let mut world = Self {
+            shape,
+            seats,
+            publisher,
+            inventory: Inventory::new(),
+            files: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            resolved: None,
+            next_port: 1,
+            epoch: 0,
+            now: Tick(1_000),
+        };
+        let all: Vec<usize> = (0..count).collect();
+        world.plug(HOST, PortKind::Host, HOST_MAC, &all);
+        world
+    }
+
+    /// A node with the objects of one file in force.
+    #[must_use]
+    pub fn of(shape: Shape, yaml: &str) -> Self {
+        let mut world = Self::new(shape);
+        world.set_file("cluster.yaml", yaml);
+        world
+    }
+
+    /// Writes a file of the manifest directory and puts the change in force.
+    ///
+    /// # Panics
+    /// When the text is not YAML.
+    pub fn set_file(&mut self, name: &str, yaml: &str) {
+        let objects = read_text(name, yaml).unwrap_or_else(|problem| panic!("{problem}"));
+        self.inventory.set_file(name, objects);
+        self.files.insert(name.to_owned(), yaml.to_owned());
+        self.publish();
+    }
+
+    /// Deletes a file of the manifest directory and puts the change in force.
+    pub fn remove_file(&mut self, name: &str) {
+        self.inventory.remove_file(name);
+        self.files.remove(name);
+        self.publish();
+    }
+
+    /// What the objects in force were resolved to.
+    #[must_use]
+    pub fn resolved(&self) -> Option<&Resolved> {
+        self.resolved.as_ref()
+    }
+
+    /// The objects in force.
+    #[must_use]
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// Lets time pass, turning each worker once for every step of the wheel.
+    pub fn advance_ms(&mut self, ms: u64) {
+        let end = self.now.after_ms(ms);
+        while self.now < end {
+            self.now = Tick(end.0.min(self.now.0 + 250));
+            self.turn();
+        }
+    }
+
+    /// The MAC of a pod, or of the host port's far end.
+    #[must_use]
+    pub fn mac(&self, name: &str) -> Mac {
+        self.wire(name).mac
+    }
+
+    /// Puts a frame on a pod's wire, or on queue 0 of the host port.
+    ///
+    /// # Errors
+    /// As the kernel: when the port has nothing to receive into, or the frame is too long.
+    pub fn inject(&mut self, from: &str, frame: &[u8]) -> Result<(), Refused> {
+        let wire = self.wires.get_mut(from).unwrap_or_else(|| panic!("no wire {from}"));
+        let (at, end) = wire.ends.first_mut().unwrap_or_else(|| panic!("no queue of {from}"));
+        let seat = &mut self.seats[at.worker.index()];
+        end.inject(seat.worker.memory_mut(), frame)
+    }
+
+    /// Turns every worker until nothing moves.
+    ///
+    /// # Panics
+    /// When packets go round for ever.
+    pub fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            if self.turn() == 0 {
+                return;
+            }
+        }
+        panic!("packets still move after {TURNS_MAX} turns");
+    }
+
+    /// Turns every worker once, in order; how many packets moved.
+    pub fn turn(&mut self) -> usize {
+        let now = self.now;
+        self.seats.iter_mut().map(|seat| seat.worker.turn(now)).sum()
+    }
+
+    /// Turns one worker once: tests choose the interleaving.
+    pub fn turn_one(&mut self, worker: u8) -> usize {
+        let now = self.now;
+        self.seats[usize::from(worker)].worker.turn(now)
+    }
+
+    /// Takes everything that was sent to a pod, or to the host.
+    pub fn received(&mut self, name: &str) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        let wire = self.wires.get_mut(name).unwrap_or_else(|| panic!("no wire {name}"));
+        for (at, end) in &mut wire.ends {
+            let memory = self.seats[at.worker.index()].worker.memory_mut();
+            while let Some(frame) = end.take(memory) {
+                frames.push(frame);
+            }
+        }
+        frames
+    }
+
+    /// Throws away everything that was sent to a pod, without allocating; how many packets.
+    pub fn discard(&mut self, name: &str) -> usize {
+        let mut room = [0; 64];
+        let mut count = 0;
+        let Some(wire) = self.wires.get_mut(name) else { return 0 };
+        for (at, end) in &mut wire.ends {
+            let memory = self.seats[at.worker.index()].worker.memory_mut();
+            while end.take_into(memory, &mut room).is_some() {
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Sends one frame, lets it settle, and says what became of it.
+    pub fn fate(&mut self, from: &str, to: &str, frame: &[u8]) -> Fate {
+        let before = self.drops();
+        if self.inject(from, frame).is_err() {
+            return Fate::Refused;
+        }
+        self.settle();
+        let arrived = self.received(to);
+        let mut dropped =
+            DropReason::ALL.iter().copied().filter(|&r| self.dropped(r) > before[r as usize]);
+        match (arrived.into_iter().next(), dropped.next()) {
+            (Some(frame), None) => Fate::Sent(frame),
+            (None, Some(reason)) => Fate::Dropped(reason),
+            (Some(frame), Some(reason)) => Fate::Both(frame, reason),
+            (None, None) => Fate::Lost,
+        }
+    }
+
+    /// Drops for one reason, by all workers together.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.seats.iter().map(|seat| seat.counters.dropped(reason).load()).sum()
+    }
+
+    /// Drops by reason.
+    #[must_use]
+    pub fn drops(&self) -> [u64; DropReason::COUNT] {
+        std::array::from_fn(|at| self.dropped(DropReason::ALL[at]))
+    }
+
+    /// The sum of one cell over all workers.
+    pub fn total(&self, cell: impl Fn(&Counters) -> u64) -> u64 {
+        self.seats.iter().map(|seat| cell(&seat.counters)).sum()
+    }
+
+    /// Connections of all workers.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.seats.iter().map(|seat| seat.worker.connections().len()).sum()
+    }
+
+    /// The samples of denied packets since the last call.
+    pub fn denied(&mut self) -> Vec<Denied> {
+        self.seats.iter().flat_map(|s| std::iter::from_fn(|| s.events.pop())).collect()
+    }
+
+    /// Names of all wires: pods and `host`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.wires.keys().cloned().collect()
+    }
+
+    /// The first address of a family that a pod has.
+    #[must_use]
+    pub fn address(&self, pod: &str, v6: bool) -> Option<IpAddr> {
+        let resolved = self.resolved.as_ref()?;
+        let view = resolved.pods.iter().find(|p| format!("{}/{}", p.namespace, p.name) == pod)?;
+        view.addresses.iter().copied().find(|address| address.is_ipv6() == v6)
+    }
+
+    /// The worker that polls a pod's port.
+    #[must_use]
+    pub fn worker_of(&self, name: &str) -> WorkerId {
+        self.wire(name).ends[0].0.worker
+    }
+
+    fn wire(&self, name: &str) -> &Wire {
+        self.wires.get(name).unwrap_or_else(|| panic!("no wire {name}"))
+    }
+
+    /// Resolves, compiles, plugs and unplugs pods, and publishes: what `sync` does on a node.
+    fn publish(&mut self) {
+        let resolved = resolve(&self.inventory);
+        let local: Vec<_> = resolved
+            .pods
+            .iter()
+            .filter(|pod| pod.interface.is_some())
+            .map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.endpoint))
+            .collect();
+        for (name, endpoint) in &local {
+            if !self.wires.contains_key(name) {
+                let worker = usize::from(self.least_loaded());
+                let mac = Mac([0x02, 0, 0, 1, (endpoint.0 >> 8) as u8, endpoint.0 as u8]);
+                self.plug(name, PortKind::Pod, mac, &[worker]);
+            }
+        }
+        let compiled = compile(&resolved.ruleset);
+        let attachments = local
+            .iter()
+            .map(|(name, endpoint)| {
+                let wire = self.wire(name);
+                let (at, mtu) = (wire.ends[0].0, self.shape.mtu);
+                Attachment { endpoint: *endpoint, at, mac: wire.mac, mtu }
+            })
+            .collect();
+        let host = self.wire(HOST);
+        let host = HostPort {
+            port: host.port,
+            slots: host.ends.iter().map(|(at, _)| at.slot).collect(),
+            mac: HOST_MAC,
+            mtu: self.shape.mtu,
+        };
+        let node_addresses = resolved.node_addresses.clone();
+        let topology = Topology { attachments, host: Some(host), node_addresses };
+        let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &topology);
+        self.epoch += 1;
+        self.publisher.publish(Epoch(self.epoch), compiled.table, endpoints);
+        self.resolved = Some(resolved);
+        // Gone pods lose their ports only now that no snapshot to come knows them.
+        self.settle();
+        let gone: Vec<String> = self
+            .wires
+            .keys()
+            .filter(|name| *name != HOST && !local.iter().any(|(pod, _)| pod == *name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.unplug(&name);
+        }
+        self.settle();
+    }
+
+    fn least_loaded(&self) -> u8 {
+        let load = |seat: &Seat| seat.slots.iter().filter(|&&taken| taken).count();
+        (0..self.shape.workers).min_by_key(|&w| load(&self.seats[usize::from(w)])).unwrap_or(0)
+    }
+
+    fn plug(&mut self, name: &str, kind: PortKind, mac: Mac, workers: &[usize]) {
+        let port = PortId(self.next_port);
+        self.next_port += 1;
+        let mut ends = Vec::new();
+        for &worker in workers {
+            let seat = &mut self.seats[worker];
+            let free = seat.slots.iter().position(|&taken| !taken).expect("a free slot");
+            seat.slots[free] = true;
+            let slot = PortSlot(u16::try_from(free).expect("few slots"));
+            let worker = WorkerId(u8::try_from(worker).expect("few workers"));
+            let at = PortRef { port, worker, slot };
+            let (memory_port, far) = memory::port(seat.worker.memory_mut(), slot);
+            let attached = Attached {
+                at,
+                kind,
+                port: memory_port,
+                counters: Arc::new(PortCounters::default()),
+                answers: Limiter::default(),
+            };
+            let pushed = seat.mailbox.commands.push(Command::Add(Box::new(attached)));
+            assert!(pushed.is_ok(), "the mailbox is empty between turns");
+            ends.push((at, far));
+            seat.worker.turn(self.now);
+        }
+        self.wires.insert(name.to_owned(), Wire { port, mac, ends });
+    }
+
+    fn unplug(&mut self, name: &str) {
+        let wire = self.wires.remove(name).unwrap_or_else(|| panic!("no wire {name}"));
+        for (at, far) in wire.ends {
+            let seat = &mut self.seats[at.worker.index()];
+            assert!(seat.mailbox.commands.push(Command::Remove(at.slot)).is_ok());
+            seat.worker.turn(self.now);
+            let Some(Reply::Removed(attached)) = seat.mailbox.replies.pop() else {
+                panic!("{name} was not given back");
+            };
+            let closed = attached.port.close(far);
+            assert!(seat.mailbox.commands.push(Command::Closed(closed)).is_ok());
+            for _ in 0..TURNS_MAX {
+                seat.worker.turn(self.now);
+                if let Some(reply) = seat.mailbox.replies.pop() {
+                    assert!(matches!(reply, Reply::Home(slot) if slot == at.slot));
+                    break;
+                }
+            }
+            seat.slots[at.slot.index()] = false;
+            let census = seat.worker.pool().census_of(at.slot);
+            assert_eq!(census.total(), 0, "frames of a removed port stayed out");
+        }
+    }
+}
+
+/// What became of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrived; the frame as it did.
+    Sent(Vec<u8>),
+    /// It was dropped.
+    Dropped(DropReason),
+    /// Something arrived and something was dropped.
+    Both(Vec<u8>, DropReason),
+    /// The port had no frame for it.
+    Refused,
+    /// Nothing arrived and nothing was counted: never right.
+    Lost,
+}
+
+impl Fate {
+    /// Whether it arrived, and nothing else happened.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent(_))
+    }
+}
