@@ -12,12 +12,32 @@
 // A problem says a lot and is told to people; nothing hot returns one.
 #![allow(clippy::result_large_err)]
 
+pub mod args;
+pub mod ask;
+pub mod attach;
+pub mod dataplane;
 pub mod explain;
+pub mod files;
+pub mod http;
 pub mod inventory;
+pub mod lock;
+pub mod log;
 pub mod manifest;
 pub mod matrix;
+pub mod metrics;
+pub mod offline;
+pub mod ports;
+pub mod preflight;
+pub mod report;
 pub mod resolve;
+pub mod run;
 #[cfg(test)]
 mod sample;
 pub mod selector;
+pub mod settings;
+pub mod show;
+pub mod socket;
+pub mod switch;
+pub mod sync;
 pub mod validate;
+pub mod watch_dir;

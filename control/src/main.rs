@@ -1,1 +1,61 @@
-fn main() {}
+//! `lockgate`: arguments in, an exit code out. The only place for anyhow and for standard output.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use lockgate_control::args::{Arguments, AskArguments, Command, Output, RunArguments};
+use lockgate_control::ask::Show;
+use lockgate_control::settings::{Raw, Settings};
+use lockgate_control::{log, offline, preflight, run, show, socket, switch};
+use lockgate_dataplane::runtime::Detach;
+
+fn main() -> ExitCode {
+    match answer(Arguments::of_process().command) {
+        Ok(code) => code,
+        Err(error) => {
+            // Every error tells its cause itself. A broken stderr leaves the exit code to speak.
+            let _ = writeln!(std::io::stderr(), "lockgate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer(command: Command) -> Result<ExitCode> {
+    let (text, good) = match command {
+        Command::Run(arguments) => return start(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Explain(arguments) => (offline::answer_explain(arguments)?, true),
+        Command::Validate(arguments) => offline::answer_validate(&arguments)?,
+        Command::Status(arguments) => (ask(&arguments, Show::Status {})?, true),
+        Command::Ports(arguments) => (ask(&arguments, Show::Ports {})?, true),
+        Command::Connections(arguments) => {
+            (ask(&arguments.ask, Show::Connections { limit: arguments.limit })?, true)
+        }
+        Command::Policies(arguments) => (ask(&arguments, Show::Policies {})?, true),
+        Command::Denied(arguments) => (ask(&arguments, Show::Denied {})?, true),
+    };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever read has read enough: `lockgate connections | head`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn ask(arguments: &AskArguments, question: Show) -> Result<String> {
+    let document = socket::ask(&arguments.socket, question)?;
+    Ok(match arguments.output {
+        Output::Text => show::text(question, &document),
+        Output::Json => serde_json::to_string_pretty(&document)? + "\n",
+    })
+}
+
+fn start(arguments: &RunArguments) -> Result<()> {
+    let file = arguments.config.as_deref().map(Raw::read).transpose()?.unwrap_or_default();
+    let settings = Settings::new(arguments.to_raw().over(file), &preflight::machine()?)?;
+    log::start(settings.log_level, settings.log_format);
+    let detach = if arguments.detach { Detach::Detach } else { Detach::Leave };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run::run(settings, detach, switch::start))?;
+    Ok(())
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lockgate_tests::lab::probe::{self, Seen, Speech};
 use lockgate_tests::lab::serve::Servers;
 use lockgate_tests::lab::switch::{self, Options, SwitchProcess};
-use lockgate_tests::lab::{Lab, LabError, Shape, manifests, node};
+use lockgate_tests::lab::{Lab, LabError, Shape, leftovers, manifests};
 
 /// The prefix of the suite's labs: a demo with its own may stand beside them.
 pub(crate) const PREFIX: &str = "lgt";
@@ -187,6 +187,18 @@ pub(crate) fn shape(mtu: u16) -> Shape {
     Shape { prefix: PREFIX.to_owned(), mtu, outside }
 }
 
+/// The three pods, and more files.
+pub(crate) fn with_three_pods(files: &[(&str, String)]) -> Result<Directory, LabError> {
+    let directory = Directory::with_three_pods()?;
+    files.iter().try_for_each(|(file, text)| directory.put(file, text))?;
+    Ok(directory)
+}
+
+/// The options of a switch with two workers.
+pub(crate) fn two_workers(world: &World) -> Result<Options, LabError> {
+    Ok(Options { workers: 2, ..world.options()? })
+}
+
 /// A Namespace object.
 pub(crate) fn namespace(name: &str) -> String {
     format!(
@@ -249,7 +261,7 @@ pub(crate) const FROM_CLIENT: &str =
 
 /// The logs of the switches of the lab that stands, for a failed case.
 pub(crate) fn logs() -> String {
-    let Ok(entries) = fs::read_dir(node::state(PREFIX)) else { return String::new() };
+    let Ok(entries) = fs::read_dir(leftovers::state(PREFIX)) else { return String::new() };
     let logs = entries.filter_map(|entry| Some(entry.ok()?.path()));
     logs.filter(|path| path.extension().is_some_and(|end| end == "log"))
         .filter_map(|path| {

@@ -80,6 +80,29 @@ pub fn read_text(file: &str, text: &str) -> Result<FileObjects, Problem> {
     Ok(reader.found)
 }
 
+/// Reads one YAML document that is no manifest, such as a configuration file.
+pub(crate) fn read_yaml(text: &str) -> Result<serde_json::Value, Problem> {
+    let documents = tree::parse("", text)?;
+    match documents.as_slice() {
+        [] => Ok(serde_json::Value::Object(serde_json::Map::new())),
+        [document] => Ok(to_json(document)),
+        _ => Err(Problem::of_file("", None, "there is more than one document", "leave one")),
+    }
+}
+
+fn to_json(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Number(text) | Value::Text(text) => text.clone().into(),
+        Value::List(nodes) => nodes.iter().map(to_json).collect(),
+        Value::Map(fields) => {
+            fields.iter().map(|(name, node)| (name.clone(), to_json(node))).collect()
+        }
+    }
+}
+
 /// A file's name beside what it holds, or why it cannot be read.
 pub type ReadFile = (String, Result<FileObjects, Problem>);
 

@@ -1,0 +1,324 @@
+//! The command line as typed. The only place that knows clap; `settings` says what it means.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use lockgate_dataplane::packet::Protocol;
+
+use crate::explain::{Family, Subject, parse_protocol};
+use crate::settings::{self, Raw, RawConnections, RawHostPort, RawLog};
+
+/// The userspace virtual switch of a Kubernetes node, enforcing NetworkPolicy over AF_XDP.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "lockgate", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `lockgate` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the switch: needs root, or the capabilities that it names when they are missing.
+    Run(Box<RunArguments>),
+    /// Say whether a packet would be allowed, and by what. Offline, no root.
+    Explain(ExplainArguments),
+    /// Every problem of a directory of manifests. Offline, no root. Exit code 1 if one is an error.
+    Validate(ValidateArguments),
+    /// The running switch: workers, snapshots, problems.
+    Status(AskArguments),
+    /// The ports of the running switch and what they counted.
+    Ports(AskArguments),
+    /// The connections of the running switch.
+    Connections(ConnectionsArguments),
+    /// The policies in force and the pods they select.
+    Policies(AskArguments),
+    /// The last denied packets that were sampled.
+    Denied(AskArguments),
+}
+
+/// How an answer looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Arguments of `run`. Each wins over the same setting in the file.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = FILE_HELP)]
+pub struct RunArguments {
+    /// Directory of Pods, Namespaces and NetworkPolicies as YAML or JSON; watched while running.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
+    /// Configuration file, .toml or .yaml; none is read unless given.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// At the end, set the interfaces down and give them back, instead of leaving the program
+    /// that drops on them.
+    #[arg(long)]
+    pub detach: bool,
+    /// How many workers, 1 to 16 [default: 1].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub workers: Option<i64>,
+    /// The core of each worker, as 0,1 [default: the last ones there are].
+    #[arg(long, value_name = "CORES", value_delimiter = ',')]
+    pub cores: Option<Vec<i64>>,
+    /// Frames of 4096 bytes per worker, 256 to 262144 [default: 8192].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub frames_per_worker: Option<i64>,
+    /// The most pod ports there shall be [default: as many as the frames allow].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub ports_max: Option<i64>,
+    /// Connections per worker, 1024 to 16777216 [default: 131072].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub connections: Option<i64>,
+    /// What a policy change does to established connections: recheck or keep [default: recheck].
+    #[arg(long, value_name = "WORD")]
+    pub established: Option<String>,
+    /// What idle workers do: adaptive or busy [default: adaptive].
+    #[arg(long, value_name = "WORD")]
+    pub polling: Option<String>,
+    /// Address of this node; may be repeated [default: the hostIPs of its pods].
+    #[arg(long = "node-address", value_name = "IP", action = ArgAction::Append)]
+    pub node_addresses: Vec<String>,
+    /// Switch side of the host port, a veth that is made if it is not there [default: no host port].
+    #[arg(long, value_name = "NAME")]
+    pub host_interface: Option<String>,
+    /// The far end of the host port, in the node's stack.
+    #[arg(long, value_name = "NAME")]
+    pub host_peer: Option<String>,
+    /// Named network namespace (`ip netns`) of the far end [default: this one].
+    #[arg(long, value_name = "NAME")]
+    pub host_netns: Option<String>,
+    /// MTU of the host port, 1280 to 3826 [default: 1500].
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub host_mtu: Option<i64>,
+    /// Address of /metrics, /livez and /readyz [default: 127.0.0.1:9790].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Unix socket that the other commands ask, mode 0600 [default: /run/lockgate/lockgate.sock].
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Lock file [default: /run/lockgate/lockgate.lock].
+    #[arg(long, value_name = "PATH")]
+    pub lock: Option<PathBuf>,
+    /// Directory on a BPF file system for pinned programs [default: /sys/fs/bpf/lockgate].
+    #[arg(long, value_name = "PATH")]
+    pub bpffs: Option<PathBuf>,
+    /// error, warn, info, debug or trace [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// text or json, on stderr [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+const FILE_HELP: &str = "\
+Settings of the configuration file (flags win over it):
+  manifests, workers, cores, frames_per_worker, ports_max, established, polling, node_addresses,
+  listen, socket, lock, bpffs
+  connections.capacity
+  connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
+    tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
+    sctp_established 600, sctp_closed 10, other 600 (seconds, 1 to 604800)
+  host_port: interface, peer, netns, mtu
+  log: level, format
+
+A pod is bound to an interface of this network namespace by the annotation
+lockgate.dev/interface, its MAC is asked of the kernel unless lockgate.dev/mac says it.
+Signals: SIGTERM and SIGINT stop cleanly, SIGHUP reads the directory anew.";
+
+/// Arguments of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArguments {
+    /// Directory of manifests.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+    /// Who sends: NAMESPACE/POD or an IP address.
+    #[arg(long, value_name = "NS/POD|IP")]
+    pub from: Subject,
+    /// Who receives: NAMESPACE/POD or an IP address.
+    #[arg(long, value_name = "NS/POD|IP")]
+    pub to: Subject,
+    /// The protocol: TCP, UDP, SCTP or ICMP.
+    #[arg(long, value_parser = parse_protocol)]
+    pub protocol: Protocol,
+    /// The target port; needed for TCP, UDP and SCTP.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// ICMP type.
+    #[arg(long)]
+    pub icmp_type: Option<u8>,
+    /// ICMP code.
+    #[arg(long, requires = "icmp_type")]
+    pub icmp_code: Option<u8>,
+    /// IP family, 4 or 6 [default: the first that both have].
+    #[arg(long)]
+    pub family: Option<Family>,
+    /// How the answer looks.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Arguments of `matrix`.
+#[derive(Clone, Debug, Args)]
+pub struct MatrixArguments {
+    /// Directory of manifests.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+    /// The protocol: TCP, UDP, SCTP or ICMP.
+    #[arg(long, value_parser = parse_protocol)]
+    pub protocol: Protocol,
+    /// The target port; needed for TCP, UDP and SCTP.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// IP family, 4 or 6 [default: the first that both have].
+    #[arg(long)]
+    pub family: Option<Family>,
+    /// How the answer looks.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Arguments of `validate`.
+#[derive(Clone, Debug, Args)]
+pub struct ValidateArguments {
+    /// Directory of manifests.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+    /// How the answer looks.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Arguments of commands that ask the running switch.
+#[derive(Clone, Debug, Args)]
+pub struct AskArguments {
+    /// The running switch's Unix socket.
+    #[arg(long, value_name = "PATH", default_value = settings::SOCKET)]
+    pub socket: PathBuf,
+    /// How the answer looks.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Arguments of `connections`.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectionsArguments {
+    /// Whom to ask and how to answer.
+    #[command(flatten)]
+    pub ask: AskArguments,
+    /// At most so many, up to 65536.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub limit: usize,
+}
+
+impl Arguments {
+    /// Reads the process's command line; ends the process where it is wrong, or asks for help.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::parse()
+    }
+}
+
+impl RunArguments {
+    /// The settings among them, as written.
+    #[must_use]
+    pub fn to_raw(&self) -> Raw {
+        let all = self.clone();
+        Raw {
+            manifests: all.manifests,
+            workers: all.workers,
+            cores: all.cores,
+            frames_per_worker: all.frames_per_worker,
+            ports_max: all.ports_max,
+            established: all.established,
+            polling: all.polling,
+            node_addresses: Some(all.node_addresses).filter(|list| !list.is_empty()),
+            listen: all.listen,
+            socket: all.socket,
+            lock: all.lock,
+            bpffs: all.bpffs,
+            connections: RawConnections { capacity: all.connections, ..Default::default() },
+            host_port: RawHostPort {
+                interface: all.host_interface,
+                peer: all.host_peer,
+                netns: all.host_netns,
+                mtu: all.host_mtu,
+            },
+            log: RawLog { level: all.log_level, format: all.log_format },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use lockgate_dataplane::runtime::Polling;
+    use lockgate_dataplane::worker::Established;
+
+    use super::*;
+    use crate::settings::{BPFFS, LISTEN, LOCK, Machine, SOCKET, Settings};
+
+    fn run(line: &str) -> RunArguments {
+        match Arguments::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_the_commands() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_states_the_default_paths_and_the_address() {
+        let mut command = Arguments::command();
+        let run = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        for stated in [LISTEN, SOCKET, LOCK, BPFFS, "default: 8192", "131072"] {
+            assert!(run.contains(stated), "{stated}");
+        }
+        for asker in ["status", "ports", "connections", "policies", "denied"] {
+            let help = command.find_subcommand_mut(asker).unwrap().render_help().to_string();
+            assert!(help.contains(SOCKET), "{asker}");
+        }
+    }
+
+    #[test]
+    fn every_flag_of_run_reaches_its_setting() {
+        let raw =
+            run("lockgate run --manifests /m --workers 2 --cores 0,1 --frames-per-worker 4096 \
+             --ports-max 10 --connections 2048 --established keep --polling busy \
+             --node-address 10.0.0.1 --node-address fd00::1 --host-interface h0 --host-peer h1 \
+             --host-netns outside --host-mtu 1400 --listen [::1]:1 --socket /s --lock /l \
+             --bpffs /b --log-level warn --log-format json")
+            .to_raw();
+        let settings = Settings::new(raw, &Machine { cores: vec![0, 1] }).unwrap();
+        let host = settings.host_port.unwrap();
+        assert_eq!((host.interface.as_str(), host.peer.as_str(), host.mtu), ("h0", "h1", 1400));
+        assert_eq!(host.netns.as_deref(), Some("outside"));
+        assert_eq!((settings.cores, settings.ports_max), (vec![0, 1], 10));
+        assert_eq!((settings.frames_per_worker, settings.capacity), (4096, 2048));
+        assert_eq!(settings.established, Established::Keep);
+        assert_eq!(settings.polling, Polling::Busy);
+        assert_eq!(settings.node_addresses.len(), 2);
+        assert_eq!(settings.listen.to_string(), "[::1]:1");
+        let paths = [settings.manifests, settings.socket, settings.lock, settings.bpffs];
+        assert_eq!(paths, ["/m", "/s", "/l", "/b"].map(PathBuf::from));
+        assert_eq!(settings.log_level, tracing::Level::WARN);
+        assert_eq!(settings.log_format, settings::LogFormat::Json);
+    }
+
+    #[test]
+    fn a_negative_number_reaches_the_check_that_names_its_bounds() {
+        let raw = run("lockgate run --manifests /m --workers -1").to_raw();
+        let error = Settings::new(raw, &Machine { cores: vec![0] }).unwrap_err().to_string();
+        assert_eq!(error, "workers is -1: it must be from 1 to 16");
+    }
+}

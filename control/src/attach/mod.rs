@@ -1,0 +1,255 @@
+//! Interfaces: the ones the switch makes for itself, and the pods' ones that it finds.
+//!
+//! An interface gets a port only when it is what the switch can hold: one end of a veth pair,
+//! with as many receive queues as there will be sockets (a queue without a socket would drop in
+//! silence), an MTU of at most one frame, and a far end whose MAC the kernel itself tells. Each
+//! refusal names the command that mends it. The switch's side is made inert before it is up.
+//!
+//! What we make bears the alias [`ALIAS`]: a later start knows it again after a kill, and a stop
+//! removes that and nothing else.
+
+mod channels;
+mod events;
+mod inert;
+mod interface;
+mod netlink;
+mod own;
+
+use std::io;
+
+use lockgate_dataplane::ids::Mac;
+use lockgate_dataplane::limits::MTU_MAX;
+
+pub use events::LinkEvents;
+pub use inert::InertError;
+pub use interface::{InterfaceName, NAME_BYTES_MAX, NameError};
+pub use netlink::{Link, Netlink, NetlinkError};
+pub use own::HostPortPlan;
+
+/// The alias of every interface that the switch made.
+pub const ALIAS: &str = "lockgate";
+
+/// An interface that may have a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// The switch's side.
+    pub interface: InterfaceName,
+    /// Its number.
+    pub ifindex: u32,
+    /// The MAC of the far end: what packets to it are addressed to, and must come from.
+    pub mac: Mac,
+    /// Its MTU, in bytes.
+    pub mtu: u16,
+}
+
+/// Why an interface cannot have a port.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// No interface of this name in this namespace.
+    #[error("interface {0} does not exist")]
+    Missing(InterfaceName),
+    /// Something else than a veth.
+    #[error("interface {0} is not one end of a veth pair")]
+    NotVeth(InterfaceName),
+    /// More queues than sockets, or fewer.
+    #[error("interface {interface} has {have} receive queues; the switch captures {want}")]
+    Queues {
+        /// The interface.
+        interface: InterfaceName,
+        /// Queues in use.
+        have: u32,
+        /// Sockets that there will be.
+        want: u32,
+    },
+    /// A packet could be longer than a frame.
+    #[error("interface {interface} has MTU {mtu}; the switch takes at most {MTU_MAX}")]
+    Mtu {
+        /// The interface.
+        interface: InterfaceName,
+        /// Its MTU, in bytes.
+        mtu: u32,
+    },
+    /// The kernel shows no far end.
+    #[error("the far end of interface {0} cannot be seen")]
+    NoPeer(InterfaceName),
+    /// One of the switch's own interfaces.
+    #[error("interface {0} is one of the switch's own")]
+    Own(InterfaceName),
+    /// The name of an interface we need belongs to something else.
+    #[error("the interface name {0} is taken by something that the switch did not make")]
+    Taken(InterfaceName),
+    /// The namespace for the far end of the host port.
+    #[error("network namespace {name}: {source}")]
+    Namespace {
+        /// As set.
+        name: String,
+        /// Why it cannot be opened.
+        source: io::Error,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The interface could not be made inert.
+    #[error(transparent)]
+    Inert(#[from] InertError),
+    /// No netlink at all.
+    #[error("netlink: {0}")]
+    Socket(#[from] io::Error),
+}
+
+impl AttachError {
+    /// What to do about it, with the command where there is one.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Missing(name) => format!(
+                "create {name}, or correct the annotation lockgate.dev/interface; it is attached \
+                 when it appears"
+            ),
+            Self::NotVeth(name) | Self::Own(name) => {
+                format!("name a pod's veth instead of {name} in lockgate.dev/interface")
+            }
+            Self::Queues { interface, want, .. } => {
+                format!("run `ethtool -L {interface} rx {want} tx {want}`")
+            }
+            Self::Mtu { interface, .. } => {
+                format!("run `ip link set dev {interface} mtu {MTU_MAX}` (on the pod's end too)")
+            }
+            Self::NoPeer(name) => {
+                format!("set the pod's MAC in the annotation lockgate.dev/mac, or recreate {name}")
+            }
+            Self::Taken(name) => {
+                format!("run `ip link del {name}`, or set another name for it")
+            }
+            Self::Namespace { name, .. } => {
+                format!("run `ip netns add {name}`, or correct the setting host_port.netns")
+            }
+            Self::Netlink(_) | Self::Inert(_) | Self::Socket(_) => {
+                "the switch needs CAP_NET_ADMIN in this network namespace, and a writable \
+                 /proc/sys/net"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// Finds, makes and removes interfaces.
+#[derive(Debug)]
+pub struct Attacher {
+    netlink: Netlink,
+    made: Vec<Link>,
+}
+
+impl Attacher {
+    /// Opens netlink. Needs a running tokio.
+    ///
+    /// # Errors
+    /// Where the kernel gives no netlink socket.
+    pub fn open() -> Result<(Self, LinkEvents), AttachError> {
+        let (netlink, events) = Netlink::open()?;
+        Ok((Self { netlink, made: Vec::new() }, events))
+    }
+
+    /// Every interface there is now.
+    ///
+    /// # Errors
+    /// Where the kernel does not answer.
+    pub async fn links(&self) -> Result<Vec<Link>, AttachError> {
+        Ok(self.netlink.links().await?)
+    }
+
+    /// Checks a pod's interface, makes it inert and sets it up.
+    ///
+    /// `mac` is what the operator says the pod's MAC is; without it the kernel is asked, never
+    /// the pod.
+    ///
+    /// # Errors
+    /// [`AttachError`] where it cannot have a port.
+    pub async fn pod(
+        &self,
+        interface: &InterfaceName,
+        mac: Option<Mac>,
+    ) -> Result<Probed, AttachError> {
+        if self.has_made(interface) {
+            return Err(AttachError::Own(interface.clone()));
+        }
+        let link = self.find(interface).await?;
+        if link.alias.as_deref() == Some(ALIAS) {
+            return Err(AttachError::Own(interface.clone()));
+        }
+        self.prepare(interface, &link, 1, mac).await
+    }
+
+    /// Sets a pod's interface down: what `--detach` does before the program is taken off.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub async fn set_down(&self, interface: &InterfaceName) -> Result<(), AttachError> {
+        if let Some(link) = self.netlink.link(interface).await? {
+            self.netlink.set_up(&link, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the switch made this interface, or took it over from a predecessor that did.
+    #[must_use]
+    pub fn has_made(&self, interface: &InterfaceName) -> bool {
+        self.made.iter().any(|own| own.name == interface.as_str())
+    }
+
+    /// Removes every interface that the switch made; all are tried, the first error is told.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub async fn remove_made(&mut self) -> Result<(), AttachError> {
+        let mut first = Ok(());
+        for link in std::mem::take(&mut self.made) {
+            let removed = self.netlink.remove(&link).await;
+            if first.is_ok() {
+                first = removed;
+            }
+        }
+        Ok(first?)
+    }
+
+    async fn find(&self, interface: &InterfaceName) -> Result<Link, AttachError> {
+        let link = self.netlink.link(interface).await?;
+        link.ok_or_else(|| AttachError::Missing(interface.clone()))
+    }
+
+    /// Checks what a port needs, then makes the interface inert and sets it up.
+    async fn prepare(
+        &self,
+        interface: &InterfaceName,
+        link: &Link,
+        queues: u32,
+        mac: Option<Mac>,
+    ) -> Result<Probed, AttachError> {
+        if !link.is_veth {
+            return Err(AttachError::NotVeth(interface.clone()));
+        }
+        let have = self.netlink.receive_queues(link)?.unwrap_or(1);
+        if have != queues {
+            let interface = interface.clone();
+            return Err(AttachError::Queues { interface, have, want: queues });
+        }
+        let mtu = u16::try_from(link.mtu).ok().filter(|&mtu| usize::from(mtu) <= MTU_MAX);
+        let mtu = mtu.ok_or(AttachError::Mtu { interface: interface.clone(), mtu: link.mtu })?;
+        let mac = match mac {
+            Some(mac) => mac,
+            None => self.far_mac(interface, link).await?,
+        };
+        inert::make_inert(interface)?;
+        self.netlink.flush_addresses(link).await?;
+        if !link.is_up {
+            self.netlink.set_up(link, true).await?;
+        }
+        Ok(Probed { interface: interface.clone(), ifindex: link.index, mac, mtu })
+    }
+
+    async fn far_mac(&self, name: &InterfaceName, link: &Link) -> Result<Mac, AttachError> {
+        let peer = self.netlink.peer(link).await?;
+        let peer = peer.filter(|peer| peer.mac != Mac::default());
+        peer.map(|peer| peer.mac).ok_or_else(|| AttachError::NoPeer(name.clone()))
+    }
+}

@@ -1,0 +1,139 @@
+//! The interfaces the switch makes: an anchor per worker, and the host port.
+
+use std::fs::File;
+
+use super::netlink::VethPlan;
+use super::{ALIAS, AttachError, Attacher, InterfaceName, Link, Netlink, Probed, inert};
+
+/// What the host port shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPortPlan {
+    /// The switch's side.
+    pub interface: InterfaceName,
+    /// The side in the node's stack.
+    pub peer: InterfaceName,
+    /// The named namespace (`ip netns`) of the peer; `None` is the process's own.
+    pub netns: Option<String>,
+    /// MTU of both sides, in bytes.
+    pub mtu: u16,
+}
+
+/// Queues of an anchor: its one socket.
+const ANCHOR_QUEUES: u32 = 1;
+/// An anchor never bears a packet, so its MTU is any.
+const ANCHOR_MTU: u32 = 1500;
+
+impl Attacher {
+    /// Makes an anchor pair for each worker, inert and up, and gives the names to bind to.
+    ///
+    /// What a killed predecessor left under these names is replaced.
+    ///
+    /// # Errors
+    /// [`AttachError::Taken`] where a name is no veth's; what the kernel refuses.
+    pub async fn make_anchors(&mut self, workers: u8) -> Result<Vec<InterfaceName>, AttachError> {
+        let mut anchors = Vec::new();
+        for worker in 0..workers {
+            let name = own_name(&format!("lockgate-w{worker}"))?;
+            let peer = own_name(&format!("lockgate-w{worker}p"))?;
+            self.clear(&name).await?;
+            self.clear(&peer).await?;
+            let plan = VethPlan {
+                name: &name,
+                peer: &peer,
+                peer_netns: None,
+                queues: ANCHOR_QUEUES,
+                mtu: ANCHOR_MTU,
+            };
+            self.netlink.add_veth(&plan).await?;
+            let link = self.adopt(&name).await?;
+            let far = self.find(&peer).await?;
+            self.netlink.set_alias(&far, ALIAS).await?;
+            for (name, link) in [(&name, &link), (&peer, &far)] {
+                inert::make_inert(name)?;
+                self.netlink.set_up(link, true).await?;
+            }
+            anchors.push(name);
+        }
+        Ok(anchors)
+    }
+
+    /// Finds the host port, or makes it, with a receive queue for each worker.
+    ///
+    /// One that a killed predecessor made is taken over as it is, so that the addresses and
+    /// routes of its far end last; with another number of queues it is made anew.
+    ///
+    /// # Errors
+    /// [`AttachError`] where a found one cannot have a port, or none can be made.
+    pub async fn host_port(
+        &mut self,
+        plan: &HostPortPlan,
+        workers: u8,
+    ) -> Result<Probed, AttachError> {
+        let queues = u32::from(workers);
+        let found = self.netlink.link(&plan.interface).await?;
+        match found {
+            Some(link) if link.alias.as_deref() != Some(ALIAS) => {}
+            Some(link) if self.netlink.receive_queues(&link)? == Some(queues) => {
+                self.made.push(link);
+            }
+            Some(link) => {
+                self.netlink.remove(&link).await?;
+                self.make_host_port(plan, queues).await?;
+            }
+            None => self.make_host_port(plan, queues).await?,
+        }
+        let link = self.find(&plan.interface).await?;
+        let probed = self.prepare(&plan.interface, &link, queues, None).await?;
+        if let Some(netns) = &plan.netns {
+            Netlink::set_up_in(&open_netns(netns)?, &plan.peer)?;
+        } else if let Some(peer) = self.netlink.link(&plan.peer).await? {
+            self.netlink.set_up(&peer, true).await?;
+        }
+        Ok(probed)
+    }
+
+    async fn make_host_port(
+        &mut self,
+        plan: &HostPortPlan,
+        queues: u32,
+    ) -> Result<(), AttachError> {
+        let netns = plan.netns.as_deref().map(open_netns).transpose()?;
+        let veth = VethPlan {
+            name: &plan.interface,
+            peer: &plan.peer,
+            peer_netns: netns.as_ref(),
+            queues,
+            mtu: u32::from(plan.mtu),
+        };
+        self.netlink.add_veth(&veth).await?;
+        self.adopt(&plan.interface).await?;
+        Ok(())
+    }
+
+    /// Marks a link that was just made, and remembers to remove it.
+    async fn adopt(&mut self, name: &InterfaceName) -> Result<Link, AttachError> {
+        let link = self.find(name).await?;
+        self.made.push(link.clone());
+        self.netlink.set_alias(&link, ALIAS).await?;
+        Ok(link)
+    }
+
+    /// Removes a predecessor's anchor of this name, if there is one. A veth without our alias is
+    /// one that was killed before it could be marked: the name is ours alone.
+    async fn clear(&self, name: &InterfaceName) -> Result<(), AttachError> {
+        match self.netlink.link(name).await? {
+            None => Ok(()),
+            Some(link) if link.is_veth => Ok(self.netlink.remove(&link).await?),
+            Some(_) => Err(AttachError::Taken(name.clone())),
+        }
+    }
+}
+
+fn own_name(name: &str) -> Result<InterfaceName, AttachError> {
+    InterfaceName::new(name).map_err(|error| AttachError::Socket(std::io::Error::other(error)))
+}
+
+fn open_netns(name: &str) -> Result<File, AttachError> {
+    let path = format!("/run/netns/{name}");
+    File::open(path).map_err(|source| AttachError::Namespace { name: name.to_owned(), source })
+}

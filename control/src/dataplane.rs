@@ -1,0 +1,71 @@
+//! The switch as the agent sees it: a narrow trait, so that `sync` is tested without packets.
+
+use std::sync::Arc;
+
+use lockgate_dataplane::connection::Row;
+use lockgate_dataplane::counters::Counters;
+use lockgate_dataplane::endpoint::Topology;
+use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
+use lockgate_dataplane::policy::ruleset::Ruleset;
+use lockgate_dataplane::port::XdpStatistics;
+use lockgate_dataplane::runtime::{Detach, HostPortRef, PortView};
+
+use crate::attach::Probed;
+
+/// What the agent asks of a switch.
+pub trait Dataplane {
+    /// Why something did not work; the message names what to do.
+    type Error: std::error::Error + 'static;
+
+    /// Gives a pod's interface a port.
+    ///
+    /// # Errors
+    /// Where it cannot have one.
+    fn add_pod_port(&mut self, at: &Probed) -> Result<PortRef, Self::Error>;
+
+    /// Gives the host port a socket with every worker.
+    ///
+    /// # Errors
+    /// Where it cannot have them.
+    fn add_host_port(&mut self, at: &Probed) -> Result<HostPortRef, Self::Error>;
+
+    /// Removes a port that no snapshot in force uses.
+    ///
+    /// # Errors
+    /// Where its program or sockets cannot be removed as asked.
+    fn remove_port(&mut self, port: PortId, detach: Detach) -> Result<(), Self::Error>;
+
+    /// Compiles and publishes.
+    fn publish(&mut self, epoch: Epoch, ruleset: &Ruleset, topology: &Topology) -> Generation;
+
+    /// The newest snapshot that every worker uses; 0 before the first.
+    fn in_force(&mut self) -> Generation;
+
+    /// Whether every worker runs.
+    fn is_alive(&self) -> bool;
+
+    /// The workers' cells, by worker.
+    fn counters(&self) -> Vec<Arc<Counters>>;
+
+    /// The ports.
+    fn ports(&self) -> Vec<PortView>;
+
+    /// What the kernel counted for each socket of a port; empty where it does not tell.
+    fn statistics(&self, port: PortId) -> Vec<XdpStatistics>;
+
+    /// At most `limit` connections.
+    ///
+    /// # Errors
+    /// Where a worker does not answer in time.
+    fn connections(&mut self, limit: usize) -> Result<Vec<Row>, Self::Error>;
+
+    /// The samples of denied packets since the last call.
+    fn denied(&mut self) -> Vec<Denied>;
+
+    /// Stops the workers, and leaves or takes off all programs.
+    ///
+    /// # Errors
+    /// Where a program cannot be taken off.
+    fn stop(self, detach: Detach) -> Result<(), Self::Error>;
+}

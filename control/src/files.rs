@@ -1,0 +1,115 @@
+//! What the directory of manifests says, read anew as its files change.
+//!
+//! At start every file must be readable: what a switch would begin with is what was meant. While
+//! it runs, a file that cannot be read any more keeps its last good objects and is reported, for
+//! a slip of an editor must not open or close a node. A file that is gone takes its objects along.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::inventory::{Effect, Inventory};
+use crate::manifest::{self, Problem};
+use crate::watch_dir::Changed;
+
+#[cfg(test)]
+mod tests;
+
+/// The directory and what it says.
+#[derive(Debug)]
+pub struct Files {
+    directory: PathBuf,
+    inventory: Inventory,
+    known: BTreeSet<String>,
+    unreadable: BTreeMap<String, Problem>,
+    missing: Option<Problem>,
+}
+
+impl Files {
+    /// Reads the whole directory.
+    ///
+    /// # Errors
+    /// Every file that cannot be read, or the directory.
+    pub fn read(directory: &Path) -> Result<Self, Vec<Problem>> {
+        let read = manifest::read_dir(directory).map_err(|problem| vec![problem])?;
+        let known = read.iter().map(|(name, _)| name.clone()).collect();
+        Ok(Self {
+            directory: directory.to_owned(),
+            inventory: Inventory::of_files(read)?,
+            known,
+            unreadable: BTreeMap::new(),
+            missing: None,
+        })
+    }
+
+    /// Everything that is in force.
+    #[must_use]
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// Reads what has changed.
+    pub fn take(&mut self, changed: &Changed) -> Effect {
+        let names = match changed {
+            Changed::Files(names) => names.clone(),
+            Changed::All => match self.list() {
+                Ok(found) => {
+                    self.missing = None;
+                    found.union(&self.known).cloned().collect()
+                }
+                Err(problem) => {
+                    self.missing = Some(problem);
+                    return Effect::Nothing;
+                }
+            },
+        };
+        let effects: Vec<Effect> = names.iter().map(|name| self.take_file(name)).collect();
+        if effects.contains(&Effect::Changed) { Effect::Changed } else { Effect::Nothing }
+    }
+
+    /// Everything to be said of files and objects.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.inventory.problems();
+        problems.extend(self.unreadable.values().chain(&self.missing).cloned());
+        problems.sort();
+        problems
+    }
+
+    fn take_file(&mut self, name: &str) -> Effect {
+        let path = self.directory.join(name);
+        if std::fs::metadata(&path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+            self.unreadable.remove(name);
+            self.known.remove(name);
+            return self.inventory.remove_file(name);
+        }
+        self.known.insert(name.to_owned());
+        match manifest::read_file(name, &path) {
+            Ok(objects) => {
+                self.unreadable.remove(name);
+                self.inventory.set_file(name, objects)
+            }
+            Err(mut problem) => {
+                problem.message.push_str("; its last good objects stay in force");
+                self.unreadable.insert(name.to_owned(), problem);
+                Effect::Nothing
+            }
+        }
+    }
+
+    fn list(&self) -> Result<BTreeSet<String>, Problem> {
+        let shown = self.directory.display().to_string();
+        let refused = |error: std::io::Error| {
+            let message = format!("cannot read the directory: {error}; all objects stay in force");
+            Problem::of_file(&shown, None, &message, "put the directory back")
+        };
+        let mut names = BTreeSet::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(refused)? {
+            let entry = entry.map_err(refused)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if manifest::is_manifest(&name) && !entry.path().is_dir() {
+                names.insert(name);
+            }
+        }
+        Ok(names)
+    }
+}

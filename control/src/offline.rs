@@ -1,0 +1,89 @@
+//! `explain` and `validate`: a directory of manifests, a question, an answer. No root.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::args::{ExplainArguments, Output, ValidateArguments};
+use crate::explain::{ExplainError, Request, explain};
+use crate::inventory::Inventory;
+use crate::manifest::{self, Problem};
+use crate::validate;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// The manifests cannot be read.
+    #[error("the manifests cannot be read:{}", lines(.0))]
+    Manifests(Vec<Problem>),
+    /// The question cannot be answered.
+    #[error(transparent)]
+    Question(#[from] ExplainError),
+    /// The answer cannot be written.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().fold(String::new(), |text, problem| format!("{text}\n  {problem}"))
+}
+
+/// Answers `explain`.
+///
+/// # Errors
+/// [`OfflineError`] where there is no answer; a denial is one.
+pub fn answer_explain(arguments: ExplainArguments) -> Result<String, OfflineError> {
+    let inventory = read(&arguments.manifests)?;
+    let request = Request {
+        from: arguments.from,
+        to: arguments.to,
+        protocol: arguments.protocol,
+        port: arguments.port,
+        icmp_type: arguments.icmp_type,
+        icmp_code: arguments.icmp_code,
+        family: arguments.family,
+    };
+    let answer = explain(&inventory, &request)?;
+    written(arguments.output, &answer, || answer.to_string())
+}
+
+/// What `validate` says.
+#[derive(Serialize)]
+struct Validation {
+    valid: bool,
+    problems: Vec<Problem>,
+}
+
+/// Answers `validate`; true where nothing is an error.
+///
+/// # Errors
+/// [`OfflineError`] where the directory cannot be read.
+pub fn answer_validate(arguments: &ValidateArguments) -> Result<(String, bool), OfflineError> {
+    let problems = validate::problems(&arguments.manifests)
+        .map_err(|problem| OfflineError::Manifests(vec![problem]))?;
+    let document = Validation { valid: !validate::has_errors(&problems), problems };
+    let text = || {
+        let problems = document.problems.iter().map(|problem| format!("{problem}\n"));
+        let summary = if document.valid { "valid" } else { "not valid" };
+        let count = document.problems.len();
+        problems.collect::<String>() + &format!("{summary}: {count} problems and notices\n")
+    };
+    Ok((written(arguments.output, &document, text)?, document.valid))
+}
+
+fn read(directory: &Path) -> Result<Inventory, OfflineError> {
+    let files =
+        manifest::read_dir(directory).map_err(|problem| OfflineError::Manifests(vec![problem]))?;
+    Inventory::of_files(files).map_err(OfflineError::Manifests)
+}
+
+fn written(
+    output: Output,
+    document: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<String, OfflineError> {
+    match output {
+        Output::Text => Ok(text()),
+        Output::Json => Ok(serde_json::to_string_pretty(document)? + "\n"),
+    }
+}

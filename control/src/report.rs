@@ -1,0 +1,196 @@
+//! What the running agent answers: documents for the socket, health and metrics for HTTP.
+
+mod documents;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::runtime::PortView;
+use serde::Serialize;
+
+use crate::ask::{Answer, Question, Show};
+use crate::dataplane::Dataplane;
+use crate::manifest::{Problem, Severity};
+use crate::metrics::{PortScrape, Scrape};
+use crate::ports::Held;
+use crate::settings::Settings;
+use crate::sync::Sync;
+
+/// Samples of denied packets that are kept to be shown, the newest.
+const DENIED_KEPT: usize = 1024;
+
+/// What is seen over time and not in any one moment.
+#[derive(Debug)]
+pub struct Observer {
+    started: Instant,
+    settings: Settings,
+    denied: VecDeque<Denied>,
+    /// Busy and total nanoseconds of each worker at the last look, and its share since.
+    busy: Vec<(u64, u64, f64)>,
+}
+
+impl Observer {
+    /// Begins.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { started: Instant::now(), settings, denied: VecDeque::new(), busy: Vec::new() }
+    }
+
+    /// Looks at the workers: call once a second.
+    pub fn look<D: Dataplane>(&mut self, dataplane: &mut D) {
+        self.take_denied(dataplane);
+        let counters = dataplane.counters();
+        self.busy.resize(counters.len(), (0, 0, 0.0));
+        for (seen, cells) in self.busy.iter_mut().zip(&counters) {
+            let (busy, total) = (cells.busy_nanoseconds.load(), cells.total_nanoseconds.load());
+            let (spent, passed) = (busy.saturating_sub(seen.0), total.saturating_sub(seen.1));
+            *seen = (busy, total, share(spent, passed));
+        }
+    }
+
+    fn take_denied<D: Dataplane>(&mut self, dataplane: &mut D) {
+        self.denied.extend(dataplane.denied());
+        let surplus = self.denied.len().saturating_sub(DENIED_KEPT);
+        self.denied.drain(..surplus);
+    }
+
+    fn shares(&self) -> Vec<f64> {
+        self.busy.iter().map(|(_, _, share)| *share).collect()
+    }
+
+    /// Answers a question.
+    pub fn answer<D: Dataplane>(&mut self, question: Question, sync: &mut Sync<D>) -> Answer {
+        match question {
+            Question::Live => Answer { good: true, body: "{\"live\":true}".to_owned() },
+            Question::Ready => ready(sync),
+            Question::Metrics => self.metrics(sync),
+            Question::Show(show) => {
+                let body = match show {
+                    Show::Status {} => json(&documents::status(self, sync)),
+                    Show::Ports {} => json(&documents::ports(sync)),
+                    Show::Connections { limit } => documents::connections(sync, limit)
+                        .map_or_else(|error| refusal(&error), |document| json(&document)),
+                    Show::Policies {} => json(&documents::policies(sync)),
+                    Show::Denied {} => {
+                        self.take_denied(sync.dataplane());
+                        json(&documents::denied(&self.denied, sync))
+                    }
+                };
+                Answer { good: true, body }
+            }
+        }
+    }
+
+    fn metrics<D: Dataplane>(&self, sync: &mut Sync<D>) -> Answer {
+        let in_force = sync.dataplane().in_force();
+        let ports = port_scrapes(sync);
+        let (epoch, published) = sync.numbers();
+        let problems = sync.problems();
+        let counts = [Severity::Error, Severity::Warning, Severity::Notice].map(|severity| {
+            let count = problems.iter().filter(|problem| problem.severity == severity).count();
+            (severity.label(), count)
+        });
+        let workers = sync.dataplane().counters();
+        let scrape = Scrape {
+            workers: &workers,
+            busy: &self.shares(),
+            ports: &ports,
+            epoch,
+            published,
+            in_force,
+            pods: sync.resolved().pods.len(),
+            policies: sync.resolved().ruleset.policies.len(),
+            problems: &counts,
+            latency: sync.latency(),
+        };
+        match scrape.encode() {
+            Ok(body) => Answer { good: true, body },
+            Err(error) => Answer { good: false, body: error.to_string() },
+        }
+    }
+}
+
+/// The part of `passed` that was spent; 0 where none has passed.
+#[allow(clippy::cast_precision_loss)] // a share needs no 53 bits
+fn share(spent: u64, passed: u64) -> f64 {
+    if passed == 0 { 0.0 } else { (spent as f64 / passed as f64).min(1.0) }
+}
+
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    epoch: u64,
+    generation: u64,
+    generation_in_force: u64,
+    problems: Vec<Problem>,
+}
+
+fn ready<D: Dataplane>(sync: &mut Sync<D>) -> Answer {
+    let (epoch, published) = sync.numbers();
+    let document = Ready {
+        ready: sync.is_ready(),
+        epoch: epoch.0,
+        generation: published.0,
+        generation_in_force: sync.dataplane().in_force().0,
+        problems: sync.problems(),
+    };
+    Answer { good: document.ready, body: json(&document) }
+}
+
+/// The port of a pod with its cells, and whose it is; `None` is the host port.
+struct PortOwner<'a> {
+    held: Option<&'a Held>,
+    namespace: &'a str,
+    pod: &'a str,
+    interface: String,
+}
+
+/// Whose a port is.
+fn owner<'a, D: Dataplane>(sync: &'a Sync<D>, host: &str, port: &PortView) -> PortOwner<'a> {
+    let held = sync.ports().held().iter().find(|(_, held)| held.at.port == port.port);
+    let Some((interface, held)) = held else {
+        let interface = host.to_owned();
+        return PortOwner { held: None, namespace: "", pod: "", interface };
+    };
+    let pods = &sync.resolved().pods;
+    let pod = pods.iter().find(|pod| pod.interface.as_ref() == Some(interface));
+    PortOwner {
+        held: Some(held),
+        namespace: pod.map_or("", |pod| &pod.namespace),
+        pod: pod.map_or("", |pod| &pod.name),
+        interface: interface.clone(),
+    }
+}
+
+fn port_scrapes<D: Dataplane>(sync: &mut Sync<D>) -> Vec<PortScrape> {
+    let seen = sync.dataplane().ports();
+    let statistics: Vec<_> =
+        seen.iter().map(|port| sync.dataplane().statistics(port.port)).collect();
+    let mut scrapes: Vec<_> = seen
+        .into_iter()
+        .zip(statistics)
+        .map(|(port, statistics)| {
+            let owner = owner(sync, &port.interface, &port);
+            PortScrape {
+                namespace: owner.namespace.to_owned(),
+                pod: owner.pod.to_owned(),
+                interface: owner.interface,
+                counters: port.counters,
+                statistics,
+            }
+        })
+        .collect();
+    // A port on its way out bears the labels of the one that takes its place: never both.
+    scrapes.sort_by(|a, b| (&a.interface, &a.pod).cmp(&(&b.interface, &b.pod)));
+    scrapes.dedup_by(|a, b| a.interface == b.interface && a.pod == b.pod);
+    scrapes
+}
+
+fn json(document: &impl Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_else(|error| refusal(&error))
+}
+
+fn refusal(error: &impl std::fmt::Display) -> String {
+    serde_json::json!({ "error": error.to_string() }).to_string()
+}

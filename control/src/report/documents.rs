@@ -1,0 +1,336 @@
+//! The documents of the Unix socket. Their fields are a promise: add, do not rename.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use lockgate_dataplane::connection::Row;
+use lockgate_dataplane::counters::{DropReason, PortCounters};
+use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::packet::{FlowKey, Protocol};
+use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, Policy};
+use serde::Serialize;
+
+use super::{Observer, owner};
+use crate::ask::CONNECTIONS_SHOWN_MAX;
+use crate::dataplane::Dataplane;
+use crate::manifest::Problem;
+use crate::resolve::Resolved;
+use crate::sync::Sync;
+
+#[derive(Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    pid: u32,
+    uptime_seconds: u64,
+    ready: bool,
+    epoch: u64,
+    generation: u64,
+    generation_in_force: u64,
+    manifests: String,
+    listen: String,
+    pods: usize,
+    pods_attached: usize,
+    policies: usize,
+    changes_applied: u64,
+    frames: String,
+    workers: Vec<WorkerRow>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct WorkerRow {
+    worker: usize,
+    core: Option<usize>,
+    turns: u64,
+    busy_ratio: f64,
+    received_packets: u64,
+    sent_packets: u64,
+    dropped_packets: u64,
+    connections: u64,
+}
+
+pub(super) fn status<D: Dataplane>(observer: &Observer, sync: &mut Sync<D>) -> Status {
+    let (epoch, published) = sync.numbers();
+    let settings = &observer.settings;
+    let shares = observer.shares();
+    let counters = sync.dataplane().counters();
+    let workers = counters.iter().enumerate().map(|(worker, cells)| WorkerRow {
+        worker,
+        core: settings.cores.get(worker).copied(),
+        turns: cells.turns.load(),
+        busy_ratio: shares.get(worker).copied().unwrap_or(0.0),
+        received_packets: cells.received.load(),
+        sent_packets: cells.sent.load(),
+        dropped_packets: cells.dropped_total(),
+        connections: cells.connections.iter().map(|cell| cell.load()).sum(),
+    });
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        uptime_seconds: observer.started.elapsed().as_secs(),
+        workers: workers.collect(),
+        ready: sync.is_ready(),
+        epoch: epoch.0,
+        generation: published.0,
+        generation_in_force: sync.dataplane().in_force().0,
+        manifests: settings.manifests.display().to_string(),
+        listen: settings.listen.to_string(),
+        pods: sync.resolved().pods.len(),
+        pods_attached: sync.placed().attachments.len(),
+        policies: sync.resolved().ruleset.policies.len(),
+        changes_applied: sync.latency().count(),
+        frames: settings.budget.to_string(),
+        problems: sync.problems(),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct PortList {
+    ports: Vec<PortRow>,
+    not_attached: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct PortRow {
+    kind: &'static str,
+    namespace: String,
+    pod: String,
+    interface: String,
+    port: u32,
+    workers: Vec<u8>,
+    mac: Option<String>,
+    mtu: Option<u16>,
+    received_packets: u64,
+    received_bytes: u64,
+    sent_packets: u64,
+    sent_bytes: u64,
+    dropped_packets: u64,
+    statistics: BTreeMap<&'static str, u64>,
+}
+
+pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
+    let seen = sync.dataplane().ports();
+    let mut rows = Vec::with_capacity(seen.len());
+    for port in seen {
+        let mut statistics = BTreeMap::new();
+        for (field, count) in sync.dataplane().statistics(port.port).iter().flat_map(|s| s.fields())
+        {
+            *statistics.entry(field).or_default() += count;
+        }
+        let owner = owner(sync, &port.interface, &port);
+        let host = sync.placed().host.as_ref().filter(|host| host.port == port.port);
+        let sum = |cell: fn(&PortCounters) -> u64| {
+            port.counters.iter().map(|counters| cell(counters)).sum()
+        };
+        rows.push(PortRow {
+            kind: if host.is_some() { "host" } else { "pod" },
+            namespace: owner.namespace.to_owned(),
+            pod: owner.pod.to_owned(),
+            mac: owner
+                .held
+                .map(|held| held.probed.mac)
+                .or(host.map(|host| host.mac))
+                .map(|mac| mac.to_string()),
+            mtu: owner.held.map(|held| held.probed.mtu).or(host.map(|host| host.mtu)),
+            interface: owner.interface,
+            port: port.port.0,
+            workers: port.at.iter().map(|at| at.worker.0).collect(),
+            received_packets: sum(|c| c.received_packets.load()),
+            received_bytes: sum(|c| c.received_bytes.load()),
+            sent_packets: sum(|c| c.sent_packets.load()),
+            sent_bytes: sum(|c| c.sent_bytes.load()),
+            dropped_packets: sum(|c| c.dropped_packets.load()),
+            statistics,
+        });
+    }
+    let not_attached = sync.ports().problems().cloned().collect();
+    PortList { ports: rows, not_attached }
+}
+
+/// One end of a flow, and what it is called.
+#[derive(Serialize)]
+struct Flow {
+    protocol: String,
+    source: IpAddr,
+    source_port: u16,
+    source_pod: Option<String>,
+    target: IpAddr,
+    target_port: u16,
+    target_pod: Option<String>,
+}
+
+/// The names of pods by address.
+struct Names(BTreeMap<IpAddr, String>);
+
+impl Names {
+    fn new(resolved: &Resolved) -> Self {
+        let pods = resolved.pods.iter().zip(&resolved.ruleset.pods);
+        let named = pods.flat_map(|(view, pod)| {
+            let name = format!("{}/{}", view.namespace, view.name);
+            pod.addresses.iter().map(move |address| (*address, name.clone()))
+        });
+        Self(named.collect())
+    }
+
+    fn flow(&self, key: &FlowKey) -> Flow {
+        let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
+        Flow {
+            protocol: protocol(key),
+            source,
+            source_port: key.source_port,
+            source_pod: self.0.get(&source).cloned(),
+            target,
+            target_port: key.target_port,
+            target_pod: self.0.get(&target).cloned(),
+        }
+    }
+}
+
+fn protocol(key: &FlowKey) -> String {
+    match key.protocol {
+        Protocol::Tcp => "TCP".to_owned(),
+        Protocol::Udp => "UDP".to_owned(),
+        Protocol::Sctp => "SCTP".to_owned(),
+        Protocol::Icmp => "ICMP".to_owned(),
+        Protocol::Other => key.number.to_string(),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct ConnectionList {
+    connections: Vec<ConnectionRow>,
+    /// There may be more than were asked for.
+    cut: bool,
+}
+
+#[derive(Serialize)]
+struct ConnectionRow {
+    #[serde(flatten)]
+    flow: Flow,
+    state: &'static str,
+    verdict: &'static str,
+    epoch: u64,
+    age_ms: u64,
+    idle_ms: u64,
+}
+
+pub(super) fn connections<D: Dataplane>(
+    sync: &mut Sync<D>,
+    limit: usize,
+) -> Result<ConnectionList, D::Error> {
+    let limit = limit.min(CONNECTIONS_SHOWN_MAX);
+    let seen = sync.dataplane().connections(limit)?;
+    let names = Names::new(sync.resolved());
+    let rows = seen.iter().map(|row: &Row| ConnectionRow {
+        flow: names.flow(&row.opening),
+        state: row.state.label(),
+        verdict: if row.allowed { "allow" } else { "deny" },
+        epoch: row.epoch.0,
+        age_ms: row.age_ms,
+        idle_ms: row.idle_ms,
+    });
+    Ok(ConnectionList { cut: seen.len() >= limit, connections: rows.collect() })
+}
+
+#[derive(Serialize)]
+pub(super) struct PolicyList {
+    epoch: u64,
+    policies: Vec<PolicyRow>,
+}
+
+#[derive(Serialize)]
+struct PolicyRow {
+    name: String,
+    isolates: Vec<&'static str>,
+    ingress_rules: usize,
+    egress_rules: usize,
+    pods: Vec<String>,
+}
+
+pub(super) fn policies<D: Dataplane>(sync: &Sync<D>) -> PolicyList {
+    let resolved = sync.resolved();
+    let rows = resolved.ruleset.policies.iter().map(|policy| PolicyRow {
+        name: policy.name.to_string(),
+        isolates: [("ingress", &policy.ingress), ("egress", &policy.egress)]
+            .into_iter()
+            .filter_map(|(name, rules)| rules.as_ref().map(|_| name))
+            .collect(),
+        ingress_rules: policy.ingress.as_ref().map_or(0, Vec::len),
+        egress_rules: policy.egress.as_ref().map_or(0, Vec::len),
+        pods: subjects(resolved, policy).iter().filter_map(|pod| name_of(resolved, *pod)).collect(),
+    });
+    PolicyList { epoch: sync.numbers().0.0, policies: rows.collect() }
+}
+
+fn subjects<'a>(resolved: &'a Resolved, policy: &Policy) -> &'a [PodIndex] {
+    let place = usize::try_from(policy.subjects.0).unwrap_or(usize::MAX);
+    resolved.ruleset.sets.get(place).map_or(&[], |set| &set.pods)
+}
+
+fn name_of(resolved: &Resolved, pod: PodIndex) -> Option<String> {
+    let view = resolved.pods.get(usize::try_from(pod.0).ok()?)?;
+    Some(format!("{}/{}", view.namespace, view.name))
+}
+
+#[derive(Serialize)]
+pub(super) struct DeniedList {
+    denied: Vec<DeniedRow>,
+}
+
+#[derive(Serialize)]
+struct DeniedRow {
+    at_ms: u64,
+    #[serde(flatten)]
+    flow: Flow,
+    direction: &'static str,
+    /// The policies that isolate the pod in that direction now.
+    isolated_by: Vec<String>,
+    generation: u64,
+}
+
+pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Denied>, sync: &Sync<D>) -> DeniedList {
+    let resolved = sync.resolved();
+    let names = Names::new(resolved);
+    let rows = seen.iter().map(|sample| DeniedRow {
+        at_ms: sample.at.0,
+        flow: names.flow(&sample.key),
+        direction: match direction(sample) {
+            Direction::Egress => "egress",
+            Direction::Ingress => "ingress",
+        },
+        isolated_by: isolating(resolved, sample),
+        generation: sample.generation.0,
+    });
+    DeniedList { denied: rows.collect() }
+}
+
+/// Whose policy denied.
+fn direction(sample: &Denied) -> Direction {
+    match sample.reason {
+        DropReason::EgressDenied => Direction::Egress,
+        _ => Direction::Ingress,
+    }
+}
+
+/// The policies that isolate the pod on whose side a packet was denied.
+fn isolating(resolved: &Resolved, sample: &Denied) -> Vec<String> {
+    let own = match direction(sample) {
+        Direction::Egress => sample.key.source,
+        Direction::Ingress => sample.key.target,
+    };
+    let own = IpAddr::from(own);
+    let pods = &resolved.ruleset.pods;
+    let Some(place) = pods.iter().position(|pod| pod.addresses.contains(&own)) else {
+        return Vec::new();
+    };
+    let isolates = |policy: &&Policy| {
+        let rules = match direction(sample) {
+            Direction::Egress => &policy.egress,
+            Direction::Ingress => &policy.ingress,
+        };
+        let is_it = |pod: &PodIndex| usize::try_from(pod.0) == Ok(place);
+        rules.is_some() && subjects(resolved, policy).iter().any(is_it)
+    };
+    let policies = resolved.ruleset.policies.iter().filter(isolates);
+    policies.map(|policy| policy.name.to_string()).collect()
+}

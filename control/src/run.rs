@@ -1,0 +1,256 @@
+//! `lockgate run`: start, one loop, stop.
+//!
+//! Start goes from what can be refused cheaply to what changes the machine: lock, manifests,
+//! capabilities, sockets; then interfaces, workers, the first snapshot. One task then owns all
+//! state and is woken by files, links, questions, signals and a tick a second. At the end the
+//! interfaces that were made are removed; on those that were found the program stays and drops.
+
+use std::error::Error;
+use std::time::Duration;
+
+use lockgate_dataplane::endpoint::HostPort;
+use lockgate_dataplane::runtime::Detach;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::ask::{Asked, questions};
+use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents, Probed};
+use crate::dataplane::Dataplane;
+use crate::files::Files;
+use crate::http::{HttpError, HttpServer};
+use crate::lock::{Lock, LockError};
+use crate::manifest::Problem;
+use crate::metrics::ApplyLatency;
+use crate::preflight::{self, PreflightError};
+use crate::report::Observer;
+use crate::settings::Settings;
+use crate::socket::{ShowSocket, SocketError};
+use crate::sync::{Host, Node, Sync};
+use crate::watch_dir::{DirWatch, WatchError};
+
+/// How often workers are looked at and what failed is tried again.
+const TICK: Duration = Duration::from_secs(1);
+/// How often workers are asked whether they use a snapshot that is on its way.
+const IN_FORCE_POLL: Duration = Duration::from_millis(1);
+
+/// Why the switch did not start, or stopped badly.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError<E: Error + 'static> {
+    /// Another one runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Manifests that cannot be read.
+    #[error("the manifests cannot be read, so nothing is started:{}", lines(.0))]
+    Manifests(Vec<Problem>),
+    /// The directory cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The machine lacks something.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// The Unix socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The address for metrics.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// An interface that the switch itself needs.
+    #[error("{}", with_remedy(.0))]
+    Attach(#[from] AttachError),
+    /// The switch.
+    #[error("the switch did not start: {0}")]
+    Switch(#[source] E),
+    /// The switch, at the end.
+    #[error("the switch did not stop cleanly: {0}")]
+    Stop(#[source] E),
+    /// Signals or the metric's buckets: broken invariants of the process.
+    #[error("{0}")]
+    Process(String),
+}
+
+fn with_remedy(error: &AttachError) -> String {
+    format!("{error}: {}", error.remedy())
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().fold(String::new(), |text, problem| format!("{text}\n  {problem}"))
+}
+
+/// What wakes the loop.
+struct Wakers {
+    watch: DirWatch,
+    links: LinkEvents,
+    asked: Receiver<Asked>,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// Runs until told to stop. `start` makes the switch, given the anchors of its workers.
+///
+/// # Errors
+/// [`RunError`], with what to change.
+pub async fn run<D: Dataplane>(
+    settings: Settings,
+    detach: Detach,
+    start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
+) -> Result<(), RunError<D::Error>> {
+    let _lock = Lock::take(&settings.lock)?;
+    // Watched before it is read: a change in between is told of.
+    let watch = DirWatch::open(&settings.manifests)?;
+    let files = Files::read(&settings.manifests).map_err(RunError::Manifests)?;
+    preflight::check(&settings)?;
+    let (asker, asked) = questions();
+    let socket = ShowSocket::listen(&settings.socket)?;
+    let http = HttpServer::listen(settings.listen).await?;
+    if !settings.listen.ip().is_loopback() {
+        warn!(listen = %settings.listen, "metrics are served beyond this machine");
+    }
+    let listening = http.address();
+    let (mut attacher, links) = Attacher::open()?;
+    let kind = |kind| signal(kind).map_err(|error| RunError::Process(error.to_string()));
+    let wakers = Wakers {
+        watch,
+        links,
+        asked,
+        hangup: kind(SignalKind::hangup())?,
+        terminate: kind(SignalKind::terminate())?,
+        interrupt: kind(SignalKind::interrupt())?,
+    };
+    for problem in files.problems() {
+        warn!(%problem, "problem in the manifests");
+    }
+    let begun = begin(&settings, &mut attacher, files, start).await;
+    let sync = match begun {
+        Ok(sync) => sync,
+        Err(error) => {
+            give_back(&mut attacher).await;
+            return Err(error);
+        }
+    };
+    let served = [tokio::spawn(socket.serve(asker.clone())), tokio::spawn(http.serve(asker))];
+    info!(
+        listen = %listening,
+        socket = %settings.socket.display(),
+        workers = settings.workers(),
+        cores = ?settings.cores,
+        frames = %settings.budget,
+        "running"
+    );
+    let sync = turn(sync, wakers, &attacher, Observer::new(settings)).await;
+    let ended = end(sync, &mut attacher, detach).await;
+    for server in served {
+        server.abort();
+        let _aborted = server.await; // the socket's file is gone after this
+    }
+    info!("stopped");
+    ended
+}
+
+/// Makes interfaces and workers, and the state around them.
+async fn begin<D: Dataplane>(
+    settings: &Settings,
+    attacher: &mut Attacher,
+    files: Files,
+    start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
+) -> Result<Sync<D>, RunError<D::Error>> {
+    let latency = ApplyLatency::new().map_err(|e| RunError::Process(e.to_string()))?;
+    let anchors = attacher.make_anchors(settings.workers()).await?;
+    let probed = match &settings.host_port {
+        Some(plan) => Some(attacher.host_port(plan, settings.workers()).await?),
+        None => None,
+    };
+    let mut dataplane = start(settings, &anchors).map_err(RunError::Switch)?;
+    let host = match probed {
+        Some(probed) => Some(add_host(&mut dataplane, probed).map_err(RunError::Switch)?),
+        None => None,
+    };
+    let node = Node {
+        host,
+        addresses: settings.node_addresses.clone(),
+        ports_max: usize::from(settings.ports_max),
+    };
+    Ok(Sync::new(node, files, dataplane, latency))
+}
+
+fn add_host<D: Dataplane>(dataplane: &mut D, probed: Probed) -> Result<Host, D::Error> {
+    let added = dataplane.add_host_port(&probed)?;
+    let (port, mac, mtu) = (added.port, probed.mac, probed.mtu);
+    info!(interface = %probed.interface, port = port.0, %mac, mtu, "host port added");
+    let place = HostPort { port, slots: added.slots, mac, mtu };
+    Ok(Host { probed, place })
+}
+
+/// The loop.
+async fn turn<D: Dataplane>(
+    mut sync: Sync<D>,
+    mut wakers: Wakers,
+    attacher: &Attacher,
+    mut observer: Observer,
+) -> Sync<D> {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        sync.advance(attacher).await;
+        tokio::select! {
+            settled = wakers.watch.settled() => sync.files_settled(&settled),
+            _ = wakers.links.changed() => sync.links_changed(),
+            Some(asked) = wakers.asked.recv() => {
+                // Who asked may have gone.
+                let _gone = asked.reply.send(observer.answer(asked.question, &mut sync));
+            }
+            () = tokio::time::sleep(IN_FORCE_POLL), if sync.is_pending() => {}
+            _ = tick.tick() => {
+                observer.look(sync.dataplane());
+                if sync.is_unfinished() {
+                    sync.links_changed();
+                }
+            }
+            _ = wakers.hangup.recv() => {
+                info!("reading the directory anew");
+                wakers.watch.renew();
+            }
+            _ = wakers.terminate.recv() => break,
+            _ = wakers.interrupt.recv() => break,
+        }
+    }
+    sync
+}
+
+/// Stops the workers, leaves or gives back the interfaces found, removes those made.
+async fn end<D: Dataplane>(
+    sync: Sync<D>,
+    attacher: &mut Attacher,
+    detach: Detach,
+) -> Result<(), RunError<D::Error>> {
+    info!(?detach, "stopping");
+    let (mut dataplane, ports, host) = sync.into_parts();
+    if detach == Detach::Detach {
+        let found = ports.held().values().map(|held| &held.probed);
+        for probed in found.chain(host.iter().map(|host| &host.probed)) {
+            // Down before the program is off: nothing passes in between.
+            if let Err(error) = attacher.set_down(&probed.interface).await {
+                warn!(interface = %probed.interface, %error, "not set down");
+            }
+        }
+    } else if let Some(host) = host.filter(|host| attacher.has_made(&host.probed.interface)) {
+        // It is removed in a moment: its pins must not outlive it.
+        if let Err(error) = attacher.set_down(&host.probed.interface).await {
+            warn!(interface = %host.probed.interface, %error, "not set down");
+        }
+        if let Err(error) = dataplane.remove_port(host.place.port, Detach::Detach) {
+            warn!(interface = %host.probed.interface, %error, "host port not removed");
+        }
+    }
+    let stopped = dataplane.stop(detach).map_err(RunError::Stop);
+    give_back(attacher).await;
+    stopped
+}
+
+async fn give_back(attacher: &mut Attacher) {
+    if let Err(error) = attacher.remove_made().await {
+        error!(%error, "an interface that the switch made is left behind");
+    }
+}

@@ -1,0 +1,177 @@
+//! Settings as written, in a file or on the command line: nothing is checked here but spelling.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::SettingsError;
+use crate::manifest;
+
+/// Settings as written. Numbers are wide, so that what is out of bounds is told as such.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// The directory of manifests.
+    pub manifests: Option<PathBuf>,
+    /// How many workers.
+    pub workers: Option<i64>,
+    /// The core of each worker.
+    pub cores: Option<Vec<i64>>,
+    /// Frames of packet memory of each worker.
+    pub frames_per_worker: Option<i64>,
+    /// The most pod ports that the switch shall bear.
+    pub ports_max: Option<i64>,
+    /// `recheck` or `keep`.
+    pub established: Option<String>,
+    /// `adaptive` or `busy`.
+    pub polling: Option<String>,
+    /// Addresses of this node.
+    pub node_addresses: Option<Vec<String>>,
+    /// Where metrics are served.
+    pub listen: Option<String>,
+    /// The Unix socket.
+    pub socket: Option<PathBuf>,
+    /// The lock file.
+    pub lock: Option<PathBuf>,
+    /// Where programs are pinned.
+    pub bpffs: Option<PathBuf>,
+    /// Connections.
+    #[serde(default)]
+    pub connections: RawConnections,
+    /// The host port.
+    #[serde(default)]
+    pub host_port: RawHostPort,
+    /// Logging.
+    #[serde(default)]
+    pub log: RawLog,
+}
+
+/// The section `connections`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConnections {
+    /// Connections of each worker.
+    pub capacity: Option<i64>,
+    /// Timeouts, in seconds.
+    #[serde(default)]
+    pub timeouts: RawTimeouts,
+}
+
+/// The section `connections.timeouts`, in seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // each field is its own name; `super::Timeouts` says what it means
+pub struct RawTimeouts {
+    pub tcp_syn: Option<i64>,
+    pub tcp_established: Option<i64>,
+    pub tcp_fin: Option<i64>,
+    pub tcp_time_wait: Option<i64>,
+    pub tcp_close: Option<i64>,
+    pub udp_unreplied: Option<i64>,
+    pub udp_stream: Option<i64>,
+    pub icmp: Option<i64>,
+    pub sctp_opening: Option<i64>,
+    pub sctp_established: Option<i64>,
+    pub sctp_closed: Option<i64>,
+    pub other: Option<i64>,
+}
+
+/// The section `host_port`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawHostPort {
+    /// The switch's side; without it there is no host port.
+    pub interface: Option<String>,
+    /// The side in the node's stack.
+    pub peer: Option<String>,
+    /// The named namespace of the peer.
+    pub netns: Option<String>,
+    /// MTU of both sides.
+    pub mtu: Option<i64>,
+}
+
+/// The section `log`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLog {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: Option<String>,
+    /// `text` or `json`.
+    pub format: Option<String>,
+}
+
+macro_rules! over {
+    ($above:expr, $below:expr, $($field:ident),*) => { $($above.$field = $above.$field.or($below.$field);)* };
+}
+
+impl Raw {
+    /// Reads a file; its extension says whether it is TOML or YAML.
+    ///
+    /// # Errors
+    /// [`SettingsError`] where it cannot be read, or holds what no setting is called.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+        let parsed = match path.extension().and_then(|e| e.to_str()) {
+            Some("toml") => toml::from_str(&text).map_err(|e| e.to_string()),
+            Some("yaml" | "yml") => from_yaml(&text),
+            _ => return Err(SettingsError::Extension { path: path.to_owned() }),
+        };
+        parsed.map_err(|message| SettingsError::Syntax {
+            path: path.to_owned(),
+            message: message.trim_end().to_owned(),
+        })
+    }
+
+    /// These settings, and `below` where these say nothing.
+    #[must_use]
+    pub fn over(mut self, below: Self) -> Self {
+        over!(
+            self,
+            below,
+            manifests,
+            workers,
+            cores,
+            frames_per_worker,
+            ports_max,
+            established,
+            polling,
+            node_addresses,
+            listen,
+            socket,
+            lock,
+            bpffs
+        );
+        let (above, under) = (&mut self.connections, below.connections);
+        over!(above, under, capacity);
+        let (above, under) = (&mut above.timeouts, under.timeouts);
+        over!(
+            above,
+            under,
+            tcp_syn,
+            tcp_established,
+            tcp_fin,
+            tcp_time_wait,
+            tcp_close,
+            udp_unreplied,
+            udp_stream,
+            icmp,
+            sctp_opening,
+            sctp_established,
+            sctp_closed,
+            other
+        );
+        over!(self.host_port, below.host_port, interface, peer, netns, mtu);
+        over!(self.log, below.log, level, format);
+        self
+    }
+}
+
+/// YAML by the reader of manifests, so that one idea of YAML serves all files.
+fn from_yaml(text: &str) -> Result<Raw, String> {
+    let tree = manifest::read_yaml(text).map_err(|problem| match problem.line {
+        Some(line) => format!("line {line}: {}", problem.message),
+        None => problem.message,
+    })?;
+    serde_json::from_value(tree).map_err(|error| error.to_string())
+}

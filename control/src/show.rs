@@ -1,0 +1,182 @@
+//! Documents of the running switch as tables for people.
+//!
+//! What is written into a table may come from whoever writes manifests: control characters are
+//! escaped, as everywhere.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::ask::Show;
+use crate::manifest::escape;
+
+#[cfg(test)]
+mod tests;
+
+/// A column: its head, and the field that it shows.
+type Column = (&'static str, &'static str);
+
+const WORKERS: [Column; 8] = [
+    ("WORKER", "worker"),
+    ("CORE", "core"),
+    ("TURNS", "turns"),
+    ("BUSY", "busy_ratio"),
+    ("RECEIVED", "received_packets"),
+    ("SENT", "sent_packets"),
+    ("DROPPED", "dropped_packets"),
+    ("CONNECTIONS", "connections"),
+];
+
+const PORTS: [Column; 11] = [
+    ("NAMESPACE", "namespace"),
+    ("POD", "pod"),
+    ("INTERFACE", "interface"),
+    ("KIND", "kind"),
+    ("PORT", "port"),
+    ("WORKERS", "workers"),
+    ("MAC", "mac"),
+    ("MTU", "mtu"),
+    ("RECEIVED", "received_packets"),
+    ("SENT", "sent_packets"),
+    ("DROPPED", "dropped_packets"),
+];
+
+const CONNECTIONS: [Column; 9] = [
+    ("PROTOCOL", "protocol"),
+    ("SOURCE", "source"),
+    ("PORT", "source_port"),
+    ("POD", "source_pod"),
+    ("TARGET", "target"),
+    ("PORT", "target_port"),
+    ("POD", "target_pod"),
+    ("STATE", "state"),
+    ("VERDICT", "verdict"),
+];
+
+const POLICIES: [Column; 5] = [
+    ("POLICY", "name"),
+    ("ISOLATES", "isolates"),
+    ("INGRESS RULES", "ingress_rules"),
+    ("EGRESS RULES", "egress_rules"),
+    ("PODS", "pods"),
+];
+
+const DENIED: [Column; 9] = [
+    ("AT MS", "at_ms"),
+    ("PROTOCOL", "protocol"),
+    ("SOURCE", "source"),
+    ("POD", "source_pod"),
+    ("TARGET", "target"),
+    ("PORT", "target_port"),
+    ("POD", "target_pod"),
+    ("DENIED BY", "direction"),
+    ("ISOLATED BY", "isolated_by"),
+];
+
+/// A document as text.
+#[must_use]
+pub fn text(show: Show, document: &Value) -> String {
+    match show {
+        Show::Status {} => status(document),
+        Show::Ports {} => {
+            table(&PORTS, list(document, "ports")) + &problems(document, "not_attached")
+        }
+        Show::Connections { .. } => {
+            let mut text = table(&CONNECTIONS, list(document, "connections"));
+            if document.get("cut") == Some(&Value::Bool(true)) {
+                text.push_str("There may be more: see --limit.\n");
+            }
+            text
+        }
+        Show::Policies {} => table(&POLICIES, list(document, "policies")),
+        Show::Denied {} => table(&DENIED, list(document, "denied")),
+    }
+}
+
+fn status(document: &Value) -> String {
+    let field = |name: &str| cell(document.get(name));
+    let mut text = String::new();
+    let ready =
+        if document.get("ready") == Some(&Value::Bool(true)) { "ready" } else { "not ready" };
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "lockgate {} is {ready}: process {}, up {} s\n\
+         snapshot {} published, {} in force, epoch {}, {} changes applied\n\
+         {} pods known, {} attached, {} policies from {}\n\
+         metrics on http://{}/metrics\nframes per worker: {}\n",
+        field("version"),
+        field("pid"),
+        field("uptime_seconds"),
+        field("generation"),
+        field("generation_in_force"),
+        field("epoch"),
+        field("changes_applied"),
+        field("pods"),
+        field("pods_attached"),
+        field("policies"),
+        field("manifests"),
+        field("listen"),
+        field("frames"),
+    );
+    text + &table(&WORKERS, list(document, "workers")) + &problems(document, "problems")
+}
+
+fn problems(document: &Value, name: &str) -> String {
+    let mut text = String::new();
+    for problem in list(document, name) {
+        let part = |name: &str| cell(problem.get(name));
+        let place = [part("file"), part("object"), part("field")];
+        let place: Vec<_> =
+            place.into_iter().filter(|part| part != "-" && !part.is_empty()).collect();
+        let (severity, message) = (part("severity"), part("message"));
+        let _ = write!(text, "\n{severity}: {}: {message} ({})", place.join(": "), part("remedy"));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+fn list<'a>(document: &'a Value, name: &str) -> &'a [Value] {
+    document.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Rows under heads, each column as wide as its widest cell.
+fn table(columns: &[Column], rows: &[Value]) -> String {
+    let heads = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
+    let mut lines: Vec<Vec<String>> = vec![heads];
+    lines.extend(
+        rows.iter().map(|row| columns.iter().map(|(_, field)| cell(row.get(field))).collect()),
+    );
+    let width = |at: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(at));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let padded: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(padded.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
+        Some(Value::String(text)) => escape(text),
+        Some(Value::Number(number)) => match number.as_f64() {
+            Some(share) if number.is_f64() => format!("{:.0} %", share * 100.0),
+            _ => number.to_string(),
+        },
+        Some(Value::Array(values)) if values.is_empty() => "-".to_owned(),
+        Some(Value::Array(values)) => {
+            values.iter().map(|value| cell(Some(value))).collect::<Vec<_>>().join(",")
+        }
+        Some(other) => escape(&other.to_string()),
+    }
+}

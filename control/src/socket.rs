@@ -1,0 +1,209 @@
+//! The Unix socket that `lockgate status` and its like ask: one line of JSON in, one document out.
+//!
+//! Mode 0600 and in a directory of the switch's own: whoever may connect may see who talks to
+//! whom. A request is at most [`REQUEST_BYTES_MAX`] and must come within [`CLIENT_TIMEOUT`]; at
+//! most [`CLIENTS_MAX`] are served at once. Nothing here changes anything.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::stat::{Mode, umask};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use crate::ask::{Asker, Question, Show};
+
+/// The longest request, its line end included.
+pub const REQUEST_BYTES_MAX: usize = 4096;
+
+/// How long a client may take to ask, and how long to read.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Clients served at once.
+pub const CLIENTS_MAX: usize = 16;
+
+/// How long is waited after the system refused a connection: it is short of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Somebody answers there.
+    #[error("lockgate is already running: somebody listens on {}; the setting is socket", .0.display())]
+    Busy(PathBuf),
+    /// Something else than a socket has the name.
+    #[error("{} is there and is no socket: remove it, or change the setting socket", .0.display())]
+    NotASocket(PathBuf),
+    /// The system refused.
+    #[error("socket {}: {source}; the setting is socket", path.display())]
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A socket that listens, and is removed when this is dropped.
+#[derive(Debug)]
+pub struct ShowSocket {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl ShowSocket {
+    /// Listens. A socket on which nobody answers any more is replaced. Call before other threads
+    /// are started: the umask, private for a moment, is the whole process's.
+    ///
+    /// # Errors
+    /// [`SocketError`] where somebody is there already, or the system refuses.
+    pub fn listen(path: &Path) -> Result<Self, SocketError> {
+        let wrong = |source| SocketError::Refused { path: path.to_owned(), source };
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(wrong)?;
+        }
+        remove_stale(path)?;
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let listener = UnixListener::bind(path);
+        umask(before);
+        let listener = listener.map_err(wrong)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(wrong)?;
+        Ok(Self { path: path.to_owned(), listener })
+    }
+
+    /// Serves for ever.
+    pub async fn serve(self, asker: Asker) {
+        let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+        loop {
+            // A place first: clients without one wait in the kernel's queue, which is bounded.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((client, _)) => {
+                    let asker = asker.clone();
+                    tokio::spawn(async move {
+                        serve_client(client, &asker).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "the socket takes no connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ShowSocket {
+    fn drop(&mut self) {
+        let _gone = fs::remove_file(&self.path);
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<(), SocketError> {
+    let wrong = |source| SocketError::Refused { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(wrong(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(SocketError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(wrong)
+        }
+        Ok(_) => Err(SocketError::Busy(path.to_owned())),
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+async fn serve_client(client: UnixStream, asker: &Asker) {
+    let (mut reading, mut writing) = client.into_split();
+    let Ok(answer) = tokio::time::timeout(CLIENT_TIMEOUT, read_request(&mut reading)).await else {
+        return; // too slow to deserve an answer
+    };
+    let body = match answer {
+        Ok(show) => match asker.ask(Question::Show(show)).await {
+            Ok(answer) => answer.body,
+            Err(error) => error_document(&error.to_string()),
+        },
+        Err(message) => error_document(&message),
+    };
+    let write = async {
+        writing.write_all(body.as_bytes()).await?;
+        writing.write_all(b"\n").await?;
+        writing.shutdown().await?;
+        // What is left unread at the close would reset the connection and lose the answer.
+        let rest = &mut reading.take(16 * REQUEST_BYTES_MAX as u64);
+        tokio::io::copy(rest, &mut tokio::io::sink()).await
+    };
+    let _unread = tokio::time::timeout(CLIENT_TIMEOUT, write).await;
+}
+
+/// Reads one line and understands it. The error is for the client.
+async fn read_request(reading: impl tokio::io::AsyncRead + Unpin) -> Result<Show, String> {
+    let mut line = Vec::new();
+    let mut limited = BufReader::new(reading.take(REQUEST_BYTES_MAX as u64));
+    limited.read_until(b'\n', &mut line).await.map_err(|error| error.to_string())?;
+    if line.last() != Some(&b'\n') && line.len() >= REQUEST_BYTES_MAX {
+        return Err(format!("the request is longer than {REQUEST_BYTES_MAX} bytes"));
+    }
+    serde_json::from_slice(&line).map_err(|error| format!("the request is not understood: {error}"))
+}
+
+fn error_document(message: &str) -> String {
+    serde_json::json!({ "error": message }).to_string()
+}
+
+/// Why a client got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers.
+    #[error("no switch answers on {}: {source}; is `lockgate run` running, and as the same user?", path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It answered with an error.
+    #[error("the switch answered: {0}")]
+    Refused(String),
+    /// It answered nonsense.
+    #[error("the switch's answer is not JSON: {0}")]
+    Garbled(#[from] serde_json::Error),
+}
+
+/// Asks a running switch. Blocks, at most for [`CLIENT_TIMEOUT`] and the agent's own.
+///
+/// # Errors
+/// [`ClientError`] where there is no good answer.
+pub fn ask(path: &Path, show: Show) -> Result<serde_json::Value, ClientError> {
+    use std::io::{Read, Write};
+    let silent = |source| ClientError::Silent { path: path.to_owned(), source };
+    let mut stream = std::os::unix::net::UnixStream::connect(path).map_err(silent)?;
+    let wait = Some(CLIENT_TIMEOUT + crate::ask::ANSWER_TIMEOUT);
+    stream.set_read_timeout(wait).map_err(silent)?;
+    stream.set_write_timeout(wait).map_err(silent)?;
+    let mut request = serde_json::to_vec(&show)?;
+    request.push(b'\n');
+    stream.write_all(&request).map_err(silent)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(silent)?;
+    let document: serde_json::Value = serde_json::from_slice(&answer)?;
+    match document.get("error").and_then(|error| error.as_str()) {
+        Some(message) => Err(ClientError::Refused(message.to_owned())),
+        None => Ok(document),
+    }
+}

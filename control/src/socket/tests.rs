@@ -1,0 +1,115 @@
+use std::os::unix::fs::MetadataExt;
+use std::time::Instant;
+
+use super::*;
+use crate::ask::{Answer, questions};
+
+struct Served {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+/// A socket whose agent answers every question with what it understood.
+fn serve() -> Served {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run/lockgate.sock");
+    let socket = ShowSocket::listen(&path).unwrap();
+    let (asker, mut asked) = questions();
+    tokio::spawn(socket.serve(asker));
+    tokio::spawn(async move {
+        while let Some(asked) = asked.recv().await {
+            let body = serde_json::json!({ "heard": format!("{:?}", asked.question) }).to_string();
+            let _gone = asked.reply.send(Answer { good: true, body });
+        }
+    });
+    Served { _directory: directory, path }
+}
+
+/// Sends bytes, closes that side, and reads all that comes.
+async fn send(path: &Path, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    // The server may answer and close before it has read all.
+    let _broken = stream.write_all(bytes).await;
+    let _broken = stream.shutdown().await;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.map_or_else(|e| format!("{e}"), |_| answer)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_question_is_answered_with_one_document() {
+    let served = serve();
+    let path = served.path.clone();
+    let show = Show::Connections { limit: 5 };
+    let answer = tokio::task::spawn_blocking(move || ask(&path, show)).await.unwrap().unwrap();
+    assert_eq!(answer["heard"], "Show(Connections { limit: 5 })");
+}
+
+#[tokio::test]
+async fn only_the_owner_may_connect() {
+    let served = serve();
+    let mode = fs::metadata(&served.path).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn garbage_and_long_requests_get_an_error_and_harm_nobody() {
+    let served = serve();
+    for garbage in [&b"\n"[..], b"{}\n", b"{\"show\":\"all\"}\n", b"\xff\xfe\0\n", b"GET / HTTP\n"]
+    {
+        let answer = send(&served.path, garbage).await;
+        assert!(answer.contains("\"error\":\"the request is not understood"), "{answer}");
+    }
+    let deep = "[".repeat(REQUEST_BYTES_MAX - 2) + "\n";
+    assert!(send(&served.path, deep.as_bytes()).await.contains("not understood"));
+    let long = vec![b' '; REQUEST_BYTES_MAX + 1];
+    let answer = send(&served.path, &long).await;
+    assert!(answer.contains("longer than 4096 bytes"), "{answer}");
+    let good = send(&served.path, b"{\"show\":\"status\"}\n").await;
+    assert!(good.contains("heard"), "{good}");
+}
+
+#[tokio::test]
+async fn slow_clients_are_cut_off_and_do_not_block_others() {
+    let served = serve();
+    let begun = Instant::now();
+    let mut slow = Vec::new();
+    for _ in 0..CLIENTS_MAX {
+        slow.push(UnixStream::connect(&served.path).await.unwrap());
+    }
+    // All places are taken: this one is served when the slow ones are cut off.
+    let good = send(&served.path, b"{\"show\":\"status\"}\n").await;
+    assert!(good.contains("heard"), "{good}");
+    let waited = begun.elapsed();
+    assert!(waited >= CLIENT_TIMEOUT - Duration::from_millis(50), "{waited:?}");
+    assert!(waited < CLIENT_TIMEOUT * 2, "{waited:?}");
+    let mut nothing = String::new();
+    assert_eq!(slow.remove(0).read_to_string(&mut nothing).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let held = ShowSocket::listen(&path).unwrap();
+    let error = ShowSocket::listen(&path).unwrap_err().to_string();
+    assert!(error.contains("already running"), "{error}");
+    drop(held);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_file_in_the_way_is_not_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    fs::write(&path, "precious").unwrap();
+    let error = ShowSocket::listen(&path).unwrap_err().to_string();
+    assert!(error.contains("is no socket"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_switch_that_is_not_there_is_told_of_with_the_path() {
+    let error = ask(Path::new("/nonexistent/s"), Show::Status {}).unwrap_err().to_string();
+    assert!(error.contains("no switch answers on /nonexistent/s"), "{error}");
+}

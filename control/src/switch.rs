@@ -1,0 +1,128 @@
+//! The real switch behind the agent's narrow trait.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use lockgate_dataplane::connection::{self, Row};
+use lockgate_dataplane::counters::Counters;
+use lockgate_dataplane::endpoint::{Endpoints, Topology};
+use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
+use lockgate_dataplane::policy::compile;
+use lockgate_dataplane::policy::ruleset::Ruleset;
+use lockgate_dataplane::port::XdpStatistics;
+use lockgate_dataplane::runtime::{
+    Detach, HostPortRef, PortView, Switch, SwitchConfig, SwitchError, WorkerConfig,
+};
+
+use crate::attach::{InterfaceName, Probed};
+use crate::dataplane::Dataplane;
+use crate::settings::{Settings, Timeouts};
+
+/// Makes the switch that the settings describe, on the anchors of its workers.
+///
+/// # Errors
+/// What the switch refuses, or the system's random numbers.
+pub fn start(settings: &Settings, anchors: &[InterfaceName]) -> Result<Switch, SwitchError> {
+    let what = "reading random numbers for the connection table from /dev/urandom";
+    let seed = random().map_err(|source| SwitchError::System { what, source })?;
+    let workers = settings.cores.iter().zip(anchors).map(|(&core, anchor)| WorkerConfig {
+        core: Some(core),
+        anchor: anchor.as_str().to_owned(),
+    });
+    Switch::start(&SwitchConfig {
+        workers: workers.collect(),
+        frames_per_worker: settings.frames_per_worker,
+        connections: connection::Settings {
+            capacity: usize::try_from(settings.capacity).unwrap_or(usize::MAX),
+            seed,
+            timeouts: timeouts(&settings.timeouts),
+        },
+        bpffs: settings.bpffs.clone(),
+        polling: settings.polling,
+        established: settings.established,
+    })
+}
+
+/// 128 bits that nobody can guess: whoever knows them can build collisions.
+fn random() -> io::Result<[u64; 2]> {
+    let mut halves = [[0; 8]; 2];
+    let mut source = File::open("/dev/urandom")?;
+    for half in &mut halves {
+        source.read_exact(half)?;
+    }
+    Ok(halves.map(u64::from_ne_bytes))
+}
+
+fn timeouts(seconds: &Timeouts) -> connection::Timeouts {
+    let ms = |seconds: u32| u64::from(seconds) * 1000;
+    connection::Timeouts {
+        tcp_syn_ms: ms(seconds.tcp_syn),
+        tcp_established_ms: ms(seconds.tcp_established),
+        tcp_fin_ms: ms(seconds.tcp_fin),
+        tcp_time_wait_ms: ms(seconds.tcp_time_wait),
+        tcp_close_ms: ms(seconds.tcp_close),
+        udp_unreplied_ms: ms(seconds.udp_unreplied),
+        udp_stream_ms: ms(seconds.udp_stream),
+        icmp_ms: ms(seconds.icmp),
+        sctp_opening_ms: ms(seconds.sctp_opening),
+        sctp_established_ms: ms(seconds.sctp_established),
+        sctp_closed_ms: ms(seconds.sctp_closed),
+        other_ms: ms(seconds.other),
+    }
+}
+
+impl Dataplane for Switch {
+    type Error = SwitchError;
+
+    fn add_pod_port(&mut self, at: &Probed) -> Result<PortRef, SwitchError> {
+        Self::add_pod_port(self, at.interface.as_str(), at.ifindex)
+    }
+
+    fn add_host_port(&mut self, at: &Probed) -> Result<HostPortRef, SwitchError> {
+        Self::add_host_port(self, at.interface.as_str(), at.ifindex)
+    }
+
+    fn remove_port(&mut self, port: PortId, detach: Detach) -> Result<(), SwitchError> {
+        Self::remove_port(self, port, detach)
+    }
+
+    fn publish(&mut self, epoch: Epoch, ruleset: &Ruleset, topology: &Topology) -> Generation {
+        let compiled = compile(ruleset);
+        let endpoints = Endpoints::build(ruleset, &compiled, topology);
+        Self::publish(self, epoch, compiled.table, endpoints)
+    }
+
+    fn in_force(&mut self) -> Generation {
+        Self::in_force(self)
+    }
+
+    fn is_alive(&self) -> bool {
+        Self::is_alive(self)
+    }
+
+    fn counters(&self) -> Vec<Arc<Counters>> {
+        Self::counters(self)
+    }
+
+    fn ports(&self) -> Vec<PortView> {
+        Self::ports(self)
+    }
+
+    fn statistics(&self, port: PortId) -> Vec<XdpStatistics> {
+        Self::statistics(self, port).unwrap_or_default()
+    }
+
+    fn connections(&mut self, limit: usize) -> Result<Vec<Row>, SwitchError> {
+        Self::connections(self, limit)
+    }
+
+    fn denied(&mut self) -> Vec<Denied> {
+        Self::denied(self)
+    }
+
+    fn stop(self, detach: Detach) -> Result<(), SwitchError> {
+        Self::stop(self, detach)
+    }
+}
