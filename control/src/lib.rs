@@ -17,6 +17,8 @@ pub mod ask;
 pub mod attach;
 pub mod dataplane;
 pub mod explain;
+#[cfg(test)]
+mod fake;
 pub mod files;
 pub mod http;
 pub mod inventory;
