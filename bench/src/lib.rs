@@ -1,5 +1,6 @@
-//! Load and baselines for Lockgate's benches.
+//! Measurements: the ends that make and count traffic, and the contenders.
 
 #![forbid(unsafe_code)]
 
 pub mod bare;
+pub mod traffic;

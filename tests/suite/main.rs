@@ -5,6 +5,7 @@ mod cases;
 mod product;
 mod properties;
 mod simulation;
+mod tidy;
 
 #[global_allocator]
 static ALLOCATOR: lockgate_tests::allocator::Counting = lockgate_tests::allocator::Counting;
