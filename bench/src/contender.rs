@@ -104,6 +104,8 @@ impl Contender {
                 Ok(Running { switch: None, child: Some(child) })
             }
             Self::Kernel => {
+                let up = INTERFACES.map(|interface| format!("link set {interface} up"));
+                lab.node().ip(&up)?;
                 lab.forward_by_kernel()?;
                 route_with_conntrack(lab)?;
                 Ok(Running { switch: None, child: None })

@@ -37,7 +37,9 @@ fn measure() -> Result<String, TrafficError> {
     let rounds = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     for _ in 0..rounds {
         for (contender, rates) in Contender::ALL.into_iter().zip(&mut rates) {
-            rates.push(one(contender, &binaries)?);
+            let rate = one(contender, &binaries)?;
+            eprintln!("{}: {rate:.0} kpps", contender.label());
+            rates.push(rate);
         }
     }
     Ok(table(&mut rates))
