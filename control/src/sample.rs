@@ -127,7 +127,11 @@ pub(crate) fn question(
     let party = |address: IpAddr| {
         let has = |pod: &Pod| pod.addresses.contains(&address);
         let place = resolved.ruleset.pods.iter().position(has);
-        Party { address, pod: place.map(|one| PodIndex(one as u32)), own_node: false }
+        Party {
+            address,
+            pod: place.map(|one| PodIndex(u32::try_from(one).unwrap())),
+            own_node: false,
+        }
     };
     let (mut source, target) = (party(seen.from_address), party(seen.to_address));
     if source.pod.is_some() && source.pod == target.pod && seen.from != seen.to {
