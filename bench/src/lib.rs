@@ -1,3 +1,6 @@
 //! Measurements: the ends that make and count traffic, and the contenders.
 
+#![forbid(unsafe_code)]
+
+pub mod bare;
 pub mod traffic;

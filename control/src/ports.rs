@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use lockgate_dataplane::endpoint::Attachment;
 use lockgate_dataplane::ids::{Generation, Mac, PortId, PortRef};
@@ -19,6 +20,9 @@ use crate::resolve::PodView;
 
 /// Where a pod says which interface is its own.
 const FIELD: &str = "metadata.annotations[lockgate.dev/interface]";
+
+/// How long ports are added before what there is is published and everybody else gets a turn.
+pub const ADD_BUDGET: Duration = Duration::from_millis(100);
 
 /// Interfaces as ports need them: netlink, or what a test pretends.
 pub trait Interfaces {
@@ -71,11 +75,12 @@ pub struct Ports {
     held: BTreeMap<String, Held>,
     leaving: BTreeMap<String, Leaving>,
     problems: BTreeMap<String, Problem>,
+    has_more: bool,
 }
 
 impl Ports {
     /// Adds the ports that are wanted and can be had, and marks those that are not for removal.
-    /// Gives the interfaces that there are.
+    /// Stops at [`ADD_BUDGET`], see [`Ports::has_more`]. Gives the interfaces that there are.
     ///
     /// # Errors
     /// Where the interfaces cannot be listed: then nothing is changed.
@@ -90,8 +95,14 @@ impl Ports {
         let wanted: BTreeMap<&str, &PodView> =
             pods.iter().filter_map(|pod| Some((pod.interface.as_deref()?, pod))).collect();
         self.retire(&wanted, &there);
+        let begun = Instant::now();
+        self.has_more = false;
         let mut problems = BTreeMap::new();
         for (&name, &pod) in &wanted {
+            if begun.elapsed() > ADD_BUDGET {
+                self.has_more = true;
+                break;
+            }
             if self.held.contains_key(name) || self.leaving.contains_key(name) {
                 continue;
             }
@@ -143,6 +154,12 @@ impl Ports {
     /// Why some pods have none.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values()
+    }
+
+    /// Whether time ran out before every port was tried.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// Whether something is to be tried again.

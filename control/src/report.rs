@@ -2,6 +2,9 @@
 
 mod documents;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 

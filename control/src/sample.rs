@@ -1,8 +1,14 @@
 //! Small clusters for tests, and a way to ask them that has every judge answer.
 
-use crate::explain::{self, Explanation, Request, Verdict, parse_protocol};
+use std::net::IpAddr;
+
+use lockgate_dataplane::policy::compile;
+use lockgate_dataplane::policy::ruleset::{Cause, Party, Pod, PodIndex, Question};
+
+use crate::explain::{self, Explanation, Request, RuleName, Verdict, parse_protocol};
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, read_text};
+use crate::resolve::{Resolved, resolve};
 
 /// A pod in YAML; `more` goes under `spec`.
 pub(crate) fn pod_with(name: &str, address: &str, labels: &str, more: &str) -> String {
@@ -81,10 +87,58 @@ pub(crate) fn explained(text: &str, question: &str) -> Explanation {
     explain::explain(&inventory(text), &request(question)).unwrap()
 }
 
-/// Asserts what passes: `("x/a x/b TCP 80", true)`.
+/// Asserts what passes: `("x/a x/b TCP 80", true)`. By the policies as written, by the ruleset
+/// made of them and by the table compiled from that.
 pub(crate) fn check(text: &str, questions: &[(&str, bool)]) {
-    for (question, wanted) in questions {
-        let seen = explained(text, question);
-        assert_eq!(seen.verdict == Verdict::Allow, *wanted, "{question}\n{text}\n{seen}");
+    let inventory = inventory(text);
+    let resolved = resolve(&inventory);
+    let compiled = compile(&resolved.ruleset);
+    for (text_of, wanted) in questions {
+        let request = request(text_of);
+        let seen = explain::explain(&inventory, &request).unwrap();
+        assert_eq!(seen.verdict == Verdict::Allow, *wanted, "{text_of}\n{text}\n{seen}");
+        let Some(question) = question(&seen, &request, &resolved) else { continue };
+        let twin = resolved.ruleset.decide(&question);
+        for (judge, answer) in [("ruleset", &twin), ("table", &compiled.decide(&question))] {
+            for (side, cause) in [(&seen.egress, &answer.egress), (&seen.ingress, &answer.ingress)]
+            {
+                let allows = side.verdict == Verdict::Allow;
+                assert_eq!(allows, cause.allows(), "{judge} {text_of}\n{text}\n{seen}{cause:?}");
+                let by = match cause {
+                    Cause::Rule { policy, rule } => {
+                        let policy = resolved.ruleset.policies[policy.0 as usize].name.to_string();
+                        vec![RuleName { policy, rule: *rule }]
+                    }
+                    _ => vec![],
+                };
+                assert_eq!(side.by, by, "{judge} {text_of}\n{text}\n{seen}{cause:?}");
+            }
+        }
     }
+}
+
+/// The same question to the ruleset; `None` between two pods with one address, which it cannot
+/// tell apart.
+pub(crate) fn question(
+    seen: &Explanation,
+    asked: &Request,
+    resolved: &Resolved,
+) -> Option<Question> {
+    let party = |address: IpAddr| {
+        let has = |pod: &Pod| pod.addresses.contains(&address);
+        let place = resolved.ruleset.pods.iter().position(has);
+        Party {
+            address,
+            pod: place.map(|one| PodIndex(u32::try_from(one).unwrap())),
+            own_node: false,
+        }
+    };
+    let (mut source, target) = (party(seen.from_address), party(seen.to_address));
+    if source.pod.is_some() && source.pod == target.pod && seen.from != seen.to {
+        return None;
+    }
+    let own_node =
+        |pod: PodIndex| resolved.pods[pod.0 as usize].host_ips.contains(&seen.from_address);
+    source.own_node = source.pod.is_none() && target.pod.is_some_and(own_node);
+    Some(Question { source, target, protocol: asked.protocol, port: asked.port.unwrap_or(0) })
 }

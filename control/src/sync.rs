@@ -198,6 +198,9 @@ impl<D: Dataplane> Sync<D> {
             self.topology = topology;
         }
         self.resolved = resolved;
+        if self.ports.has_more() {
+            self.links_changed();
+        }
     }
 
     /// Adds the ports that are missing, and sees what the kernel has lost.

@@ -1,13 +1,15 @@
 //! Lockgate's tests: what they share.
 //!
 //! `oracle` judges Kubernetes objects by their text; `worlds` makes such objects up; `cases`
-//! reads the folders of `tests/cases`; `lab` builds a node of network namespaces; `panics` walks
-//! the release binary's disassembly.
+//! reads the folders of `tests/cases`; `world` is a simulated node; `lab` makes a node of network
+//! namespaces and real sockets; `packets` builds packets; `panics` walks the release binary;
+//! `allocator` counts.
 
-#![deny(unsafe_code)]
-
+pub mod allocator;
 pub mod cases;
 pub mod lab;
 pub mod oracle;
+pub mod packets;
 pub mod panics;
+pub mod world;
 pub mod worlds;

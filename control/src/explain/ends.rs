@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::ExplainError;
-use crate::inventory::{Census, Inventory};
+use crate::inventory::{Census, Inventory, Resident};
 use crate::manifest::{DEFAULT_NAMESPACE, Pod};
 
 /// An end as typed: `NAMESPACE/POD`, `POD` (namespace `default`) or an address.
@@ -128,7 +128,7 @@ impl End {
         });
         // An address is shown as the pod that has it. A pod on its node's network stays itself.
         let is_address = self.shown == address.to_string();
-        let shown = owner.filter(|_| is_address).map_or(self.shown, |one| one.name());
+        let shown = owner.filter(|_| is_address).map_or(self.shown, Resident::name);
         Met { shown, address, place }
     }
 
@@ -145,10 +145,10 @@ fn addresses_of(pod: &Pod, shown: &str) -> Result<Vec<IpAddr>, ExplainError> {
     if pod.host_network && addresses.is_empty() {
         addresses.clone_from(&pod.host_ips);
     }
-    match addresses.is_empty() {
-        true => Err(ExplainError::NoAddress(shown.to_owned())),
-        false => Ok(addresses),
+    if addresses.is_empty() {
+        return Err(ExplainError::NoAddress(shown.to_owned()));
     }
+    Ok(addresses)
 }
 
 /// The addresses that the question is about: of the family asked for, else of the first of the

@@ -37,18 +37,17 @@ impl<'i> Judge<'_, 'i> {
         };
         let Some(subject) = self.resident(own) else { return allowed(Reason::Outside, vec![]) };
         if subject.is_denied {
-            return self.denied_pod(own, other);
+            return denied_pod(own, other);
         }
         let policies = self.isolating(subject, direction);
-        let names: Vec<String> = policies.iter().map(|policy| name(policy)).collect();
         if own.place == other.place {
-            return allowed(Reason::Itself, names);
+            return allowed(Reason::Itself, names(&policies));
         }
         if direction == Direction::Ingress && self.is_own_node(subject, other) {
-            return allowed(Reason::OwnNode, names);
+            return allowed(Reason::OwnNode, names(&policies));
         }
         if policies.is_empty() {
-            return allowed(Reason::NotIsolated, names);
+            return allowed(Reason::NotIsolated, Vec::new());
         }
         self.by_rules(asked, direction, &policies, (subject, other))
     }
@@ -82,25 +81,24 @@ impl<'i> Judge<'_, 'i> {
         for policy in policies {
             let rules = policy.rules(direction).unwrap_or_default();
             for (index, rule) in (0u32..).zip(rules) {
-                let rule_name = RuleName { policy: name(policy), rule: index };
+                let named = RuleName { policy: name(policy), rule: index };
                 let Some(rule) = rule else {
-                    broken.push(rule_name);
+                    broken.push(named);
                     continue;
                 };
-                let missed = nearest::misses(rule, &meeting);
-                if missed.is_empty() {
-                    let names = policies.iter().map(|policy| name(policy)).collect();
-                    let side = allowed(Reason::Rule, names);
-                    return Side { by: vec![rule_name], ..side };
+                let failures = nearest::misses(rule, &meeting);
+                if failures.is_empty() {
+                    let side = allowed(Reason::Rule, names(policies));
+                    return Side { by: vec![named], ..side };
                 }
-                misses.push((rule_name, missed));
+                misses.push((named, failures));
             }
         }
         Side {
             verdict: Verdict::Deny,
             reason: Reason::DefaultDeny,
             by: Vec::new(),
-            isolated_by: policies.iter().map(|policy| name(policy)).collect(),
+            isolated_by: names(policies),
             nearest: nearest::nearest(misses),
             broken,
         }
@@ -117,16 +115,6 @@ impl<'i> Judge<'_, 'i> {
             .collect()
     }
 
-    /// Everything to and from a denied pod is denied but what stays in it.
-    fn denied_pod(&self, own: &Met, other: &Met) -> Side {
-        let isolated_by = vec![DENIED_POLICY.to_owned()];
-        if own.place == other.place {
-            return allowed(Reason::Itself, isolated_by);
-        }
-        let side = allowed(Reason::DefaultDeny, isolated_by);
-        Side { verdict: Verdict::Deny, ..side }
-    }
-
     /// Whether this is the pod's own node: an address of the node that no pod has (NP-40).
     fn is_own_node(&self, subject: &Resident<'i>, other: &Met) -> bool {
         let is_node = |address: &IpAddr| {
@@ -140,9 +128,23 @@ impl<'i> Judge<'_, 'i> {
     }
 }
 
+/// Everything to and from a denied pod is denied but what stays in it.
+fn denied_pod(own: &Met, other: &Met) -> Side {
+    let isolated_by = vec![DENIED_POLICY.to_owned()];
+    if own.place == other.place {
+        return allowed(Reason::Itself, isolated_by);
+    }
+    let side = allowed(Reason::DefaultDeny, isolated_by);
+    Side { verdict: Verdict::Deny, ..side }
+}
+
 fn allowed(reason: Reason, isolated_by: Vec<String>) -> Side {
     let verdict = Verdict::Allow;
     Side { verdict, reason, by: Vec::new(), isolated_by, nearest: None, broken: Vec::new() }
+}
+
+fn names(policies: &[&NetworkPolicy]) -> Vec<String> {
+    policies.iter().map(|policy| name(policy)).collect()
 }
 
 fn name(policy: &NetworkPolicy) -> String {

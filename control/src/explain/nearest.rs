@@ -88,8 +88,8 @@ pub(super) struct Meeting<'q> {
 /// The nearest of several rules: the fewest failures, then the policy's name, then its place.
 pub(super) fn nearest(misses: Vec<(RuleName, Vec<Miss>)>) -> Option<Nearest> {
     let order = |one: &(RuleName, Vec<Miss>)| (one.1.len(), one.0.clone());
-    let (name, missed) = misses.into_iter().min_by_key(order)?;
-    let (failed, detail) = missed.into_iter().map(|miss| (miss.part, miss.detail)).unzip();
+    let (name, best) = misses.into_iter().min_by_key(order)?;
+    let (failed, detail) = best.into_iter().map(|miss| (miss.part, miss.detail)).unzip();
     Some(Nearest { policy: name.policy, rule: name.rule, failed, detail })
 }
 
@@ -174,12 +174,11 @@ fn which_miss(pattern: &PortPattern, meeting: &Meeting<'_>) -> Option<Miss> {
             {
                 return None;
             }
-            match number(pattern.protocol) {
-                Some(number) => format!("{name} ({number}) wanted, is {port}"),
-                None => {
-                    let protocol = protocol_label(pattern.protocol);
-                    format!("{name} wanted, the target has no {protocol} port of that name")
-                }
+            if let Some(number) = number(pattern.protocol) {
+                format!("{name} ({number}) wanted, is {port}")
+            } else {
+                let protocol = protocol_label(pattern.protocol);
+                format!("{name} wanted, the target has no {protocol} port of that name")
             }
         }
     };

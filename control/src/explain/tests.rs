@@ -1,1 +1,671 @@
+use super::*;
+use crate::sample::{
+    check, explained, inventory, namespace, pod, pod_with, policy, ports, request, small,
+};
 
+/// `small` with one policy in x.
+fn with(spec: &str) -> String {
+    small() + &policy("x/p", spec)
+}
+
+const TO_B: &str = "podSelector: {matchLabels: {app: b}}";
+
+#[test]
+fn np_01_a_selector_of_nothing_selects_the_policys_namespace_only() {
+    for spec in ["podSelector: {}", "ingress: []", "podSelector: null"] {
+        check(
+            &with(spec),
+            &[
+                ("y/a x/a TCP 80", false),
+                ("x/a x/b TCP 80", false),
+                ("x/a y/a TCP 80", true),
+                ("y/a y/c TCP 80", true),
+            ],
+        );
+    }
+}
+
+#[test]
+fn np_02_isolation_is_per_direction() {
+    check(&with("policyTypes: [Ingress]"), &[("x/a y/a TCP 80", true), ("y/a x/a TCP 80", false)]);
+    check(&with("policyTypes: [Egress]"), &[("x/a y/a TCP 80", false), ("y/a x/a TCP 80", true)]);
+    let seen = explained(&with("policyTypes: [Egress]"), "x/a y/a TCP 80");
+    assert_eq!(seen.egress.reason, Reason::DefaultDeny);
+    assert_eq!(seen.egress.isolated_by, ["x/p"]);
+    assert_eq!(seen.ingress.reason, Reason::NotIsolated);
+    assert_eq!(seen.ingress.isolated_by, [] as [&str; 0]);
+}
+
+#[test]
+fn np_03_and_np_04_types_that_are_absent_and_types_that_win() {
+    check(&with("egress: []"), &[("x/a y/a TCP 80", true), ("y/a x/a TCP 80", false)]);
+    check(
+        &with("egress: [{ports: [{port: 1}]}]"),
+        &[("x/a y/a TCP 80", false), ("x/a y/a TCP 1", true), ("y/a x/a TCP 80", false)],
+    );
+    check(
+        &with("policyTypes: [Ingress], egress: [{ports: [{port: 1}]}]"),
+        &[("x/a y/a TCP 80", true), ("y/a x/a TCP 80", false)],
+    );
+    check(
+        &with("policyTypes: [Egress], ingress: [{}]"),
+        &[("x/a y/a TCP 80", false), ("y/a x/a TCP 80", true)],
+    );
+}
+
+#[test]
+fn np_05_no_rule_denies_all_and_an_empty_one_allows_all_protocols() {
+    for protocol in ["TCP 80", "UDP 53", "SCTP 1", "ICMP -"] {
+        let question = format!("y/a x/a {protocol}");
+        check(&with("ingress: []"), &[(&question, false)]);
+        check(&with("ingress: [{}]"), &[(&question, true)]);
+    }
+}
+
+#[test]
+fn np_06_policies_are_a_union() {
+    let allow = policy("x/q", &format!("{TO_B}, ingress: [{{from: [{{podSelector: {{}}}}]}}]"));
+    check(
+        &(with("podSelector: {}") + &allow),
+        &[("x/a x/b TCP 80", true), ("x/b x/a TCP 80", false), ("y/a x/b TCP 80", false)],
+    );
+}
+
+#[test]
+fn np_07_both_sides_must_allow() {
+    let egress = policy("y/e", "policyTypes: [Egress], egress: [{ports: [{port: 80}]}]");
+    let text = with("ingress: [{ports: [{port: 81}, {port: 80}]}]") + &egress;
+    check(&text, &[("y/a x/a TCP 80", true), ("y/a x/a TCP 81", false), ("y/a y/c TCP 80", true)]);
+    let seen = explained(&text, "y/a x/a TCP 81");
+    assert_eq!((seen.egress.verdict, seen.ingress.verdict), (Verdict::Deny, Verdict::Allow));
+}
+
+#[test]
+fn np_09_absent_and_empty_lists_mean_everything() {
+    for rule in ["{}", "{from: []}", "{from: null}", "{ports: []}", "{from: [], ports: []}"] {
+        check(
+            &with(&format!("ingress: [{rule}]")),
+            &[
+                ("y/a x/a TCP 80", true),
+                ("203.0.113.9 x/a UDP 53", true),
+                ("203.0.113.9 x/a ICMP", true),
+            ],
+        );
+    }
+}
+
+#[test]
+fn np_10_peers_and_or_and_own_namespace() {
+    let from = |peers: &str| with(&format!("ingress: [{{from: [{peers}]}}]"));
+    check(
+        &from("{podSelector: {matchLabels: {app: a}}}"),
+        &[("x/a x/b TCP 80", true), ("y/a x/b TCP 80", false)],
+    );
+    check(
+        &from("{namespaceSelector: {matchLabels: {team: y}}}"),
+        &[("y/a x/b TCP 80", true), ("y/c x/b TCP 80", true), ("x/a x/b TCP 80", false)],
+    );
+    let both = "namespaceSelector: {matchLabels: {team: y}}, podSelector: {matchLabels: {app: a}}";
+    check(
+        &from(&format!("{{{both}}}")),
+        &[("y/a x/b TCP 80", true), ("y/c x/b TCP 80", false), ("x/a x/b TCP 80", false)],
+    );
+    let either =
+        "{namespaceSelector: {matchLabels: {team: y}}}, {podSelector: {matchLabels: {app: a}}}";
+    check(&from(either), &[("y/c x/b TCP 80", true), ("x/a x/b TCP 80", true)]);
+    check(
+        &from("{namespaceSelector: {}}"),
+        &[("y/c x/b TCP 80", true), ("x/a x/b TCP 80", true), ("203.0.113.9 x/b TCP 80", false)],
+    );
+    check(&from("{podSelector: {}}"), &[("x/a x/b TCP 80", true), ("y/c x/b TCP 80", false)]);
+}
+
+#[test]
+fn np_11_expressions_join_labels_and_absent_keys_match_the_negative_ones() {
+    let from = |selector: &str| {
+        let peer = format!("{{namespaceSelector: {{}}, podSelector: {{{selector}}}}}");
+        with(&format!("{TO_B}, ingress: [{{from: [{peer}]}}]"))
+    };
+    for (selector, xa, ya, yc) in [
+        ("matchExpressions: [{key: app, operator: In, values: [a, z]}]", true, true, false),
+        ("matchExpressions: [{key: app, operator: In, values: [c, a]}]", true, true, true),
+        ("matchExpressions: [{key: app, operator: NotIn, values: [a]}]", false, false, true),
+        ("matchExpressions: [{key: tier, operator: NotIn, values: [a]}]", true, true, true),
+        ("matchExpressions: [{key: tier, operator: Exists}]", false, false, true),
+        ("matchExpressions: [{key: tier, operator: DoesNotExist}]", true, true, false),
+        (
+            "matchLabels: {app: c}, matchExpressions: [{key: tier, operator: DoesNotExist}]",
+            false,
+            false,
+            false,
+        ),
+    ] {
+        check(
+            &from(selector),
+            &[("x/a x/b TCP 80", xa), ("y/a x/b TCP 80", ya), ("y/c x/b TCP 80", yc)],
+        );
+    }
+}
+
+#[test]
+fn np_12_every_namespace_bears_its_name_and_cannot_bear_anothers() {
+    let named = |name: &str| {
+        format!(
+            "ingress: [{{from: [{{namespaceSelector: {{matchLabels: \
+             {{kubernetes.io/metadata.name: {name}}}}}}}]}}]"
+        )
+    };
+    check(&with(&named("y")), &[("y/a x/a TCP 80", true), ("x/b x/a TCP 80", false)]);
+    // A namespace without an object has it too.
+    let lost = pod("z/d", "10.0.3.1", "app: d");
+    check(&(with(&named("z")) + &lost), &[("z/d x/a TCP 80", true), ("y/a x/a TCP 80", false)]);
+    // What is written does not count.
+    let forged = namespace("z", "kubernetes.io/metadata.name: y") + &lost;
+    check(&(with(&named("y")) + &forged), &[("z/d x/a TCP 80", false)]);
+    check(&(with(&named("z")) + &forged), &[("z/d x/a TCP 80", true)]);
+}
+
+#[test]
+fn np_13_outside_addresses_match_no_selector() {
+    for peer in ["{namespaceSelector: {}}", "{podSelector: {}}"] {
+        let text = with(&format!("ingress: [{{from: [{peer}]}}], egress: [{{to: [{peer}]}}]"));
+        check(&text, &[("203.0.113.9 x/a TCP 80", false), ("x/a 203.0.113.9 TCP 80", false)]);
+    }
+}
+
+#[test]
+fn np_20_a_port_entry_always_means_a_protocol() {
+    for (ports, tcp, udp, sctp) in [
+        ("[{}]", true, false, false),
+        ("[{protocol: UDP}]", false, true, false),
+        ("[{port: 80}]", true, false, false),
+        ("[{port: 80, protocol: SCTP}]", false, false, true),
+        ("[{port: 81}]", false, false, false),
+        ("[{port: 81}, {protocol: UDP, port: 80}]", false, true, false),
+    ] {
+        check(
+            &with(&format!("ingress: [{{ports: {ports}}}]")),
+            &[
+                ("y/a x/a TCP 80", tcp),
+                ("y/a x/a UDP 80", udp),
+                ("y/a x/a SCTP 80", sctp),
+                ("y/a x/a ICMP", false),
+            ],
+        );
+    }
+}
+
+#[test]
+fn np_21_a_range_has_both_its_ends() {
+    check(
+        &with("ingress: [{ports: [{port: 80, endPort: 90}]}]"),
+        &[
+            ("y/a x/a TCP 79", false),
+            ("y/a x/a TCP 80", true),
+            ("y/a x/a TCP 90", true),
+            ("y/a x/a TCP 91", false),
+        ],
+    );
+}
+
+#[test]
+fn np_22_a_named_port_is_the_target_pods_own_number() {
+    check(
+        &with("ingress: [{ports: [{port: web}]}]"),
+        &[
+            ("y/a x/a TCP 8080", true),
+            ("y/a x/a TCP 80", false),
+            ("y/a x/b TCP 80", true),
+            ("y/a x/b TCP 8080", false),
+            ("y/a x/b UDP 80", false),
+        ],
+    );
+    let out = |rule: &str| small() + &policy("y/p", &format!("egress: [{rule}]"));
+    for rule in [
+        "{ports: [{port: web}]}",
+        "{to: [], ports: [{port: web}]}",
+        "{to: [{namespaceSelector: {}}], ports: [{port: web}]}",
+        "{to: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{port: web}]}",
+        "{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.2.0/24]}}], ports: [{port: web}]}",
+    ] {
+        check(
+            &out(rule),
+            &[
+                ("y/a x/a TCP 8080", true),
+                ("y/a x/a TCP 80", false),
+                ("y/a x/b TCP 80", true),
+                ("y/a x/b TCP 8080", false),
+                // A pod without the name, and addresses of no pod.
+                ("y/a y/c TCP 80", false),
+                ("y/a 203.0.113.9 TCP 80", false),
+                ("y/a 10.9.9.9 TCP 80", false),
+            ],
+        );
+    }
+    check(
+        &out("{to: [{ipBlock: {cidr: 10.0.1.1/32}}], ports: [{port: web}]}"),
+        &[("y/a x/a TCP 8080", true), ("y/a x/b TCP 80", false)],
+    );
+}
+
+#[test]
+fn np_22_the_protocol_of_a_named_port_must_be_the_rules() {
+    let dns = "{name: dns, containerPort: 53, protocol: UDP}, {name: dns-tcp, containerPort: 53}";
+    let world = |rule: &str| {
+        pod_with("x/d", "10.0.1.9", "", &ports(dns))
+            + &small()
+            + &policy("x/p", &format!("ingress: [{{ports: [{rule}]}}]"))
+    };
+    check(&world("{port: dns}"), &[("y/a x/d UDP 53", false), ("y/a x/d TCP 53", false)]);
+    check(
+        &world("{port: dns, protocol: UDP}"),
+        &[("y/a x/d UDP 53", true), ("y/a x/d TCP 53", false)],
+    );
+    check(&world("{port: dns-tcp}"), &[("y/a x/d TCP 53", true), ("y/a x/d UDP 53", false)]);
+}
+
+#[test]
+fn np_24_sctp_alone_isolates_and_opens_no_tcp() {
+    check(
+        &with("ingress: [{ports: [{protocol: SCTP, port: 80}]}]"),
+        &[("y/a x/a SCTP 80", true), ("y/a x/a TCP 80", false), ("y/a x/a UDP 80", false)],
+    );
+}
+
+#[test]
+fn np_25_icmp_matches_rules_without_ports_only() {
+    check(&with("ingress: [{ports: [{}, {protocol: UDP}]}]"), &[("y/a x/a ICMP", false)]);
+    check(&with("ingress: [{from: [{namespaceSelector: {}}]}]"), &[("y/a x/a ICMP", true)]);
+}
+
+#[test]
+fn np_30_an_exception_is_of_its_peer_only() {
+    let block = "{ipBlock: {cidr: 10.0.0.0/16, except: [10.0.2.0/24]}}";
+    let rule = |peers: &str| with(&format!("ingress: [{{from: [{peers}]}}]"));
+    check(&rule(block), &[("x/b x/a TCP 80", true), ("y/a x/a TCP 80", false)]);
+    let more = format!("{block}, {{ipBlock: {{cidr: 10.0.2.1/32}}}}");
+    check(&rule(&more), &[("y/a x/a TCP 80", true), ("y/c x/a TCP 80", false)]);
+    let other = policy("x/q", "ingress: [{from: [{ipBlock: {cidr: 10.0.2.3/32}}]}]");
+    check(&(rule(block) + &other), &[("y/c x/a TCP 80", true), ("y/a x/a TCP 80", false)]);
+}
+
+#[test]
+fn np_31_host_bits_and_leading_zeros_are_read_as_decimal() {
+    for cidr in ["10.0.2.77/24", "010.000.002.001/24", "'::ffff:10.0.2.0/120'"] {
+        check(
+            &with(&format!("ingress: [{{from: [{{ipBlock: {{cidr: {cidr}}}}}]}}]")),
+            &[("y/a x/a TCP 80", true), ("x/b x/a TCP 80", false), ("8.0.2.1 x/a TCP 80", false)],
+        );
+    }
+}
+
+#[test]
+fn np_32_a_block_matches_pods_by_address() {
+    check(
+        &with("egress: [{to: [{ipBlock: {cidr: 10.0.2.1/32}}]}]"),
+        &[("x/a y/a TCP 80", true), ("x/a y/c TCP 80", false), ("x/a 10.0.2.1 TCP 80", true)],
+    );
+}
+
+#[test]
+fn np_34_the_families_have_a_default_route_each() {
+    let both = "apiVersion: v1\nkind: Pod\nmetadata: {name: d, namespace: x}\nstatus: {podIPs: \
+                [{ip: 'fd00::1'}, {ip: 10.0.1.9}]}\n---\n";
+    let world = |cidr: &str| {
+        both.to_owned()
+            + &policy("x/p", &format!("ingress: [{{from: [{{ipBlock: {{cidr: {cidr}}}}}]}}]"))
+    };
+    check(
+        &world("0.0.0.0/0"),
+        &[("203.0.113.9 x/d TCP 1", true), ("2001:db8::1 x/d TCP 1", false)],
+    );
+    check(&world("'::/0'"), &[("203.0.113.9 x/d TCP 1", false), ("2001:db8::1 x/d TCP 1", true)]);
+}
+
+/// A pod of a node's network on node 192.0.2.1, one on another node, and x/a on the first.
+fn nodes(spec: &str) -> String {
+    let on = |name: &str, host: &str| {
+        pod_with(name, host, "app: a", "hostNetwork: true")
+            .replace("192.0.2.1,", &format!("{host},"))
+    };
+    with(spec) + &on("x/here", "192.0.2.1") + &on("x/there", "192.0.2.2")
+}
+
+#[test]
+fn np_40_a_pods_own_node_reaches_it_and_no_other() {
+    check(
+        &nodes("policyTypes: [Ingress, Egress]"),
+        &[
+            ("192.0.2.1 x/a TCP 80", true),
+            ("192.0.2.1 x/a ICMP", true),
+            ("x/here x/a TCP 80", true),
+            ("192.0.2.2 x/a TCP 80", false),
+            ("x/there x/a TCP 80", false),
+            ("x/a 192.0.2.1 TCP 80", false),
+            ("x/a x/here TCP 80", false),
+        ],
+    );
+    let seen = explained(&nodes(""), "x/here x/a TCP 80");
+    assert_eq!((seen.ingress.reason, seen.egress.reason), (Reason::OwnNode, Reason::Outside));
+    assert_eq!(seen.ingress.isolated_by, ["x/p"]);
+}
+
+#[test]
+fn np_40_an_address_that_a_pod_has_is_no_node() {
+    let text = with("").replace("hostIP: 192.0.2.1", "hostIP: 10.0.2.1");
+    check(&text, &[("y/a x/a TCP 80", false)]);
+}
+
+#[test]
+fn np_41_pods_of_a_nodes_network_are_met_by_address_only() {
+    // Neither subject ...
+    check(
+        &nodes("policyTypes: [Ingress, Egress]"),
+        &[("y/a x/there TCP 80", true), ("x/there y/a TCP 80", true)],
+    );
+    // ... nor peer, ...
+    let by_label = "podSelector: {matchLabels: {app: b}}, ingress: [{from: [{podSelector: \
+                    {matchLabels: {app: a}}}]}], egress: [{to: [{podSelector: {}}]}]";
+    check(
+        &nodes(by_label),
+        &[("x/there x/b TCP 80", false), ("x/b x/there TCP 80", false), ("x/a x/b TCP 80", true)],
+    );
+    // ... but their node's address.
+    let by_block = "ingress: [{from: [{ipBlock: {cidr: 192.0.2.2/32}}]}]";
+    check(&nodes(by_block), &[("x/there x/a TCP 80", true)]);
+}
+
+#[test]
+fn np_42_a_pod_reaches_itself() {
+    let text = with("policyTypes: [Ingress, Egress]");
+    check(&text, &[("x/a x/a TCP 80", true), ("10.0.1.1 x/a UDP 1", true)]);
+    let seen = explained(&text, "x/a 10.0.1.1 TCP 80");
+    assert_eq!((seen.egress.reason, seen.ingress.reason), (Reason::Itself, Reason::Itself));
+}
+
+#[test]
+fn np_53_a_pod_that_has_ended_has_no_address_and_another_may_have_it() {
+    for phase in ["Succeeded", "Failed"] {
+        let done = pod("y/done", "10.0.1.2", "app: a").replace("Running", phase);
+        let text = with("ingress: [{from: [{podSelector: {}}]}]") + &done;
+        check(&text, &[("x/b x/a TCP 80", true), ("10.0.1.2 x/a TCP 80", true)]);
+        let error = explain(&inventory(&text), &request("y/done x/a TCP 80")).unwrap_err();
+        assert_eq!(error, ExplainError::Completed("y/done".into()));
+        let asked = inventory(&text).problems();
+        assert!(!asked.iter().any(|one| one.message.contains("address of")), "{asked:?}");
+    }
+    // A pod that is being deleted still runs.
+    let leaving =
+        small().replace("name: a,", "name: a, deletionTimestamp: '2026-01-01T00:00:00Z',");
+    check(&(leaving + &policy("x/p", "ingress: []")), &[("y/a x/a TCP 80", false)]);
+}
+
+#[test]
+fn np_59_a_broken_rule_opens_nothing_and_its_policy_isolates() {
+    let rules = "ingress: [{form: [{podSelector: {}}]}, {ports: [{port: 80}]}, {ports: [{port: \
+                 '81'}]}]";
+    let text = with(rules);
+    check(&text, &[("y/a x/a TCP 80", true), ("y/a x/a TCP 81", false), ("x/b x/a TCP 1", false)]);
+    let seen = explained(&text, "y/a x/a TCP 81");
+    assert_eq!(seen.ingress.broken.iter().map(|one| one.rule).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(seen.ingress.nearest.unwrap().rule, 1);
+    assert_eq!(explained(&text, "y/a x/a TCP 80").ingress.by[0].rule, 1, "places are as written");
+}
+
+#[test]
+fn np_59_a_broken_selector_isolates_the_whole_namespace() {
+    let text = with("podSelector: {matchLabels: {app: 1}}, policyTypes: [Egress], egress: [{}]");
+    check(
+        &text,
+        &[
+            ("x/a y/a TCP 80", false),
+            ("x/b y/a TCP 80", false),
+            ("y/a x/a TCP 80", true),
+            ("y/a y/c TCP 80", true),
+        ],
+    );
+}
+
+#[test]
+fn two_pods_with_one_address_are_both_denied_and_reported() {
+    let text = small() + &pod("y/twin", "10.0.1.1", "app: twin");
+    check(
+        &text,
+        &[
+            ("x/b x/a TCP 80", false),
+            ("x/a x/b TCP 80", false),
+            ("x/b y/twin TCP 80", false),
+            ("x/b 10.0.1.1 TCP 80", false),
+            ("x/a y/twin TCP 80", false),
+            ("x/a x/a TCP 80", true),
+            ("y/twin y/twin TCP 80", true),
+            ("x/b y/a TCP 80", true),
+        ],
+    );
+    // Not even to a pod that allows everybody by selector or block.
+    let open = "ingress: [{from: [{namespaceSelector: {}}, {ipBlock: {cidr: 0.0.0.0/0}}]}]";
+    check(&(text.clone() + &policy("x/p", open)), &[("y/twin x/b TCP 80", false)]);
+    let said = inventory(&text).problems();
+    let objects: Vec<_> = said.iter().map(|one| one.object.as_str()).collect();
+    assert_eq!(objects, ["Pod x/a", "Pod y/twin"], "{said:?}");
+}
+
+#[test]
+fn a_pod_whose_labels_are_unreadable_is_denied() {
+    let text = small().replace("{app: b}", "[app, b]");
+    check(&text, &[("x/a x/b TCP 80", false), ("x/b x/a TCP 80", false), ("x/a y/a TCP 80", true)]);
+}
+
+#[test]
+fn nearest_is_the_rule_with_the_fewest_failures_then_by_name_then_by_place() {
+    let rules = "policyTypes: [Ingress], ingress: [\
+                 {from: [{podSelector: {matchLabels: {app: a}}}], ports: [{port: 1}]},\
+                 {from: [{namespaceSelector: {matchLabels: {team: z}}, podSelector: {matchLabels: \
+                 {app: z}}}, {ipBlock: {cidr: 10.0.0.0/8, except: [10.0.2.0/24]}}], ports: [{port: \
+                 80}, {protocol: UDP, port: 9}]}]";
+    let seen = explained(&with(rules), "y/a x/b TCP 80").ingress.nearest.unwrap();
+    assert_eq!((seen.policy.as_str(), seen.rule), ("x/p", 1));
+    assert_eq!(seen.failed, [Part::Except]);
+    let seen = explained(&with(rules), "y/a x/b TCP 81").ingress.nearest.unwrap();
+    assert_eq!((seen.rule, seen.failed.as_slice()), (0, [Part::Namespace, Part::Port].as_slice()));
+    // As near: the earlier name, then the earlier rule.
+    let text = with("ingress: [{ports: [{port: 1}]}, {ports: [{port: 2}]}]");
+    let other = policy("x/o", "ingress: [{ports: [{port: 3}]}, {ports: [{port: 4}]}]");
+    let seen = explained(&(text + &other), "y/a x/b TCP 80").ingress.nearest.unwrap();
+    assert_eq!((seen.policy.as_str(), seen.rule), ("x/o", 0));
+    assert_eq!(explained(&with(""), "y/a x/b TCP 80").ingress.nearest, None, "no rule");
+    let broken = explained(&with("ingress: [null]"), "y/a x/b TCP 80");
+    assert_eq!(broken.ingress.nearest, None, "a broken rule is never near");
+}
+
+#[test]
+fn each_failing_part_is_told_with_what_was_wanted_and_what_was_there() {
+    use Part::{Cidr, Except, Namespace, PodLabels, Port, Protocol};
+    let pods = "namespaceSelector: {matchLabels: {team: z}}, podSelector: {matchLabels: {app: z}}";
+    for (rule, question, parts, detail) in [
+        (
+            format!("{{from: [{{{pods}}}]}}"),
+            "y/a x/b TCP 80",
+            vec![Namespace, PodLabels],
+            vec!["team=z wanted, has team=y (y)", "app=z wanted, has app=a"],
+        ),
+        (
+            format!("{{from: [{{{pods}}}]}}"),
+            "203.0.113.9 x/b TCP 80",
+            vec![Namespace, PodLabels],
+            vec!["a pod wanted, 203.0.113.9 is none that selectors see"; 2],
+        ),
+        (
+            "{from: [{podSelector: {matchLabels: {tier: x}}}]}".into(),
+            "y/a x/b TCP 80",
+            vec![Namespace, PodLabels],
+            vec!["x wanted, is y", "tier=x wanted, has no tier"],
+        ),
+        (
+            "{from: [{ipBlock: {cidr: 10.1.0.0/16}}], ports: [{port: 1, endPort: 9}]}".into(),
+            "y/a x/b TCP 80",
+            vec![Cidr, Port],
+            vec!["10.0.2.1 is not in 10.1.0.0/16", "1-9 wanted, is 80"],
+        ),
+        (
+            "{from: [{ipBlock: {cidr: 10.0.0.0/16, except: [10.0.2.0/24]}}]}".into(),
+            "y/a x/b TCP 80",
+            vec![Except],
+            vec!["10.0.2.1 is in 10.0.2.0/24, which is left out of 10.0.0.0/16"],
+        ),
+        (
+            "{ports: [{protocol: UDP, port: 80}]}".into(),
+            "y/a x/b TCP 80",
+            vec![Protocol],
+            vec!["UDP wanted, is TCP"],
+        ),
+        (
+            "{ports: [{protocol: UDP, port: 1}]}".into(),
+            "y/a x/b TCP 80",
+            vec![Protocol, Port],
+            vec!["UDP wanted, is TCP", "1 wanted, is 80"],
+        ),
+        (
+            "{ports: [{port: 80}]}".into(),
+            "y/a x/b ICMP",
+            vec![Protocol],
+            vec!["TCP wanted, is ICMP"],
+        ),
+        (
+            "{ports: [{port: api}]}".into(),
+            "y/a x/b TCP 80",
+            vec![Port],
+            vec!["api wanted, the target has no TCP port of that name"],
+        ),
+        (
+            "{ports: [{port: web}]}".into(),
+            "y/a x/b TCP 81",
+            vec![Port],
+            vec!["web (80) wanted, is 81"],
+        ),
+        (
+            "{ports: [{port: web, protocol: UDP}]}".into(),
+            "y/a x/b TCP 80",
+            vec![Protocol],
+            vec!["UDP wanted, is TCP"],
+        ),
+        (
+            "{ports: [{port: web}]}".into(),
+            "y/a x/b UDP 80",
+            vec![Protocol],
+            vec!["TCP wanted, is UDP"],
+        ),
+    ] {
+        let text = with(&format!("{TO_B}, ingress: [{rule}]"));
+        let seen = explained(&text, question).ingress.nearest.unwrap();
+        assert_eq!(
+            (seen.failed, seen.detail),
+            (parts, detail.into_iter().map(Into::into).collect()),
+            "{rule} {question}"
+        );
+    }
+}
+
+fn failure(text: &str, request: &Request) -> String {
+    explain(&inventory(text), request).unwrap_err().to_string()
+}
+
+#[test]
+fn a_question_without_an_answer_says_why_and_what_to_do() {
+    let text = small()
+        + "apiVersion: v1\nkind: Pod\nmetadata: {name: lost}\n---\n"
+        + &pod("x/six", "'fd00::6'", "");
+    for (question, wanted) in [
+        ("x/q x/a TCP 80", "there is no pod x/q: name one of the manifests"),
+        ("c x/a TCP 80", "no pod default/c: name one of the manifests (did you mean y/c?)"),
+        ("lost x/a TCP 80", "default/lost has no address: set status.podIPs"),
+        ("x/a x/six TCP 80", "x/a and x/six share no address family"),
+        ("203.0.113.9 x/six TCP 80", "share no address family"),
+        ("x/a x/b TCP", "TCP has ports: give --port"),
+    ] {
+        let said = failure(&text, &request(question));
+        assert!(said.contains(wanted), "{question}: {said}");
+    }
+    let base = request("x/a x/b TCP 80");
+    let six = Request { family: Some(Family::V6), ..base.clone() };
+    assert!(failure(&text, &six).contains("x/a has no IPv6 address"), "family");
+    let kind = Request { icmp_type: Some(8), ..base.clone() };
+    assert!(failure(&text, &kind).contains("TCP has no ICMP type"), "type");
+    let code = Request { protocol: Protocol::Icmp, icmp_code: Some(0), ..base };
+    assert!(failure(&text, &code).contains("needs --icmp-type"), "code");
+    for bad in ["", "a/b/c", "/a", "a/", "a b", "10.0.0.1/8:", "x:y"] {
+        assert!(bad.parse::<Subject>().is_err(), "{bad}");
+    }
+    assert!(parse_protocol("GRE").is_err() && parse_protocol("sctp").is_ok());
+}
+
+#[test]
+fn the_family_is_the_first_of_the_sources_that_both_have() {
+    let both = |name: &str, first: &str, second: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nstatus: {{podIPs: [{{ip: \
+             '{first}'}}, {{ip: '{second}'}}]}}\n---\n"
+        )
+    };
+    let text = both("a", "fd00::1", "10.0.0.1") + &both("b", "10.0.0.2", "fd00::2");
+    let at = |question: &str, family| {
+        let request = Request { family, ..request(question) };
+        explain(&inventory(&text), &request).unwrap().to_address.to_string()
+    };
+    assert_eq!(at("a b TCP 1", None), "fd00::2");
+    assert_eq!(at("b a TCP 1", None), "10.0.0.1");
+    assert_eq!(at("b a TCP 1", Some(Family::V6)), "fd00::1");
+    assert_eq!(at("203.0.113.9 a TCP 1", None), "10.0.0.1");
+}
+
+#[test]
+fn the_answer_as_text_is_as_it_was() {
+    let rules = "policyTypes: [Ingress, Egress], ingress: [{form: []}, {from: [{podSelector: \
+                 {matchLabels: {app: c}}}], ports: [{port: web}]}], egress: [{}]";
+    let seen = explained(&with(rules), "x/b x/a TCP 80").to_string();
+    assert_eq!(
+        seen,
+        "deny: x/b (10.0.1.2) -> x/a (10.0.1.1) TCP 80\n\
+         egress   allow by x/p egress[0]\n\
+         ingress  deny  no rule allows it; x/a is isolated by x/p\n\
+         \u{20}               nearest: x/p ingress[1]\n\
+         \u{20}                 pod labels: app=c wanted, has app=b\n\
+         \u{20}                 port: web (8080) wanted, is 80\n\
+         \u{20}               broken: x/p ingress[0] opens nothing (see lockgate validate)\n"
+    );
+    let mut icmp = request("203.0.113.9 x/a ICMP");
+    (icmp.icmp_type, icmp.icmp_code) = (Some(8), Some(0));
+    let seen = explain(&inventory(&small()), &icmp).unwrap().to_string();
+    assert_eq!(
+        seen,
+        "allow: 203.0.113.9 -> x/a (10.0.1.1) ICMP type 8 code 0\n\
+         egress   allow 203.0.113.9 is no pod that policies select\n\
+         ingress  allow no policy selects x/a for ingress\n"
+    );
+}
+
+#[test]
+fn the_answer_as_json_has_the_agreed_shape() {
+    let text = with("ingress: [{ports: [{port: 81}]}]");
+    let seen = serde_json::to_value(explained(&text, "y/a x/b TCP 80")).unwrap();
+    let wanted = serde_json::json!({
+        "verdict": "deny",
+        "from": "y/a",
+        "from_address": "10.0.2.1",
+        "to": "x/b",
+        "to_address": "10.0.1.2",
+        "protocol": "TCP",
+        "port": 80,
+        "icmp_type": null,
+        "icmp_code": null,
+        "egress": {"verdict": "allow", "reason": "not_isolated", "by": [], "isolated_by": [],
+            "nearest": null, "broken": []},
+        "ingress": {"verdict": "deny", "reason": "default_deny", "by": [], "isolated_by": ["x/p"],
+            "nearest": {"policy": "x/p", "rule": 0, "failed": ["port"],
+                "detail": ["81 wanted, is 80"]},
+            "broken": []},
+    });
+    assert_eq!(seen, wanted);
+    let seen = serde_json::to_value(explained(&text, "y/a x/b TCP 81")).unwrap();
+    assert_eq!(seen["ingress"]["by"], serde_json::json!([{"policy": "x/p", "rule": 0}]));
+}

@@ -28,10 +28,7 @@ impl Display for Explanation {
 }
 
 fn write_end(f: &mut Formatter<'_>, name: &str, address: &str) -> fmt::Result {
-    match name == address {
-        true => f.write_str(address),
-        false => write!(f, "{} ({address})", escape(name)),
-    }
+    if name == address { f.write_str(name) } else { write!(f, "{} ({address})", escape(name)) }
 }
 
 fn write_side(f: &mut Formatter<'_>, direction: &str, own: &str, side: &Side) -> fmt::Result {

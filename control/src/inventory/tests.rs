@@ -1,1 +1,147 @@
+use super::*;
+use crate::manifest::{Severity, read_text};
+use crate::sample::{namespace, pod, policy, problems, small};
 
+fn set(inventory: &mut Inventory, file: &str, text: &str) -> Effect {
+    inventory.set_file(file, read_text(file, text).unwrap())
+}
+
+fn object(text: &str) -> Object {
+    read_text("", text).unwrap().objects.remove(0)
+}
+
+fn endpoint(inventory: &Inventory, pod: &str) -> Option<EndpointId> {
+    let (namespace, name) = pod.split_once('/').unwrap();
+    inventory.endpoint(&inventory.pod(namespace, name)?.metadata.key)
+}
+
+#[test]
+fn only_what_changes_what_is_in_force_is_an_effect() {
+    let mut inventory = Inventory::new();
+    assert_eq!(set(&mut inventory, "a.yaml", &small()), Effect::Changed);
+    assert_eq!(set(&mut inventory, "a.yaml", &small()), Effect::Nothing);
+    let moved = format!("# a word\n{}", small());
+    assert_eq!(set(&mut inventory, "a.yaml", &moved), Effect::Nothing, "only lines moved");
+    let fewer = small().replace("app: c", "app: d");
+    assert_eq!(set(&mut inventory, "a.yaml", &fewer), Effect::Changed);
+    assert_eq!(set(&mut inventory, "b.yaml", "# nothing\n"), Effect::Nothing);
+    assert_eq!(inventory.remove_file("b.yaml"), Effect::Nothing);
+    assert_eq!(inventory.remove_file("a.yaml"), Effect::Changed);
+    assert_eq!(inventory.pods().count() + inventory.namespaces().count(), 0);
+}
+
+#[test]
+fn objects_of_the_cluster_are_set_replaced_and_removed() {
+    let mut inventory = Inventory::new();
+    let first = object(&policy("x/p", "ingress: []"));
+    let second = object(&policy("x/p", "ingress: [{}]"));
+    assert_eq!(inventory.apply(Change::Set(first.clone())), Effect::Changed);
+    assert_eq!(inventory.apply(Change::Set(first)), Effect::Nothing);
+    assert_eq!(inventory.apply(Change::Set(second.clone())), Effect::Changed);
+    assert_eq!(inventory.policies().count(), 1);
+    let key = second.metadata().key.clone();
+    assert_eq!(inventory.apply(Change::Remove(key.clone())), Effect::Changed);
+    assert_eq!(inventory.apply(Change::Remove(key)), Effect::Nothing);
+}
+
+#[test]
+fn of_two_versions_the_later_file_counts_until_it_goes() {
+    let mut inventory = Inventory::new();
+    let sees = |inventory: &Inventory| inventory.pod("x", "p").unwrap().addresses[0].to_string();
+    let _ = set(&mut inventory, "b.yaml", &pod("x/p", "10.0.0.2", ""));
+    assert_eq!(set(&mut inventory, "a.yaml", &pod("x/p", "10.0.0.1", "")), Effect::Nothing);
+    assert_eq!(sees(&inventory), "10.0.0.2");
+    let said = inventory.problems();
+    let twice = said.iter().find(|one| one.severity == Severity::Error).unwrap();
+    assert_eq!(twice.file.as_deref(), Some("a.yaml"));
+    assert!(twice.message.contains("b.yaml:1, which counts"), "{twice}");
+    assert_eq!(inventory.remove_file("b.yaml"), Effect::Changed);
+    assert_eq!(sees(&inventory), "10.0.0.1");
+    let text = pod("x/p", "10.0.0.3", "") + &pod("x/p", "10.0.0.4", "");
+    let _ = set(&mut inventory, "c.yaml", &text);
+    assert_eq!(sees(&inventory), "10.0.0.4");
+    let listed: Vec<_> = inventory.pods().map(|pod| pod.addresses[0].to_string()).collect();
+    assert_eq!(listed, ["10.0.0.4"]);
+}
+
+#[test]
+fn np_54_a_pod_keeps_its_identity_and_a_new_one_gets_a_new_one() {
+    let mut inventory = Inventory::new();
+    let text = pod("x/a", "10.0.0.1", "") + &pod("x/b", "10.0.0.2", "");
+    let _ = set(&mut inventory, "a.yaml", &text);
+    let (a, b) = (endpoint(&inventory, "x/a").unwrap(), endpoint(&inventory, "x/b").unwrap());
+    assert_ne!(a, b);
+    let _ = set(&mut inventory, "a.yaml", &text.replace("10.0.0.1", "10.0.0.9"));
+    assert_eq!(endpoint(&inventory, "x/a"), Some(a));
+    let renewed = text.replace("name: a,", "name: a, uid: 7d0c,");
+    let _ = set(&mut inventory, "a.yaml", &renewed);
+    let new = endpoint(&inventory, "x/a").unwrap();
+    assert!(new != a && new != b, "another uid is another pod");
+    let _ = inventory.remove_file("a.yaml");
+    assert_eq!(endpoint(&inventory, "x/b"), None);
+    let _ = set(&mut inventory, "a.yaml", &text);
+    let again = endpoint(&inventory, "x/b").unwrap();
+    assert!(![a, b, new].contains(&again), "a number is never used twice");
+}
+
+#[test]
+fn policies_are_found_by_namespace_in_the_order_of_names() {
+    let mut inventory = Inventory::new();
+    let text = ["y/a", "x/b", "x-y/c", "x/a"].map(|name| policy(name, "")).concat();
+    let _ = set(&mut inventory, "a.yaml", &text);
+    let of = |namespace| -> Vec<String> {
+        inventory.policies_of(namespace).map(|one| one.metadata.key.name.clone()).collect()
+    };
+    assert_eq!(of("x"), ["a", "b"]);
+    assert_eq!(of("x-y"), ["c"]);
+    assert_eq!(of("z"), [] as [&str; 0]);
+}
+
+#[test]
+fn what_does_not_fit_between_objects_is_told() {
+    let on = |name: &str, address: &str| {
+        pod(name, address, "")
+            .replace("labels:", "annotations: {lockgate.dev/interface: lg0}, labels:")
+    };
+    for (text, severity, object, wanted) in [
+        (
+            pod("x/a", "10.0.0.1", "") + &pod("y/b", "10.0.0.1", ""),
+            Severity::Error,
+            "Pod y/b",
+            "10.0.0.1 is the address of x/a too",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n".to_owned(),
+            Severity::Notice,
+            "Pod default/a",
+            "has no address",
+        ),
+        (
+            on("x/a", "10.0.0.1") + &on("x/b", "10.0.0.2"),
+            Severity::Error,
+            "Pod x/b",
+            "interface lg0 is another pod's too",
+        ),
+        (pod("x/a", "192.0.2.1", ""), Severity::Warning, "Pod x/a", "is a node's address too"),
+        (pod("x/a", "10.0.0.1", ""), Severity::Notice, "Namespace x", "no object"),
+    ] {
+        let said = problems(&text);
+        let is_told = |one: &Problem| {
+            (one.severity, one.object.as_str()) == (severity, object)
+                && one.message.contains(wanted)
+        };
+        assert!(said.iter().any(is_told), "{wanted}: {said:#?}");
+        assert!(said.iter().all(|one| !one.remedy.is_empty()), "{said:#?}");
+    }
+    let fine = namespace("x", "") + &pod("x/a", "10.0.0.1", "");
+    assert_eq!(problems(&fine), []);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_all_named() {
+    let files = ["a: [", "# fine\n", ""].into_iter().zip(["a.yaml", "b.yaml", "c.yaml"]);
+    let read = files.map(|(text, name)| (name.to_owned(), read_text(name, text))).collect();
+    let refused = Inventory::of_files(read).unwrap_err();
+    let names: Vec<_> = refused.iter().filter_map(|one| one.file.as_deref()).collect();
+    assert_eq!(names, ["a.yaml", "c.yaml"]);
+}

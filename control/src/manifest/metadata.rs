@@ -59,10 +59,8 @@ pub struct ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, namespace, name } = self;
-        match namespace.is_empty() {
-            true => write!(f, "{} {name}", kind.label()),
-            false => write!(f, "{} {namespace}/{name}", kind.label()),
-        }
+        let slash = if namespace.is_empty() { "" } else { "/" };
+        write!(f, "{} {namespace}{slash}{name}", kind.label())
     }
 }
 
@@ -127,7 +125,8 @@ fn check(metadata: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
         }
         Some(at) => check_name(&at, "a name", kind == ObjectKind::Namespace, report),
     }
-    if let Some(at) = metadata.field("namespace") {
+    // An empty namespace is how an absent one is often written.
+    if let Some(at) = metadata.field("namespace").filter(|at| at.node.text() != Some("")) {
         check_name(&at, "a namespace", true, report);
     }
 }

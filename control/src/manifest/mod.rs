@@ -148,7 +148,7 @@ pub fn is_manifest(name: &str) -> bool {
 /// As [`read_text`], or the file cannot be read.
 pub fn read_file(name: &str, path: &Path) -> Result<FileObjects, Problem> {
     let refused = |message: &str| Problem::of_file(name, None, message, "mend or remove the file");
-    let size = std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(0);
+    let size = std::fs::metadata(path).map_or(0, |meta| meta.len());
     if size > FILE_BYTES_MAX {
         return Err(refused(&format!("the file has {size} bytes: too many")));
     }

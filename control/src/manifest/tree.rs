@@ -220,13 +220,13 @@ impl<'a> Builder<'a> {
                     // A field is told by the line of its key, also when its value begins below.
                     Key::Field(name, line) => fields.push((name, Node { line, ..node })),
                     Key::Merge => merged.push(node),
-                    Key::Awaited => match key {
-                        Some(key) => *next = key,
-                        None => {
+                    Key::Awaited => {
+                        let Some(key) = key else {
                             let message = "has a key that is no plain word";
                             return Err(self.problem(Some(line), message));
-                        }
-                    },
+                        };
+                        *next = key;
+                    }
                 }
             }
         }

@@ -1,1 +1,220 @@
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use lockgate_dataplane::ids::Mac;
+use lockgate_dataplane::runtime::Detach;
+
+use super::*;
+use crate::fake::{Done, FakeLinks, FakeSwitch};
+use crate::watch_dir::Changed;
+
+struct Bench {
+    directory: tempfile::TempDir,
+    sync: Sync<FakeSwitch>,
+    links: FakeLinks,
+    taken: Arc<AtomicU64>,
+}
+
+fn pod(name: &str, address: &str, interface: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: demo\n  labels: {{app: \
+         {name}}}\n  annotations: {{lockgate.dev/interface: {interface}}}\nstatus: {{hostIP: \
+         192.0.2.1, podIPs: [{{ip: {address}}}]}}\n"
+    )
+}
+
+const DENY: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, \
+                    namespace: demo}\nspec: {podSelector: {}, policyTypes: [Ingress]}\n";
+
+impl Bench {
+    /// Two pods, a and b, on interfaces ea and eb.
+    fn new(switch: FakeSwitch, links: FakeLinks) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.yaml"), pod("a", "10.0.0.1", "ea")).unwrap();
+        fs::write(directory.path().join("b.yaml"), pod("b", "10.0.0.2", "eb")).unwrap();
+        let files = Files::read(directory.path()).unwrap();
+        let taken = Arc::clone(&switch.taken);
+        let node = Node { ports_max: 10, ..Node::default() };
+        let sync = Sync::new(node, files, switch, ApplyLatency::new().unwrap());
+        Self { directory, sync, links, taken }
+    }
+
+    async fn advance(&mut self) -> Vec<Done> {
+        // Until nothing more happens: bounded, or a loop would hang the test.
+        for _ in 0..5 {
+            self.sync.advance(&self.links).await;
+        }
+        std::mem::take(&mut self.sync.dataplane().done)
+    }
+
+    fn write(&mut self, name: &str, text: &str) {
+        fs::write(self.directory.path().join(name), text).unwrap();
+        self.settle(name);
+    }
+
+    fn remove(&mut self, name: &str) {
+        fs::remove_file(self.directory.path().join(name)).unwrap();
+        self.settle(name);
+    }
+
+    fn settle(&mut self, name: &str) {
+        let changed = Changed::Files([name.to_owned()].into());
+        self.sync.files_settled(&Settled { changed, at: Instant::now() });
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let errors = self.sync.problems().into_iter().filter(|p| p.severity == Severity::Error);
+        errors.map(|problem| problem.to_string()).collect()
+    }
+}
+
+fn added(name: &str) -> Done {
+    Done::Added(name.to_owned())
+}
+
+fn published(generation: u64, epoch: u64, policies: usize, attached: usize) -> Done {
+    Done::Published { generation, epoch, policies, attached }
+}
+
+#[tokio::test]
+async fn ports_are_added_before_the_first_snapshot_that_uses_them() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    assert!(!bench.sync.is_ready());
+    assert_eq!(bench.advance().await, [added("ea"), added("eb"), published(1, 1, 0, 2)]);
+    assert!(bench.sync.is_ready());
+    assert_eq!(bench.advance().await, []);
+}
+
+#[tokio::test]
+async fn a_changed_policy_moves_the_epoch_and_its_latency_is_counted() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    assert_eq!(bench.sync.latency().count(), 0, "the start is no change");
+    bench.write("p.yaml", DENY);
+    assert_eq!(bench.advance().await, [published(2, 2, 1, 2)]);
+    assert_eq!(bench.sync.latency().count(), 1);
+    bench.write("p.yaml", &format!("# the same\n{DENY}"));
+    assert_eq!(bench.advance().await, [], "nothing that is enforced has changed");
+    bench.remove("p.yaml");
+    assert_eq!(bench.advance().await, [published(3, 3, 0, 2)]);
+    assert_eq!(bench.sync.latency().count(), 2);
+}
+
+#[tokio::test]
+async fn changes_during_a_publication_are_gathered_into_the_next() {
+    let mut bench = Bench::new(FakeSwitch::default(), FakeLinks::with(&["ea", "eb"]));
+    assert_eq!(bench.advance().await.len(), 3);
+    assert!(bench.sync.is_pending() && !bench.sync.is_ready());
+    bench.write("p.yaml", DENY);
+    bench.remove("b.yaml");
+    assert_eq!(bench.advance().await, [], "the first is still on its way");
+    bench.taken.store(1, Ordering::Relaxed);
+    assert_eq!(bench.advance().await, [published(2, 2, 1, 1)]);
+    assert_eq!(bench.sync.latency().count(), 0, "not in force yet");
+    bench.taken.store(2, Ordering::Relaxed);
+    assert_eq!(bench.advance().await, [Done::Removed(2, Detach::Leave)]);
+    assert_eq!(bench.sync.latency().count(), 1);
+}
+
+#[tokio::test]
+async fn a_port_is_removed_only_when_the_snapshot_without_it_is_in_force() {
+    let mut bench = Bench::new(FakeSwitch::default(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    bench.taken.store(1, Ordering::Relaxed);
+    bench.remove("a.yaml");
+    assert_eq!(bench.advance().await, [published(2, 2, 0, 1)]);
+    assert!(bench.sync.is_unfinished());
+    bench.taken.store(2, Ordering::Relaxed);
+    // The interface was found, not made: its program stays.
+    assert_eq!(bench.advance().await, [Done::Removed(1, Detach::Leave)]);
+    assert!(!bench.sync.is_unfinished());
+}
+
+#[tokio::test]
+async fn a_missing_interface_is_a_problem_and_is_attached_when_it_appears() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea"]));
+    assert_eq!(bench.advance().await, [added("ea"), published(1, 1, 0, 1)]);
+    let problems = bench.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("Pod demo/b") && problems[0].contains("interface eb does not"));
+    assert!(bench.sync.is_ready() && bench.sync.is_unfinished());
+    bench.links.put("eb", 7);
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [added("eb"), published(2, 2, 0, 2)]);
+    assert_eq!(bench.problems(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_interface_made_anew_waits_until_its_old_port_is_gone() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    bench.links.put("eb", 99);
+    bench.sync.links_changed();
+    let done = bench.advance().await;
+    let removed = Done::Removed(2, Detach::Detach);
+    assert_eq!(done, [published(2, 2, 0, 1), removed, added("eb"), published(3, 3, 0, 2)]);
+}
+
+#[tokio::test]
+async fn an_interface_that_vanishes_takes_its_pins_along() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    bench.links.take("ea");
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [published(2, 2, 0, 1), Done::Removed(1, Detach::Detach)]);
+    assert!(bench.problems()[0].contains("interface ea does not exist"));
+}
+
+#[tokio::test]
+async fn a_mac_that_is_said_later_moves_no_epoch() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    let text = pod("a", "10.0.0.1", "ea, lockgate.dev/mac: \"02:00:00:00:00:09\"");
+    bench.write("a.yaml", &text);
+    assert_eq!(bench.advance().await, [published(2, 1, 0, 2)]);
+    let macs = bench.sync.placed().attachments.iter().map(|a| a.mac).collect::<Vec<_>>();
+    assert_eq!(macs[0], Mac([2, 0, 0, 0, 0, 9]));
+}
+
+#[tokio::test]
+async fn a_switch_that_refuses_a_port_is_asked_again() {
+    let mut refusing = FakeSwitch::quick();
+    refusing.refuse_ports = true;
+    let mut bench = Bench::new(refusing, FakeLinks::with(&["ea", "eb"]));
+    assert_eq!(bench.advance().await, [published(1, 1, 0, 0)]);
+    assert_eq!(bench.problems().len(), 2);
+    bench.sync.dataplane().refuse_ports = false;
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [added("ea"), added("eb"), published(2, 2, 0, 2)]);
+}
+
+#[tokio::test]
+async fn one_port_more_than_fit_is_refused_with_the_setting() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.sync.node.ports_max = 1;
+    assert_eq!(bench.advance().await, [added("ea"), published(1, 1, 0, 1)]);
+    assert!(bench.problems()[0].contains("raise ports_max"), "{:?}", bench.problems());
+}
+
+#[tokio::test]
+async fn node_addresses_are_those_set_or_those_of_local_pods() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    assert_eq!(bench.sync.placed().node_addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+    let set: Vec<IpAddr> = vec!["198.51.100.1".parse().unwrap()];
+    bench.sync.node.addresses.clone_from(&set);
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [published(2, 2, 0, 2)], "own-node verdicts may differ");
+    assert_eq!(bench.sync.placed().node_addresses, set);
+}
+
+#[tokio::test]
+async fn workers_that_take_no_snapshot_are_a_problem_and_do_not_stop_the_next() {
+    let mut bench = Bench::new(FakeSwitch::default(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    bench.sync.pending.as_mut().unwrap().since = Instant::now() - STALL * 2;
+    assert!(bench.problems()[0].contains("snapshot 1 is not in force"), "{:?}", bench.problems());
+    bench.write("p.yaml", DENY);
+    assert_eq!(bench.advance().await, [published(2, 2, 1, 2)]);
+}

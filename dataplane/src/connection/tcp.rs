@@ -252,27 +252,28 @@ impl Track {
             Way::Opening => (opening, reply),
             Way::Reply => (reply, opening),
         };
+        let is_unbroken = !is_after(header.sequence, own.next) && !is_after(own.next, end);
         if is_after(end, own.end) {
             own.end = end;
             // Bytes beyond a FIN: it was not this side's.
             self.marks &= !(FIN << way.index());
         }
-        let ends_here = end == own.end;
-        if !is_after(header.sequence, own.next) && is_after(end, own.next) {
+        if is_unbroken {
             own.next = end;
         }
-        let is_news = !is_after(own.acked, header.acknowledgment);
-        if is_news {
+        if has_fin && is_unbroken {
+            // It joins the stream, so whatever was seen beyond it was not this side's.
+            own.end = end;
+        }
+        if has_fin && end == own.end {
+            self.marks |= FIN << way.index();
+        }
+        if !is_after(own.acked, header.acknowledgment) {
             own.acked = header.acknowledgment;
+            self.marks |= HEARD << way.index();
         }
         if is_after(header.acknowledgment, peer.next) {
             peer.next = header.acknowledgment;
-        }
-        if is_news {
-            self.marks |= HEARD << way.index();
-        }
-        if ends_here && has_fin {
-            self.marks |= FIN << way.index();
         }
     }
 

@@ -90,3 +90,7 @@ impl Compiled {
         Answer { egress: self.table.cause(decision.egress).clone(), ingress }
     }
 }
+
+#[cfg(test)]
+#[path = "compile/tests.rs"]
+mod tests;

@@ -1,14 +1,16 @@
-//! What can go wrong when packet memory or a port is made, and the limits to raise before.
+//! What can go wrong when packet memory, a port or a program is made: each error names the
+//! interface and says what to do.
 
+use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 
+use aya::maps::MapError;
+use aya::programs::links::LinkError;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 
 use crate::limits::{FRAME_BYTES, MTU_MAX};
-
-/// Open files a switch with many ports needs: a socket and two pins per port, workers, clients.
-const OPEN_FILES: u64 = 65_536;
 
 /// Why packet memory or a port could not be had. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +148,110 @@ pub enum PortError {
     },
 }
 
+/// Why an interface could not be given our program. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgramError {
+    /// The pin directory is not on a bpf file system.
+    #[error(
+        "pin directory {} is not on a bpf file system: `mount -t bpf bpf /sys/fs/bpf`",
+        path.display()
+    )]
+    NoBpffs {
+        /// The directory as asked for.
+        path: PathBuf,
+    },
+    /// A file or directory of the pins could not be made or removed.
+    #[error("pin of {interface}: cannot {action} {}", path.display())]
+    Pin {
+        /// The interface.
+        interface: String,
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The answer.
+        source: io::Error,
+    },
+    /// The process lacks a capability.
+    #[error(
+        "an XDP program for {interface} is not permitted: run as root, or with CAP_BPF and \
+         CAP_NET_ADMIN"
+    )]
+    NotPermitted {
+        /// The interface.
+        interface: String,
+        /// The answer.
+        source: io::Error,
+    },
+    /// The kernel refused the program or its map.
+    #[error("the kernel refused the XDP program for {interface}")]
+    Load {
+        /// The interface.
+        interface: String,
+        /// The answer.
+        source: Box<aya::EbpfError>,
+    },
+    /// Another program is there, and not as our pin.
+    #[error(
+        "interface {interface} has another XDP program: see `ip link show dev {interface}`, \
+         remove it with `ip link set dev {interface} xdp off` or by stopping its owner"
+    )]
+    Taken {
+        /// The interface.
+        interface: String,
+    },
+    /// The interface is gone, or was never there.
+    #[error("interface {interface} (index {ifindex}) does not exist: see `ip link show`")]
+    NoInterface {
+        /// The interface.
+        interface: String,
+        /// Its index.
+        ifindex: u32,
+        /// The answer.
+        source: io::Error,
+    },
+    /// The driver has no native XDP, or not with this MTU or these offloads.
+    #[error(
+        "interface {interface} takes no XDP program in its driver: see `dmesg`; its MTU, LRO or \
+         the driver itself may not allow it"
+    )]
+    NotNative {
+        /// The interface.
+        interface: String,
+        /// The answer.
+        source: io::Error,
+    },
+    /// Any other refusal.
+    #[error("the XDP program could not be attached to {interface}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// The answer.
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// The pinned link is not ours, or could not be read.
+    #[error("the pinned link of {interface} is not one of XDP: remove {}", path.display())]
+    Link {
+        /// The interface.
+        interface: String,
+        /// The pin.
+        path: PathBuf,
+        /// The answer.
+        source: LinkError,
+    },
+    /// A socket could not be put in the map.
+    #[error("queue {queue} of {interface} could not be given its socket")]
+    Socket {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// The answer.
+        source: MapError,
+    },
+}
+
 /// Checks that the longest packet of an interface fits one frame.
 ///
 /// # Errors
@@ -157,27 +263,6 @@ pub fn check_mtu(interface: &str, mtu: u32) -> Result<(), PortError> {
     } else {
         Err(PortError::Mtu { interface: interface.to_owned(), mtu })
     }
-}
-
-/// Raises the limits that sockets and packet memory run into, as far as this process may:
-/// locked memory, open files. What could not be raised shows when it is missed.
-pub(super) fn raise_limits() {
-    let unlimited = Rlimit { current: None, maximum: None };
-    if setrlimit(Resource::Memlock, unlimited).is_err() {
-        raise_to_hard(Resource::Memlock);
-    }
-    let open = getrlimit(Resource::Nofile);
-    let enough = open.maximum.is_none_or(|hard| hard >= OPEN_FILES);
-    let more = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
-    if enough || setrlimit(Resource::Nofile, more).is_err() {
-        raise_to_hard(Resource::Nofile);
-    }
-}
-
-fn raise_to_hard(resource: Resource) {
-    let hard = getrlimit(resource).maximum;
-    // It can fail only if the limit was lowered in between: then it stays.
-    let _ = setrlimit(resource, Rlimit { current: hard, maximum: hard });
 }
 
 /// Why a UMEM of `frames` frames could not be made for a worker whose anchor is `interface`.
@@ -209,6 +294,38 @@ pub(super) fn bind_error(interface: &str, queue: u32, source: io::Error) -> Port
         Some(Errno::BADF) => PortError::AnchorGone { interface, source },
         _ => PortError::Bind { interface, queue, source },
     }
+}
+
+/// No right to the program of `interface`.
+pub(super) fn not_permitted(interface: &str, number: i32) -> ProgramError {
+    let source = io::Error::from_raw_os_error(number);
+    ProgramError::NotPermitted { interface: interface.to_owned(), source }
+}
+
+/// Why the program could not be attached.
+pub(super) fn attach_error(
+    interface: &str,
+    ifindex: u32,
+    cause: aya::programs::ProgramError,
+) -> ProgramError {
+    let number = errno(&cause);
+    let source = io::Error::from_raw_os_error(number.unwrap_or(0));
+    let interface = interface.to_owned();
+    match number {
+        Some(number @ (libc::EPERM | libc::EACCES)) => not_permitted(&interface, number),
+        Some(libc::EBUSY | libc::EEXIST) => ProgramError::Taken { interface },
+        Some(libc::ENODEV | libc::ENOLINK) => {
+            ProgramError::NoInterface { interface, ifindex, source }
+        }
+        Some(libc::EOPNOTSUPP | libc::ERANGE) => ProgramError::NotNative { interface, source },
+        _ => ProgramError::Attach { interface, source: Box::new(cause) },
+    }
+}
+
+/// The kernel's answer at the root of an error of aya.
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let chain = std::iter::successors(Some(error), |&cause| cause.source());
+    chain.filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(io::Error::raw_os_error)
 }
 
 #[cfg(test)]

@@ -32,114 +32,13 @@ use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{Xdp, XdpMode};
 
+pub use super::error::ProgramError;
+use super::error::{attach_error, errno, not_permitted};
+
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lockgate.bpf.o"));
 
 /// The file system type of bpffs (include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
-
-/// Why an interface could not be given our program. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProgramError {
-    /// The pin directory is not on a bpf file system.
-    #[error(
-        "pin directory {} is not on a bpf file system: `mount -t bpf bpf /sys/fs/bpf`",
-        path.display()
-    )]
-    NoBpffs {
-        /// The directory as asked for.
-        path: PathBuf,
-    },
-    /// A file or directory of the pins could not be made or removed.
-    #[error("pin of {interface}: cannot {action} {}", path.display())]
-    Pin {
-        /// The interface.
-        interface: String,
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The answer.
-        source: io::Error,
-    },
-    /// The process lacks a capability.
-    #[error(
-        "an XDP program for {interface} is not permitted: run as root, or with CAP_BPF and \
-         CAP_NET_ADMIN"
-    )]
-    NotPermitted {
-        /// The interface.
-        interface: String,
-        /// The answer.
-        source: io::Error,
-    },
-    /// The kernel refused the program or its map.
-    #[error("the kernel refused the XDP program for {interface}")]
-    Load {
-        /// The interface.
-        interface: String,
-        /// The answer.
-        source: Box<aya::EbpfError>,
-    },
-    /// Another program is there, and not as our pin.
-    #[error(
-        "interface {interface} has another XDP program: see `ip link show dev {interface}`, \
-         remove it with `ip link set dev {interface} xdp off` or by stopping its owner"
-    )]
-    Taken {
-        /// The interface.
-        interface: String,
-    },
-    /// The interface is gone, or was never there.
-    #[error("interface {interface} (index {ifindex}) does not exist: see `ip link show`")]
-    NoInterface {
-        /// The interface.
-        interface: String,
-        /// Its index.
-        ifindex: u32,
-        /// The answer.
-        source: io::Error,
-    },
-    /// The driver has no native XDP, or not with this MTU or these offloads.
-    #[error(
-        "interface {interface} takes no XDP program in its driver: see `dmesg`; its MTU, LRO or \
-         the driver itself may not allow it"
-    )]
-    NotNative {
-        /// The interface.
-        interface: String,
-        /// The answer.
-        source: io::Error,
-    },
-    /// Any other refusal.
-    #[error("the XDP program could not be attached to {interface}")]
-    Attach {
-        /// The interface.
-        interface: String,
-        /// The answer.
-        source: Box<aya::programs::ProgramError>,
-    },
-    /// The pinned link is not ours, or could not be read.
-    #[error("the pinned link of {interface} is not one of XDP: remove {}", path.display())]
-    Link {
-        /// The interface.
-        interface: String,
-        /// The pin.
-        path: PathBuf,
-        /// The answer.
-        source: LinkError,
-    },
-    /// A socket could not be put in the map.
-    #[error("queue {queue} of {interface} could not be given its socket")]
-    Socket {
-        /// The interface.
-        interface: String,
-        /// The queue.
-        queue: u32,
-        /// The answer.
-        source: MapError,
-    },
-}
 
 /// Our program on one interface.
 ///
@@ -230,32 +129,6 @@ fn load(interface: &str, queues: u32) -> Result<aya::Ebpf, ProgramError> {
         Some(libc::EPERM) => not_permitted(interface, libc::EPERM),
         _ => ProgramError::Load { interface: interface.to_owned(), source: Box::new(cause) },
     })
-}
-
-fn not_permitted(interface: &str, number: i32) -> ProgramError {
-    let source = io::Error::from_raw_os_error(number);
-    ProgramError::NotPermitted { interface: interface.to_owned(), source }
-}
-
-fn attach_error(interface: &str, ifindex: u32, cause: aya::programs::ProgramError) -> ProgramError {
-    let number = errno(&cause);
-    let source = io::Error::from_raw_os_error(number.unwrap_or(0));
-    let interface = interface.to_owned();
-    match number {
-        Some(number @ (libc::EPERM | libc::EACCES)) => not_permitted(&interface, number),
-        Some(libc::EBUSY | libc::EEXIST) => ProgramError::Taken { interface },
-        Some(libc::ENODEV | libc::ENOLINK) => {
-            ProgramError::NoInterface { interface, ifindex, source }
-        }
-        Some(libc::EOPNOTSUPP | libc::ERANGE) => ProgramError::NotNative { interface, source },
-        _ => ProgramError::Attach { interface, source: Box::new(cause) },
-    }
-}
-
-/// The kernel's answer at the root of an error of aya.
-fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
-    let chain = std::iter::successors(Some(error), |&cause| cause.source());
-    chain.filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(io::Error::raw_os_error)
 }
 
 /// The pins of one interface.

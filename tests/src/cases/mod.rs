@@ -153,8 +153,15 @@ impl Send {
     /// # Errors
     /// When the ends share no family.
     pub fn question(&self, cluster: &Cluster) -> Result<Question, String> {
-        let families = [Family::V4, Family::V6];
-        let tried = families.iter().copied().filter(|f| self.family.is_none_or(|own| own == *f));
+        let families = match &self.source {
+            End::Address(address) => vec![Family::of(*address)],
+            // A pod on its host's network has addresses too, but does not live.
+            End::Pod(namespace, name) => match cluster.addresses(namespace, name).as_slice() {
+                [] => vec![Family::V4, Family::V6],
+                addresses => addresses.iter().copied().map(Family::of).collect(),
+            },
+        };
+        let tried = families.into_iter().filter(|f| self.family.is_none_or(|own| own == *f));
         let mut asked = tried.map(|family| self.question_by(family));
         asked
             .find(|question| cluster.judge(question).is_ok())

@@ -48,7 +48,7 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
     let mut ingress = side(Direction::Ingress, target.pod, &source);
     // NP-40: the node's own traffic to its pods, judged by the target's node alone.
     let from_own_node = source.pod.is_none()
-        && target.pod.is_some_and(|pod| ends::node_addresses(pod).contains(&source.address));
+        && target.pod.is_some_and(|pod| ends::is_own_node(cluster, pod, source.address));
     if from_own_node {
         ingress.by = By::OwnNode;
         ingress.nearest = None;
@@ -101,7 +101,7 @@ fn isolates(policy: &Value, asked: &Asked<'_>) -> bool {
     };
     let selected = match reading::subjects(policy) {
         Ok(None) | Err(_) => true,
-        Ok(Some(selector)) => label::selects(selector, &ends::labels(asked.subject)) == Ok(true),
+        Ok(Some(selector)) => label::selects(selector, ends::labels(asked.subject)) == Ok(true),
     };
     subject_namespace == policy_namespace && stated && selected
 }
@@ -158,13 +158,13 @@ fn failing_of_peer(
             let in_namespace = match namespace {
                 None => pod_namespace == ends::key(policy).0,
                 Some(selector) => {
-                    let of_namespace = ends::namespace_labels(asked.cluster, &pod_namespace);
+                    let of_namespace = ends::namespace_labels(asked.cluster, pod_namespace);
                     label::selects(selector, &of_namespace)?
                 }
             };
             let has_labels = match labels {
                 None => true,
-                Some(selector) => label::selects(selector, &ends::labels(pod))?,
+                Some(selector) => label::selects(selector, ends::labels(pod))?,
             };
             failing.extend((!in_namespace).then_some(Part::Namespace));
             failing.extend((!has_labels).then_some(Part::PodLabels));
@@ -179,6 +179,8 @@ fn failing_of_port(port: &Port<'_>, asked: &Asked<'_>) -> Vec<Part> {
         failing.push(Part::Protocol);
     }
     let number = u64::from(asked.port);
+    // A name on the protocol asked about: what fails is then the protocol alone.
+    let named = |pod, name, protocol| ends::named_port(pod, name, protocol) == Some(number);
     let matches = match port.number {
         Number::All => true,
         // What has no ports fails by its protocol alone (NP-25).
@@ -187,7 +189,7 @@ fn failing_of_port(port: &Port<'_>, asked: &Asked<'_>) -> Vec<Part> {
         Number::Named(name) => asked
             .target
             .pod
-            .is_some_and(|pod| ends::named_ports(pod, name, port.protocol).contains(&number)),
+            .is_some_and(|pod| named(pod, name, port.protocol) || named(pod, name, asked.protocol)),
     };
     failing.extend((!matches).then_some(Part::Port));
     failing

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 use super::label;
 use super::network::Cidr;
 
+const SPEC_FIELDS: [&str; 4] = ["podSelector", "policyTypes", "ingress", "egress"];
+
 /// Why something cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken(pub &'static str);
@@ -47,6 +49,11 @@ pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     value.get(name).filter(|value| !value.is_null())
 }
 
+/// The value at a path of field names, `metadata/name`. (`Value::pointer` allocates each step.)
+pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/').try_fold(value, |value, name| value.get(name))
+}
+
 pub(super) fn object<'a>(
     value: &'a Value,
     otherwise: &'static str,
@@ -68,13 +75,21 @@ pub(super) fn only(value: &Value, known: &[&str]) -> Result<(), Broken> {
     }
 }
 
+/// Whether the spec is an object of known fields, or absent.
+pub(super) fn spec(policy: &Value) -> Result<(), Broken> {
+    field(policy, "spec").map_or(Ok(()), |spec| only(spec, &SPEC_FIELDS))
+}
+
 /// Whether the policy isolates for ingress and for egress (NP-3, NP-4).
 ///
 /// # Errors
 /// When `policyTypes` cannot be read: the stated directions are unknown, so both count.
 pub(super) fn types(policy: &Value) -> Result<(bool, bool), Broken> {
     let Some(spec) = field(policy, "spec") else { return Ok((true, false)) };
-    object(spec, "spec must be an object")?;
+    if field(spec, "policyTypes").is_none_or(|types| types == &Value::Array(Vec::new())) {
+        // Any of the directions may be what was misspelt.
+        only(spec, &SPEC_FIELDS)?;
+    }
     let written = match field(spec, "policyTypes") {
         Some(written) => list(written, "policyTypes must be a list")?,
         None => &[],
@@ -104,7 +119,10 @@ pub(super) fn types(policy: &Value) -> Result<(bool, bool), Broken> {
 pub(super) fn subjects(policy: &Value) -> Result<Option<&Value>, Broken> {
     let Some(spec) = field(policy, "spec") else { return Ok(None) };
     object(spec, "spec must be an object")?;
-    let Some(selector) = field(spec, "podSelector") else { return Ok(None) };
+    let Some(selector) = field(spec, "podSelector") else {
+        // The selector itself may be what was misspelt.
+        return only(spec, &SPEC_FIELDS).map(|()| None);
+    };
     label::selects(selector, &Map::new())?;
     Ok(Some(selector))
 }
@@ -124,6 +142,29 @@ pub(super) fn rules(policy: &Value, direction: Direction) -> Result<&[Value], Br
         Some(written) => list(written, "rules must be a list"),
         None => Ok(&[]),
     }
+}
+
+/// Every part of the policy that cannot be read, by the field that holds it.
+pub(super) fn broken_parts(policy: &Value) -> Vec<(String, Broken)> {
+    let mut found = Vec::new();
+    if let Err(why) = spec(policy) {
+        // What it says of types and pods is then in doubt for this reason.
+        found.push(("spec".to_owned(), why));
+    } else {
+        found.extend(types(policy).err().map(|why| ("spec.policyTypes".to_owned(), why)));
+        found.extend(subjects(policy).err().map(|why| ("spec.podSelector".to_owned(), why)));
+    }
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let list = list_name(direction);
+        match rules(policy, direction) {
+            Err(why) => found.push((format!("spec.{list}"), why)),
+            Ok(rules) => found.extend(rules.iter().enumerate().filter_map(|(index, written)| {
+                let why = rule(written, direction).err()?;
+                Some((format!("spec.{list}[{index}]"), why))
+            })),
+        }
+    }
+    found
 }
 
 /// Reads one rule in full, so that one bad part breaks it whole.

@@ -21,6 +21,8 @@ const PORTS: [(&str, u16, &str); 7] = [
 pub(super) fn objects(choices: &mut Choices) -> Vec<Value> {
     let namespaces = &NAMESPACES[..=choices.below(NAMESPACES.len())];
     let nodes = 1 + choices.below(3);
+    // Whether the pods of nodes 1, 2 and 3 say both addresses of their node, or one.
+    let dual = [choices.chance(60), choices.chance(60), choices.chance(60)];
     let mut objects = Vec::new();
     for name in namespaces {
         // Some namespaces have no object: they still have their name's label.
@@ -31,7 +33,14 @@ pub(super) fn objects(choices: &mut Choices) -> Vec<Value> {
     for (number, name) in NAMES.iter().take(2 + choices.below(7)).enumerate() {
         let namespace = choices.pick(namespaces);
         let node = 1 + choices.below(nodes);
-        objects.push(pod(choices, namespace, name, number + 1, node));
+        let mut pod = pod(choices, namespace, name, number + 1, node);
+        if dual[node - 1] {
+            pod["status"]["hostIPs"] = json!([
+                { "ip": format!("192.168.0.{node}") },
+                { "ip": format!("fd01::{node}") },
+            ]);
+        }
+        objects.push(pod);
     }
     objects
 }
@@ -86,6 +95,16 @@ fn pod(choices: &mut Choices, namespace: &str, name: &str, number: usize, node: 
     }
     let mut spec =
         json!({ "containers": [container(choices, "one")], "nodeName": format!("n{node}") });
+    if choices.chance(20) {
+        // A second container may use a name again, and a sidecar too.
+        let more = container(choices, "two");
+        spec["containers"] = json!([container(choices, "one"), more]);
+    }
+    if choices.chance(20) {
+        let mut first = container(choices, "zero");
+        first["restartPolicy"] = choices.pick(&[Value::Null, "Always".into()]);
+        spec["initContainers"] = json!([first]);
+    }
     let mut addresses = own_addresses(choices, number);
     let mut phase = "Running";
     match choices.below(12) {
@@ -108,12 +127,6 @@ fn pod(choices: &mut Choices, namespace: &str, name: &str, number: usize, node: 
             status["podIPs"] = ips.into();
         }
     }
-    if choices.chance(60) {
-        status["hostIPs"] = json!([
-            { "ip": format!("192.168.0.{node}") },
-            { "ip": format!("fd01::{node}") },
-        ]);
-    }
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec,
             "status": status })
 }
@@ -134,7 +147,7 @@ fn container(choices: &mut Choices, name: &str) -> Value {
     for _ in 0..choices.below(4) {
         let (name, number, protocol) = choices.pick(&PORTS);
         let mut port = json!({ "containerPort": number });
-        // A name must be unique in a container, on each protocol.
+        // A name is unique in a container, at least on each protocol.
         let taken = ports.iter().any(|port| {
             port["name"] == name && port["protocol"].as_str().unwrap_or("TCP") == protocol
         });

@@ -54,17 +54,16 @@ fn merges_and_aliases_are_followed_and_own_fields_win() {
 fn a_bomb_of_aliases_and_bottomless_nesting_are_refused() {
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for level in 1..9 {
-        let before = level - 1;
-        bomb += &format!("a{level}: &a{level} [");
-        bomb += &format!("*a{before},").repeat(10);
-        bomb += "x]\n";
+        let copies = format!("*a{},", level - 1).repeat(10);
+        bomb = format!("{bomb}a{level}: &a{level} [{copies}x]\n");
     }
     assert!(parse("t.yaml", &bomb).unwrap_err().message.contains("expands"), "bomb");
     let deep = "[".repeat(DEPTH_MAX + 1) + &"]".repeat(DEPTH_MAX + 1);
     assert!(parse("t.yaml", &deep).unwrap_err().message.contains("nests"), "deep");
     let mut tower = "a0: &a0 [[[[[[[[[[x]]]]]]]]]]\n".to_owned();
     for level in 1..20 {
-        tower += &format!("a{level}: &a{level} [[[[[[[[[[*a{}]]]]]]]]]]\n", level - 1);
+        let below = level - 1;
+        tower = format!("{tower}a{level}: &a{level} [[[[[[[[[[*a{below}]]]]]]]]]]\n");
     }
     assert!(parse("t.yaml", &tower).unwrap_err().message.contains("nests"), "tower");
 }

@@ -1,0 +1,164 @@
+use std::fs;
+
+use lockgate_dataplane::clock::Tick;
+use lockgate_dataplane::connection::{Row, State};
+use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::ids::{Epoch, Generation};
+use lockgate_dataplane::packet::{Address, FlowKey, Protocol};
+use serde_json::Value;
+
+use super::*;
+use crate::fake::{FakeLinks, FakeSwitch};
+use crate::files::Files;
+use crate::metrics::ApplyLatency;
+use crate::settings::{Machine, Raw};
+use crate::sync::Node;
+
+const PODS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: demo, labels: {app: a}, annotations: {lockgate.dev/interface: ea}}
+status: {podIP: 10.0.0.1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b, namespace: demo, labels: {app: b}, annotations: {lockgate.dev/interface: eb}}
+status: {podIP: 10.0.0.2}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, namespace: demo}
+spec: {podSelector: {matchLabels: {app: b}}, policyTypes: [Ingress]}
+";
+
+const KEY: FlowKey = FlowKey {
+    source: Address::from_v4([10, 0, 0, 1]),
+    target: Address::from_v4([10, 0, 0, 2]),
+    source_port: 40_000,
+    target_port: 80,
+    number: 6,
+    protocol: Protocol::Tcp,
+};
+
+/// A running agent in which only pod a has its interface.
+async fn agent() -> (Observer, Sync<FakeSwitch>) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("all.yaml"), PODS).unwrap();
+    let files = Files::read(directory.path()).unwrap();
+    let raw = Raw { manifests: Some("/m".into()), ..Raw::default() };
+    let settings = Settings::new(raw, &Machine { cores: vec![0] }).unwrap();
+    let node = Node { ports_max: 10, ..Node::default() };
+    let latency = ApplyLatency::new().unwrap();
+    let mut sync = Sync::new(node, files, FakeSwitch::quick(), latency);
+    for _ in 0..3 {
+        sync.advance(&FakeLinks::with(&["ea"])).await;
+    }
+    (Observer::new(settings), sync)
+}
+
+fn document(observer: &mut Observer, sync: &mut Sync<FakeSwitch>, show: Show) -> Value {
+    serde_json::from_str(&observer.answer(Question::Show(show), sync).body).unwrap()
+}
+
+#[tokio::test]
+async fn ready_and_status_say_which_pod_is_not_attached() {
+    let (mut observer, mut sync) = agent().await;
+    let ready = observer.answer(Question::Ready, &mut sync);
+    assert!(ready.good);
+    assert!(ready.body.contains("Pod demo/b") && ready.body.contains("eb does not exist"));
+    let status = document(&mut observer, &mut sync, Show::Status {});
+    assert_eq!((&status["pods"], &status["pods_attached"]), (&2.into(), &1.into()));
+    assert_eq!((&status["ready"], &status["generation_in_force"]), (&true.into(), &1.into()));
+    assert!(status["problems"].to_string().contains("Pod demo/b"));
+}
+
+#[tokio::test]
+async fn a_switch_whose_workers_have_no_snapshot_is_not_ready() {
+    let (mut observer, mut sync) = agent().await;
+    sync.dataplane().taken.store(0, std::sync::atomic::Ordering::Relaxed);
+    let ready = observer.answer(Question::Ready, &mut sync);
+    assert!(!ready.good && ready.body.contains("\"ready\":false"), "{}", ready.body);
+    assert!(observer.answer(Question::Live, &mut sync).good);
+}
+
+#[tokio::test]
+async fn ports_bear_their_pods_and_what_the_kernel_counted() {
+    let (mut observer, mut sync) = agent().await;
+    let ports = document(&mut observer, &mut sync, Show::Ports {});
+    let port = &ports["ports"][0];
+    assert_eq!((&port["namespace"], &port["pod"]), (&"demo".into(), &"a".into()));
+    assert_eq!((&port["kind"], &port["mac"]), (&"pod".into(), &"02:00:00:00:00:01".into()));
+    assert_eq!(port["statistics"]["rx_ring_full"], 1);
+    assert!(ports["not_attached"].to_string().contains("Pod demo/b"));
+}
+
+#[tokio::test]
+async fn policies_name_the_pods_that_they_select() {
+    let (mut observer, mut sync) = agent().await;
+    let policies = document(&mut observer, &mut sync, Show::Policies {});
+    let policy = &policies["policies"][0];
+    assert_eq!(policy["name"], "demo/deny");
+    assert_eq!(policy["isolates"], serde_json::json!(["ingress"]));
+    assert_eq!(policy["pods"], serde_json::json!(["demo/b"]));
+}
+
+#[tokio::test]
+async fn connections_are_shown_with_pods_and_verdict() {
+    let (mut observer, mut sync) = agent().await;
+    let row = Row {
+        opening: KEY,
+        state: State::Established,
+        epoch: Epoch(1),
+        allowed: false,
+        source: None,
+        target: None,
+        age_ms: 5,
+        idle_ms: 1,
+        remaining_ms: 9,
+    };
+    sync.dataplane().rows = vec![row; 3];
+    let list = document(&mut observer, &mut sync, Show::Connections { limit: 2 });
+    assert_eq!(list["connections"].as_array().map(Vec::len), Some(2));
+    assert_eq!(list["cut"], true);
+    let shown = &list["connections"][0];
+    assert_eq!((&shown["source_pod"], &shown["target_pod"]), (&"demo/a".into(), &"demo/b".into()));
+    assert_eq!((&shown["state"], &shown["verdict"]), (&"established".into(), &"deny".into()));
+}
+
+#[tokio::test]
+async fn denied_packets_name_the_isolating_policies_and_only_the_newest_are_kept() {
+    let (mut observer, mut sync) = agent().await;
+    let sample = |ms| Denied {
+        at: Tick(ms),
+        key: KEY,
+        reason: DropReason::IngressDenied,
+        source: None,
+        target: None,
+        generation: Generation(1),
+    };
+    sync.dataplane().samples = (0..2000).map(sample).collect();
+    observer.look(sync.dataplane());
+    let denied = document(&mut observer, &mut sync, Show::Denied {});
+    let rows = denied["denied"].as_array().unwrap();
+    assert_eq!((rows.len(), &rows[0]["at_ms"]), (DENIED_KEPT, &(2000 - DENIED_KEPT).into()));
+    assert_eq!(rows[0]["direction"], "ingress");
+    assert_eq!(rows[0]["isolated_by"], serde_json::json!(["demo/deny"]));
+    assert_eq!(rows[0]["source_pod"], "demo/a");
+}
+
+#[tokio::test]
+async fn the_busy_share_is_of_the_time_between_two_looks() {
+    let (mut observer, mut sync) = agent().await;
+    let cells = std::sync::Arc::clone(&sync.dataplane().counters);
+    cells.busy_nanoseconds.set(900);
+    cells.total_nanoseconds.set(1000);
+    observer.look(sync.dataplane());
+    cells.busy_nanoseconds.set(1000);
+    cells.total_nanoseconds.set(2000);
+    observer.look(sync.dataplane());
+    let shares = observer.shares();
+    assert!((shares[0] - 0.1).abs() < 1e-9, "{shares:?}");
+    let metrics = observer.answer(Question::Metrics, &mut sync).body;
+    assert!(metrics.contains("lockgate_worker_busy_ratio{worker=\"0\"} 0.1\n"), "{metrics}");
+    assert!(metrics.contains("interface=\"ea\""));
+}
