@@ -82,6 +82,9 @@ impl Contender {
         binaries: &Path,
         time: Duration,
     ) -> Result<Running, TrafficError> {
+        if self != Self::Lockgate {
+            lab.node().ip(&INTERFACES.map(|interface| format!("link set {interface} up")))?;
+        }
         match self {
             Self::Lockgate => {
                 let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
@@ -104,8 +107,6 @@ impl Contender {
                 Ok(Running { switch: None, child: Some(child) })
             }
             Self::Kernel => {
-                let up = INTERFACES.map(|interface| format!("link set {interface} up"));
-                lab.node().ip(&up)?;
                 lab.forward_by_kernel()?;
                 route_with_conntrack(lab)?;
                 Ok(Running { switch: None, child: None })
