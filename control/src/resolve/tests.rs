@@ -274,7 +274,9 @@ proptest! {
             let of = |name: &str| name.parse::<Subject>().unwrap();
             let (from, to) = (of(&row.from), of(&row.to));
             let (icmp_type, icmp_code) = (None, None);
-            let request = Request { from, to, protocol, port: Some(port), icmp_type, icmp_code, family };
+            let asked = Some(port);
+            let request =
+                Request { from, to, protocol, port: asked, icmp_type, icmp_code, family };
             let told = explain::explain(&inventory, &request).unwrap();
             prop_assert_eq!(told.verdict, row.verdict, "{}\n{}", &told, &text);
             prop_assert_eq!(told.egress.verdict, row.egress.verdict, "{}\n{}", &told, &text);
