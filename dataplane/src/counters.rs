@@ -136,7 +136,8 @@ pub struct Counters {
     pub batches: [Cell; BATCH_BUCKETS.len()],
     /// Packets in all counted batches.
     pub batch_packets: Cell,
-    /// Denied packets that could not be sampled: the event ring was full.
+    /// Denied packets that control was not told about: their flow was sampled within the second, or
+    /// there were too many at once.
     pub events_lost: Cell,
     /// Connections by state; the order is `connection::State::ALL`.
     pub connections: [Cell; CONNECTION_STATES_MAX],

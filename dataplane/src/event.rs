@@ -13,8 +13,14 @@ use crate::packet::FlowKey;
 /// Samples that wait for control.
 pub const EVENTS_WAITING: usize = 256;
 
-/// Samples that one turn may give, so that a flood of denied packets leaves room for others.
-pub const EVENTS_PER_TURN: usize = 2;
+/// Samples that one turn may give, so that a flood of ever new denied flows leaves room for others.
+pub const EVENTS_PER_TURN: usize = 16;
+
+/// How often one flow is sampled at most, in milliseconds.
+const AGAIN_MS: u64 = 1000;
+
+/// Flows that a sampler remembers.
+const REMEMBERED: usize = 256;
 
 /// A denied packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,4 +46,89 @@ pub type Events = ArrayQueue<Denied>;
 #[must_use]
 pub fn events() -> Events {
     ArrayQueue::new(EVENTS_WAITING)
+}
+
+/// Chooses the denied packets that control is told about: each flow once a second.
+///
+/// It remembers flows by a small sum of their key, in a table that forgets by overwriting. Two
+/// flows that share a place are sampled more often, never less: a flow is left out only when its
+/// own sum was sampled within the second.
+#[derive(Debug)]
+pub struct Sampler {
+    recent: Box<[(u32, Tick)]>,
+    given: usize,
+}
+
+impl Default for Sampler {
+    fn default() -> Self {
+        Self { recent: vec![(0, Tick(0)); REMEMBERED].into(), given: 0 }
+    }
+}
+
+impl Sampler {
+    /// A new turn begins.
+    #[inline]
+    pub fn begin_turn(&mut self) {
+        self.given = 0;
+    }
+
+    /// Whether this packet is one to tell about.
+    pub fn choose(&mut self, key: &FlowKey, now: Tick) -> bool {
+        let sum = sum(key);
+        let place = usize::try_from(sum).unwrap_or(0) % REMEMBERED;
+        let Some(recent) = self.recent.get_mut(place) else { return false };
+        let fresh = recent.0 != sum || now.since_ms(recent.1) >= AGAIN_MS || recent.1 == Tick(0);
+        if !fresh || self.given >= EVENTS_PER_TURN {
+            return false;
+        }
+        *recent = (sum, now);
+        self.given = self.given.saturating_add(1);
+        true
+    }
+}
+
+/// Mixes a key into 32 bits. Not keyed: who finds collisions is told about once, not twice.
+fn sum(key: &FlowKey) -> u32 {
+    let (source, target) = (key.source.to_halves(), key.target.to_halves());
+    let ports = u64::from(key.source_port) << 16 | u64::from(key.target_port);
+    let words = [source.0, source.1, target.0, target.1, ports, u64::from(key.number)];
+    let mix =
+        |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    u32::try_from(words.into_iter().fold(1, mix) >> 32).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Address, Protocol};
+
+    fn key(port: u16) -> FlowKey {
+        FlowKey {
+            source: Address::from_v4([10, 0, 0, 1]),
+            target: Address::from_v4([10, 0, 0, 2]),
+            source_port: port,
+            target_port: 80,
+            number: 6,
+            protocol: Protocol::Tcp,
+        }
+    }
+
+    #[test]
+    fn a_flow_is_told_about_once_a_second_and_does_not_hide_others() {
+        let mut sampler = Sampler::default();
+        assert!(sampler.choose(&key(1), Tick(5000)));
+        sampler.begin_turn();
+        assert!(!sampler.choose(&key(1), Tick(5999)));
+        assert!(sampler.choose(&key(2), Tick(5999)));
+        assert!(sampler.choose(&key(1), Tick(6000)));
+    }
+
+    #[test]
+    fn a_turn_gives_its_number_and_the_next_goes_on() {
+        let mut sampler = Sampler::default();
+        let given = (0..1000).filter(|&port| sampler.choose(&key(port), Tick(5000))).count();
+        assert_eq!(given, EVENTS_PER_TURN);
+        sampler.begin_turn();
+        assert!(sampler.choose(&key(2000), Tick(5000)));
+    }
 }

@@ -128,7 +128,7 @@ fn the_longest_packet_that_fits_a_frame_passes_and_a_longer_one_is_refused() {
     let (mut a, mut b) = (worker.bind(&lab, A, 0), worker.bind(&lab, B, 1));
     let (pod_a, pod_b) = (lab.pod_socket(0), lab.pod_socket(1));
 
-    let payload: Vec<u8> = (0..MTU_MAX - 28).map(|n| (n % 251) as u8).collect();
+    let payload: Vec<u8> = (0..=250).cycle().take(MTU_MAX - 28).collect();
     send(&pod_a, POD_B, &payload);
     eventually("packet at b", || {
         worker.carry(&mut a, &mut b, 2);
@@ -262,10 +262,27 @@ fn udp_to_b() -> Vec<u8> {
     packet[34..39].copy_from_slice(&[0x1b, 0x58, 0x1b, 0x58, 0]);
     packet[39] = 8;
     let sum: u32 = packet[14..34].chunks(2).map(|b| u32::from(b[0]) << 8 | u32::from(b[1])).sum();
-    let folded = !((sum & 0xffff) + (sum >> 16)) as u16;
-    packet[24..26].copy_from_slice(&folded.to_be_bytes());
+    let folded = !((sum & 0xffff) + (sum >> 16));
+    packet[24..26].copy_from_slice(&folded.to_be_bytes()[2..]);
     readdress(&mut packet, 2);
     packet
+}
+
+/// A process that does not outlive its test, however that ends.
+struct Killed(Child);
+
+impl Killed {
+    fn kill(mut self) {
+        self.0.kill().expect("SIGKILL");
+        self.0.wait().expect("its end");
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Starts this test program once more, to run one of the `child_` tests in the lab.
@@ -301,21 +318,17 @@ fn child_holds_the_ports() {
     loop {
         worker.carry(&mut a, &mut b, 2);
         worker.carry(&mut b, &mut a, 1);
+        thread::sleep(Duration::from_micros(100));
     }
 }
 
 /// A switch in a process of its own, forwarding.
-fn start_switch(lab: &Lab) -> Child {
+fn start_switch(lab: &Lab) -> Killed {
     let sign = env::temp_dir().join(&lab.switch);
-    let child = start_child(lab, "child_holds_the_ports", &[]);
+    let child = Killed(start_child(lab, "child_holds_the_ports", &[]));
     eventually("the child's ports", || sign.exists());
     fs::remove_file(sign).expect("the sign");
     child
-}
-
-fn kill(mut child: Child) {
-    child.kill().expect("SIGKILL");
-    child.wait().expect("its end");
 }
 
 #[test]
@@ -326,7 +339,7 @@ fn after_a_kill_nothing_passes_until_the_pin_is_removed() {
     send(&pod_a, POD_B, b"through the switch");
     eventually("packet at b", || received(&pod_b) == [b"through the switch"]);
 
-    kill(child);
+    child.kill();
     for _ in 0..20 {
         send(&pod_a, POD_B, b"leak");
         send(&pod_a, HOST_A, b"leak");
@@ -351,7 +364,7 @@ fn after_a_kill_nothing_passes_until_the_pin_is_removed() {
 fn a_second_start_takes_the_pin_over_and_nothing_passes_meanwhile() {
     let lab = Lab::new();
     let (pod_a, pod_b, host) = (lab.pod_socket(0), lab.pod_socket(1), lab.host_socket());
-    kill(start_switch(&lab));
+    start_switch(&lab).kill();
     let first = program_of(A);
 
     let done = AtomicBool::new(false);

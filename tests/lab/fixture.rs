@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use lockgate_tests::lab::probe::{self, Seen, Speech};
 use lockgate_tests::lab::serve::Servers;
 use lockgate_tests::lab::switch::{self, Options, SwitchProcess};
-use lockgate_tests::lab::{Lab, LabError, Shape, manifests, node};
+use lockgate_tests::lab::{Lab, LabError, Shape, manifests};
 
 /// The prefix of the suite's labs: a demo with its own may stand beside them.
 pub(crate) const PREFIX: &str = "lgt";
@@ -187,6 +188,18 @@ pub(crate) fn shape(mtu: u16) -> Shape {
     Shape { prefix: PREFIX.to_owned(), mtu, outside }
 }
 
+/// The three pods, and more files.
+pub(crate) fn with_three_pods(files: &[(&str, String)]) -> Result<Directory, LabError> {
+    let directory = Directory::with_three_pods()?;
+    files.iter().try_for_each(|(file, text)| directory.put(file, text))?;
+    Ok(directory)
+}
+
+/// The options of a switch with two workers.
+pub(crate) fn two_workers(world: &World) -> Result<Options, LabError> {
+    Ok(Options { workers: 2, ..world.options()? })
+}
+
 /// A Namespace object.
 pub(crate) fn namespace(name: &str) -> String {
     format!(
@@ -247,13 +260,24 @@ spec:
 pub(crate) const FROM_CLIENT: &str =
     "{from: [{podSelector: {matchLabels: {app: client}}}], ports: [{port: 80}]}";
 
-/// The logs of the switches of the lab that stands, for a failed case.
-pub(crate) fn logs() -> String {
-    let Ok(entries) = fs::read_dir(node::state(PREFIX)) else { return String::new() };
-    let logs = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    logs.filter(|path| path.extension().is_some_and(|end| end == "log"))
-        .filter_map(|path| {
+/// The logs of the switches of the last world, kept when it was taken down, for a failed case.
+static LOGS: Mutex<String> = Mutex::new(String::new());
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let logs = fs::read_dir(self.lab.state()).into_iter().flatten().flatten();
+        let logs = logs.map(|entry| entry.path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|end| end == "log"));
+        let text = |path: PathBuf| {
             Some(format!("--- {}\n{}", path.display(), fs::read_to_string(&path).ok()?))
-        })
-        .collect()
+        };
+        if let Ok(mut kept) = LOGS.lock() {
+            *kept = logs.filter_map(text).collect();
+        }
+    }
+}
+
+/// Takes what the last world's switches wrote.
+pub(crate) fn take_logs() -> String {
+    LOGS.lock().map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lockgate_tests::lab::flood::{Flood, Limit};
 use lockgate_tests::lab::probe::{Seen, Speech};
 use lockgate_tests::lab::sniffer::{Sniffer, between};
-use lockgate_tests::lab::{Lab, LabError, bulk, namespace, node, remove};
+use lockgate_tests::lab::{Lab, LabError, bulk, leftovers, namespace, node, remove};
 
 use super::fixture::{Directory, NODE, OUTSIDE, PREFIX, World, shape};
 use super::{Case, Outcome};
@@ -76,7 +76,7 @@ fn nothing_is_left() -> Outcome {
     let directory = Directory::with_three_pods()?;
     drop(Lab::build(directory.path(), shape(1500))?);
     assert_eq!(namespace::list(PREFIX), Vec::<String>::new());
-    assert!(!node::state(PREFIX).exists());
+    assert!(!leftovers::state(PREFIX).exists());
     // Two pods on one interface name can't be wired: the second fails half way through.
     let twice = super::fixture::pod("client", 9).replace("name: client\n", "name: twin\n");
     directory.put("30-twin.yaml", &twice)?;

@@ -1,3 +1,174 @@
-//! Cases to come.
-use super::Case;
-pub(crate) const CASES: &[Case] = &[];
+//! Ports come and go, the switch stops and starts: what each leaves behind.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use lockgate_tests::lab::namespace::{run, wait_for};
+use lockgate_tests::lab::probe::{Seen, Speech};
+use lockgate_tests::lab::steady::Steady;
+use lockgate_tests::lab::switch::{self, FAR_END, HOST_PORT, Options, SwitchProcess};
+
+use super::fixture::World;
+use super::{Case, Outcome};
+
+pub(crate) const CASES: &[Case] = &[
+    ("the first-added pod is removed and another added, one worker", || come_and_go(1)),
+    ("the first-added pod is removed and another added, two workers", || come_and_go(2)),
+    ("a pod whose interface comes late is attached when it comes", late_interface),
+    ("the switch's side of a wire is inert", inert),
+    ("SIGTERM removes what was made and leaves what was found dropping", sigterm),
+    ("--detach sets found interfaces down before it gives them back", detach),
+    ("after SIGTERM a start adopts the pins and judges again", restart_after_sigterm),
+    ("a second start says that the switch runs already", twice),
+    ("status, ports, connections and policies are answered in JSON", answers),
+];
+
+/// How long a port may take to be there, or to be gone.
+const SETTLE: Duration = Duration::from_secs(5);
+
+fn come_and_go(workers: u8) -> Outcome {
+    let (mut world, switch) = World::switched(workers)?;
+    let target = (world.address("demo/other", false)?, 80).into();
+    let steady = Steady::start(&world.lab.place("demo/server")?, target)?;
+    for turn in 0..5_u8 {
+        // The pod that was added first goes, and a new one comes: with its address, in the end.
+        let first = world.lab.pods().first().map(|pod| pod.name.clone()).unwrap_or_default();
+        let (gone, name) =
+            if turn == 0 { (first, "new0") } else { (format!("demo/new{}", turn - 1), "new") };
+        let name = if turn == 0 { name.to_owned() } else { format!("{name}{turn}") };
+        let file = gone.trim_start_matches("demo/").to_owned();
+        world.directory.delete(&format!("20-{file}.yaml"))?;
+        world.lab.remove_pod(&gone)?;
+        world.add_pod(&name, 1)?;
+        let full = format!("demo/{name}");
+        let asked = (full.as_str(), "demo/server", 80);
+        assert_eq!(world.probe_until(Seen::Answered, asked, SETTLE)?, Seen::Answered, "{name}");
+        assert_eq!(world.probe(Speech::Tcp, "demo/other", &full, 80)?, Seen::Answered, "{name}");
+    }
+    let course = steady.end();
+    assert!(!course.is_cut, "a connection of others was cut: {course:?}");
+    let ports = ask(&world, "ports")?;
+    let count = ports["ports"].as_array().map_or(0, Vec::len);
+    assert_eq!(count, 4, "three pods and the host port, not {ports}");
+    switch.stop()?;
+    Ok(())
+}
+
+fn late_interface() -> Outcome {
+    let (mut world, switch) = World::switched(1)?;
+    let text = super::fixture::pod("late", 9);
+    world.directory.put("20-late.yaml", &text)?;
+    wait_for("the log to name the interface", SETTLE, || switch.log().contains("late0"))?;
+    let ports = ask(&world, "ports")?.to_string();
+    assert!(ports.contains("late0"), "`ports` is silent about it: {ports}");
+    world.add_pod("late", 9)?;
+    let asked = ("demo/late", "demo/server", 80);
+    assert_eq!(world.probe_until(Seen::Answered, asked, SETTLE)?, Seen::Answered);
+    Ok(())
+}
+
+fn inert() -> Outcome {
+    let (world, _switch) = World::switched(1)?;
+    for interface in ["client0", "server0", HOST_PORT] {
+        for (key, wanted) in [("ipv6", ("disable_ipv6", "1")), ("ipv4", ("forwarding", "0"))] {
+            let path = format!("/proc/sys/net/{key}/conf/{interface}/{}", wanted.0);
+            let value = world.lab.node().enter(|| fs::read_to_string(&path))??;
+            assert_eq!(value.trim(), wanted.1, "{path}");
+        }
+        let mut command = world.lab.node().command("ip");
+        let output = run(command.args(["-o", "addr", "show", "dev", interface]))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.trim().is_empty(), "{interface} has an address: {text}");
+    }
+    Ok(())
+}
+
+fn sigterm() -> Outcome {
+    let (world, switch) = World::switched(2)?;
+    assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Answered);
+    switch.stop()?;
+    let node = world.lab.node();
+    assert!(!node.has_interface(HOST_PORT), "{HOST_PORT} is still there");
+    assert!(!node.has_interface("lockgate-w0"), "an anchor is still there");
+    assert!(!world.lab.outside().has_interface(FAR_END), "{FAR_END} is still there");
+    assert!(node.has_interface("client0"), "the pod's interface was not ours to remove");
+    // The node's kernel would forward now, if the program let it see a packet.
+    world.lab.forward_by_kernel()?;
+    world.lab.bypass_gateway("demo/client")?;
+    world.lab.bypass_gateway("demo/server")?;
+    assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Silent);
+    // The test of the test: without the pins the same probe passes.
+    fs::remove_dir_all(world.lab.state().join("bpf/lockgate"))?;
+    assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Answered);
+    Ok(())
+}
+
+fn detach() -> Outcome {
+    let world = World::build(super::fixture::Directory::with_three_pods()?, 1500)?;
+    let options = Options { arguments: vec!["--detach".to_owned()], ..world.options()? };
+    SwitchProcess::start(&world.lab, &options)?.stop()?;
+    for interface in ["client0", "server0", "other0"] {
+        let output =
+            run(world.lab.node().command("ip").args(["-j", "-d", "link", "show", interface]))?;
+        let links: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let flags = links[0]["flags"].to_string();
+        assert!(!flags.contains("\"UP\""), "{interface} is up: {flags}");
+        assert!(links[0]["xdp"].is_null(), "{interface} still has a program: {}", links[0]["xdp"]);
+    }
+    let left: Vec<_> = fs::read_dir(world.lab.state().join("bpf/lockgate"))?.flatten().collect();
+    assert!(left.is_empty(), "pins are left: {left:?}");
+    Ok(())
+}
+
+fn restart_after_sigterm() -> Outcome {
+    let (world, switch) = World::switched(2)?;
+    switch.stop()?;
+    let switch = world.start(1)?;
+    for (speech, port) in [(Speech::Tcp, 80), (Speech::Udp, 53), (Speech::Icmp, 0)] {
+        let seen = world.probe(speech, "demo/client", "demo/server", port)?;
+        assert_eq!(seen, Seen::Answered, "{speech}");
+    }
+    assert_eq!(world.probe(Speech::Tcp, super::fixture::NODE, "demo/server", 80)?, Seen::Answered);
+    switch.stop()?;
+    Ok(())
+}
+
+fn twice() -> Outcome {
+    let (world, _switch) = World::switched(1)?;
+    let options = Options { instance: "second".to_owned(), ..world.options()? };
+    let mut second = SwitchProcess::spawn(&world.lab, &options)?;
+    let status = second.await_end(SETTLE)?;
+    assert!(!status.success());
+    let log = second.log();
+    assert!(log.contains("already running"), "{log}");
+    assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Answered);
+    Ok(())
+}
+
+fn answers() -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    let (world, switch) = World::switched(1)?;
+    let target = (world.address("demo/server", false)?, 80).into();
+    let _steady = Steady::start(&world.lab.place("demo/client")?, target)?;
+    sleep(Duration::from_millis(100));
+    let status = ask(&world, "status")?;
+    assert_eq!(status["ready"], true, "{status}");
+    assert_eq!(status["pid"], switch.id(), "{status}");
+    let connections = ask(&world, "connections")?.to_string();
+    assert!(
+        connections.contains("10.77.0.1") && connections.contains("10.77.0.2"),
+        "{connections}"
+    );
+    assert!(ask(&world, "policies")?.is_object());
+    let socket = switch::socket(&world.lab, "switch");
+    let mode = fs::metadata(&socket)?.permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "{} is {mode:o}", socket.display());
+    Ok(())
+}
+
+/// Asks the switch of a world.
+fn ask(world: &World, what: &str) -> Result<serde_json::Value, lockgate_tests::lab::LabError> {
+    let socket = switch::socket(&world.lab, "switch").display().to_string();
+    switch::ask(&switch::binary()?, &[what, "--socket", &socket])
+}

@@ -73,6 +73,8 @@ fn main() -> ExitCode {
 /// Runs one case; says how it went.
 fn run((name, case): &Case) -> bool {
     let start = Instant::now();
+    // What an earlier case left is not this case's.
+    fixture::take_logs();
     let outcome = catch_unwind(AssertUnwindSafe(case));
     let took = start.elapsed().as_secs_f64();
     let problem = match outcome {
@@ -83,7 +85,7 @@ fn run((name, case): &Case) -> bool {
     match &problem {
         None => say(&format!("ok     {took:5.1} s  {name}")),
         Some(problem) => {
-            say(&format!("FAILED {took:5.1} s  {name}\n{problem}\n{}", fixture::logs()));
+            say(&format!("FAILED {took:5.1} s  {name}\n{problem}\n{}", fixture::take_logs()));
         }
     }
     // A case that panicked may have left its lab; the next one must find a clean table.

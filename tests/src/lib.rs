@@ -9,6 +9,7 @@ pub mod allocator;
 pub mod cases;
 pub mod lab;
 pub mod oracle;
+pub mod packets;
 pub mod panics;
 pub mod world;
 pub mod worlds;

@@ -19,7 +19,8 @@ use lockgate_dataplane::doorbell::Doorbell;
 use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
 use lockgate_dataplane::event::{Denied, Events, events};
 use lockgate_dataplane::handoff;
-use lockgate_dataplane::ids::{Epoch, Mac, PortId, PortRef, PortSlot, WorkerId};
+use lockgate_dataplane::ids::{EndpointId, Epoch, Mac, PortId, PortRef, PortSlot, WorkerId};
+use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::policy::compile::compile;
 use lockgate_dataplane::port::memory::{self, FarEnd, HeapMemory, MemoryPort, Refused};
 use lockgate_dataplane::publish::Publisher;
@@ -27,6 +28,8 @@ use lockgate_dataplane::worker::mailbox::{
     Attached, Command, Limiter, Mailbox, PortKind, Reply,
 };
 use lockgate_dataplane::worker::{Established, Parts, Worker};
+
+use crate::packets::Ends;
 
 /// Turns after which a world that still moves packets is taken to be in a loop.
 const TURNS_MAX: usize = 10_000;
@@ -50,6 +53,8 @@ pub struct Shape {
     pub mtu: u16,
     /// What a policy change does to established connections.
     pub established: Established,
+    /// Every living pod is on this node, bound to an interface or not.
+    pub all_local: bool,
 }
 
 impl Default for Shape {
@@ -60,6 +65,7 @@ impl Default for Shape {
             connections: 4096,
             mtu: 1500,
             established: Established::Recheck,
+            all_local: false,
         }
     }
 }
@@ -165,14 +171,14 @@ impl World {
     /// When the text is not YAML.
     pub fn set_file(&mut self, name: &str, yaml: &str) {
         let objects = read_text(name, yaml).unwrap_or_else(|problem| panic!("{problem}"));
-        self.inventory.set_file(name, objects);
+        let _ = self.inventory.set_file(name, objects);
         self.files.insert(name.to_owned(), yaml.to_owned());
         self.publish();
     }
 
     /// Deletes a file of the manifest directory and puts the change in force.
     pub fn remove_file(&mut self, name: &str) {
-        self.inventory.remove_file(name);
+        let _ = self.inventory.remove_file(name);
         self.files.remove(name);
         self.publish();
     }
@@ -196,6 +202,11 @@ impl World {
             self.now = Tick(end.0.min(self.now.0 + 250));
             self.turn();
         }
+    }
+
+    /// Lets time pass without a turn.
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.now = self.now.after_ms(ms);
     }
 
     /// The MAC of a pod, or of the host port's far end.
@@ -327,6 +338,25 @@ impl World {
         view.addresses.iter().copied().find(|address| address.is_ipv6() == v6)
     }
 
+    /// The ends of a packet between two wires; `host` has the address given.
+    ///
+    /// # Panics
+    /// When a pod has no address of the family.
+    #[must_use]
+    pub fn ends(&self, from: &str, to: &str, outside: IpAddr) -> Ends {
+        let v6 = outside.is_ipv6();
+        let address = |name: &str| match name {
+            HOST => outside,
+            pod => self.address(pod, v6).unwrap_or_else(|| panic!("{pod} has no address")),
+        };
+        Ends {
+            source_mac: self.mac(from),
+            target_mac: GATEWAY_MAC,
+            source: address(from),
+            target: address(to),
+        }
+    }
+
     /// The worker that polls a pod's port.
     #[must_use]
     pub fn worker_of(&self, name: &str) -> WorkerId {
@@ -339,13 +369,30 @@ impl World {
 
     /// Resolves, compiles, plugs and unplugs pods, and publishes: what `sync` does on a node.
     fn publish(&mut self) {
-        let resolved = resolve(&self.inventory);
-        let local: Vec<_> = resolved
-            .pods
-            .iter()
-            .filter(|pod| pod.interface.is_some())
+        self.publish_only();
+        // Gone pods lose their ports only now that no snapshot to come knows them.
+        self.settle();
+        let local: Vec<String> = self.local().into_iter().map(|(name, _)| name).collect();
+        let names = self.names();
+        for name in names.iter().filter(|name| *name != HOST && !local.contains(name)) {
+            self.unplug(name);
+        }
+        self.settle();
+    }
+
+    /// The pods on this node.
+    fn local(&self) -> Vec<(String, EndpointId)> {
+        let pods = self.resolved.iter().flat_map(|resolved| &resolved.pods);
+        pods.filter(|pod| pod.interface.is_some() || self.shape.all_local)
             .map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.endpoint))
-            .collect();
+            .collect()
+    }
+
+    /// Publishes a new epoch of the objects there are, without turning a worker.
+    pub fn publish_only(&mut self) {
+        let resolved = resolve(&self.inventory);
+        self.resolved = Some(resolved.clone());
+        let local = self.local();
         for (name, endpoint) in &local {
             if !self.wires.contains_key(name) {
                 let worker = usize::from(self.least_loaded());
@@ -374,19 +421,6 @@ impl World {
         let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &topology);
         self.epoch += 1;
         self.publisher.publish(Epoch(self.epoch), compiled.table, endpoints);
-        self.resolved = Some(resolved);
-        // Gone pods lose their ports only now that no snapshot to come knows them.
-        self.settle();
-        let gone: Vec<String> = self
-            .wires
-            .keys()
-            .filter(|name| *name != HOST && !local.iter().any(|(pod, _)| pod == *name))
-            .cloned()
-            .collect();
-        for name in gone {
-            self.unplug(&name);
-        }
-        self.settle();
     }
 
     fn least_loaded(&self) -> u8 {

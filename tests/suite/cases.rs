@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use lockgate_tests::cases::{Action, Case, Send, outcome};
-use lockgate_tests::oracle::Cluster;
-use serde_json::Value;
+use lockgate_tests::oracle::{Cluster, key};
+
+use crate::product::Product;
 
 #[test]
 fn every_case_comes_out_as_written() {
@@ -17,54 +18,63 @@ fn every_case_comes_out_as_written() {
 
 /// What came out otherwise than written, a line for each.
 fn run(case: &Case) -> Vec<String> {
-    let mut cluster = Cluster::from_text(&case.cluster).unwrap();
+    let mut judges = Judges {
+        cluster: Cluster::from_text(&case.cluster).expect("cluster.yaml is YAML"),
+        product: Product::of_text(&case.cluster).expect("cluster.yaml is a manifest"),
+    };
     let mut failures = Vec::new();
     for step in &case.steps {
-        let place = format!("{}:{}", case.name, step.line);
+        let place = format!("{}/traffic.txt:{}", case.name, step.line);
         match &step.action {
-            Action::Set(text) => {
-                for object in Cluster::from_text(text).unwrap().objects {
-                    cluster.objects.retain(|old| key(old) != key(&object));
-                    cluster.objects.push(object);
-                }
-            }
-            Action::Remove(kind, namespace, name) => {
-                let before = cluster.objects.len();
-                let gone = (kind.clone(), namespace.clone(), name.clone());
-                cluster.objects.retain(|old| key(old) != gone);
-                assert!(cluster.objects.len() < before, "{place}: nothing to remove");
-            }
+            Action::Set(text) => judges.set(text),
+            Action::Remove(kind, namespace, name) => judges.remove(kind, namespace, name, &place),
             Action::Send(send) if send.opens() => {
-                failures.extend(judge(send, &cluster).into_iter().map(|e| format!("{place} {e}")));
+                failures.extend(judges.ask(send).into_iter().map(|e| format!("{place} {e}")));
             }
+            // Judged by the connection it belongs to.
             Action::Send(_) => {}
         }
     }
     failures
 }
 
-fn judge(send: &Send, cluster: &Cluster) -> Vec<String> {
-    let question = match send.question(cluster) {
-        Ok(question) => question,
-        Err(why) => return vec![why],
-    };
-    let answer = cluster.judge(&question).unwrap();
-    let mut failures = Vec::new();
-    let seen = outcome(answer.egress.allows(), answer.ingress.allows());
-    if seen != send.outcome {
-        failures.push(format!("oracle: written {}, judged {seen}: {answer:?}", send.outcome));
-    }
-    let differing = send.causes.iter().filter_map(|stated| stated.differs_from(&answer));
-    failures.extend(differing.map(|e| format!("oracle: {e}")));
-    failures
+/// The judges that keep no connections, and what they know.
+struct Judges {
+    cluster: Cluster,
+    product: Product,
 }
 
-fn key(object: &Value) -> (String, String, String) {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let kind = text("/kind");
-    let namespace = match text("/metadata/namespace") {
-        "" if kind != "Namespace" => "default",
-        written => written,
-    };
-    (kind.to_owned(), namespace.to_owned(), text("/metadata/name").to_owned())
+impl Judges {
+    fn set(&mut self, text: &str) {
+        for object in Cluster::from_text(text).expect("a manifest").objects {
+            self.cluster.objects.retain(|old| key(old) != key(&object));
+            self.cluster.objects.push(object);
+        }
+        self.product.set(text).expect("a manifest");
+    }
+
+    fn remove(&mut self, kind: &str, namespace: &str, name: &str, place: &str) {
+        let gone = (kind, namespace, name);
+        let before = self.cluster.objects.len();
+        self.cluster.objects.retain(|old| key(old) != gone);
+        assert!(self.cluster.objects.len() < before, "{place}: nothing to remove");
+        assert!(self.product.remove(kind, namespace, name), "{place}: removed without effect");
+    }
+
+    fn ask(&self, send: &Send) -> Vec<String> {
+        let question = match send.question(&self.cluster) {
+            Ok(question) => question,
+            Err(why) => return vec![why],
+        };
+        let answer = self.cluster.judge(&question).expect("the question has an answer");
+        let mut failures = Vec::new();
+        let seen = outcome(answer.egress.allows(), answer.ingress.allows());
+        if seen != send.outcome {
+            failures.push(format!("oracle: written {}, judged {seen}: {answer:?}", send.outcome));
+        }
+        let differing = send.causes.iter().filter_map(|stated| stated.differs_from(&answer));
+        failures.extend(differing.map(|e| format!("oracle: {e}")));
+        failures.extend(self.product.disagreement(&self.cluster, &question));
+        failures
+    }
 }

@@ -1,21 +1,38 @@
 //! The product behind one door: text in, judgements out, in the oracle's words.
 
+use std::net::IpAddr;
+
 use lockgate_control::explain::{self, Reason, Request, Subject, explain};
 use lockgate_control::inventory::{Change, Effect, Inventory};
 use lockgate_control::manifest::{ObjectKey, Problem, Severity, read_text};
-use lockgate_tests::oracle::{Answer, By, End, Family, Nearest, Part, Question, RuleName, Side};
+use lockgate_control::matrix::{self, MatrixRequest, matrix};
+use lockgate_control::resolve::{Resolved, resolve};
+use lockgate_dataplane::endpoint::{Endpoints, Topology};
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::compile::{Compiled, compile};
+use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex};
+use lockgate_tests::oracle::{
+    Answer, By, Cluster, End, Family, Nearest, Part, Question, RuleName, Side,
+};
 
 /// The product, holding some objects.
 #[derive(Debug)]
 pub(crate) struct Product {
     inventory: Inventory,
     read: Vec<Problem>,
+    resolved: Resolved,
+    compiled: Compiled,
+    endpoints: Endpoints,
 }
 
 impl Product {
     /// Reads a manifest.
     pub(crate) fn of_text(text: &str) -> Result<Self, String> {
-        let mut product = Self { inventory: Inventory::new(), read: Vec::new() };
+        let resolved = Resolved::default();
+        let compiled = compile(&resolved.ruleset);
+        let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &Topology::default());
+        let (inventory, read) = (Inventory::new(), Vec::new());
+        let mut product = Self { inventory, read, resolved, compiled, endpoints };
         product.set(text)?;
         Ok(product)
     }
@@ -27,13 +44,23 @@ impl Product {
         for object in found.objects {
             let _: Effect = self.inventory.apply(Change::Set(object));
         }
+        self.compile();
         Ok(())
     }
 
-    /// Removes an object.
-    pub(crate) fn remove(&mut self, kind: &str, namespace: &str, name: &str) -> Effect {
-        let key = self.key(kind, namespace, name);
-        key.map_or(Effect::Nothing, |key| self.inventory.apply(Change::Remove(key)))
+    /// Removes an object; whether anything can differ now.
+    pub(crate) fn remove(&mut self, kind: &str, namespace: &str, name: &str) -> bool {
+        let Some(key) = self.key(kind, namespace, name) else { return false };
+        let effect = self.inventory.apply(Change::Remove(key));
+        self.compile();
+        effect == Effect::Changed
+    }
+
+    fn compile(&mut self) {
+        self.resolved = resolve(&self.inventory);
+        self.compiled = compile(&self.resolved.ruleset);
+        let topology = Topology::default();
+        self.endpoints = Endpoints::build(&self.resolved.ruleset, &self.compiled, &topology);
     }
 
     fn key(&self, kind: &str, namespace: &str, name: &str) -> Option<ObjectKey> {
@@ -49,14 +76,104 @@ impl Product {
 
     /// The errors reported on policies: object and field.
     pub(crate) fn policy_errors(&self) -> Vec<(String, String)> {
-        self.read
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
-            .filter_map(|problem| {
-                let name = problem.object.strip_prefix("NetworkPolicy ")?;
-                Some((name.to_owned(), problem.field.clone()))
-            })
-            .collect()
+        let errors = self.read.iter().filter(|problem| problem.severity == Severity::Error);
+        let of_policies = errors.filter_map(|problem| {
+            let name = problem.object.strip_prefix("NetworkPolicy ")?;
+            Some((name.to_owned(), problem.field.clone()))
+        });
+        of_policies.collect()
+    }
+
+    /// What any judge of the product says otherwise than the oracle: `explain`, the ruleset,
+    /// the table.
+    pub(crate) fn disagreement(&self, cluster: &Cluster, question: &Question) -> Option<String> {
+        let oracle = match (cluster.judge(question), self.explain(question)) {
+            (Err(_), Err(_)) => return None,
+            (Ok(oracle), Ok(explained)) => {
+                let told = full_difference(&oracle, &explained);
+                if let Some(text) = told {
+                    return Some(format!("explain, {text}"));
+                }
+                oracle
+            }
+            (oracle, explained) => {
+                return Some(format!("oracle {oracle:?}, explain {explained:?}"));
+            }
+        };
+        let asked = self.asked(cluster, question, oracle.ingress.by == By::OwnNode);
+        let by_ruleset = self.answer(&self.resolved.ruleset.decide(&asked));
+        let by_table = self.answer(&self.compiled.decide(&asked));
+        let judged = [("ruleset", by_ruleset), ("table", by_table)];
+        let differing = judged.into_iter().find_map(|(name, answer)| {
+            difference(&oracle, &answer).map(|text| format!("{name}, {text}"))
+        });
+        differing.or_else(|| self.misplaced(asked.source.address, asked.target.address))
+    }
+
+    /// The longest match that workers use must give the class that the table was compiled for.
+    fn misplaced(&self, source: IpAddr, target: IpAddr) -> Option<String> {
+        [source, target].into_iter().find_map(|address| {
+            let found = self.endpoints.place(address.into()).class;
+            let class = self.compiled.classes.of(address);
+            (found != class).then(|| format!("{address} is of {class:?}, found as {found:?}"))
+        })
+    }
+
+    fn asked(&self, cluster: &Cluster, question: &Question, own_node: bool) -> ruleset::Question {
+        let party = |end: &End, own_node| {
+            let address = cluster.address_of(end, question.family).expect("the oracle found it");
+            let mut pods = self.resolved.ruleset.pods.iter();
+            let place = pods.position(|pod| pod.addresses.contains(&address));
+            let pod = place.and_then(|place| u32::try_from(place).ok()).map(PodIndex);
+            Party { address, pod, own_node }
+        };
+        ruleset::Question {
+            source: party(&question.source, own_node),
+            target: party(&question.target, false),
+            protocol: question.protocol,
+            port: question.port,
+        }
+    }
+
+    fn answer(&self, answer: &ruleset::Answer) -> Answer {
+        Answer { egress: self.side(&answer.egress), ingress: self.side(&answer.ingress) }
+    }
+
+    fn side(&self, cause: &Cause) -> Side {
+        let policies = &self.resolved.ruleset.policies;
+        let name = |policy: &ruleset::PolicyId| policies[policy.0 as usize].name.to_string();
+        let mut isolating = Vec::new();
+        let by = match cause {
+            Cause::NotIsolated => By::NotIsolated,
+            Cause::Itself => By::Itself,
+            Cause::OwnNode => By::OwnNode,
+            Cause::Rule { policy, rule } => {
+                By::Rule(RuleName { policy: name(policy), index: *rule as usize })
+            }
+            Cause::DefaultDeny { isolating: policies } => {
+                isolating = policies.iter().map(name).collect();
+                By::DefaultDeny
+            }
+        };
+        Side { by, isolating, allowing: Vec::new(), nearest: None }
+    }
+
+    /// What `lockgate matrix` says.
+    pub(crate) fn matrix(&self, protocol: Protocol, port: u16, family: Option<Family>) -> Vec<Row> {
+        let port = protocol.has_ports().then_some(port);
+        let request = MatrixRequest { protocol, port, family: family.map(explained_family) };
+        let rows = matrix(&self.inventory, &request).map(|matrix| matrix.rows).unwrap_or_default();
+        let cell = |cell: matrix::Cell| {
+            let first = cell.by.into_iter().next().map(rule_name);
+            (cell.verdict == explain::Verdict::Allow, first)
+        };
+        let row = |row: matrix::Row| Row {
+            allows: row.verdict == explain::Verdict::Allow,
+            from: row.from,
+            to: row.to,
+            sides: [cell(row.egress), cell(row.ingress)],
+        };
+        rows.into_iter().map(row).collect()
     }
 
     /// What `lockgate explain` says.
@@ -74,32 +191,53 @@ impl Product {
             port: question.protocol.has_ports().then_some(question.port),
             icmp_type: None,
             icmp_code: None,
-            family: Some(match question.family {
-                Family::V4 => explain::Family::V4,
-                Family::V6 => explain::Family::V6,
-            }),
+            family: Some(explained_family(question.family)),
         };
         let explained = explain(&self.inventory, &request).map_err(|error| error.to_string())?;
-        Ok(Answer { egress: side(explained.egress), ingress: side(explained.ingress) })
+        Ok(Answer {
+            egress: explained_side(explained.egress),
+            ingress: explained_side(explained.ingress),
+        })
     }
 }
 
-fn side(side: explain::Side) -> Side {
-    let name = |rule: explain::RuleName| RuleName {
-        policy: rule.policy,
-        index: usize::try_from(rule.rule).unwrap_or(usize::MAX),
-    };
-    let allowing: Vec<RuleName> = side.by.into_iter().map(name).collect();
+/// A row of the matrix.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// `namespace/name` of the source.
+    pub(crate) from: String,
+    /// `namespace/name` of the target.
+    pub(crate) to: String,
+    /// The verdict.
+    pub(crate) allows: bool,
+    /// Egress and ingress: whether it allows, and by which rule, if one had to.
+    pub(crate) sides: [(bool, Option<RuleName>); 2],
+}
+
+fn explained_family(family: Family) -> explain::Family {
+    match family {
+        Family::V4 => explain::Family::V4,
+        Family::V6 => explain::Family::V6,
+    }
+}
+
+fn rule_name(rule: explain::RuleName) -> RuleName {
+    RuleName { policy: rule.policy, index: usize::try_from(rule.rule).unwrap_or(usize::MAX) }
+}
+
+fn explained_side(side: explain::Side) -> Side {
+    let allowing: Vec<RuleName> = side.by.into_iter().map(rule_name).collect();
     let by = match (side.reason, allowing.first()) {
         (Reason::Rule, Some(first)) => By::Rule(first.clone()),
-        (Reason::Rule, None) => panic!("allowed by a rule that is not named"),
+        // Allowed by a rule that is not named differs from whatever the oracle says.
+        (Reason::Rule, None) => By::Rule(RuleName { policy: String::new(), index: 0 }),
         (Reason::NotIsolated | Reason::Outside, _) => By::NotIsolated,
         (Reason::DefaultDeny, _) => By::DefaultDeny,
         (Reason::Itself, _) => By::Itself,
         (Reason::OwnNode, _) => By::OwnNode,
     };
     let nearest = side.nearest.map(|nearest| Nearest {
-        rule: name(explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
+        rule: rule_name(explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
         failing: nearest.failed.into_iter().map(part).collect(),
     });
     assert_eq!(by != By::DefaultDeny, side.verdict == explain::Verdict::Allow);
@@ -117,19 +255,35 @@ fn part(part: explain::Part) -> Part {
     }
 }
 
-/// What differs between the oracle's answer and the product's, side by side.
-pub(crate) fn difference(oracle: &Answer, product: &Answer) -> Option<String> {
-    let sides = [
-        ("egress", &oracle.egress, &product.egress),
-        ("ingress", &oracle.ingress, &product.ingress),
-    ];
-    sides.into_iter().find_map(|(name, ours, theirs)| {
-        let same_causes = ours.by == theirs.by && ours.nearest == theirs.nearest;
-        // Where nobody was asked, whom one could have asked is not told the same way.
-        let asked = !matches!(ours.by, By::Itself | By::OwnNode);
-        let same_policies = !asked || ours.isolating == theirs.isolating;
-        let first_is_known = theirs.allowing.iter().all(|rule| ours.allowing.contains(rule));
-        (!same_causes || !same_policies || asked && !first_is_known)
-            .then(|| format!("{name}:\n  oracle  {ours:?}\n  product {theirs:?}"))
+/// Where the causes differ: the rule that allows, or the policies that isolate.
+fn difference(oracle: &Answer, product: &Answer) -> Option<String> {
+    by_side(oracle, product, |ours, theirs| {
+        let denied = ours.by == By::DefaultDeny;
+        ours.by != theirs.by || denied && ours.isolating != theirs.isolating
     })
+}
+
+/// Where anything that is told differs.
+fn full_difference(oracle: &Answer, product: &Answer) -> Option<String> {
+    by_side(oracle, product, |ours, theirs| {
+        // Where no policy was asked, which ones could have been is not told the same way.
+        let asked = !matches!(ours.by, By::Itself | By::OwnNode);
+        let unknown_rule = theirs.allowing.iter().any(|rule| !ours.allowing.contains(rule));
+        let other_policies = ours.isolating != theirs.isolating;
+        ours.by != theirs.by
+            || ours.nearest != theirs.nearest
+            || asked && (other_policies || unknown_rule)
+    })
+}
+
+fn by_side(
+    oracle: &Answer,
+    product: &Answer,
+    differ: impl Fn(&Side, &Side) -> bool,
+) -> Option<String> {
+    let egress = ("egress", &oracle.egress, &product.egress);
+    let ingress = ("ingress", &oracle.ingress, &product.ingress);
+    let (name, ours, theirs) =
+        [egress, ingress].into_iter().find(|(_, ours, theirs)| differ(ours, theirs))?;
+    Some(format!("{name}:\n  oracle  {ours:?}\n  product {theirs:?}"))
 }

@@ -60,6 +60,8 @@ fn of_two_versions_the_later_file_counts_until_it_goes() {
     let text = pod("x/p", "10.0.0.3", "") + &pod("x/p", "10.0.0.4", "");
     let _ = set(&mut inventory, "c.yaml", &text);
     assert_eq!(sees(&inventory), "10.0.0.4");
+    let listed: Vec<_> = inventory.pods().map(|pod| pod.addresses[0].to_string()).collect();
+    assert_eq!(listed, ["10.0.0.4"]);
 }
 
 #[test]

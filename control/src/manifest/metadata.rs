@@ -125,7 +125,8 @@ fn check(metadata: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
         }
         Some(at) => check_name(&at, "a name", kind == ObjectKind::Namespace, report),
     }
-    if let Some(at) = metadata.field("namespace") {
+    // An empty namespace is how an absent one is often written.
+    if let Some(at) = metadata.field("namespace").filter(|at| at.node.text() != Some("")) {
         check_name(&at, "a namespace", true, report);
     }
 }

@@ -97,6 +97,14 @@ impl NetworkPolicy {
         let ingress = rules(spec, Direction::Ingress, report);
         let egress = rules(spec, Direction::Egress, report);
         let isolated = isolated(spec, is_known, &egress, report);
+        for (name, rules, counts) in
+            [("ingress", &ingress, isolated.ingress), ("egress", &egress, isolated.egress)]
+        {
+            if let (Some(at), Ok([_, ..]), false) = (spec.field(name), rules.as_deref(), counts) {
+                let message = format!("policyTypes leaves these {name} rules without effect");
+                report.warning(&at, &message, "add the direction to policyTypes, or remove them");
+            }
+        }
         let shut = |rules: Result<Vec<_>, Broken>| {
             let listed = rules.unwrap_or_default();
             if opens { listed } else { listed.iter().map(|_| None).collect() }

@@ -1,5 +1,7 @@
 use lockgate_dataplane::packet::Protocol::{Tcp, Udp};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::sample::{policy, problems};
 use crate::selector::LabelSelector;
@@ -48,6 +50,13 @@ fn np_03_and_np_04_the_effective_policy_types() {
     ] {
         assert_eq!(shape(spec), wanted, "{spec}");
     }
+}
+
+#[test]
+fn np_04_rules_that_count_for_nothing_are_told() {
+    let said = problems(&policy("x/p", "policyTypes: [Ingress], egress: [{}]"));
+    assert_eq!((said[0].severity, said[0].field.as_str()), (Severity::Warning, "spec.egress"));
+    assert_eq!(problems(&policy("x/p", "policyTypes: [Ingress], egress: []")), []);
 }
 
 #[test]
@@ -347,6 +356,43 @@ fn control_characters_of_a_manifest_never_reach_a_message() {
     }
 }
 
+#[test]
+fn no_namespace_and_an_empty_one_mean_default() {
+    for metadata in ["{name: p}", "{name: p, namespace: ''}", "{name: p, namespace: null}"] {
+        let text = format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {metadata}\nspec: \
+             {{podSelector: {{}}}}\n"
+        );
+        assert_eq!(one(&text).metadata.key.to_string(), "NetworkPolicy default/p");
+        assert_eq!(problems(&text), [], "{metadata}");
+    }
+}
+
+proptest! {
+    /// A panic would stop the switch: whatever a file holds, it is read or refused.
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        text in "[\\[\\]{}:,&*!|>'\"%@`#?\\-\\. \\t\\n\\\\a-c0-9<~\u{0}\u{feff}é]{0,60}",
+    ) {
+        let _ = read_text("t.yaml", &text);
+    }
+
+    /// The same for a manifest with a hole or a blot in it.
+    #[test]
+    fn no_damage_to_a_manifest_makes_the_reader_panic(
+        place in 0usize..700, gone in 0usize..20, blot in "[\\[\\]{}:,&*!|>'\" \n\\-a]{0,4}",
+    ) {
+        let whole = crate::sample::small() + &policy("x/p", "ingress: [{ports: [{port: 80}]}]");
+        let damaged: String = whole
+            .chars()
+            .take(place)
+            .chain(blot.chars())
+            .chain(whole.chars().skip(place + gone))
+            .collect();
+        let _ = read_text("t.yaml", &damaged);
+    }
+}
+
 fn a_pod(text: &str) -> Pod {
     match read_text("t.yaml", text).unwrap().objects.remove(0) {
         Object::Pod(pod) => pod,
@@ -358,7 +404,8 @@ fn a_pod(text: &str) -> Pod {
 fn np_22_only_what_keeps_running_declares_ports() {
     let pod = a_pod(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - ports:\n    \
-         - {name: web, containerPort: 80}\n    - {name: dns, containerPort: 53, protocol: UDP}\n    \
+         - {name: web, containerPort: 80}\n    \
+         - {name: dns, containerPort: 53, protocol: UDP}\n    \
          - {containerPort: 81}\n  - ports: [{name: web, containerPort: 8080}]\n  \
          initContainers:\n  - ports: [{name: setup, containerPort: 1}]\n  - restartPolicy: \
          Always\n    ports: [{name: side, containerPort: 2}]\n",

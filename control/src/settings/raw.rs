@@ -155,7 +155,11 @@ impl Raw {
             tcp_close,
             udp_unreplied,
             udp_stream,
-            icmp, sctp_opening, sctp_established, sctp_closed, other
+            icmp,
+            sctp_opening,
+            sctp_established,
+            sctp_closed,
+            other
         );
         over!(self.host_port, below.host_port, interface, peer, netns, mtu);
         over!(self.log, below.log, level, format);

@@ -87,7 +87,7 @@ impl Exact {
         let mixed = fold(fold(high ^ self.seed[0], self.seed[1]) ^ low, 0x9e37_79b9_7f4a_7c15);
         // Below 2^bits, which the slots exceed.
         #[allow(clippy::cast_possible_truncation)] // 64-bit machines only
-        let start = (mixed >> self.shift) as usize;
+        let start = mixed.wrapping_shr(self.shift) as usize;
         start
     }
 

@@ -115,3 +115,46 @@ impl Iterator for Drain<'_> {
 }
 
 impl ExactSizeIterator for Drain<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{FramePool, MemoryId};
+
+    fn numbers(batch: &Batch) -> Vec<u32> {
+        batch.iter().map(Frame::index).collect()
+    }
+
+    #[test]
+    fn frames_leave_a_batch_in_the_order_they_came() {
+        let (mut pool, mut batch) = (FramePool::new(8, MemoryId::next()), Batch::new());
+        while let Some(frame) = pool.take() {
+            batch.push(frame).expect("room");
+        }
+        assert_eq!((batch.len(), batch.room()), (8, BATCH_MAX - 8));
+        assert_eq!(batch.pop().map(|frame| frame.index()), Some(0));
+        assert_eq!(numbers(&batch), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(batch.drain().take(2).map(|frame| frame.index()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(numbers(&batch), [3, 4, 5, 6, 7], "what a drain did not take stays");
+        assert_eq!(batch.drain().len(), 5);
+        assert_eq!(batch.drain().map(|frame| frame.index()).last(), Some(7));
+        assert!(batch.is_empty());
+        assert!(batch.pop().is_none());
+        assert_eq!(batch.room(), BATCH_MAX, "an empty batch can be filled anew");
+    }
+
+    #[test]
+    fn a_full_batch_gives_the_frame_back() {
+        let mut pool = FramePool::new(100, MemoryId::next());
+        let mut batch = Batch::new();
+        for _ in 0..BATCH_MAX {
+            batch.push(pool.take().expect("free")).expect("room");
+        }
+        let last = batch.push(pool.take().expect("free")).expect_err("no room");
+        assert_eq!(last.index(), u32::try_from(BATCH_MAX).expect("small"));
+        batch.iter_mut().for_each(|frame| frame.set_length(60));
+        assert!(batch.iter().all(|frame| frame.length() == 60));
+        batch.drain().chain([last]).for_each(|frame| pool.put(frame));
+        assert_eq!(pool.available(), 100);
+    }
+}

@@ -156,12 +156,6 @@ impl FramePool {
         self.pop(Place::fill(slot))
     }
 
-    /// From a port's fill ring back to the pool: the ring did not take it.
-    #[inline]
-    pub(crate) fn unlend(&mut self, index: u32, slot: PortSlot) {
-        self.come_home(index, Place::fill(slot));
-    }
-
     /// From a port's receive ring to a hand. `None` for a frame that this port did not have.
     #[inline]
     pub(crate) fn receive(&mut self, index: u32, length: u16, slot: PortSlot) -> Option<Frame> {

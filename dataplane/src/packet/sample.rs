@@ -113,7 +113,7 @@ pub(super) fn icmp(family: Family, kind: u8, code: u8, payload: &[u8]) -> Vec<u8
     bytes
 }
 
-/// An ICMPv6 message between given addresses, with hop limit 255 and its checksum.
+/// An `ICMPv6` message between given addresses, with hop limit 255 and its checksum.
 pub(super) fn neighbour(source: [u8; 16], target: [u8; 16], message: &[u8]) -> Vec<u8> {
     let mut message = message.to_vec();
     let length = u32::try_from(message.len()).unwrap();
@@ -136,7 +136,7 @@ pub(super) fn neighbour_message(kind: u8, flags: u8, asked: [u8; 16], options: &
     [&[kind, 0, 0, 0, flags, 0, 0, 0][..], &asked, options].concat()
 }
 
-/// CRC32c, a bit at a time.
+/// `CRC32c`, a bit at a time.
 pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {

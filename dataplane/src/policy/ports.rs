@@ -56,7 +56,8 @@ impl Few {
 
     #[inline]
     pub(super) fn find(&self, port: u16) -> Option<VerdictId> {
-        let below = self.lasts.iter().map(|&last| usize::from(last < port)).sum::<usize>();
+        let count = |n: usize, last: &u16| n.wrapping_add(usize::from(*last < port));
+        let below = self.lasts.iter().fold(0, count);
         self.verdicts.get(below).copied()
     }
 }
@@ -92,7 +93,7 @@ impl Many {
         let page = self.pages.get(usize::from(port >> 8))?;
         let bitmap = self.bitmaps.get(usize::from(page.bitmap))?;
         let word = usize::from(port >> 6 & 3);
-        let upto = u64::MAX >> (63 - (port & 63));
+        let upto = u64::MAX.wrapping_shr(63 ^ u32::from(port & 63));
         let begun = (bitmap.words.get(word)? & upto).count_ones() as usize;
         let before = usize::from(page.before).wrapping_add(usize::from(*bitmap.before.get(word)?));
         self.verdicts.get(before.wrapping_add(begun)).copied()

@@ -18,10 +18,11 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use super::{CREDIT_MAX, CREDIT_MIN, Port, RING_FRAMES};
+use super::credit::Holding;
+use super::{Port, RING_FRAMES};
 use crate::frame::{Batch, Closed, Frame, FramePool, Memory, MemoryId};
 use crate::ids::PortSlot;
-use crate::limits::{BATCH_MAX, ETHERNET_BYTES, PACKET_BYTES_MAX};
+use crate::limits::{BATCH_MAX, PACKET_BYTES_MAX};
 
 /// Packet memory on the heap.
 #[derive(Debug)]
@@ -104,9 +105,7 @@ pub struct MemoryPort {
     rings: Arc<Rings>,
     queued: [Option<Descriptor>; BATCH_MAX],
     queued_count: usize,
-    in_fill: u32,
-    in_transmit: u32,
-    credit: u32,
+    holding: Holding,
 }
 
 /// The other end of a [`MemoryPort`]: what the kernel is to a socket.
@@ -146,9 +145,7 @@ pub fn port(memory: &HeapMemory, slot: PortSlot) -> (MemoryPort, FarEnd) {
         rings: Arc::clone(&rings),
         queued: [None; BATCH_MAX],
         queued_count: 0,
-        in_fill: 0,
-        in_transmit: 0,
-        credit: CREDIT_MIN,
+        holding: Holding::new(),
     };
     (port, FarEnd { memory: memory.id, rings })
 }
@@ -252,25 +249,24 @@ impl Port for MemoryPort {
                 let pushed = batch.push(frame);
                 debug_assert!(pushed.is_ok(), "taken no more than there was room for");
                 received = received.wrapping_add(1);
-                self.in_fill = self.in_fill.saturating_sub(1);
             }
         }
+        self.holding.received(received);
         received
     }
 
     fn fill(&mut self, pool: &mut FramePool) -> usize {
-        let missing = self.credit.saturating_sub(self.in_fill).min(CREDIT_MIN);
         let mut filled = 0_usize;
         if !pool.is_of(self.memory) {
             return 0;
         }
-        for _ in 0..missing {
+        for _ in 0..self.holding.missing() {
             let Some(index) = pool.lend(self.slot) else { break };
             let produced = self.rings.fill.push(index);
             debug_assert!(produced.is_ok(), "the credit is at most the ring");
-            self.in_fill = self.in_fill.saturating_add(1);
             filled = filled.wrapping_add(1);
         }
+        self.holding.filled(filled);
         filled
     }
 
@@ -279,14 +275,14 @@ impl Port for MemoryPort {
             self.produce();
         }
         let length = frame.length();
-        if self.in_transmit >= self.credit || usize::from(length) < ETHERNET_BYTES {
+        if !self.holding.may_send(length) {
             return Err(frame);
         }
         let Some(place) = self.queued.get_mut(self.queued_count) else { return Err(frame) };
         let index = pool.send(frame, self.slot)?;
         *place = Some(Descriptor { index, length });
         self.queued_count = self.queued_count.saturating_add(1);
-        self.in_transmit = self.in_transmit.saturating_add(1);
+        self.holding.queued();
         Ok(())
     }
 
@@ -302,21 +298,21 @@ impl Port for MemoryPort {
         for _ in 0..RING_FRAMES {
             let Some(index) = self.rings.completion.pop() else { break };
             reclaimed = reclaimed.wrapping_add(usize::from(pool.reclaim(index, self.slot)));
-            self.in_transmit = self.in_transmit.saturating_sub(1);
         }
+        self.holding.reclaimed(reclaimed);
         reclaimed
     }
 
     fn set_credit(&mut self, frames: u32) {
-        self.credit = frames.clamp(CREDIT_MIN, CREDIT_MAX);
+        self.holding.set_credit(frames);
     }
 
     fn in_fill(&self) -> u32 {
-        self.in_fill
+        self.holding.fill()
     }
 
     fn in_transmit(&self) -> u32 {
-        self.in_transmit
+        self.holding.transmit()
     }
 }
 

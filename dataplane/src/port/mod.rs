@@ -15,6 +15,7 @@
 //! that a worker may not make; closing gives the [`Closed`](crate::frame::Closed) that brings
 //! the frames home.
 
+mod credit;
 mod error;
 pub mod memory;
 pub mod program;
@@ -22,6 +23,7 @@ mod setup;
 mod socket;
 pub mod xsk;
 
+pub use credit::{CREDIT_MAX, CREDIT_MIN, fair_credit};
 pub use error::{PortError, check_mtu};
 pub use socket::{SocketHandle, XdpStatistics};
 
@@ -34,27 +36,7 @@ use crate::frame::{Batch, Frame, FramePool};
 /// address), 24 MiB for 250 ports; half as many entries would halve the burst that a port
 /// takes while its worker is elsewhere, twice as many would never be filled.
 pub const RING_FRAMES: u32 = 2048;
-
-/// The most frames a port's fill ring, or its transmit side, may hold.
-pub const CREDIT_MAX: u32 = RING_FRAMES;
-
-/// The fewest that are enough to work: one batch.
-pub const CREDIT_MIN: u32 = 64;
-
 const _: () = assert!(RING_FRAMES.is_power_of_two());
-const _: () = assert!(CREDIT_MIN as usize >= crate::limits::BATCH_MAX);
-
-/// The credit that each of `ports` ports of a worker may have, so that all of them at their
-/// bounds leave an eighth of the frames in the pool:
-/// `ports × (fill + transmit) + pool <= frames`, with `fill = transmit = credit`.
-///
-/// `None` where not even [`CREDIT_MIN`] is left for each.
-#[must_use]
-pub fn fair_credit(frames: u32, ports: u32) -> Option<u32> {
-    let shared = frames.saturating_sub(frames / 8);
-    let credit = shared.checked_div(ports.saturating_mul(2)).unwrap_or(CREDIT_MAX);
-    (credit >= CREDIT_MIN).then_some(credit.min(CREDIT_MAX))
-}
 
 /// Receives and sends packets for one worker.
 ///
@@ -92,22 +74,4 @@ pub trait Port {
 
     /// Frames queued, in the transmit and in the completion ring.
     fn in_transmit(&self) -> u32;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credit_is_ample_for_few_ports_and_fair_for_many() {
-        assert_eq!(fair_credit(8192, 1), Some(CREDIT_MAX));
-        assert_eq!(fair_credit(8192, 3), Some(1194));
-        assert_eq!(fair_credit(8192, 56), Some(CREDIT_MIN));
-        assert_eq!(fair_credit(8192, 57), None);
-        assert_eq!(fair_credit(8192, 0), Some(CREDIT_MAX));
-        for (frames, ports) in [(8192, 7), (65_536, 250), (4096, 3)] {
-            let credit = fair_credit(frames, ports).expect("enough frames");
-            assert!(ports * 2 * credit < frames, "{ports} ports of {frames} frames");
-        }
-    }
 }

@@ -1,4 +1,5 @@
-//! What a socket and its memory are set up with: sizes, flags, limits, patience.
+//! The safe part of [`super::xsk`]: what sockets and memory are set up with, and how their
+//! descriptors are read.
 
 use std::error::Error;
 use std::time::Duration;
@@ -6,9 +7,16 @@ use std::{io, thread};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use xsk_rs::config::{BindFlags, FrameSize, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
+use xsk_rs::umem::frame::FrameDesc;
 
 use super::RING_FRAMES;
-use crate::limits::FRAME_BYTES;
+use crate::limits::{FRAME_BYTES, HEADROOM_BYTES, PACKET_BYTES_MAX};
+
+/// The most frames of one worker: 4 GiB of packet memory.
+pub(super) const FRAMES_MAX: u32 = 1 << 20;
+
+pub(super) const FRAME_SHIFT: u32 = FRAME_BYTES.trailing_zeros();
+const _: () = assert!(FRAME_BYTES.is_power_of_two());
 
 /// Open files a switch with many ports needs: a socket and two pins per port, workers, clients.
 const OPEN_FILES: u64 = 65_536;
@@ -40,6 +48,20 @@ pub(super) fn socket_config(ring: u32, flags: BindFlags) -> io::Result<SocketCon
         .bind_flags(flags)
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
         .build())
+}
+
+/// A descriptor's frame and length. A packet that does not begin after the headroom, or is
+/// longer than a frame, is no packet of our program's: it counts as empty, and the parser
+/// drops it.
+#[inline]
+pub(super) fn locate(descriptor: &FrameDesc) -> (u32, u16) {
+    let index = u32::try_from(descriptor.addr() >> FRAME_SHIFT).unwrap_or(u32::MAX);
+    let offset = descriptor.addr() & FRAME_BYTES.wrapping_sub(1);
+    let length = descriptor.lengths().data();
+    let whole =
+        offset == HEADROOM_BYTES && length <= PACKET_BYTES_MAX && !descriptor.has_more_frames();
+    let length = if whole { u16::try_from(length).unwrap_or(0) } else { 0 };
+    (index, length)
 }
 
 /// Tries again while the queue is busy: its last socket may be only just closed.

@@ -90,9 +90,8 @@ impl SocketHandle {
     /// Where the two are halves of different ports: one socket would stay open, and its frames
     /// would be used twice.
     pub fn close(self, port: XskPort) -> Closed {
-        assert!(port.is_half_of(self.socket), "two halves of different ports");
         drop(self.descriptor);
-        port.into_closed()
+        port.into_closed(self.socket)
     }
 }
 

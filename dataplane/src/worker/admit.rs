@@ -107,6 +107,10 @@ fn from_pod(
     if let Kind::Neighbour(neighbour) = headers.kind {
         return Err(neighbour_from_pod(endpoints, sender, &neighbour, headers));
     }
+    // Router solicitations and MLD come from `::` too: they stay on the link, unaddressed.
+    if headers.kind == Kind::LinkOnly {
+        return Err(DropReason::NotForUs.into());
+    }
     let class =
         endpoints.class_of_own(sender, headers.key.source).ok_or_else(|| unowned(&headers))?;
     error_is_its_own(&headers)?;

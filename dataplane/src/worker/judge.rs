@@ -8,7 +8,7 @@ use super::admit::{Admitted, Side};
 use super::{Established, Path};
 use crate::connection::{ConnectionId, Connections, Hash, Opening, Way};
 use crate::counters::DropReason;
-use crate::event::{Denied, EVENTS_PER_TURN};
+use crate::event::Denied;
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
@@ -161,10 +161,7 @@ impl<P, M> Path<P, M> {
             target: target.endpoint,
             generation: snapshot.generation,
         };
-        let may = self.events_given < EVENTS_PER_TURN;
-        if may && self.events.push(sample).is_ok() {
-            self.events_given = self.events_given.saturating_add(1);
-        } else {
+        if !self.sampler.choose(key, self.now) || self.events.push(sample).is_err() {
             self.counters.events_lost.add(1);
         }
         reason

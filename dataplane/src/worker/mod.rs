@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::clock::Tick;
 use crate::connection::{Connections, Hash};
 use crate::counters::{Counters, DropReason};
-use crate::event::Events;
+use crate::event::{Events, Sampler};
 use crate::frame::{Batch, Closed, Frame, FramePool, Memory};
 use crate::handoff::{Ends, Errand};
 use crate::ids::{PortRef, PortSlot, WorkerId};
@@ -107,7 +107,7 @@ struct Path<P, M> {
     connections: Connections,
     counters: Arc<Counters>,
     events: Arc<Events>,
-    events_given: usize,
+    sampler: Sampler,
     /// Answers to packets of ports that other workers poll.
     answers: Limiter,
     established: Established,
@@ -128,7 +128,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             connections: parts.connections,
             counters: parts.counters,
             events: parts.events,
-            events_given: 0,
+            sampler: Sampler::default(),
             answers: Limiter::default(),
             established: parts.established,
             now: Tick(0),
@@ -149,7 +149,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
     /// Time comes in as an argument so that tests own the clock.
     pub fn turn(&mut self, now: Tick) -> usize {
         self.path.now = now;
-        self.path.events_given = 0;
+        self.path.sampler.begin_turn();
         self.take_commands();
         self.subscriber.refresh();
         let snapshot = self.subscriber.current();

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::LabError;
@@ -32,6 +33,9 @@ const NODE: &str = "192.168.50.1";
 
 /// How long the change of the policy may take to be seen: ten times the promise.
 const CHANGE: Duration = Duration::from_millis(500);
+
+/// How long the connection runs before and after the change.
+const AROUND: Duration = Duration::from_millis(500);
 
 /// The ports served outside.
 pub const OUTSIDE_PORTS: &[(&str, u16)] = &[("TCP", 443), ("UDP", 53)];
@@ -196,6 +200,7 @@ impl Story<'_> {
         let core = core.ok_or_else(|| LabError::Unknown("fme/core".to_owned()))?;
         let engine = self.lab.place("fme/engine")?;
         let steady = Steady::start(&engine, (core, 7070).into())?;
+        thread::sleep(AROUND);
         let beside = self.directory.join(".engine.yaml.new");
         fs::copy(policy, &beside).map_err(LabError::io("copy the new policy"))?;
         let place = self.directory.join("engine.yaml");
@@ -209,6 +214,7 @@ impl Story<'_> {
             }
         }
         let took = start.elapsed();
+        thread::sleep(AROUND);
         let course = steady.end();
         self.all_well &= !course.is_cut;
         say(&format!(

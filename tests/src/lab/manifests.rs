@@ -53,9 +53,13 @@ pub fn pods(directory: &Path) -> Result<Vec<Pod>, LabError> {
 /// # Errors
 /// When it is not YAML, or not shaped as Kubernetes shapes it.
 pub fn pods_of(file: &str, text: &str) -> Result<Vec<Pod>, LabError> {
-    let objects: Vec<Option<Object>> = serde_saphyr::from_multiple(text).map_err(|error| {
-        LabError::Manifest { file: file.to_owned(), problem: error.to_string() }
-    })?;
+    let problem = |error: serde_yaml_ng::Error| LabError::Manifest {
+        file: file.to_owned(),
+        problem: error.to_string(),
+    };
+    let documents = serde_yaml_ng::Deserializer::from_str(text);
+    let objects = documents.map(Option::<Object>::deserialize);
+    let objects: Vec<_> = objects.collect::<Result<_, _>>().map_err(problem)?;
     let pods = objects.into_iter().flatten().filter(|object| object.kind == "Pod");
     Ok(pods.filter_map(Object::into_pod).collect())
 }

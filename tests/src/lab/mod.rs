@@ -23,6 +23,7 @@ pub mod demo;
 pub mod error;
 pub mod flood;
 pub mod http;
+pub mod leftovers;
 pub mod manifests;
 pub mod namespace;
 pub mod node;
@@ -36,5 +37,6 @@ pub mod switch;
 pub mod table;
 
 pub use error::LabError;
+pub use leftovers::remove;
 pub use namespace::Namespace;
-pub use node::{Lab, Place, Shape, remove};
+pub use node::{Lab, Place, Shape};

@@ -1,4 +1,4 @@
-//! The node: builds its namespaces and wires, and takes them away.
+//! The node: its namespaces and their wires.
 
 use std::fs;
 use std::net::IpAddr;
@@ -6,24 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
 use super::error::LabError;
+use super::leftovers::{remove, state};
 use super::manifests::{self, Pod};
-use super::namespace::{self, Namespace, run, wait_for};
+use super::namespace::{Namespace, run};
 
 /// The gateway that every pod routes to, IPv4.
 pub const GATEWAY_V4: &str = "169.254.1.1";
 
 /// The gateway that every pod routes to, IPv6.
 pub const GATEWAY_V6: &str = "fe80::1";
-
-/// Where labs keep their files: `/run/lockgate-lab/PREFIX`.
-const STATE: &str = "/run/lockgate-lab";
-
-/// How long a process of a lab may take to end before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// How a lab is made.
 #[derive(Clone, Debug)]
@@ -317,80 +309,6 @@ impl Drop for Lab {
         if !self.kept {
             let _ = remove(&self.shape.prefix);
         }
-    }
-}
-
-/// Takes away, by name, whatever a lab of this prefix left: processes in its namespaces, the
-/// process that serves its pods, the namespaces with their wires, its bpffs and its files.
-///
-/// # Errors
-/// When something is there and can't be removed.
-pub fn remove(prefix: &str) -> Result<(), LabError> {
-    let names = namespace::list(prefix);
-    let server = server_of(prefix);
-    let processes = || -> Vec<i32> {
-        let inside = names.iter().flat_map(|name| namespace::processes(name));
-        let outside = server.filter(|&id| is_lab(id));
-        let own = i32::try_from(std::process::id()).unwrap_or(0);
-        inside.chain(outside).filter(|&id| id != own).collect()
-    };
-    signal_all(&processes(), Signal::SIGTERM);
-    if wait_for("the lab's processes", GRACE, || processes().is_empty()).is_err() {
-        signal_all(&processes(), Signal::SIGKILL);
-        wait_for("killed processes of the lab", GRACE, || processes().is_empty())?;
-    }
-    for name in &names {
-        run(Command::new("ip").args(["netns", "delete", name]))?;
-    }
-    remove_state(&state(prefix))
-}
-
-/// The directory of a lab's files.
-#[must_use]
-pub fn state(prefix: &str) -> PathBuf {
-    Path::new(STATE).join(prefix)
-}
-
-/// The file that holds the id of the process that serves a lab's pods.
-#[must_use]
-pub fn server_file(prefix: &str) -> PathBuf {
-    state(prefix).join("serve.pid")
-}
-
-fn server_of(prefix: &str) -> Option<i32> {
-    fs::read_to_string(server_file(prefix)).ok()?.trim().parse().ok()
-}
-
-/// Whether a process is this very program: an id in a file may have been given anew since.
-fn is_lab(id: i32) -> bool {
-    let program = |path: String| fs::read_link(path).ok();
-    program(format!("/proc/{id}/exe")).is_some_and(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lockgate-lab"))
-    })
-}
-
-fn signal_all(ids: &[i32], signal: Signal) {
-    for &id in ids {
-        // One that has just ended is what was wanted.
-        let _ = kill(Pid::from_raw(id), signal);
-    }
-}
-
-fn remove_state(state: &Path) -> Result<(), LabError> {
-    let bpf = state.join("bpf");
-    let mounts = fs::read_to_string("/proc/self/mounts").map_err(LabError::io("read mounts"))?;
-    let mounted = |path: &Path| {
-        let path = path.display().to_string();
-        mounts.lines().filter(|line| line.split(' ').nth(1) == Some(path.as_str())).count()
-    };
-    for _ in 0..mounted(&bpf) {
-        run(Command::new("umount").arg(&bpf))?;
-    }
-    match fs::remove_dir_all(state) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(LabError::Io { what: format!("remove {}", state.display()), source: error })
-        }
-        _ => Ok(()),
     }
 }
 

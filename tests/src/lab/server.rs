@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use super::error::LabError;
 use super::http::open_door;
-use super::node::{self, Lab};
+use super::leftovers;
+use super::node::Lab;
 use super::serve::Servers;
 use super::switch::METRICS;
 
@@ -36,7 +37,7 @@ impl Server {
         }
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(LabError::io("start the pods' servers"))?;
-        let file = node::server_file(&shape.prefix);
+        let file = leftovers::server_file(&shape.prefix);
         fs::write(&file, child.id().to_string())
             .map_err(LabError::io(format!("write {}", file.display())))?;
         let mut metrics = String::new();

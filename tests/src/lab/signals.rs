@@ -6,7 +6,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::error::LabError;
-use super::node::remove;
+use super::leftovers::remove;
 
 /// From now on, a signal or a panic takes down the lab of `prefix` before the process ends.
 ///

@@ -98,36 +98,47 @@ pub fn explain(binary: &Path, manifests: &Path, row: &Row) -> std::result::Resul
 }
 
 /// One line of `explain`'s JSON: the rule of each direction that allowed, or the direction that
-/// denies, who isolates there, and the nearest rule.
+/// denies, who isolates there, and the nearest rule with what it wanted.
 #[must_use]
 pub fn decided_by(answer: &Value) -> String {
-    let denied = ["egress", "ingress"].into_iter().find(|way| answer[way]["verdict"] == "deny");
-    let Some(way) = denied else {
-        let by = ["egress", "ingress"].map(|way| format!("{way} {}", words(&answer[way]["by"])));
-        return by.join(", ");
-    };
-    let mut line = format!("{way} isolated by {}", words(&answer[way]["isolated_by"]));
-    if !answer[way]["nearest"].is_null() {
+    let ways = ["egress", "ingress"];
+    match ways.into_iter().find(|way| answer[way]["verdict"] == "deny") {
+        Some(way) => denied_by(way, &answer[way]),
+        None => ways.map(|way| allowed_by(way, &answer[way])).join(", "),
+    }
+}
+
+fn allowed_by(way: &str, side: &Value) -> String {
+    match side["by"].as_array().map_or(&[][..], Vec::as_slice) {
+        [] => format!("{way} {}", text_of(&side["reason"]).replace('_', " ")),
+        rules => rules.iter().map(|one| rule(way, one)).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn denied_by(way: &str, side: &Value) -> String {
+    let isolating = texts(&side["isolated_by"]).join(", ");
+    let mut line = format!("no {way} rule; isolated by {isolating}");
+    let nearest = &side["nearest"];
+    if nearest.is_object() {
+        let mut wanted = texts(&nearest["detail"]);
+        wanted.dedup();
         // Writing to a String can't fail.
-        let _ = write!(line, "; nearest {}", words(&answer[way]["nearest"]));
+        let _ = write!(line, "; nearest {}: {}", rule(way, nearest), wanted.join("; "));
     }
     line
 }
 
-/// A JSON value as words: lists with commas, objects by their values.
-fn words(value: &Value) -> String {
-    match value {
-        Value::Null => "nobody".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => fields
-            .values()
-            .filter(|value| !value.is_null())
-            .map(words)
-            .collect::<Vec<_>>()
-            .join(" "),
-        other => other.to_string(),
-    }
+/// `fme/core ingress[1]`.
+fn rule(way: &str, value: &Value) -> String {
+    format!("{} {way}[{}]", text_of(&value["policy"]), value["rule"])
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().map_or(Vec::new(), |items| items.iter().map(text_of).collect())
 }
 
 /// The table's head.
@@ -164,12 +175,26 @@ mod tests {
     fn a_denial_names_the_direction_the_isolating_policies_and_the_nearest_rule() {
         let answer = serde_json::json!({
             "verdict": "deny",
-            "egress": {"verdict": "deny", "isolated_by": ["fme/a", "fme/b"], "nearest": {"rule": "fme/b egress[0]", "failed": ["port"]}},
-            "ingress": {"verdict": "allow", "by": "fme/c ingress[1]"},
+            "egress": {
+                "verdict": "deny", "reason": "default_deny", "by": [],
+                "isolated_by": ["fme/a", "fme/b"],
+                "nearest": {"policy": "fme/b", "rule": 0, "failed": ["port"], "detail": ["7070 wanted, is 1"]},
+            },
+            "ingress": {"verdict": "allow", "reason": "rule", "by": [{"policy": "fme/c", "rule": 1}]},
         });
-        let line = decided_by(&answer);
-        assert!(line.starts_with("egress isolated by fme/a, fme/b; nearest "), "{line}");
-        assert!(line.contains("fme/b egress[0]") && line.contains("port"), "{line}");
+        let expected =
+            "no egress rule; isolated by fme/a, fme/b; nearest fme/b egress[0]: 7070 wanted, is 1";
+        assert_eq!(decided_by(&answer), expected);
+    }
+
+    #[test]
+    fn an_allowed_row_names_the_rule_or_the_reason_of_each_direction() {
+        let answer = serde_json::json!({
+            "verdict": "allow",
+            "egress": {"verdict": "allow", "reason": "not_isolated", "by": []},
+            "ingress": {"verdict": "allow", "reason": "rule", "by": [{"policy": "fme/c", "rule": 1}]},
+        });
+        assert_eq!(decided_by(&answer), "egress not isolated, fme/c ingress[1]");
     }
 
     #[test]

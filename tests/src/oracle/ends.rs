@@ -1,11 +1,12 @@
 //! Who is at an end: pods that live, their addresses, labels, ports and nodes.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use lockgate_dataplane::packet::Protocol;
 use serde_json::{Map, Value};
 
-use super::reading::{field, protocol};
+use super::reading::{at, field, protocol};
 use super::{Cluster, End, Family};
 
 /// An end of a question, found in the cluster.
@@ -22,19 +23,22 @@ pub(super) fn find<'a>(
     end: &End,
     family: Family,
 ) -> Result<Found<'a>, String> {
-    let address = match end {
-        End::Address(address) => *address,
-        End::Pod(namespace, name) => cluster
-            .pods()
-            .filter(|pod| is_named(pod, namespace, name) && !is_completed(pod))
-            .flat_map(addresses)
-            .find(|address| Family::of(*address) == family)
-            .ok_or_else(|| format!("{namespace}/{name} has no {family:?} address"))?,
+    let (pod, address) = match end {
+        End::Address(address) => {
+            let has = |pod: &&Value| lives(pod) && addresses(pod).contains(address);
+            (cluster.pods().find(has), *address)
+        }
+        End::Pod(namespace, name) => {
+            let none = || format!("{namespace}/{name} has no {family:?} address");
+            let named = |pod: &&Value| is_named(pod, namespace, name) && !is_completed(pod);
+            let pod = cluster.pods().find(named).ok_or_else(none)?;
+            let mut of_family = addresses(pod).into_iter().filter(|a| Family::of(*a) == family);
+            (lives(pod).then_some(pod), of_family.next().ok_or_else(none)?)
+        }
     };
     if Family::of(address) != family {
         return Err(format!("{address} is not {family:?}"));
     }
-    let pod = cluster.pods().find(|pod| lives(pod) && addresses(pod).contains(&address));
     Ok(Found { pod, address })
 }
 
@@ -45,23 +49,23 @@ pub(super) fn lives(pod: &Value) -> bool {
 }
 
 fn is_on_host(pod: &Value) -> bool {
-    pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true)
+    at(pod, "spec/hostNetwork").and_then(Value::as_bool) == Some(true)
 }
 
 fn is_completed(pod: &Value) -> bool {
-    let phase = pod.pointer("/status/phase").and_then(Value::as_str);
+    let phase = at(pod, "status/phase").and_then(Value::as_str);
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// `status.podIPs` and `status.podIP`, each once.
 pub(super) fn addresses(pod: &Value) -> Vec<IpAddr> {
-    listed(pod, "/status/podIPs", "/status/podIP")
+    listed(pod, "status/podIPs", "status/podIP")
 }
 
 /// Whether the address is one of the pod's own node (NP-40): what the pods on it say of its
 /// addresses, and what those on its network have. An address of a living pod never is.
 pub(super) fn is_own_node(cluster: &Cluster, pod: &Value, address: IpAddr) -> bool {
-    let of_hosts = |pod| listed(pod, "/status/hostIPs", "/status/hostIP");
+    let of_hosts = |pod| listed(pod, "status/hostIPs", "status/hostIP");
     let own = of_hosts(pod);
     let mut beside = cluster.pods().filter(|other| {
         !is_completed(other) && of_hosts(other).iter().any(|host| own.contains(host))
@@ -73,10 +77,10 @@ pub(super) fn is_own_node(cluster: &Cluster, pod: &Value, address: IpAddr) -> bo
 }
 
 fn listed(pod: &Value, many: &str, one: &str) -> Vec<IpAddr> {
-    let many = pod.pointer(many).and_then(Value::as_array).into_iter().flatten();
+    let many = at(pod, many).and_then(Value::as_array).into_iter().flatten();
     let many = many.filter_map(|item| item.get("ip"));
     let mut found = Vec::new();
-    for text in many.chain(pod.pointer(one)).filter_map(Value::as_str) {
+    for text in many.chain(at(pod, one)).filter_map(Value::as_str) {
         if let Ok(address) = text.parse()
             && !found.contains(&address)
         {
@@ -87,13 +91,13 @@ fn listed(pod: &Value, many: &str, one: &str) -> Vec<IpAddr> {
 }
 
 /// The namespace and name of a namespaced object; no namespace means `default`.
-pub(super) fn key(object: &Value) -> (String, String) {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let namespace = match text("/metadata/namespace") {
+pub(super) fn key(object: &Value) -> (&str, &str) {
+    let text = |path| at(object, path).and_then(Value::as_str).unwrap_or_default();
+    let namespace = match text("metadata/namespace") {
         "" => "default",
         written => written,
     };
-    (namespace.to_owned(), text("/metadata/name").to_owned())
+    (namespace, text("metadata/name"))
 }
 
 /// `namespace/name`.
@@ -104,43 +108,38 @@ pub(super) fn full_name(object: &Value) -> String {
 
 /// Whether the object has this namespace and name.
 pub(super) fn is_named(object: &Value, namespace: &str, name: &str) -> bool {
-    key(object) == (namespace.to_owned(), name.to_owned())
+    key(object) == (namespace, name)
 }
 
 /// An object's own labels.
-pub(super) fn labels(object: &Value) -> Map<String, Value> {
-    object.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default()
+pub(super) fn labels(object: &Value) -> &Map<String, Value> {
+    static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+    at(object, "metadata/labels").and_then(Value::as_object).unwrap_or(&NONE)
 }
 
 /// A namespace's labels: those of its object, if there is one, and its name's (NP-12).
 pub(super) fn namespace_labels(cluster: &Cluster, namespace: &str) -> Map<String, Value> {
     let written = cluster
         .namespaces()
-        .find(|object| object.pointer("/metadata/name").and_then(Value::as_str) == Some(namespace));
-    let mut labels = written.map(labels).unwrap_or_default();
+        .find(|object| at(object, "metadata/name").and_then(Value::as_str) == Some(namespace));
+    let mut labels = written.map(labels).cloned().unwrap_or_default();
     labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.into());
     labels
 }
 
-/// The numbers that the pod's containers give to a port name on a protocol (NP-22). Sidecars
-/// (init containers that restart always) run beside the containers and count; others do not.
-pub(super) fn named_ports(pod: &Value, name: &str, wanted: Protocol) -> Vec<u64> {
-    let of = |pointer| pod.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-    let sidecars = of("/spec/initContainers").filter(|container| {
-        container.get("restartPolicy").and_then(Value::as_str) == Some("Always")
-    });
-    let mut numbers = Vec::new();
-    for container in of("/spec/containers").chain(sidecars) {
-        let ports = container.get("ports").and_then(Value::as_array);
-        for port in ports.into_iter().flatten() {
-            let number = port.get("containerPort").and_then(Value::as_u64);
-            if field(port, "name").and_then(Value::as_str) == Some(name)
-                && protocol(port) == Ok(wanted)
-                && let Some(number @ 1..=65535) = number
-            {
-                numbers.push(number);
-            }
-        }
-    }
-    numbers
+/// The number that the pod's containers give to a port name on a protocol (NP-22): the first,
+/// as in the API's own lookup. Sidecars (init containers that restart always) run beside the
+/// containers and come after them; other init containers do not count.
+pub(super) fn named_port(pod: &Value, name: &str, wanted: Protocol) -> Option<u64> {
+    let of = |path| at(pod, path).and_then(Value::as_array).into_iter().flatten();
+    let sidecars = of("spec/initContainers")
+        .filter(|container| at(container, "restartPolicy") == Some(&Value::from("Always")));
+    let containers = of("spec/containers").chain(sidecars);
+    let ports = containers.filter_map(|one| at(one, "ports").and_then(Value::as_array));
+    ports.flatten().find_map(|port| {
+        let is_named = field(port, "name").and_then(Value::as_str) == Some(name);
+        let number = port.get("containerPort").and_then(Value::as_u64)?;
+        let is_meant = is_named && protocol(port) == Ok(wanted) && (1..=65535).contains(&number);
+        is_meant.then_some(number)
+    })
 }

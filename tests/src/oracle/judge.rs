@@ -101,7 +101,7 @@ fn isolates(policy: &Value, asked: &Asked<'_>) -> bool {
     };
     let selected = match reading::subjects(policy) {
         Ok(None) | Err(_) => true,
-        Ok(Some(selector)) => label::selects(selector, &ends::labels(asked.subject)) == Ok(true),
+        Ok(Some(selector)) => label::selects(selector, ends::labels(asked.subject)) == Ok(true),
     };
     subject_namespace == policy_namespace && stated && selected
 }
@@ -158,13 +158,13 @@ fn failing_of_peer(
             let in_namespace = match namespace {
                 None => pod_namespace == ends::key(policy).0,
                 Some(selector) => {
-                    let of_namespace = ends::namespace_labels(asked.cluster, &pod_namespace);
+                    let of_namespace = ends::namespace_labels(asked.cluster, pod_namespace);
                     label::selects(selector, &of_namespace)?
                 }
             };
             let has_labels = match labels {
                 None => true,
-                Some(selector) => label::selects(selector, &ends::labels(pod))?,
+                Some(selector) => label::selects(selector, ends::labels(pod))?,
             };
             failing.extend((!in_namespace).then_some(Part::Namespace));
             failing.extend((!has_labels).then_some(Part::PodLabels));
@@ -180,7 +180,7 @@ fn failing_of_port(port: &Port<'_>, asked: &Asked<'_>) -> Vec<Part> {
     }
     let number = u64::from(asked.port);
     // A name on the protocol asked about: what fails is then the protocol alone.
-    let named = |pod, name, protocol| ends::named_ports(pod, name, protocol).contains(&number);
+    let named = |pod, name, protocol| ends::named_port(pod, name, protocol) == Some(number);
     let matches = match port.number {
         Number::All => true,
         // What has no ports fails by its protocol alone (NP-25).

@@ -10,19 +10,24 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Reads `address/length`. Leading zeros in an IPv4 byte and IPv4-mapped IPv6 are refused
-    /// rather than guessed at (NP-31).
+    /// Reads `address/length`, with what the API server always let pass (NP-31): host bits,
+    /// leading zeros in a byte, which are decimal, and IPv4 written as `::ffff:a.b.c.d`.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
-        if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        let is_number = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number || (length.len() > 1 && length.starts_with('0')) {
             return None;
         }
-        let address: IpAddr = address.parse().ok()?;
         let length: u32 = length.parse().ok()?;
-        if matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
-            return None;
-        }
+        let (address, length) = match address.parse().ok() {
+            None => (without_zeros(address)?.parse().ok()?, length),
+            Some(IpAddr::V6(v6)) => match v6.to_ipv4_mapped() {
+                Some(v4) => (IpAddr::V4(v4), length.checked_sub(96)?),
+                None => (IpAddr::V6(v6), length),
+            },
+            Some(address) => (address, length),
+        };
         (length <= width(address)).then_some(Self { address, length })
     }
 
@@ -57,6 +62,19 @@ impl Cidr {
             IpAddr::V6(_) => Some(Ipv6Addr::from(bits).into()),
         }
     }
+}
+
+/// Dotted bytes of one to three digits, less their leading zeros.
+fn without_zeros(dotted: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    for byte in dotted.split('.') {
+        let stripped = byte.trim_start_matches('0');
+        if byte.is_empty() || byte.len() > 3 || !byte.bytes().all(|digit| digit.is_ascii_digit()) {
+            return None;
+        }
+        bytes.push(if stripped.is_empty() { "0" } else { stripped });
+    }
+    Some(bytes.join("."))
 }
 
 fn width(address: IpAddr) -> u32 {

@@ -49,6 +49,11 @@ pub(super) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     value.get(name).filter(|value| !value.is_null())
 }
 
+/// The value at a path of field names, `metadata/name`. (`Value::pointer` allocates each step.)
+pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/').try_fold(value, |value, name| value.get(name))
+}
+
 pub(super) fn object<'a>(
     value: &'a Value,
     otherwise: &'static str,
@@ -137,6 +142,29 @@ pub(super) fn rules(policy: &Value, direction: Direction) -> Result<&[Value], Br
         Some(written) => list(written, "rules must be a list"),
         None => Ok(&[]),
     }
+}
+
+/// Every part of the policy that cannot be read, by the field that holds it.
+pub(super) fn broken_parts(policy: &Value) -> Vec<(String, Broken)> {
+    let mut found = Vec::new();
+    if let Err(why) = spec(policy) {
+        // What it says of types and pods is then in doubt for this reason.
+        found.push(("spec".to_owned(), why));
+    } else {
+        found.extend(types(policy).err().map(|why| ("spec.policyTypes".to_owned(), why)));
+        found.extend(subjects(policy).err().map(|why| ("spec.podSelector".to_owned(), why)));
+    }
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let list = list_name(direction);
+        match rules(policy, direction) {
+            Err(why) => found.push((format!("spec.{list}"), why)),
+            Ok(rules) => found.extend(rules.iter().enumerate().filter_map(|(index, written)| {
+                let why = rule(written, direction).err()?;
+                Some((format!("spec.{list}[{index}]"), why))
+            })),
+        }
+    }
+    found
 }
 
 /// Reads one rule in full, so that one bad part breaks it whole.

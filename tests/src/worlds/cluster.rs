@@ -95,6 +95,16 @@ fn pod(choices: &mut Choices, namespace: &str, name: &str, number: usize, node: 
     }
     let mut spec =
         json!({ "containers": [container(choices, "one")], "nodeName": format!("n{node}") });
+    if choices.chance(20) {
+        // A second container may use a name again, and a sidecar too.
+        let more = container(choices, "two");
+        spec["containers"] = json!([container(choices, "one"), more]);
+    }
+    if choices.chance(20) {
+        let mut first = container(choices, "zero");
+        first["restartPolicy"] = choices.pick(&[Value::Null, "Always".into()]);
+        spec["initContainers"] = json!([first]);
+    }
     let mut addresses = own_addresses(choices, number);
     let mut phase = "Running";
     match choices.below(12) {
@@ -137,7 +147,7 @@ fn container(choices: &mut Choices, name: &str) -> Value {
     for _ in 0..choices.below(4) {
         let (name, number, protocol) = choices.pick(&PORTS);
         let mut port = json!({ "containerPort": number });
-        // A name must be unique in a container, on each protocol.
+        // A name is unique in a container, at least on each protocol.
         let taken = ports.iter().any(|port| {
             port["name"] == name && port["protocol"].as_str().unwrap_or("TCP") == protocol
         });

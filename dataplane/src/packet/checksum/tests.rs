@@ -32,7 +32,8 @@ fn the_sum_of_nothing_and_of_zeros_is_zero() {
 
 #[test]
 fn the_longest_packet_of_ones_does_not_overflow() {
-    assert_eq!(Sum::of(&[0xff; 65_535]).fold(), slow_sum(&[0xff; 65_535]));
+    let ones = vec![0xff; 65_535];
+    assert_eq!(Sum::of(&ones).fold(), slow_sum(&ones));
 }
 
 #[test]

@@ -25,16 +25,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Ip, DropReason> {
     let fixed: &[u8; HEADER_BYTES] = packet.first_chunk().ok_or(DropReason::Truncated)?;
     let header_bytes = header_bytes(fixed[0]).ok_or(DropReason::Malformed)?;
     let total_bytes = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
-    if total_bytes < header_bytes {
-        return Err(DropReason::Malformed);
-    }
-    if total_bytes > packet.len() {
-        return Err(DropReason::Truncated);
-    }
+    let packet = packet.get(..total_bytes).ok_or(DropReason::Truncated)?;
     let (header, options) = packet
         .get(..header_bytes)
         .and_then(<[u8]>::split_first_chunk::<HEADER_BYTES>)
-        .ok_or(DropReason::Truncated)?;
+        .ok_or(DropReason::Malformed)?;
     if Sum::of(header).with(Sum::of(options)).fold() != 0xffff {
         return Err(DropReason::Malformed);
     }

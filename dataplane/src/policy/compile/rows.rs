@@ -118,13 +118,14 @@ impl Groups {
 
         let shape = shapes.of(&groups);
         let growth = shapes.growth(shape, groups.len());
+        let sealed = shapes.seal(shape);
         let mut writer = Writer::new(closed);
-        let mut programs = Vec::with_capacity(growth.len() + 1);
+        let mut programs = Vec::with_capacity(sealed.locals.len());
         let mut lines: Vec<Line> = Vec::new();
-        for local in 0..=growth.len() {
+        for &local in sealed.locals.iter() {
             lines.clear();
             lines.extend(everyone.iter().map(|line| line.1));
-            let mut at = local;
+            let mut at = local as usize;
             while at != 0 {
                 let (from, group) = growth[at - 1];
                 lines.extend(lists[group as usize].iter().map(|line| line.1));
@@ -132,11 +133,10 @@ impl Groups {
             }
             programs.push(writer.program(&lines));
         }
-        let (cells, plane) = shapes.cells(shape);
         let Writer { few, many, .. } = writer;
         Row {
-            cells,
-            plane,
+            cells: sealed.cells,
+            plane: sealed.plane,
             programs: programs.into(),
             few: if few.is_empty() { Arc::clone(none) } else { few.into() },
             many: if many.is_empty() { None } else { Some(many.into()) },

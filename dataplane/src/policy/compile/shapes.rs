@@ -12,6 +12,9 @@
 //! Numbers once given stay, so that all of the array outside the last group is shared with the
 //! shape before, and rows that begin with the same groups share the work. Rows therefore bring
 //! their most widely used groups first.
+//!
+//! A local that is wholly in a later group stays behind without a class. Where most have, the
+//! cells of the shape are numbered anew; other shapes do not notice.
 
 use std::sync::Arc;
 
@@ -31,8 +34,21 @@ pub(super) struct Shapes {
     known: HashMap<(ShapeId, Root), ShapeId>,
     leaves: HashMap<(u32, u32), Arc<Leaf>>,
     branches: HashMap<(u32, u32), Arc<Branch>>,
-    cells: HashMap<ShapeId, (Cells, u32)>,
+    sealed: HashMap<ShapeId, Sealed>,
 }
+
+/// A shape as a row holds it.
+#[derive(Clone)]
+pub(super) struct Sealed {
+    pub(super) cells: Cells,
+    /// Branches of the first plane if there are two, else 0.
+    pub(super) plane: u32,
+    /// By value of a cell: the local that it stands for.
+    pub(super) locals: Arc<[u32]>,
+}
+
+/// Fewer locals are not worth a look at whether all still occur.
+const RENUMBER_MIN: u32 = 256;
 
 struct Shape {
     root: Root,
@@ -54,7 +70,7 @@ impl Shapes {
             known: HashMap::new(),
             leaves: HashMap::new(),
             branches: HashMap::new(),
-            cells: HashMap::new(),
+            sealed: HashMap::new(),
         }
     }
 
@@ -98,22 +114,43 @@ impl Shapes {
             .collect()
     }
 
-    /// The cells of a shape, and the branches of the first plane if there are two (else 0).
-    pub(super) fn cells(&mut self, shape: ShapeId) -> (Cells, u32) {
-        if let Some(cells) = self.cells.get(&shape) {
-            return cells.clone();
+    /// What a shape looks like in a table.
+    pub(super) fn seal(&mut self, shape: ShapeId) -> Sealed {
+        if let Some(sealed) = self.sealed.get(&shape) {
+            return sealed.clone();
         }
         let Shape { root, locals, .. } = self.all[shape as usize];
+        let (root, locals) = match self.renumber(root, locals) {
+            Some((root, locals)) => (root, locals),
+            None => (root, (0..locals).collect()),
+        };
         let tops = self.trees.branches(root).to_vec();
         let mut cells: Vec<_> = tops.iter().map(|&top| self.branch(top, 0)).collect();
         let mut plane = 0;
-        if locals > u32::from(u16::MAX) + 1 {
+        if locals.len() > usize::from(u16::MAX) + 1 {
             plane = index(cells.len());
             cells.extend(tops.iter().map(|&top| self.branch(top, 16)));
         }
-        let cells = (Cells::from(cells), plane);
-        self.cells.insert(shape, cells.clone());
-        cells
+        let sealed = Sealed { cells: cells.into(), plane, locals: locals.into() };
+        self.sealed.insert(shape, sealed.clone());
+        sealed
+    }
+
+    /// The array with only as many numbers as occur, and which locals they stand for; `None`
+    /// where that would not halve them.
+    fn renumber(&mut self, root: Root, locals: u32) -> Option<(Root, Vec<u32>)> {
+        if locals < RENUMBER_MIN {
+            return None;
+        }
+        let mut living = vec![0];
+        let mut numbers: HashMap<u32, u32> = HashMap::new();
+        let root = self.trees.overlay(root, root, |local| {
+            *numbers.entry(local).or_insert_with(|| {
+                living.push(local);
+                index(living.len() - 1)
+            })
+        });
+        (living.len() * 2 <= locals as usize).then_some((root, living))
     }
 
     /// A branch of 16 bits of each value, from bit `shift` on.

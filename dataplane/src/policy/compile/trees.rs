@@ -79,7 +79,8 @@ impl Trees {
         Root(self.roots.number(&top))
     }
 
-    /// The array that is 1 in the ranges and 0 elsewhere. Ranges ascend and do not touch.
+    /// The array that is 1 in the ranges and 0 elsewhere. Ranges ascend and do not touch. Costs
+    /// their ends and the branches between, not what they cover.
     pub(super) fn ones(&mut self, ranges: &[Range<u32>]) -> Root {
         let mut top = vec![0; self.width];
         // The branch and leaf being written, by place among all of their level.
@@ -95,6 +96,13 @@ impl Trees {
                 if at / BRANCH != branch_at {
                     top[branch_at] = self.branches.number(&branch);
                     (branch, branch_at) = ([0; FAN], at / BRANCH);
+                }
+                if at.is_multiple_of(BRANCH) && end - at >= BRANCH {
+                    // All leaves at once; the last stays the one being written.
+                    (branch, leaf) = ([1; FAN], [1; FAN]);
+                    leaf_at += FAN - 1;
+                    at += BRANCH;
+                    continue;
                 }
                 let stop = end.min((leaf_at + 1) * FAN);
                 leaf[at % FAN..=(stop - 1) % FAN].fill(1);

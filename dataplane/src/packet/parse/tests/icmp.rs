@@ -111,6 +111,7 @@ fn an_error_that_quotes_what_cannot_be_trusted_is_malformed() {
         ("a fragment", from_v6(44, &fragment, |_| ())),
         ("a loopback target", from_v4(|header| header.source = [127, 0, 0, 1])),
         ("a mapped target", from_v6(50, &[0; 8], mapped)),
+        ("version 5", error_about(Family::V6, &[&[0x50], &v6[1..]].concat())),
         ("what its sender sent", error_about(Family::V4, &sample::udp(Family::V4, b"")[14..])),
         ("what its sender sent", error_about(Family::V6, &sample::udp(Family::V6, b"")[14..])),
     ];

@@ -191,8 +191,11 @@ fn a_packet_whose_end_is_beyond_64_kib_of_frame_is_malformed() {
     assert_eq!(headers_of(&longest).end, u16::MAX);
 }
 
-/// A UDP datagram behind extension headers; each is a number and its bytes from the third on.
-fn extended(headers: &[(u8, &[u8])]) -> Vec<u8> {
+/// An extension header: its number, and its bytes from the third on.
+type Extension<'a> = (u8, &'a [u8]);
+
+/// A UDP datagram behind extension headers.
+fn extended(headers: &[Extension<'_>]) -> Vec<u8> {
     let datagram = sample::udp(Family::V6, b"hello");
     let numbers: Vec<u8> = headers.iter().map(|header| header.0).chain([17]).collect();
     let mut payload = Vec::new();
@@ -209,7 +212,7 @@ const PADDING: &[u8] = &[1, 4, 0, 0, 0, 0];
 
 #[test]
 fn what_follows_harmless_extension_headers_is_read() {
-    let rows: [(&str, Vec<(u8, &[u8])>); 5] = [
+    let rows: [(&str, Vec<Extension<'_>>); 5] = [
         ("hop-by-hop", vec![(0, PADDING)]),
         ("destination options", vec![(60, PADDING)]),
         ("both", vec![(0, PADDING), (60, PADDING)]),
@@ -228,7 +231,7 @@ fn what_follows_harmless_extension_headers_is_read() {
 #[test]
 fn strange_extension_headers_are_dropped() {
     use DropReason::{ExtensionHeaders, Fragment, Malformed, Truncated};
-    let rows: [(&str, Vec<(u8, &[u8])>, DropReason); 17] = [
+    let rows: [(&str, Vec<Extension<'_>>, DropReason); 17] = [
         ("hop-by-hop second", vec![(60, PADDING), (0, PADDING)], ExtensionHeaders),
         ("hop-by-hop twice", vec![(0, PADDING), (0, PADDING)], ExtensionHeaders),
         ("routing type 0", vec![(43, &[0, 0, 0, 0, 0, 0])], ExtensionHeaders),

@@ -1,0 +1,484 @@
+//! The table against the slow judge, in tiny worlds where everything collides and in a larger one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::super::ruleset::{
+    Answer, Block, Cause, Party, PeerSet, Peers, Pod, PodIndex, Policy, PolicyId, PortRange, Ports,
+    Question, Rule, Ruleset, SetId,
+};
+use super::super::table::{ClassId, PolicySetId, Query, Sets, VerdictId};
+use super::{Compiled, compile};
+use crate::ids::EndpointId;
+use crate::packet::Protocol;
+
+/// They nest, touch, repeat, and two hold pods' addresses.
+const NETS: [&str; 12] = [
+    "0.0.0.0/0",
+    "10.0.0.0/8",
+    "10.0.0.0/30",
+    "10.0.0.2/32",
+    "10.0.0.4/31",
+    "192.0.2.0/24",
+    "192.0.2.128/25",
+    "255.255.255.255/32",
+    "::/0",
+    "fd00::/126",
+    "fd00::2/128",
+    "2001:db8::/33",
+];
+
+/// Ports at which ranges begin and end.
+const PORTS: [u16; 6] = [0, 80, 81, 443, 1000, 65535];
+
+const PODS: u32 = 4;
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+/// Pod `i` has 10.0.0.(i+1), fd00::(i+1), or both.
+fn pods(families: &[u8]) -> Vec<Pod> {
+    let addresses = |(i, family): (usize, &u8)| {
+        let last = u16::try_from(i + 1).unwrap();
+        let v4 = IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()]);
+        let v6 = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]);
+        [vec![v4], vec![v6], vec![v4, v6]][usize::from(*family)].clone()
+    };
+    let pods = families.iter().enumerate().map(addresses).zip(100..);
+    pods.map(|(addresses, id)| Pod { endpoint: EndpointId(id), addresses }).collect()
+}
+
+fn any_net() -> impl Strategy<Value = IpNet> {
+    prop::sample::select(&NETS[..]).prop_map(net)
+}
+
+fn any_block() -> impl Strategy<Value = Block> {
+    let except = prop::collection::vec(any_net(), 0..3);
+    (any_net(), except).prop_map(|(cidr, except)| Block { cidr, except })
+}
+
+fn any_set() -> impl Strategy<Value = PeerSet> {
+    let pods = prop::collection::btree_set((0..PODS).prop_map(PodIndex), 0..=3);
+    let blocks = prop_oneof![Just(vec![]), prop::collection::vec(any_block(), 0..3)];
+    (pods, blocks).prop_map(|(pods, blocks)| PeerSet { pods: pods.into_iter().collect(), blocks })
+}
+
+const SETS: u32 = 6;
+
+fn any_set_id() -> impl Strategy<Value = SetId> {
+    (0..SETS).prop_map(SetId)
+}
+
+fn any_ports() -> impl Strategy<Value = Ports> {
+    let protocol = prop::sample::select(&Protocol::ALL[..3]);
+    let port = || prop::sample::select(&PORTS[..]);
+    let range = (protocol, port(), port()).prop_map(|(protocol, a, b)| PortRange {
+        protocol,
+        first: a.min(b),
+        last: a.max(b),
+    });
+    prop_oneof![
+        1 => Just(Ports::Any),
+        3 => prop::collection::vec(range, 0..4).prop_map(Ports::Ranges),
+    ]
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let peers = prop_oneof![
+        1 => Just(Peers::Any),
+        4 => prop::collection::vec(any_set_id(), 0..3).prop_map(Peers::Sets),
+    ];
+    (0..3u32, prop::option::weighted(0.3, any_set_id()), peers, any_ports())
+        .prop_map(|(index, subjects, peers, ports)| Rule { index, subjects, peers, ports })
+}
+
+fn any_ruleset() -> impl Strategy<Value = Ruleset> {
+    let rules = || prop::option::weighted(0.7, prop::collection::vec(any_rule(), 0..4));
+    let policy = (any_set_id(), rules(), rules());
+    (
+        prop::collection::vec(0..3u8, PODS as usize),
+        prop::collection::vec(any_set(), SETS as usize),
+        prop::collection::vec(policy, 0..5),
+    )
+        .prop_map(|(families, sets, policies)| {
+            let policy = |(i, (subjects, ingress, egress))| {
+                let name: Arc<str> = format!("demo/{i}").into();
+                Policy { name, subjects, ingress, egress }
+            };
+            let policies = policies.into_iter().enumerate().map(policy).collect();
+            Ruleset { pods: pods(&families), sets, policies }
+        })
+}
+
+/// The first and last address of a CIDR and those just outside it.
+fn edges(net: IpNet) -> Vec<IpAddr> {
+    match net {
+        IpNet::V4(net) => {
+            let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
+            let around = [Some(first), Some(last), first.checked_sub(1), last.checked_add(1)];
+            around.into_iter().flatten().map(|bits| Ipv4Addr::from_bits(bits).into()).collect()
+        }
+        IpNet::V6(net) => {
+            let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
+            let around = [Some(first), Some(last), first.checked_sub(1), last.checked_add(1)];
+            around.into_iter().flatten().map(|bits| Ipv6Addr::from_bits(bits).into()).collect()
+        }
+    }
+}
+
+fn party(ruleset: &Ruleset, address: IpAddr) -> Party {
+    let has = |pod: &Pod| pod.addresses.contains(&address);
+    let pod = ruleset.pods.iter().position(has).map(|at| PodIndex(u32::try_from(at).unwrap()));
+    Party { address, pod, own_node: false }
+}
+
+/// Every address that matters: of pods, at the edges of blocks, and in nothing.
+fn parties(ruleset: &Ruleset) -> Vec<Party> {
+    let own = ruleset.pods.iter().flat_map(|pod| pod.addresses.clone());
+    let edges = NETS.iter().flat_map(|text| edges(net(text)));
+    let mut addresses: Vec<IpAddr> = own.chain(edges).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.into_iter().map(|address| party(ruleset, address)).collect()
+}
+
+/// Every protocol with every port at which a verdict may change.
+fn services() -> Vec<(Protocol, u16)> {
+    let around = |port: u16| [port.wrapping_sub(1), port, port.wrapping_add(1)];
+    let mut ports: Vec<u16> = PORTS.into_iter().flat_map(around).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let of = |protocol: Protocol| {
+        let ports = if protocol.has_ports() { ports.clone() } else { vec![0, 80] };
+        ports.into_iter().map(move |port| (protocol, port))
+    };
+    Protocol::ALL.into_iter().flat_map(of).collect()
+}
+
+fn assert_agrees(ruleset: &Ruleset, compiled: &Compiled, asked: &Question) {
+    assert_eq!(compiled.decide(asked), ruleset.decide(asked), "{asked:?}");
+}
+
+proptest! {
+    #[test]
+    fn the_table_agrees_with_reading_every_rule(ruleset in any_ruleset()) {
+        let compiled = compile(&ruleset);
+        let parties = parties(&ruleset);
+        for source in &parties {
+            for target in &parties {
+                let family = source.address.is_ipv4() == target.address.is_ipv4();
+                if !family || (source.pod.is_none() && target.pod.is_none()) {
+                    continue;
+                }
+                for (protocol, port) in services() {
+                    let asked = Question { source: *source, target: *target, protocol, port };
+                    prop_assert_eq!(compiled.decide(&asked), ruleset.decide(&asked), "{:?}", asked);
+                }
+                let source = Party { own_node: true, ..*source };
+                let asked = Question { source, target: *target, protocol: Protocol::Tcp, port: 80 };
+                prop_assert_eq!(compiled.decide(&asked), ruleset.decide(&asked), "{:?}", asked);
+            }
+        }
+        for (verdict, cause) in (0..).zip(&compiled.table.causes) {
+            let allow = if cause.allows() { VerdictId::ALLOW } else { 0 };
+            prop_assert_eq!(VerdictId(verdict | allow).is_allow(), cause.allows());
+        }
+    }
+
+    #[test]
+    fn addresses_share_a_class_only_if_no_used_set_tells_them_apart(ruleset in any_ruleset()) {
+        let compiled = compile(&ruleset);
+        let mut causes = super::rules::Causes::new();
+        let used = super::rules::Rules::gather(&ruleset, &mut causes).used_sets();
+        let has = |set: &PeerSet, party: &Party| {
+            party.pod.is_some_and(|pod| set.pods.contains(&pod))
+                || set.blocks.iter().any(|block| {
+                    block.cidr.contains(&party.address)
+                        && !block.except.iter().any(|except| except.contains(&party.address))
+                })
+        };
+        let mixed = used.iter().any(|id| {
+            !ruleset.set(*id).pods.is_empty() && !ruleset.set(*id).blocks.is_empty()
+        });
+        let member = |party: &Party| -> Vec<bool> {
+            used.iter().map(|id| has(ruleset.set(*id), party)).collect()
+        };
+        let parties = parties(&ruleset);
+        for a in &parties {
+            let class = compiled.classes.of(a.address);
+            prop_assert!((class.0 as usize) < compiled.classes.count());
+            // Class 0 is for those in nothing, and they are in it.
+            if !mixed {
+                prop_assert_eq!(class == ClassId::NOTHING, !member(a).contains(&true));
+            }
+            for b in &parties {
+                let same = class == compiled.classes.of(b.address);
+                let alike = member(a) == member(b);
+                prop_assert!(!same || alike, "{:?} and {:?}", a.address, b.address);
+                // Sets with both pods and blocks may make classes finer than need be.
+                prop_assert!(mixed || same || !alike, "{:?} and {:?}", a.address, b.address);
+            }
+        }
+    }
+}
+
+/// One policy for both directions of its subjects.
+fn policy(name: &str, subjects: u32, ingress: Vec<Rule>) -> Policy {
+    Policy { name: name.into(), subjects: SetId(subjects), ingress: Some(ingress), egress: None }
+}
+
+fn rule(index: u32, sets: &[u32], ports: Ports) -> Rule {
+    let peers = Peers::Sets(sets.iter().copied().map(SetId).collect());
+    Rule { index, subjects: None, peers, ports }
+}
+
+fn tcp(first: u16, last: u16) -> Ports {
+    Ports::Ranges(vec![PortRange { protocol: Protocol::Tcp, first, last }])
+}
+
+fn set(pods: impl IntoIterator<Item = u32>) -> PeerSet {
+    PeerSet { pods: pods.into_iter().map(PodIndex).collect(), blocks: vec![] }
+}
+
+/// `count` pods from 10.0.0.0 on.
+fn v4_pods(count: u32) -> Vec<Pod> {
+    let address = |i| vec![Ipv4Addr::from_bits(0x0a00_0000 + i).into()];
+    let pod = |i| Pod { endpoint: EndpointId(i), addresses: address(i) };
+    (0..count).map(pod).collect()
+}
+
+fn ask(ruleset: &Ruleset, source: u32, target: u32, port: u16) -> Question {
+    let party = |pod: u32| party_of(ruleset, pod);
+    Question { source: party(source), target: party(target), protocol: Protocol::Tcp, port }
+}
+
+fn party_of(ruleset: &Ruleset, pod: u32) -> Party {
+    let address = ruleset.pods[pod as usize].addresses[0];
+    Party { address, pod: Some(PodIndex(pod)), own_node: false }
+}
+
+#[test]
+fn pods_that_nothing_tells_apart_share_class_and_policy_set() {
+    let sets = vec![set(0..500), set(500..1000)];
+    let policies = vec![policy("a/a", 0, vec![rule(0, &[1], tcp(80, 80))])];
+    let compiled = compile(&Ruleset { pods: v4_pods(1500), sets, policies });
+    // Those in set 1, and all others: set 0 is no rule's peer.
+    assert_eq!(compiled.classes.count(), 2);
+    assert_eq!(compiled.table.policy_sets(), 2);
+    let sets = |pod: usize| compiled.sets[pod];
+    assert!((1..500).all(|pod| sets(pod) == sets(0)));
+    assert!((500..1500).all(|pod| sets(pod) == Sets::NONE));
+}
+
+#[test]
+fn a_policy_that_selects_nobody_makes_no_classes() {
+    let policies = vec![policy("a/a", 1, vec![rule(0, &[0], Ports::Any)])];
+    let compiled = compile(&Ruleset { pods: v4_pods(4), sets: vec![set(0..2), set([])], policies });
+    assert_eq!(compiled.classes.count(), 1);
+}
+
+#[test]
+fn an_exception_brings_back_the_class_around_its_block() {
+    let block = Block { cidr: net("198.51.100.0/24"), except: vec![net("198.51.100.64/26")] };
+    let other = Block { cidr: net("203.0.113.0/24"), except: vec![] };
+    let peers = PeerSet { pods: vec![], blocks: vec![block, other] };
+    let policies = vec![policy("a/a", 0, vec![rule(0, &[1], Ports::Any)])];
+    let compiled = compile(&Ruleset { pods: v4_pods(1), sets: vec![set(0..1), peers], policies });
+    let class = |text: &str| compiled.classes.of(text.parse().unwrap());
+    assert_eq!(class("198.51.100.64"), ClassId::NOTHING);
+    assert_eq!(class("198.51.100.1"), class("203.0.113.1"), "blocks of one set are alike");
+    assert_eq!(compiled.classes.count(), 2);
+}
+
+#[test]
+fn rows_with_equal_peers_share_their_cells() {
+    let sets = vec![set(0..1), set(1..2), set(100..200)];
+    let policies = vec![
+        policy("a/a", 0, vec![rule(0, &[2], tcp(80, 80))]),
+        policy("b/b", 1, vec![rule(0, &[2], tcp(443, 443))]),
+    ];
+    let compiled = compile(&Ruleset { pods: v4_pods(300), sets, policies });
+    let [_, a, b] = &compiled.table.rows[..] else { panic!("two rows and the empty one") };
+    assert!(Arc::ptr_eq(&a.cells, &b.cells));
+}
+
+#[test]
+fn numbers_that_no_table_gave_are_denied() {
+    let policies =
+        vec![policy("a/a", 0, vec![Rule { peers: Peers::Any, ..rule(0, &[], Ports::Any) }])];
+    let compiled = compile(&Ruleset { pods: v4_pods(1), sets: vec![set(0..1)], policies });
+    let known = compiled.sets[0].ingress;
+    for (ingress, class) in
+        [(PolicySetId(2), 0), (PolicySetId(u32::MAX), 0), (known, 4096), (known, u32::MAX)]
+    {
+        let (egress, target_class) = (PolicySetId::NONE, ClassId::NOTHING);
+        let source_class = ClassId(class);
+        let (protocol, port) = (Protocol::Tcp, 80);
+        let query = Query { egress, target_class, ingress, source_class, protocol, port };
+        let decision = compiled.table.decide(&query);
+        assert_eq!(decision.ingress, VerdictId::CLOSED);
+        assert!(!decision.allows());
+    }
+}
+
+#[test]
+fn more_peer_combinations_than_a_cell_can_hold_are_told_apart() {
+    // Pod i is in the sets that are the bits of i: 2^17 combinations in one row.
+    const BITS: u32 = 17;
+    let pods = v4_pods(1 << BITS);
+    let mut sets: Vec<PeerSet> =
+        (0..BITS).map(|bit| set((0..1u32 << BITS).filter(|i| i >> bit & 1 == 1))).collect();
+    sets.push(set([0]));
+    let port = |bit: u32| u16::try_from(2000 + bit % 3).unwrap();
+    let rules = (0..BITS).map(|bit| rule(bit, &[bit], tcp(port(bit), port(bit)))).collect();
+    let ruleset = Ruleset { pods, sets, policies: vec![policy("a/a", BITS, rules)] };
+    let compiled = compile(&ruleset);
+    let row = &compiled.table.rows[compiled.sets[0].ingress.0 as usize];
+    assert!(row.plane != 0 && row.programs.len() > 1 << 16);
+    for source in (1..1u32 << BITS).step_by(13) {
+        let asked = ask(&ruleset, source, 0, 2000 + u16::try_from(source % 4).unwrap());
+        // By its bits, rather than by reading sets of 65 536: the port is that of every third.
+        let of_port = (0..BITS).filter(|bit| source >> bit & 1 == 1 && port(*bit) == asked.port);
+        let ingress = match of_port.min() {
+            Some(rule) => Cause::Rule { policy: PolicyId(0), rule },
+            None => Cause::DefaultDeny { isolating: [PolicyId(0)].into() },
+        };
+        let want = Answer { egress: Cause::NotIsolated, ingress };
+        assert_eq!(compiled.decide(&asked), want, "pod {source}");
+    }
+}
+
+#[test]
+fn peers_that_overlap_at_random_cost_no_more_programs_than_there_are_classes() {
+    let mut dice = Dice(7);
+    let mut sets: Vec<PeerSet> =
+        (0..40).map(|_| set((0..600).filter(|_| dice.below(2) == 0).collect::<Vec<_>>())).collect();
+    sets.push(set(0..2));
+    let port = |i: u32| u16::try_from(2000 + i).unwrap();
+    let rules = (0..40).map(|i| rule(i, &[i], tcp(port(i), port(i) + 3))).collect();
+    let policies = vec![policy("a/a", 40, rules)];
+    let ruleset = Ruleset { pods: v4_pods(600), sets, policies };
+    let compiled = compile(&ruleset);
+    let row = &compiled.table.rows[compiled.sets[0].ingress.0 as usize];
+    assert!(row.programs.len() <= compiled.classes.count() + 1, "{}", row.programs.len());
+    for source in 0..600 {
+        for port in 1999..2045 {
+            assert_agrees(&ruleset, &compiled, &ask(&ruleset, source, 1, port));
+        }
+    }
+}
+
+#[test]
+fn hundreds_of_ports_are_told_apart() {
+    let rules = (0..400u16).map(|i| rule(i.into(), &[0], tcp(i * 100, i * 100 + 30))).collect();
+    let ruleset = Ruleset {
+        pods: v4_pods(2),
+        sets: vec![set(0..1), set(1..2)],
+        policies: vec![policy("a/a", 1, rules)],
+    };
+    let compiled = compile(&ruleset);
+    for port in 0..=u16::MAX {
+        assert_agrees(&ruleset, &compiled, &ask(&ruleset, 0, 1, port));
+    }
+}
+
+/// A small deterministic source of numbers (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        u32::try_from((self.0 >> 16) % u64::from(bound)).unwrap()
+    }
+}
+
+/// 2 000 pods in 100 namespaces with 5 apps, 300 policies that name namespaces, apps across
+/// namespaces, both, and blocks that cut through the pods' addresses.
+fn cluster(dice: &mut Dice) -> Ruleset {
+    let mut sets = vec![set(0..2000), set([])];
+    sets.extend((0..100).map(|ns| set(ns * 20..ns * 20 + 20)));
+    sets.extend((0..5).map(|app| set((0..2000).filter(move |pod| pod % 5 == app))));
+    sets.extend(
+        (0..200).map(|at| set((at / 2 * 20..at / 2 * 20 + 20).filter(|pod| pod % 5 == at % 2))),
+    );
+    for length in [0, 8, 21, 24, 25, 26, 29, 30, 32, 32] {
+        let mut any = || {
+            IpNet::new(IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + dice.below(2100))), length)
+        };
+        let cidr = any().unwrap().trunc();
+        let except = (0..3).map(|_| {
+            let hole = Ipv4Addr::from_bits(0x0a00_0000 + dice.below(2100));
+            IpNet::new(hole.into(), u8::try_from(20 + dice.below(13)).unwrap()).unwrap().trunc()
+        });
+        let except = except.collect();
+        sets.push(PeerSet { pods: vec![], blocks: vec![Block { cidr, except }] });
+    }
+    let count = u32::try_from(sets.len()).unwrap();
+    let some_rule = |dice: &mut Dice, index| {
+        let peers = match dice.below(20) {
+            0 => Peers::Any,
+            n => Peers::Sets((0..=n % 3).map(|_| SetId(dice.below(count))).collect()),
+        };
+        let ports = match dice.below(4) {
+            0 => Ports::Any,
+            n => Ports::Ranges(
+                (0..n)
+                    .map(|_| {
+                        let protocol = Protocol::ALL[dice.below(3) as usize];
+                        let first = u16::try_from(dice.below(12) * 10).unwrap();
+                        let last = first + u16::try_from(dice.below(20)).unwrap();
+                        PortRange { protocol, first, last }
+                    })
+                    .collect(),
+            ),
+        };
+        let subjects = (dice.below(5) == 0).then(|| SetId(102 + dice.below(205)));
+        Rule { index, subjects, peers, ports }
+    };
+    let some_rules = |dice: &mut Dice| {
+        let count = dice.below(5);
+        (dice.below(3) != 0).then(|| (0..count).map(|index| some_rule(dice, index)).collect())
+    };
+    let policies = (0..300).map(|i| Policy {
+        name: format!("ns/{i:03}").into(),
+        subjects: SetId(2 + dice.below(305)),
+        ingress: some_rules(dice),
+        egress: some_rules(dice),
+    });
+    let policies = policies.collect();
+    Ruleset { pods: v4_pods(2000), sets, policies }
+}
+
+#[test]
+fn a_cluster_of_two_thousand_pods_is_judged_as_by_reading_every_rule() {
+    for seed in 1..=3 {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
+        let ruleset = cluster(&mut dice);
+        let compiled = compile(&ruleset);
+        let (mut allowed, mut denied) = (0, 0);
+        for _ in 0..20_000 {
+            let source = Ipv4Addr::from_bits(0x0a00_0000 + dice.below(2100));
+            let target = Ipv4Addr::from_bits(0x0a00_0000 + dice.below(2100));
+            let party = |address: Ipv4Addr| {
+                let pod = address.to_bits() - 0x0a00_0000;
+                let pod = (pod < 2000).then_some(PodIndex(pod));
+                Party { address: address.into(), pod, own_node: false }
+            };
+            let asked = Question {
+                source: party(source),
+                target: party(target),
+                protocol: Protocol::ALL[dice.below(5) as usize],
+                port: u16::try_from(dice.below(150)).unwrap(),
+            };
+            assert_agrees(&ruleset, &compiled, &asked);
+            if compiled.decide(&asked).allows() { allowed += 1 } else { denied += 1 }
+        }
+        assert!(allowed > 1000 && denied > 1000, "one-sided: {allowed} and {denied}");
+    }
+}
