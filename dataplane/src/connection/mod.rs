@@ -1,0 +1,518 @@
+//! Connections: what was allowed before, and goes on. Hot path.
+//!
+//! A connection is both directions of a flow, with the direction that opened it. It is why a
+//! reply passes though no rule allows it, and why most packets are never judged: they find their
+//! connection, and its verdict, under the epoch in force.
+//!
+//! ```text
+//!     key --hash--> 2 buckets of 8 lanes --tag--> record (2 lines) --key--> way, verdict
+//!                   `---- bucket.rs ---'          `-- slab.rs --'
+//!                                                   |         |
+//!                                    wheel (expiry.rs)       queue of the evictable
+//! ```
+//!
+//! # What a batch does
+//!
+//! 1. [`hash`](Connections::hash) all keys, [`prefetch`](Connections::prefetch) their buckets;
+//! 2. [`prefetch_records`](Connections::prefetch_records) where tags agree;
+//! 3. [`find`](Connections::find) each. If [`is_over`](Connections::is_over) and the packet
+//!    [`opens`](Connections::opens), [`remove`](Connections::remove) and treat it as not found:
+//!    a new connection may use an old one's ports, but is judged anew, in its own direction.
+//! 4. Found: compare epoch and endpoints, judge again if need be
+//!    ([`restamp`](Connections::restamp)); if allowed, [`touch`](Connections::touch).
+//!    Not found: judge; if allowed, [`open`](Connections::open). What is denied leaves no trace
+//!    (house D8).
+//!
+//! # Invariants
+//!
+//! - All memory is taken by [`Connections::new`]; nothing grows, nothing is rebuilt.
+//! - Every operation is bounded by a constant: two buckets of eight to find, at most sixteen
+//!   more to make room, `EXPIRE_PER_TURN` steps to expire.
+//! - A record in use is in the index once, on the wheel once, and in the queue exactly when its
+//!   state is evictable; a free record is nowhere. (A test checks this after random operations.)
+//! - `opening` is the key of the packet that opened, for ever. A connection is judged again by
+//!   that key, never by a reply's.
+//! - A connection that has been answered is never evicted for another; only its timeout,
+//!   its end, or the worker removes it.
+//! - One worker owns the table: no atomics, no locks.
+//!
+//! # Whom a packet belongs to
+//!
+//! Addresses, ports and protocol number, either way round, and moreover: an echo *request* goes
+//! only with requests of the same side, or the other side could ping under cover of an identifier
+//! it was pinged with; other ICMP has no replies. An ICMP error belongs to the connection of the
+//! packet it quotes ([`find_quoted`](Connections::find_quoted)), and neither opens nor touches.
+//!
+//! # Pressure
+//!
+//! When all records are in use, the record that has been evictable for longest gives way: half
+//! open, unanswered or over. When both buckets of a key are full and no entry can move, the
+//! same is asked of the sixteen records there. If there is none: `ConnectionsFull`. So a flood of
+//! opening packets can push out other openings, never what is established. Fairness between
+//! pods, a queue and a budget for each, has its place in `victim`.
+//!
+//! # Memory
+//!
+//! 128 bytes of record and 10 2/3 of index per connection, IPv4 and IPv6 alike, and 32 KiB
+//! of wheel. Rejected: hashbrown (house D5: it stalls for milliseconds under churn); chains and
+//! linear probing (cost grows with load, and with what an attacker sends); cuckoo hashing with
+//! long displacement chains (unbounded work at the moment of greatest pressure); a separate
+//! table for IPv6 (two of everything, to save nothing).
+
+mod bucket;
+mod expiry;
+mod hash;
+mod page;
+mod sctp;
+mod slab;
+mod state;
+mod tcp;
+
+#[cfg(test)]
+mod tests;
+
+pub use hash::Hash;
+pub use page::{Page, Row};
+pub use state::{State, Timeouts};
+
+use crate::clock::Tick;
+use crate::counters::{CONNECTION_STATES_MAX, DropReason};
+use crate::ids::{EndpointId, Epoch};
+use crate::limits::EXPIRE_PER_TURN;
+use crate::packet::{FlowKey, Headers, Kind, Protocol};
+use bucket::{Index, Place};
+use expiry::{Due, Wheel};
+use hash::Seed;
+use slab::{Chain, Ends, Entry, NONE, Slab};
+
+/// The most connections of one table: more would need other numbers for buckets.
+pub const CAPACITY_MAX: usize = 1 << 26;
+
+/// How large a table is, by which secret it hashes, and how long it remembers.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// Connections at most; from 1 to [`CAPACITY_MAX`].
+    pub capacity: usize,
+    /// 128 random bits, drawn when the switch starts and told to nobody.
+    pub seed: [u64; 2],
+    /// How long each state lasts in silence.
+    pub timeouts: Timeouts,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Whoever knows the seed can build collisions: it is in no log.
+        f.debug_struct("Settings")
+            .field("capacity", &self.capacity)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A record, by its place. Valid until the next `open`, `remove` or `expire`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u32);
+
+/// Which way a packet goes on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// As the packet that opened it.
+    Opening,
+    /// The other way.
+    Reply,
+}
+
+impl Way {
+    const fn index(self) -> usize {
+        self as usize
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Opening => Self::Reply,
+            Self::Reply => Self::Opening,
+        }
+    }
+}
+
+/// What a new connection is stamped with, beside its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The opener, if it is a pod we know.
+    pub source: Option<EndpointId>,
+    /// Whom it wants, if that is a pod we know.
+    pub target: Option<EndpointId>,
+    /// The epoch under which it was allowed.
+    pub epoch: Epoch,
+}
+
+/// What the worker asks of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The key of the packet that opened it: by this it is judged again.
+    pub opening: FlowKey,
+    /// The opener when it was opened.
+    pub source: Option<EndpointId>,
+    /// The other end when it was opened.
+    pub target: Option<EndpointId>,
+    /// The epoch under which it was last judged.
+    pub epoch: Epoch,
+    /// How it was judged then.
+    pub allowed: bool,
+}
+
+/// One worker's connections.
+#[derive(Debug)]
+pub struct Connections {
+    seed: Seed,
+    timeouts: Timeouts,
+    index: Index,
+    slab: Slab,
+    wheel: Wheel,
+    queue: Ends,
+    /// How many ever joined the queue; wraps.
+    joined: u32,
+    evicted: u64,
+    counts: [u64; CONNECTION_STATES_MAX],
+    /// The latest tick we were told.
+    now: Tick,
+}
+
+impl Connections {
+    /// An empty table. All memory it will ever have is taken, and written to, here.
+    ///
+    /// # Panics
+    ///
+    /// If the capacity is 0 or above [`CAPACITY_MAX`].
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let capacity = settings.capacity;
+        assert!((1..=CAPACITY_MAX).contains(&capacity), "capacity {capacity} is out of bounds");
+        Self {
+            seed: Seed::new(settings.seed),
+            timeouts: settings.timeouts,
+            index: Index::new(capacity),
+            slab: Slab::new(u32::try_from(capacity).unwrap_or(NONE)),
+            wheel: Wheel::new(),
+            queue: Ends::EMPTY,
+            joined: 0,
+            evicted: 0,
+            counts: [0; CONNECTION_STATES_MAX],
+            now: Tick(0),
+        }
+    }
+
+    /// Hashes a key: the same for both directions.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &FlowKey) -> Hash {
+        self.seed.hash(key)
+    }
+
+    /// First stage of a batch: asks for the buckets.
+    #[inline]
+    pub fn prefetch(&self, hash: Hash) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second stage of a batch, when the buckets are there: asks for the records that may be it.
+    #[inline]
+    pub fn prefetch_records(&self, hash: Hash) {
+        let _: Option<()> = self.index.search(hash, |id| {
+            self.slab.prefetch(id);
+            None
+        });
+    }
+
+    /// The connection that a packet belongs to, and which way the packet goes.
+    ///
+    /// `None` for ICMP errors and link-local messages: they belong to none.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, headers: &Headers, hash: Hash) -> Option<(ConnectionId, Way)> {
+        self.index.search(hash, |id| {
+            let entry = self.slab.entry(id)?;
+            let way = entry.way_of(&headers.key)?;
+            belongs(headers, entry.state, way).then_some((ConnectionId(id), way))
+        })
+    }
+
+    /// The connection of a packet that an ICMP error quotes, and which way that packet went.
+    #[must_use]
+    pub fn find_quoted(&self, inner: &FlowKey, hash: Hash) -> Option<(ConnectionId, Way)> {
+        self.index.search(hash, |id| {
+            let way = self.slab.entry(id)?.way_of(inner)?;
+            Some((ConnectionId(id), way))
+        })
+    }
+
+    /// Whether a packet may begin a connection: a SYN alone, an echo request, an SCTP INIT, any
+    /// UDP or portless packet.
+    #[inline]
+    #[must_use]
+    pub fn opens(kind: &Kind) -> bool {
+        State::opened_by(kind).is_some()
+    }
+
+    /// Begins a connection that was just allowed. The packet must have found none.
+    ///
+    /// # Errors
+    ///
+    /// `NoConnection` if the packet may not begin one, `ConnectionsFull` if there is no room and
+    /// nothing gives way.
+    pub fn open(
+        &mut self,
+        key: &FlowKey,
+        hash: Hash,
+        new: Opening,
+        headers: &Headers,
+        now: Tick,
+    ) -> Result<ConnectionId, DropReason> {
+        debug_assert!(self.find(headers, hash).is_none(), "opened twice: {key:?}");
+        let state = State::opened_by(&headers.kind).ok_or(DropReason::NoConnection)?;
+        let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
+        let mut entry = Entry::new(key, &new, state, now);
+        if let Kind::Tcp(header) = &headers.kind {
+            entry.track = tcp::open(header);
+        }
+        let id = self.slab.take(entry).ok_or(DropReason::ConnectionsFull)?;
+        self.index.fill(place, hash, id);
+        self.count(state, 1);
+        self.enqueue(id, state);
+        self.wheel.arm(&mut self.slab, id, now.after_ms(self.timeouts.of(state)));
+        Ok(ConnectionId(id))
+    }
+
+    /// What there is to know for judging. A blank, denied one if the id is stale.
+    #[inline]
+    #[must_use]
+    pub fn record(&self, id: ConnectionId) -> Record {
+        let entry = self.slab.entry(id.0).unwrap_or(&Entry::BLANK);
+        Record {
+            opening: entry.opening(),
+            source: entry.source(),
+            target: entry.target(),
+            epoch: entry.epoch,
+            allowed: entry.is_allowed(),
+        }
+    }
+
+    /// Notes the judgement of a newer epoch. A connection that is denied keeps its record: a later
+    /// epoch may allow it again.
+    pub fn restamp(&mut self, id: ConnectionId, epoch: Epoch, allowed: bool) {
+        if let Some(entry) = self.slab.live_mut(id.0) {
+            entry.epoch = epoch;
+            entry.set_allowed(allowed);
+        }
+    }
+
+    /// What the connection has come to.
+    #[inline]
+    #[must_use]
+    pub fn state(&self, id: ConnectionId) -> State {
+        self.slab.live(id.0).map_or(State::Closed, |entry| entry.state)
+    }
+
+    /// Whether an opening packet that finds this connection is the beginning of another one: the
+    /// worker then removes it and goes on as if nothing had been found.
+    #[inline]
+    #[must_use]
+    pub fn is_over(&self, id: ConnectionId) -> bool {
+        self.state(id).is_over()
+    }
+
+    /// Takes in a packet of the connection that passes. Not for denied packets: they neither
+    /// prolong nor change anything.
+    #[inline]
+    pub fn touch(&mut self, id: ConnectionId, way: Way, headers: &Headers, now: Tick) {
+        let Some(entry) = self.slab.live_mut(id.0) else { return };
+        let before = entry.state;
+        let (after, is_alive) = step(entry, way, &headers.kind);
+        if is_alive {
+            entry.seen = now;
+        }
+        if after != before {
+            self.change(id.0, before, after);
+        }
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&mut self, id: ConnectionId) {
+        let Some(entry) = self.slab.live(id.0) else { return };
+        let (key, state) = (entry.opening(), entry.state);
+        self.index.clear(self.seed.hash(&key), id.0);
+        self.wheel.disarm(&mut self.slab, id.0);
+        if state.is_evictable() {
+            self.slab.unlink(Chain::Queue, &mut self.queue, id.0);
+        }
+        self.count(state, -1);
+        self.slab.give(id.0);
+    }
+
+    /// Forgets connections whose time is up, and says how many. Takes at most `EXPIRE_PER_TURN`
+    /// steps, and goes on from there the next time.
+    pub fn expire(&mut self, now: Tick) -> usize {
+        self.now = now;
+        self.wheel.catch_up(now);
+        let mut expired = 0_usize;
+        for _ in 0..EXPIRE_PER_TURN {
+            match self.wheel.step(now) {
+                Due::Done => break,
+                Due::Nothing => {}
+                Due::Record(id) => expired = expired.saturating_add(self.review(id, now).into()),
+            }
+        }
+        expired
+    }
+
+    /// Connections by state, in the order of [`State::ALL`].
+    #[must_use]
+    pub fn counts(&self) -> &[u64; CONNECTION_STATES_MAX] {
+        &self.counts
+    }
+
+    /// Connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.counts.iter().sum::<u64>()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Connections that ever had to give way to new ones.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Bytes of memory, all told.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let parts =
+            [self.index.memory_bytes(), self.slab.memory_bytes(), self.wheel.memory_bytes()];
+        parts.iter().sum()
+    }
+
+    /// Room for one more: a free lane for the hash, and a free record.
+    fn room(&mut self, hash: Hash) -> Option<Place> {
+        let mut place = self.index.place(hash);
+        if place.is_none() {
+            let victim = self.victim(hash)?;
+            self.evict(victim);
+            place = self.index.place(hash);
+        }
+        if place.is_some() && self.slab.is_full() {
+            let victim = self.queue.first;
+            self.slab.live(victim)?;
+            self.evict(victim);
+        }
+        place
+    }
+
+    /// Of the records in the buckets of a hash, the one that has been evictable for longest.
+    fn victim(&self, hash: Hash) -> Option<u32> {
+        self.index
+            .residents(hash)
+            .filter_map(|id| self.slab.live(id).map(|entry| (id, entry)))
+            .filter(|(_, entry)| entry.state.is_evictable())
+            .max_by_key(|(_, entry)| self.joined.wrapping_sub(entry.joined))
+            .map(|(id, _)| id)
+    }
+
+    fn evict(&mut self, id: u32) {
+        self.remove(ConnectionId(id));
+        self.evicted = self.evicted.wrapping_add(1);
+    }
+
+    /// Puts a record at the end of the queue if its state is evictable.
+    fn enqueue(&mut self, id: u32, state: State) {
+        if !state.is_evictable() {
+            return;
+        }
+        self.joined = self.joined.wrapping_add(1);
+        if let Some(entry) = self.slab.entry_mut(id) {
+            entry.joined = self.joined;
+        }
+        self.slab.push(Chain::Queue, &mut self.queue, id);
+    }
+
+    /// A record has come to another state: its gauge, its place in the queue, its deadline.
+    fn change(&mut self, id: u32, before: State, after: State) {
+        self.count(before, -1);
+        self.count(after, 1);
+        if before.is_evictable() != after.is_evictable() {
+            if before.is_evictable() {
+                self.slab.unlink(Chain::Queue, &mut self.queue, id);
+            }
+            self.enqueue(id, after);
+        }
+        let timeout = self.timeouts.of(after);
+        let Some(entry) = self.slab.entry_mut(id) else { return };
+        entry.state = after;
+        let deadline = entry.seen.after_ms(timeout);
+        self.wheel.disarm(&mut self.slab, id);
+        self.wheel.arm(&mut self.slab, id, deadline);
+    }
+
+    /// A record's slot has come up: forgets it (true) or puts it off to its deadline.
+    fn review(&mut self, id: u32, now: Tick) -> bool {
+        let Some(entry) = self.slab.live(id) else { return false };
+        let deadline = entry.seen.after_ms(self.timeouts.of(entry.state));
+        if Wheel::has_passed(deadline, now) {
+            self.remove(ConnectionId(id));
+            return true;
+        }
+        self.wheel.disarm(&mut self.slab, id);
+        self.wheel.arm(&mut self.slab, id, deadline);
+        false
+    }
+
+    fn count(&mut self, state: State, by: i64) {
+        if let Some(count) = self.counts.get_mut(state.index()) {
+            *count = count.saturating_add_signed(by);
+        }
+    }
+}
+
+/// Whether a packet with the right key goes with a connection in this state: see "whom a packet
+/// belongs to".
+#[inline]
+fn belongs(headers: &Headers, state: State, way: Way) -> bool {
+    match headers.kind {
+        Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } => true,
+        Kind::Echo { reply } => {
+            matches!(state, State::IcmpUnreplied | State::IcmpReplied)
+                && reply == (way == Way::Reply)
+        }
+        Kind::Portless => {
+            matches!(state, State::OtherUnreplied | State::OtherReplied)
+                && (headers.key.protocol != Protocol::Icmp || way == Way::Opening)
+        }
+        Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly => false,
+    }
+}
+
+/// What a packet makes of its connection: the state, and whether it shows the connection alive.
+#[inline]
+fn step(entry: &mut Entry, way: Way, kind: &Kind) -> (State, bool) {
+    match (entry.state, way, kind) {
+        (state, _, Kind::Tcp(header)) => {
+            let step = tcp::step(state, &mut entry.track, way, header);
+            (step.state, step.is_alive)
+        }
+        (state, _, &Kind::Sctp { first_chunk, verification_tag }) => {
+            let mut tags = entry.track.tags();
+            let after = sctp::step(state, &mut tags, way, first_chunk, verification_tag);
+            entry.track.set_tags(tags);
+            (after, !state.is_over())
+        }
+        (State::UdpUnreplied, Way::Reply, _) => (State::UdpStream, true),
+        (State::IcmpUnreplied, Way::Reply, _) => (State::IcmpReplied, true),
+        (State::OtherUnreplied, Way::Reply, _) => (State::OtherReplied, true),
+        (state, ..) => (state, true),
+    }
+}

@@ -1,0 +1,328 @@
+//! The records, and the two lists that run through them. Hot path.
+//!
+//! A record is two cache lines side by side. A packet that finds its connection needs the first:
+//! who, under which epoch, since when. The second is for what happens less often (opening,
+//! expiring, evicting) and for TCP's numbers. IPv6 addresses fit the first line, so one kind of
+//! record serves both families.
+//!
+//! The slab is one block of plain numbers without pointers: it could be mapped from a file, and
+//! found there again after a restart. Records are named by their place. A place that is out of
+//! bounds is treated like a free record, so nothing here can panic.
+
+use super::tcp::Track;
+use super::{Opening, State, Way};
+use crate::clock::Tick;
+use crate::ids::{EndpointId, Epoch};
+use crate::packet::{Address, FlowKey, Protocol};
+
+/// No record.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// The record is in use.
+const LIVE: u8 = 1;
+/// Its packets pass.
+const ALLOWED: u8 = 2;
+/// The opener is an endpoint.
+const HAS_SOURCE: u8 = 4;
+/// The other end is an endpoint.
+const HAS_TARGET: u8 = 8;
+
+/// Neighbours in a list.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Link {
+    before: u32,
+    after: u32,
+}
+
+const UNLINKED: Link = Link { before: NONE, after: NONE };
+
+/// The lists that run through the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chain {
+    /// Of a slot of the timing wheel; or, through `after` alone, of the free records.
+    Wheel,
+    /// Of those that may be evicted, the first to become so in front.
+    Queue,
+}
+
+/// A list's ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// The first record, or `NONE`.
+    pub(super) first: u32,
+    last: u32,
+}
+
+impl Ends {
+    pub(super) const EMPTY: Self = Self { first: NONE, last: NONE };
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(128))]
+pub(super) struct Entry {
+    source: Address,
+    target: Address,
+    source_port: u16,
+    target_port: u16,
+    number: u8,
+    protocol: Protocol,
+    pub(super) state: State,
+    flags: u8,
+    pub(super) epoch: Epoch,
+    source_endpoint: u32,
+    target_endpoint: u32,
+    /// When its last packet passed that showed it alive.
+    pub(super) seen: Tick,
+    // The second line.
+    wheel: Link,
+    queue: Link,
+    /// Its number among all that ever joined the queue; wraps.
+    pub(super) joined: u32,
+    /// Its slot of the wheel.
+    pub(super) slot: u16,
+    _spare: u16,
+    pub(super) opened: Tick,
+    pub(super) track: Track,
+}
+
+const _: () = assert!(size_of::<Entry>() == 128);
+const _: () = assert!(std::mem::offset_of!(Entry, wheel) == 64);
+
+const NOBODY: Address = Address::from_v6([0; 16]);
+impl Entry {
+    /// A free record.
+    pub(super) const BLANK: Self = Self {
+        source: NOBODY,
+        target: NOBODY,
+        source_port: 0,
+        target_port: 0,
+        number: 0,
+        protocol: Protocol::Other,
+        state: State::Closed,
+        flags: 0,
+        epoch: Epoch(0),
+        source_endpoint: 0,
+        target_endpoint: 0,
+        seen: Tick(0),
+        wheel: UNLINKED,
+        queue: UNLINKED,
+        joined: 0,
+        slot: 0,
+        _spare: 0,
+        opened: Tick(0),
+        track: Track::BLANK,
+    };
+
+    /// A connection as it begins.
+    pub(super) fn new(key: &FlowKey, new: &Opening, state: State, now: Tick) -> Self {
+        let mark = |endpoint: Option<EndpointId>, flag| endpoint.map_or(0, |_| flag);
+        let number = |endpoint: Option<EndpointId>| endpoint.map_or(0, |id| id.0);
+        Self {
+            source: key.source,
+            target: key.target,
+            source_port: key.source_port,
+            target_port: key.target_port,
+            number: key.number,
+            protocol: key.protocol,
+            state,
+            flags: LIVE | ALLOWED | mark(new.source, HAS_SOURCE) | mark(new.target, HAS_TARGET),
+            epoch: new.epoch,
+            source_endpoint: number(new.source),
+            target_endpoint: number(new.target),
+            seen: now,
+            opened: now,
+            ..Self::BLANK
+        }
+    }
+
+    /// The key that opened it.
+    pub(super) fn opening(&self) -> FlowKey {
+        FlowKey {
+            source: self.source,
+            target: self.target,
+            source_port: self.source_port,
+            target_port: self.target_port,
+            number: self.number,
+            protocol: self.protocol,
+        }
+    }
+
+    /// Which way a packet of this key goes here, if it belongs here at all.
+    ///
+    /// Compares both ways before it branches: which one it is, no processor can foretell.
+    #[inline]
+    pub(super) fn way_of(&self, key: &FlowKey) -> Option<Way> {
+        let ports = |a: u16, b: u16| u64::from(a) << 16 | u64::from(b);
+        let apart = |a: Address, b: Address| {
+            let ((a_high, a_low), (b_high, b_low)) = (a.to_halves(), b.to_halves());
+            (a_high ^ b_high) | (a_low ^ b_low)
+        };
+        let here = ports(self.source_port, self.target_port);
+        let number = u64::from(self.number ^ key.number);
+        let opening = apart(self.source, key.source)
+            | apart(self.target, key.target)
+            | (here ^ ports(key.source_port, key.target_port))
+            | number;
+        let reply = apart(self.source, key.target)
+            | apart(self.target, key.source)
+            | (here ^ ports(key.target_port, key.source_port))
+            | number;
+        match (opening, reply) {
+            _ if !self.is_live() => None,
+            (0, _) => Some(Way::Opening),
+            (_, 0) => Some(Way::Reply),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn is_live(&self) -> bool {
+        self.flags & LIVE != 0
+    }
+
+    pub(super) const fn is_allowed(&self) -> bool {
+        self.flags & ALLOWED != 0
+    }
+
+    pub(super) const fn set_allowed(&mut self, allowed: bool) {
+        if allowed {
+            self.flags |= ALLOWED;
+        } else {
+            self.flags &= !ALLOWED;
+        }
+    }
+
+    /// The opener's endpoint.
+    pub(super) fn source(&self) -> Option<EndpointId> {
+        (self.flags & HAS_SOURCE != 0).then_some(EndpointId(self.source_endpoint))
+    }
+
+    /// The other end's endpoint.
+    pub(super) fn target(&self) -> Option<EndpointId> {
+        (self.flags & HAS_TARGET != 0).then_some(EndpointId(self.target_endpoint))
+    }
+
+    fn link(&mut self, chain: Chain) -> &mut Link {
+        match chain {
+            Chain::Wheel => &mut self.wheel,
+            Chain::Queue => &mut self.queue,
+        }
+    }
+}
+
+/// All records.
+#[derive(Debug)]
+pub(super) struct Slab {
+    entries: Box<[Entry]>,
+    /// The first free record.
+    free: u32,
+    /// Records that were ever used are below this one.
+    reached: u32,
+}
+
+impl Slab {
+    /// That many free records.
+    pub(super) fn new(capacity: u32) -> Self {
+        let entries = (1..=capacity).map(|next| {
+            let after = if next == capacity { NONE } else { next };
+            Entry { wheel: Link { before: NONE, after }, ..Entry::BLANK }
+        });
+        Self { entries: entries.collect(), free: if capacity == 0 { NONE } else { 0 }, reached: 0 }
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val::<[Entry]>(&self.entries)
+    }
+
+    /// The record, whether in use or free.
+    #[inline]
+    pub(super) fn entry(&self, id: u32) -> Option<&Entry> {
+        self.entries.get(id as usize)
+    }
+
+    /// The record, whether in use or free.
+    #[inline]
+    pub(super) fn entry_mut(&mut self, id: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(id as usize)
+    }
+
+    /// The record, if in use.
+    #[inline]
+    pub(super) fn live(&self, id: u32) -> Option<&Entry> {
+        self.entry(id).filter(|entry| entry.is_live())
+    }
+
+    /// The record, if in use.
+    #[inline]
+    pub(super) fn live_mut(&mut self, id: u32) -> Option<&mut Entry> {
+        self.entry_mut(id).filter(|entry| entry.is_live())
+    }
+
+    /// Records from this one up to the last that was ever used.
+    pub(super) fn from(&self, id: u32) -> &[Entry] {
+        self.entries.get(id as usize..self.reached as usize).unwrap_or(&[])
+    }
+
+    /// Asks for both lines of a record.
+    #[inline]
+    pub(super) fn prefetch(&self, id: u32) {
+        if let Some(entry) = self.entry(id) {
+            crate::prefetch::read(entry);
+            crate::prefetch::read(&entry.wheel);
+        }
+    }
+
+    /// Whether there is no free record.
+    pub(super) fn is_full(&self) -> bool {
+        self.free == NONE
+    }
+
+    /// Fills a free record.
+    pub(super) fn take(&mut self, entry: Entry) -> Option<u32> {
+        let id = self.free;
+        let there = self.entry_mut(id)?;
+        let after = there.wheel.after;
+        *there = entry;
+        self.free = after;
+        self.reached = self.reached.max(id.saturating_add(1));
+        Some(id)
+    }
+
+    /// Frees a record that is in no list.
+    pub(super) fn give(&mut self, id: u32) {
+        let after = self.free;
+        if let Some(entry) = self.entry_mut(id) {
+            *entry = Entry { wheel: Link { before: NONE, after }, ..Entry::BLANK };
+            self.free = id;
+        }
+    }
+
+    /// Puts a record at the end of a list.
+    pub(super) fn push(&mut self, chain: Chain, ends: &mut Ends, id: u32) {
+        let before = ends.last;
+        if let Some(entry) = self.entry_mut(id) {
+            *entry.link(chain) = Link { before, after: NONE };
+        }
+        match self.entry_mut(before) {
+            Some(entry) => entry.link(chain).after = id,
+            None => ends.first = id,
+        }
+        ends.last = id;
+    }
+
+    /// Takes a record out of the list it is in.
+    pub(super) fn unlink(&mut self, chain: Chain, ends: &mut Ends, id: u32) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        let Link { before, after } = std::mem::replace(entry.link(chain), UNLINKED);
+        match self.entry_mut(before) {
+            Some(entry) => entry.link(chain).after = after,
+            None => ends.first = after,
+        }
+        match self.entry_mut(after) {
+            Some(entry) => entry.link(chain).before = before,
+            None => ends.last = before,
+        }
+    }
+}
