@@ -11,7 +11,7 @@
 //! - *Cost*: an IPv4 key is two words, hence two rounds and three to finish: about 70 simple
 //!   operations with no memory access. A batch is hashed before anything is looked up, so the
 //!   chains of several packets overlap.
-//! - *Rejected*: CRC32c and Toeplitz are linear, so collisions of one key are collisions of every
+//! - *Rejected*: `CRC32c` and Toeplitz are linear, so collisions of one key are collisions of every
 //!   key; multilinear hashing is universal, but linear too: one collision seen gives all others of
 //!   its difference. Multiply-and-fold mixes are three times as fast and have no analysis that
 //!   one could cite. AES rounds would need `unsafe`.

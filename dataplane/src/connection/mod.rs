@@ -59,6 +59,8 @@
 //! long displacement chains (unbounded work at the moment of greatest pressure); a separate
 //! table for IPv6 (two of everything, to save nothing).
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
 mod bucket;
 mod expiry;
 mod hash;

@@ -33,7 +33,8 @@ pub struct Row {
 /// Room for rows, made once and filled again and again.
 #[derive(Debug)]
 pub struct Page {
-    rows: [Row; Self::CAPACITY],
+    /// Always `CAPACITY` long.
+    rows: Box<[Row]>,
     length: usize,
 }
 
@@ -57,14 +58,20 @@ const BLANK: Row = Row {
     remaining_ms: 0,
 };
 
+impl Default for Page {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Page {
     /// Rows of a page at most.
     pub const CAPACITY: usize = 256;
 
-    /// An empty page. Some 30 KiB: for the heap.
+    /// An empty page, with all the memory it will ever need.
     #[must_use]
-    pub fn new() -> Box<Self> {
-        Box::new(Self { rows: [BLANK; Self::CAPACITY], length: 0 })
+    pub fn new() -> Self {
+        Self { rows: vec![BLANK; Self::CAPACITY].into_boxed_slice(), length: 0 }
     }
 
     /// The rows last copied.
