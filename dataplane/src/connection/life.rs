@@ -1,0 +1,150 @@
+//! How connections begin, change and end: index, record, wheel and queue kept in step. Hot path.
+
+use super::bucket::Place;
+use super::expiry::{Due, Wheel};
+use super::slab::{Chain, Entry};
+use super::{ConnectionId, Connections, Hash, Opening, State, tcp};
+use crate::clock::Tick;
+use crate::counters::DropReason;
+use crate::limits::EXPIRE_PER_TURN;
+use crate::packet::{FlowKey, Headers, Kind};
+
+impl Connections {
+    /// Begins a connection that was just allowed. The packet must have found none.
+    ///
+    /// # Errors
+    ///
+    /// `NoConnection` if the packet may not begin one, `ConnectionsFull` if there is no room and
+    /// nothing gives way.
+    pub fn open(
+        &mut self,
+        key: &FlowKey,
+        hash: Hash,
+        new: Opening,
+        headers: &Headers,
+        now: Tick,
+    ) -> Result<ConnectionId, DropReason> {
+        debug_assert!(self.find(headers, hash).is_none(), "opened twice: {key:?}");
+        let state = State::opened_by(&headers.kind).ok_or(DropReason::NoConnection)?;
+        let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
+        let mut entry = Entry::new(key, &new, state, now);
+        if let Kind::Tcp(header) = &headers.kind {
+            entry.track = tcp::open(header);
+        }
+        let id = self.slab.take(entry).ok_or(DropReason::ConnectionsFull)?;
+        self.index.fill(place, hash, id);
+        self.count(state, 1);
+        self.enqueue(id, state);
+        self.wheel.arm(&mut self.slab, id, now.after_ms(self.timeouts.of(state)));
+        Ok(ConnectionId(id))
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&mut self, id: ConnectionId) {
+        let Some(entry) = self.slab.live(id.0) else { return };
+        let (key, state) = (entry.opening(), entry.state);
+        self.index.clear(self.seed.hash(&key), id.0);
+        self.wheel.disarm(&mut self.slab, id.0);
+        if state.is_evictable() {
+            self.slab.unlink(Chain::Queue, &mut self.queue, id.0);
+        }
+        self.count(state, -1);
+        self.slab.give(id.0);
+    }
+
+    /// Forgets connections whose time is up, and says how many. Takes at most `EXPIRE_PER_TURN`
+    /// steps, and goes on from there the next time.
+    pub fn expire(&mut self, now: Tick) -> usize {
+        self.now = now;
+        self.wheel.catch_up(now);
+        let mut expired = 0_usize;
+        for _ in 0..EXPIRE_PER_TURN {
+            match self.wheel.step(now) {
+                Due::Done => break,
+                Due::Nothing => {}
+                Due::Record(id) => expired = expired.saturating_add(self.review(id, now).into()),
+            }
+        }
+        expired
+    }
+
+    /// Room for one more: a free lane for the hash, and a free record.
+    fn room(&mut self, hash: Hash) -> Option<Place> {
+        let mut place = self.index.place(hash);
+        if place.is_none() {
+            let victim = self.victim(hash)?;
+            self.evict(victim);
+            place = self.index.place(hash);
+        }
+        if place.is_some() && self.slab.is_full() {
+            let victim = self.queue.first;
+            self.slab.live(victim)?;
+            self.evict(victim);
+        }
+        place
+    }
+
+    /// Of the records in the buckets of a hash, the one that has been evictable for longest.
+    fn victim(&self, hash: Hash) -> Option<u32> {
+        self.index
+            .residents(hash)
+            .filter_map(|id| self.slab.live(id).map(|entry| (id, entry)))
+            .filter(|(_, entry)| entry.state.is_evictable())
+            .max_by_key(|(_, entry)| self.joined.wrapping_sub(entry.joined))
+            .map(|(id, _)| id)
+    }
+
+    fn evict(&mut self, id: u32) {
+        self.remove(ConnectionId(id));
+        self.evicted = self.evicted.wrapping_add(1);
+    }
+
+    /// Puts a record at the end of the queue if its state is evictable.
+    fn enqueue(&mut self, id: u32, state: State) {
+        if !state.is_evictable() {
+            return;
+        }
+        self.joined = self.joined.wrapping_add(1);
+        if let Some(entry) = self.slab.entry_mut(id) {
+            entry.joined = self.joined;
+        }
+        self.slab.push(Chain::Queue, &mut self.queue, id);
+    }
+
+    /// A record has come to another state: its gauge, its place in the queue, its deadline.
+    pub(super) fn change(&mut self, id: u32, before: State, after: State) {
+        self.count(before, -1);
+        self.count(after, 1);
+        if before.is_evictable() != after.is_evictable() {
+            if before.is_evictable() {
+                self.slab.unlink(Chain::Queue, &mut self.queue, id);
+            }
+            self.enqueue(id, after);
+        }
+        let timeout = self.timeouts.of(after);
+        let Some(entry) = self.slab.entry_mut(id) else { return };
+        entry.state = after;
+        let deadline = entry.seen.after_ms(timeout);
+        self.wheel.disarm(&mut self.slab, id);
+        self.wheel.arm(&mut self.slab, id, deadline);
+    }
+
+    /// A record's slot has come up: forgets it (true) or puts it off to its deadline.
+    fn review(&mut self, id: u32, now: Tick) -> bool {
+        let Some(entry) = self.slab.live(id) else { return false };
+        let deadline = entry.seen.after_ms(self.timeouts.of(entry.state));
+        if Wheel::has_passed(deadline, now) {
+            self.remove(ConnectionId(id));
+            return true;
+        }
+        self.wheel.disarm(&mut self.slab, id);
+        self.wheel.arm(&mut self.slab, id, deadline);
+        false
+    }
+
+    fn count(&mut self, state: State, by: i64) {
+        if let Some(count) = self.counts.get_mut(state.index()) {
+            *count = count.saturating_add_signed(by);
+        }
+    }
+}
