@@ -139,6 +139,19 @@ impl Index {
             .filter(|&id| id != FREE)
     }
 
+    /// Every record.
+    #[cfg(test)]
+    pub(super) fn records(&self) -> impl Iterator<Item = u32> + '_ {
+        self.buckets.iter().flat_map(|bucket| bucket.records).filter(|&id| id != FREE)
+    }
+
+    /// The buckets of a hash, the lower first.
+    #[cfg(test)]
+    pub(super) fn homes_sorted(&self, hash: Hash) -> [usize; 2] {
+        let [a, b] = self.homes(hash);
+        [a.min(b), a.max(b)]
+    }
+
     /// Fills a lane that [`Index::place`] found.
     #[inline]
     pub(super) fn fill(&mut self, place: Place, hash: Hash, record: u32) {

@@ -14,8 +14,8 @@
 //! there. Only a change of state, which may shorten the timeout, moves a record at once.
 //!
 //! Looking at records and passing empty slots both count as steps, and a turn takes at most
-//! `EXPIRE_PER_TURN` of them. When time jumps, the wheel turns as far as it must but never more
-//! than once around, in as many turns as it takes: nothing is skipped and nothing happens twice.
+//! `EXPIRE_PER_TURN` of them. However far time jumps, the wheel goes once around and no further:
+//! by then each slot has been looked at, in as many turns of the worker as it takes.
 
 use super::slab::{Chain, Ends, NONE, Slab};
 use crate::clock::Tick;
@@ -82,11 +82,15 @@ impl Wheel {
         }
     }
 
-    /// After a jump of time: leaves out whole turns of the wheel, which would show nothing new.
+    /// After a jump of time: one turn of the wheel shows everything, however long it was.
     pub(super) fn catch_up(&mut self, now: Tick) {
-        let behind = slot_of(now).saturating_sub(self.cursor);
-        let turns = behind.saturating_sub(1) / SLOTS;
-        self.cursor = self.cursor.saturating_add(turns.saturating_mul(SLOTS));
+        self.cursor = self.cursor.max(slot_of(now).saturating_sub(SLOTS));
+    }
+
+    /// Every record on the wheel.
+    #[cfg(test)]
+    pub(super) fn walk(&self, slab: &Slab) -> Vec<u32> {
+        self.slots.iter().flat_map(|&ends| slab.walk(Chain::Wheel, ends)).collect()
     }
 
     /// One step.

@@ -325,4 +325,17 @@ impl Slab {
             None => ends.last = before,
         }
     }
+    /// A list from its first record on, both directions checked.
+    #[cfg(test)]
+    pub(super) fn walk(&self, chain: Chain, ends: Ends) -> Vec<u32> {
+        let (mut walked, mut before, mut id) = (Vec::new(), NONE, ends.first);
+        while let Some(mut entry) = self.entry(id).copied() {
+            assert_eq!(entry.link(chain).before, before, "{chain:?} points back");
+            assert!(walked.len() < self.entries.len(), "{chain:?} is a ring");
+            walked.push(id);
+            (before, id) = (id, entry.link(chain).after);
+        }
+        assert_eq!(ends.last, before, "the last of {chain:?}");
+        walked
+    }
 }

@@ -32,10 +32,10 @@ fn header(flags: TcpFlags, sequence: u32, acknowledgment: u32, payload_bytes: u1
     TcpHeader { flags, sequence, acknowledgment, window: 512, payload_bytes }
 }
 
-fn run(trace: &str) {
+fn run(rows: &str) {
     for [ours, theirs] in STARTS {
         let mut connection: Option<(State, Track)> = None;
-        for line in trace.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for line in rows.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let [way, flagged, sequence, acknowledgment, bytes, then] =
                 line.split_whitespace().collect::<Vec<_>>().try_into().expect("six columns");
             let (way, own, other) = match way {
@@ -59,7 +59,7 @@ fn run(trace: &str) {
                 None => (State::SynSent, open(&header)),
                 Some((state, mut track)) => (step(state, &mut track, way, &header).state, track),
             };
-            assert_eq!(state.label(), then, "after `{line}` of{trace}");
+            assert_eq!(state.label(), then, "after `{line}` of{rows}");
             connection = Some((state, track));
         }
     }
@@ -436,6 +436,7 @@ impl End {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools)] // four coins
 struct Event {
     from_opener: bool,
     bytes: u32,
