@@ -252,27 +252,29 @@ impl Track {
             Way::Opening => (opening, reply),
             Way::Reply => (reply, opening),
         };
-        if is_after(end, own.end) {
+        let joins = !is_after(header.sequence, own.next) && is_after(end, own.next);
+        let extends = is_after(end, own.end);
+        if extends {
             own.end = end;
             // Bytes beyond a FIN: it was not this side's.
             self.marks &= !(FIN << way.index());
         }
-        let ends_here = end == own.end;
-        if !is_after(header.sequence, own.next) && is_after(end, own.next) {
+        if joins {
             own.next = end;
         }
-        let is_news = !is_after(own.acked, header.acknowledgment);
-        if is_news {
+        if has_fin && joins {
+            // It ends the stream, so whatever was seen beyond it was not this side's.
+            own.end = end;
+        }
+        if has_fin && (joins || extends) {
+            self.marks |= FIN << way.index();
+        }
+        if !is_after(own.acked, header.acknowledgment) {
             own.acked = header.acknowledgment;
+            self.marks |= HEARD << way.index();
         }
         if is_after(header.acknowledgment, peer.next) {
             peer.next = header.acknowledgment;
-        }
-        if is_news {
-            self.marks |= HEARD << way.index();
-        }
-        if ends_here && has_fin {
-            self.marks |= FIN << way.index();
         }
     }
 

@@ -217,6 +217,51 @@ fn a_reset_that_is_not_exact_changes_nothing_though_it_is_in_the_window() {
 }
 
 #[test]
+fn a_reset_of_what_its_sender_has_forgotten_closes() {
+    // Ten bytes are on their way; their sender starts anew and disowns what it is then sent.
+    run("
+        > S  0  zero 0  syn_sent
+        < SA 0  1    0  syn_received
+        > A  1  1    0  established
+        > AP 1  1    10 established
+        < AP 1  1    5  established
+        > R  1  zero 0  closed");
+}
+
+#[test]
+fn a_reset_at_a_number_beyond_any_window_changes_nothing_even_after_a_forged_segment() {
+    run("
+        > S  0          zero       0  syn_sent
+        < SA 0          1          0  syn_received
+        > A  1          1          0  established
+        < A  1200000000 1          10 established
+        > A  1          1200000010 0  established
+        < R  1200000010 zero       0  established");
+}
+
+#[test]
+fn a_segment_that_acknowledges_long_gone_bytes_changes_nothing() {
+    run("
+        > S  0      zero   0     syn_sent
+        < SA 0      1      0     syn_received
+        > A  1      1      60000 established
+        > A  60001  1      60000 established
+        < A  1      120001 0     established
+        < AF 1      1      0     established
+        < AF 1      60001  0     fin_wait");
+}
+
+#[test]
+fn a_repeated_syn_does_not_make_a_repeated_syn_ack_begin_anew() {
+    run("
+        > S  0 zero 0 syn_sent
+        < SA 0 1    0 syn_received
+        > S  0 zero 0 syn_received
+        > A  1 1    0 established
+        < SA 0 1    0 established");
+}
+
+#[test]
 fn a_reset_after_a_challenge_closes() {
     // The opener has lost its memory: its bare SYN is challenged, and it resets what it disowns.
     run("
@@ -259,8 +304,8 @@ fn a_syn_cookie_of_another_minute_replaces_the_first() {
         > S  0      zero   0 syn_sent
         < SA 0      1      0 syn_received
         > S  0      zero   0 syn_received
-        < SA 900000 1      0 syn_received
-        > A  1      900001 0 established");
+        < SA 2000000000 1      0 syn_received
+        > A  1      2000000001 0 established");
 }
 
 #[test]
@@ -330,8 +375,17 @@ fn a_forged_fin_changes_nothing() {
         < AF 1    102  0   established
         < AP 1    101  50  established
         > A  101  51   0   established
-        < AF 51   101  0   established
-        > A  101  51   0   established");
+        < AF 20   101  0   established
+        < AF 51   101  0   fin_wait");
+    // One beyond the stream, and then the stream goes on beyond it.
+    run("
+        > S  0    zero 0    syn_sent
+        < SA 0    1    0    syn_received
+        > A  1    1    0    established
+        < AF 0    1    0    established
+        < AF 5000 1    0    established
+        < A  1    1    6000 established
+        > A  1    6001 0    established");
 }
 
 #[test]
@@ -407,6 +461,15 @@ fn only_a_bare_syn_opens() {
     }
     assert!(is_opening(&header(flags("S"), 0, 0, 0)));
     assert!(is_opening(&header(TcpFlags(TcpFlags::SYN.0 | 0xc0), 0, 0, 0)), "with ECN's bits");
+}
+
+#[test]
+fn what_does_not_belong_to_a_handshake_does_not_prolong_it() {
+    let mut track = open(&header(flags("S"), 100, 0, 0));
+    for text in ["A", "AP", "AF", "R", "P"] {
+        let step = step(State::SynSent, &mut track, Way::Reply, &header(flags(text), 5, 101, 0));
+        assert_eq!(step, Step { state: State::SynSent, is_alive: false }, "{text}");
+    }
 }
 
 /// One end of an honest connection: numbers from its SYN on.
