@@ -169,12 +169,10 @@ impl Entry {
             | apart(self.target, key.source)
             | (here ^ ports(key.target_port, key.source_port))
             | number;
-        match (opening, reply) {
-            _ if !self.is_live() => None,
-            (0, _) => Some(Way::Opening),
-            (_, 0) => Some(Way::Reply),
-            _ => None,
+        if opening.min(reply) | u64::from(!self.is_live()) != 0 {
+            return None;
         }
+        Some(if opening == 0 { Way::Opening } else { Way::Reply })
     }
 
     pub(super) const fn is_live(&self) -> bool {
