@@ -327,6 +327,7 @@ impl Slab {
     #[cfg(test)]
     pub(super) fn walk(&self, chain: Chain, ends: Ends) -> Vec<u32> {
         let (mut walked, mut before, mut id) = (Vec::new(), NONE, ends.first);
+        // Cold: tests only.
         while let Some(mut entry) = self.entry(id).copied() {
             assert_eq!(entry.link(chain).before, before, "{chain:?} points back");
             assert!(walked.len() < self.entries.len(), "{chain:?} is a ring");
