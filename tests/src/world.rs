@@ -24,9 +24,7 @@ use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::policy::compile::compile;
 use lockgate_dataplane::port::memory::{self, FarEnd, HeapMemory, MemoryPort, Refused};
 use lockgate_dataplane::publish::Publisher;
-use lockgate_dataplane::worker::mailbox::{
-    Attached, Command, Limiter, Mailbox, PortKind, Reply,
-};
+use lockgate_dataplane::worker::mailbox::{Attached, Command, Limiter, Mailbox, PortKind, Reply};
 use lockgate_dataplane::worker::{Established, Parts, Worker};
 
 use crate::packets::Ends;
@@ -120,8 +118,7 @@ impl World {
             let mailbox = Arc::new(Mailbox::default());
             let counters = Arc::new(Counters::default());
             let samples = Arc::new(events());
-            let settings =
-                Settings {
+            let settings = Settings {
                 capacity: shape.connections,
                 seed: [1, 2],
                 timeouts: Timeouts::default(),
