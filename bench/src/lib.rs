@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod bare;
+pub mod contender;
 pub mod traffic;

@@ -24,6 +24,8 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Say whether a packet would be allowed, and by what. Offline, no root.
     Explain(ExplainArguments),
+    /// The verdict between all pods of a directory. Offline, no root.
+    Matrix(MatrixArguments),
     /// Every problem of a directory of manifests. Offline, no root. Exit code 1 if one is an error.
     Validate(ValidateArguments),
     /// The running switch: workers, snapshots, problems.

@@ -25,6 +25,7 @@ fn answer(command: Command) -> Result<ExitCode> {
     let (text, good) = match command {
         Command::Run(arguments) => return start(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => (offline::answer_explain(arguments)?, true),
+        Command::Matrix(arguments) => (offline::answer_matrix(&arguments)?, true),
         Command::Validate(arguments) => offline::answer_validate(&arguments)?,
         Command::Status(arguments) => (ask(&arguments, Show::Status {})?, true),
         Command::Ports(arguments) => (ask(&arguments, Show::Ports {})?, true),

@@ -1,13 +1,14 @@
-//! `explain` and `validate`: a directory of manifests, a question, an answer. No root.
+//! `explain`, `matrix` and `validate`: a directory of manifests, a question, an answer. No root.
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::args::{ExplainArguments, Output, ValidateArguments};
+use crate::args::{ExplainArguments, MatrixArguments, Output, ValidateArguments};
 use crate::explain::{ExplainError, Request, explain};
 use crate::inventory::Inventory;
 use crate::manifest::{self, Problem};
+use crate::matrix::{MatrixRequest, matrix};
 use crate::validate;
 
 /// Why a question has no answer.
@@ -44,6 +45,21 @@ pub fn answer_explain(arguments: ExplainArguments) -> Result<String, OfflineErro
         family: arguments.family,
     };
     let answer = explain(&inventory, &request)?;
+    written(arguments.output, &answer, || answer.to_string())
+}
+
+/// Answers `matrix`.
+///
+/// # Errors
+/// [`OfflineError`] where there is no answer.
+pub fn answer_matrix(arguments: &MatrixArguments) -> Result<String, OfflineError> {
+    let inventory = read(&arguments.manifests)?;
+    let request = MatrixRequest {
+        protocol: arguments.protocol,
+        port: arguments.port,
+        family: arguments.family,
+    };
+    let answer = matrix(&inventory, &request)?;
     written(arguments.output, &answer, || answer.to_string())
 }
 

@@ -47,7 +47,7 @@ pub struct Attachment {
 pub struct HostPort {
     /// The port.
     pub port: PortId,
-    /// Its slot with each worker, by [`WorkerId`](crate::ids::WorkerId).
+    /// Its slot with each worker, by [`WorkerId`].
     pub slots: Vec<PortSlot>,
     /// MAC of the far end.
     pub mac: Mac,

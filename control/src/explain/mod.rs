@@ -46,7 +46,7 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
     /// Not a pod and not an address.
-    #[error("\"{}\" is neither NAMESPACE/POD nor POD nor an address: write one of them", escape(.0))]
+    #[error("\"{}\" is neither NAMESPACE/POD nor POD nor an address: write one", escape(.0))]
     NotASubject(String),
     /// No rule can know it.
     #[error("\"{}\" is not a protocol: write TCP, UDP, SCTP or ICMP", escape(.0))]

@@ -196,6 +196,14 @@ fn np_20_a_port_entry_always_means_a_protocol() {
 }
 
 #[test]
+fn np_20_all_ports_are_all_of_them() {
+    check(
+        &with("ingress: [{ports: [{}]}]"),
+        &[("y/a x/a TCP 0", true), ("y/a x/a TCP 65535", true), ("y/a x/a UDP 0", false)],
+    );
+}
+
+#[test]
 fn np_21_a_range_has_both_its_ends() {
     check(
         &with("ingress: [{ports: [{port: 80, endPort: 90}]}]"),
@@ -445,6 +453,9 @@ fn two_pods_with_one_address_are_both_denied_and_reported() {
     // Not even to a pod that allows everybody by selector or block.
     let open = "ingress: [{from: [{namespaceSelector: {}}, {ipBlock: {cidr: 0.0.0.0/0}}]}]";
     check(&(text.clone() + &policy("x/p", open)), &[("y/twin x/b TCP 80", false)]);
+    // No named port of theirs is opened.
+    let by_name = policy("y/p", "egress: [{ports: [{port: web}]}]");
+    check(&(text.clone() + &by_name), &[("y/c x/a TCP 8080", false), ("y/c x/b TCP 80", true)]);
     let said = inventory(&text).problems();
     let objects: Vec<_> = said.iter().map(|one| one.object.as_str()).collect();
     assert_eq!(objects, ["Pod x/a", "Pod y/twin"], "{said:?}");

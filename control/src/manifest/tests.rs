@@ -404,7 +404,8 @@ fn a_pod(text: &str) -> Pod {
 fn np_22_only_what_keeps_running_declares_ports() {
     let pod = a_pod(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - ports:\n    \
-         - {name: web, containerPort: 80}\n    - {name: dns, containerPort: 53, protocol: UDP}\n    \
+         - {name: web, containerPort: 80}\n    \
+         - {name: dns, containerPort: 53, protocol: UDP}\n    \
          - {containerPort: 81}\n  - ports: [{name: web, containerPort: 8080}]\n  \
          initContainers:\n  - ports: [{name: setup, containerPort: 1}]\n  - restartPolicy: \
          Always\n    ports: [{name: side, containerPort: 2}]\n",

@@ -119,9 +119,14 @@ fn np_40_the_nodes_addresses_are_those_of_pods_with_an_interface() {
         .replace("labels:", "annotations: {lockgate.dev/interface: lg0}, labels:");
     let far = pod("x/b", "10.0.0.2", "").replace("192.0.2.1", "192.0.2.2");
     let agent = pod("x/agent", "192.0.2.9", "").replace("spec: {}", "spec: {hostNetwork: true}");
-    let seen = resolved(&(local + &far + &agent));
+    let seen = resolved(&(local.clone() + &far + &agent));
     let told: Vec<_> = seen.node_addresses.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["192.0.2.1", "192.0.2.9"]);
+    // What a pod has is no node's: to be from the own node opens everything.
+    let thief = pod("x/thief", "192.0.2.1", "");
+    let seen = resolved(&(local + &far + &agent + &thief));
+    let told: Vec<_> = seen.node_addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["192.0.2.9"]);
 }
 
 #[test]
@@ -240,7 +245,7 @@ fn crowded() -> String {
     }
     text + &pod("y/host", "192.0.2.7", "app: a").replace("spec: {}", "spec: {hostNetwork: true}")
         + &pod("y/twin", "10.0.2.8", "app: a")
-        + &pod("x/twin", "10.0.2.8", "app: b")
+        + &pod_with("x/twin", "10.0.2.8", "app: b", &ports("{name: web, containerPort: 80}"))
         + &namespace("z", "team: z")
 }
 
@@ -269,7 +274,9 @@ proptest! {
             let of = |name: &str| name.parse::<Subject>().unwrap();
             let (from, to) = (of(&row.from), of(&row.to));
             let (icmp_type, icmp_code) = (None, None);
-            let request = Request { from, to, protocol, port: Some(port), icmp_type, icmp_code, family };
+            let asked = Some(port);
+            let request =
+                Request { from, to, protocol, port: asked, icmp_type, icmp_code, family };
             let told = explain::explain(&inventory, &request).unwrap();
             prop_assert_eq!(told.verdict, row.verdict, "{}\n{}", &told, &text);
             prop_assert_eq!(told.egress.verdict, row.egress.verdict, "{}\n{}", &told, &text);

@@ -252,20 +252,21 @@ impl Track {
             Way::Opening => (opening, reply),
             Way::Reply => (reply, opening),
         };
-        let is_unbroken = !is_after(header.sequence, own.next) && !is_after(own.next, end);
-        if is_after(end, own.end) {
+        let joins = !is_after(header.sequence, own.next) && is_after(end, own.next);
+        let extends = is_after(end, own.end);
+        if extends {
             own.end = end;
             // Bytes beyond a FIN: it was not this side's.
             self.marks &= !(FIN << way.index());
         }
-        if is_unbroken {
+        if joins {
             own.next = end;
         }
-        if has_fin && is_unbroken {
-            // It joins the stream, so whatever was seen beyond it was not this side's.
+        if has_fin && joins {
+            // It ends the stream, so whatever was seen beyond it was not this side's.
             own.end = end;
         }
-        if has_fin && end == own.end {
+        if has_fin && (joins || extends) {
             self.marks |= FIN << way.index();
         }
         if !is_after(own.acked, header.acknowledgment) {

@@ -12,6 +12,18 @@
 //! made and dropped here, the interners, trees and shapes, and makes again only the rows whose
 //! parts or groups have changed. Nothing that a table holds is written after it is made.
 //!
+//! Measured in November 2026 on one core of a busy two-core AMD EPYC (Zen 4, 2.6 GHz TSC), release
+//! without LTO, as time on the CPU (the wall clock of a machine at load 14 says little), without
+//! the ruleset's own memory, on made-up clusters: per namespace a default deny that allows the
+//! namespace, monitoring and DNS, blocks, an ingress spread over all namespaces, app to app:
+//!
+//! | pods / policies / namespaces | compile | peak memory | table | endpoints |
+//! |---|---|---|---|---|
+//! | 10 k / 1 k / 50 | 2 to 4 ms | 2 MB | 0.4 MB | 0.7 ms, 0.4 MB |
+//! | 100 k / 75 k / 25 k, 125 k policy sets | 0.85 s | 180 MB | 77 MB | 17 ms, 2 MB |
+//! | 75 k / 75 k, each with `0.0.0.0/0` except an address of its own | 1.2 s | 113 MB | 40 MB | |
+//! | one row with 200 peers, each a random half of 10 k pods | 0.23 s | 65 MB | 18 MB | |
+//!
 //! No step loops over pods × sets, or over policy sets × classes. Sets are walked by their
 //! members, classes by the nodes of trees in which they differ from what is already there.
 

@@ -32,8 +32,9 @@
 //! Shaped by
 //! - **Incremental compilation (house D13).** Everything under a row is behind an `Arc` and never
 //!   written again: a table that differs in one policy shares all other rows with its
-//!   predecessor, and one that differs in one class shares all but a leaf and a branch of the
-//!   rows that mention it. The pointers replace indices one for one, so sharing costs no load.
+//!   predecessor, and one that differs in one class shares all but a leaf, a branch and a short
+//!   top of the rows that mention it. The pointers replace indices one for one, so sharing costs
+//!   no load. The list of rows itself is copied: 64 bytes a row.
 //! - **Sharing by peers.** Cells that name programs directly were tried on paper and rejected: a
 //!   program names its policies in its causes, so that no two rows would share a page, and a
 //!   peer scattered over all namespaces (`app: ingress`) would cost every row that mentions it
@@ -41,7 +42,12 @@
 //! - **Flat arrays** of policy sets × classes were rejected for their size: 75 k × 50 k cells.
 //! - **Few intervals** (eight or less, nearly all there are) are one 16-byte comparison; more are
 //!   counted with a bitmap in three loads, so that ten thousand ports cost what nine do.
-//! - **More than 65 535 peer combinations in one row** do not fit a cell: such a row has a second
+//! - **Measured** (as in `compile`): both sides of random questions 10 ns at 10 k pods and 1 k
+//!   policies, 15 ns whether a row has 10 rules or 10 000 with ports of their own, 5 ns where
+//!   no interval is searched. What does grow with the rules is the memory touched: 10 000 peers
+//!   with a program each, asked at random, leave L1 and cost 9 ns instead of 5; all of a table of
+//!   125 k policy sets, 44 ns.
+//! - **More than 65 536 peer combinations in one row** do not fit a cell: such a row has a second
 //!   plane of cells with the upper halves, and pays a second walk.
 
 use std::mem::{size_of, size_of_val};

@@ -135,7 +135,7 @@ pub(super) fn named_port(pod: &Value, name: &str, wanted: Protocol) -> Option<u6
     let sidecars = of("spec/initContainers")
         .filter(|container| at(container, "restartPolicy") == Some(&Value::from("Always")));
     let containers = of("spec/containers").chain(sidecars);
-    let ports = containers.flat_map(|one| at(one, "ports").and_then(Value::as_array));
+    let ports = containers.filter_map(|one| at(one, "ports").and_then(Value::as_array));
     ports.flatten().find_map(|port| {
         let is_named = field(port, "name").and_then(Value::as_str) == Some(name);
         let number = port.get("containerPort").and_then(Value::as_u64)?;

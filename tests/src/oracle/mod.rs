@@ -5,7 +5,7 @@
 //! each line can be held against the API's text (NP-1 to NP-59, those that need no time).
 //!
 //! Written by another hand than `control` and sharing no code with it: where the two disagree,
-//! one of them misreads the API. Slow on purpose, about 10 µs per policy and question.
+//! one of them misreads the API. Slow on purpose: some ten microseconds a question.
 //!
 //! ```text
 //! text ──> Cluster ── ends.rs: who is this address? ──┐

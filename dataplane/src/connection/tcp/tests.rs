@@ -382,6 +382,7 @@ fn a_forged_fin_changes_nothing() {
         > S  0    zero 0    syn_sent
         < SA 0    1    0    syn_received
         > A  1    1    0    established
+        < AF 0    1    0    established
         < AF 5000 1    0    established
         < A  1    1    6000 established
         > A  1    6001 0    established");
