@@ -88,12 +88,13 @@ impl Source {
 
     /// Its lines before its tests, numbered from 1.
     fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let before = |line: &&str| *line != "#[cfg(test)]";
         let own = if self.is_test() { "" } else { self.text.as_str() };
-        // `#[cfg(test)] mod tests;` at the head of a file is no end of it.
-        let end = own.lines().take_while(before).count();
-        let module = own.lines().nth(end + 1).is_some_and(|line| line.ends_with(';'));
-        let end = if module { usize::MAX } else { end };
+        // What is only declared for tests (`mod tests;`, a `use`) is no end of the file.
+        let next = own.lines().skip(1).chain([""]);
+        let begins = |(line, next): (&str, &str)| {
+            line == "#[cfg(test)]" && next.starts_with("mod ") && next.ends_with('{')
+        };
+        let end = own.lines().zip(next).position(begins).unwrap_or(usize::MAX);
         own.lines().take(end).enumerate().map(|(number, line)| (number + 1, line))
     }
 
