@@ -23,6 +23,8 @@ struct counter made SEC(".maps");
 // Set by the loader before the program is loaded.
 volatile const __u32 out_ifindex = 0;
 volatile const __u32 flow_mask = 0; // number of flows less one; a power of two less one
+#define HEADERS 42 // Ethernet 14, IPv4 20, UDP 8
+volatile const __u8 headers[HEADERS] = {};
 
 static __always_inline __u64 next(void *map)
 {
@@ -36,9 +38,13 @@ int generate(struct xdp_md *ctx)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
     __u8 *bytes = data;
-    // Ethernet 14, IPv4 20, UDP source port at 34; its checksum is 0, so a port may change.
-    if (bytes + 42 > (__u8 *)end)
+    if (bytes + HEADERS > (__u8 *)end)
         return XDP_DROP;
+    // The kernel makes a frame once and then sends it again and again, with whatever the last
+    // receiver wrote into it: a router's MACs and TTL. So every frame gets its headers anew.
+    for (int i = 0; i < HEADERS; i++)
+        bytes[i] = headers[i];
+    // The UDP checksum is 0, so that the source port may change.
     __u16 port = bpf_htons(1024 + (next(&made) & flow_mask));
     __builtin_memcpy(bytes + 34, &port, sizeof(port));
     return bpf_redirect(out_ifindex, 0);

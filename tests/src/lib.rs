@@ -5,6 +5,8 @@
 //! namespaces and real sockets; `packets` builds packets; `panics` walks the release binary;
 //! `allocator` counts.
 
+#![deny(unsafe_code)]
+
 pub mod allocator;
 pub mod cases;
 pub mod lab;

@@ -5,6 +5,11 @@
 //! ([`MemoryPort`]) and the time are not. After every step the worker's laws are asserted by the
 //! worker itself (debug assertions are on in tests).
 
+mod fate;
+mod wiring;
+
+pub use fate::Fate;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,19 +19,17 @@ use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::{Resolved, resolve};
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
-use lockgate_dataplane::counters::{Counters, DropReason, PortCounters};
+use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
 use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
 use lockgate_dataplane::event::{Denied, Events, events};
 use lockgate_dataplane::handoff;
-use lockgate_dataplane::ids::{EndpointId, Epoch, Mac, PortId, PortRef, PortSlot, WorkerId};
+use lockgate_dataplane::ids::{EndpointId, Epoch, Mac, PortId, PortRef, WorkerId};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::policy::compile::compile;
-use lockgate_dataplane::port::memory::{self, FarEnd, HeapMemory, MemoryPort, Refused};
+use lockgate_dataplane::port::memory::{FarEnd, HeapMemory, MemoryPort, Refused};
 use lockgate_dataplane::publish::Publisher;
-use lockgate_dataplane::worker::mailbox::{
-    Attached, Command, Limiter, Mailbox, PortKind, Reply,
-};
+use lockgate_dataplane::worker::mailbox::{Mailbox, PortKind};
 use lockgate_dataplane::worker::{Established, Parts, Worker};
 
 use crate::packets::Ends;
@@ -120,8 +123,7 @@ impl World {
             let mailbox = Arc::new(Mailbox::default());
             let counters = Arc::new(Counters::default());
             let samples = Arc::new(events());
-            let settings =
-                Settings {
+            let settings = Settings {
                 capacity: shape.connections,
                 seed: [1, 2],
                 timeouts: Timeouts::default(),
@@ -421,84 +423,5 @@ impl World {
         let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &topology);
         self.epoch += 1;
         self.publisher.publish(Epoch(self.epoch), compiled.table, endpoints);
-    }
-
-    fn least_loaded(&self) -> u8 {
-        let load = |seat: &Seat| seat.slots.iter().filter(|&&taken| taken).count();
-        (0..self.shape.workers).min_by_key(|&w| load(&self.seats[usize::from(w)])).unwrap_or(0)
-    }
-
-    fn plug(&mut self, name: &str, kind: PortKind, mac: Mac, workers: &[usize]) {
-        let port = PortId(self.next_port);
-        self.next_port += 1;
-        let mut ends = Vec::new();
-        for &worker in workers {
-            let seat = &mut self.seats[worker];
-            let free = seat.slots.iter().position(|&taken| !taken).expect("a free slot");
-            seat.slots[free] = true;
-            let slot = PortSlot(u16::try_from(free).expect("few slots"));
-            let worker = WorkerId(u8::try_from(worker).expect("few workers"));
-            let at = PortRef { port, worker, slot };
-            let (memory_port, far) = memory::port(seat.worker.memory_mut(), slot);
-            let attached = Attached {
-                at,
-                kind,
-                port: memory_port,
-                counters: Arc::new(PortCounters::default()),
-                answers: Limiter::default(),
-            };
-            let pushed = seat.mailbox.commands.push(Command::Add(Box::new(attached)));
-            assert!(pushed.is_ok(), "the mailbox is empty between turns");
-            ends.push((at, far));
-            seat.worker.turn(self.now);
-        }
-        self.wires.insert(name.to_owned(), Wire { port, mac, ends });
-    }
-
-    fn unplug(&mut self, name: &str) {
-        let wire = self.wires.remove(name).unwrap_or_else(|| panic!("no wire {name}"));
-        for (at, far) in wire.ends {
-            let seat = &mut self.seats[at.worker.index()];
-            assert!(seat.mailbox.commands.push(Command::Remove(at.slot)).is_ok());
-            seat.worker.turn(self.now);
-            let Some(Reply::Removed(attached)) = seat.mailbox.replies.pop() else {
-                panic!("{name} was not given back");
-            };
-            let closed = attached.port.close(far);
-            assert!(seat.mailbox.commands.push(Command::Closed(closed)).is_ok());
-            for _ in 0..TURNS_MAX {
-                seat.worker.turn(self.now);
-                if let Some(reply) = seat.mailbox.replies.pop() {
-                    assert!(matches!(reply, Reply::Home(slot) if slot == at.slot));
-                    break;
-                }
-            }
-            seat.slots[at.slot.index()] = false;
-            let census = seat.worker.pool().census_of(at.slot);
-            assert_eq!(census.total(), 0, "frames of a removed port stayed out");
-        }
-    }
-}
-
-/// What became of one packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It arrived; the frame as it did.
-    Sent(Vec<u8>),
-    /// It was dropped.
-    Dropped(DropReason),
-    /// Something arrived and something was dropped.
-    Both(Vec<u8>, DropReason),
-    /// The port had no frame for it.
-    Refused,
-    /// Nothing arrived and nothing was counted: never right.
-    Lost,
-}
-
-impl Fate {
-    /// Whether it arrived, and nothing else happened.
-    #[must_use]
-    pub fn is_sent(&self) -> bool {
-        matches!(self, Self::Sent(_))
     }
 }

@@ -14,7 +14,7 @@ use lockgate_dataplane::counters::DropReason;
 use rules::Source;
 
 /// Lines that a crate may have without its tests; raised only by a decision record.
-const BUDGETS: &[(&str, usize)] = &[("dataplane", 5000), ("control", 3000)];
+const BUDGETS: &[(&str, usize)] = &[("dataplane", 12_500), ("control", 9000)];
 
 /// Lines that a script may have.
 const SCRIPT_LINES_MAX: usize = 79;
@@ -22,6 +22,7 @@ const SCRIPT_LINES_MAX: usize = 79;
 /// Where unsafe code may be: the kernel's rings, its programs, one intrinsic, one allocator.
 const UNSAFE: &[&str] = &[
     "dataplane/src/port/xsk.rs",
+    "dataplane/src/port/xsk/umem.rs",
     "dataplane/src/port/program.rs",
     "dataplane/src/prefetch.rs",
     "tests/src/allocator.rs",

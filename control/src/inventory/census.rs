@@ -100,17 +100,18 @@ impl<'i> Census<'i> {
         self.residents.binary_search_by(key).ok()
     }
 
-    /// The addresses of the node that these pods are on: `status.hostIPs`, and those of the
-    /// pods on that node's network. An address that a pod has is no node's (NP-40 would open it).
+    /// The addresses of the node that these pods are on: `status.hostIPs` of every pod that shares
+    /// one with them, and those of the pods on that node's network. An address that a pod has is no node's (NP-40 would open it).
     pub(crate) fn node_addresses<'p>(
         &self,
         pods: impl Iterator<Item = &'p Pod>,
     ) -> BTreeSet<IpAddr> {
         let hosts: BTreeSet<IpAddr> = pods.flat_map(|pod| &pod.host_ips).copied().collect();
         let mut all = hosts.clone();
-        for pod in self.inventory.pods().filter(|pod| pod.host_network && !pod.is_completed) {
+        for pod in self.inventory.pods().filter(|pod| !pod.is_completed) {
             if pod.host_ips.iter().any(|address| hosts.contains(address)) {
-                all.extend(pod.host_ips.iter().chain(&pod.addresses));
+                all.extend(&pod.host_ips);
+                all.extend(pod.addresses.iter().filter(|_| pod.host_network));
             }
         }
         all.retain(|address| !self.owners.contains_key(address));

@@ -169,12 +169,10 @@ impl Entry {
             | apart(self.target, key.source)
             | (here ^ ports(key.target_port, key.source_port))
             | number;
-        match (opening, reply) {
-            _ if !self.is_live() => None,
-            (0, _) => Some(Way::Opening),
-            (_, 0) => Some(Way::Reply),
-            _ => None,
+        if opening.min(reply) | u64::from(!self.is_live()) != 0 {
+            return None;
         }
+        Some(if opening == 0 { Way::Opening } else { Way::Reply })
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -329,6 +327,7 @@ impl Slab {
     #[cfg(test)]
     pub(super) fn walk(&self, chain: Chain, ends: Ends) -> Vec<u32> {
         let (mut walked, mut before, mut id) = (Vec::new(), NONE, ends.first);
+        // Cold: tests only.
         while let Some(mut entry) = self.entry(id).copied() {
             assert_eq!(entry.link(chain).before, before, "{chain:?} points back");
             assert!(walked.len() < self.entries.len(), "{chain:?} is a ring");

@@ -41,6 +41,7 @@ impl Exact {
         let random = RandomState::new();
         let mut bits = (entries.len() * 2).next_power_of_two().trailing_zeros().max(1);
         let mut tried = 0usize;
+        // Cold: building. Ever more slots, so a seed that fits is found.
         loop {
             let seed = [random.hash_one(tried), random.hash_one((tried, 1)) | 1];
             if let Some(exact) = Self::place(entries, bits, seed) {

@@ -37,6 +37,7 @@ impl Spans {
 
     /// Ends the innermost open prefixes that end before `next`, or all.
     fn close(&mut self, open: &mut Vec<(u128, u32)>, next: Option<u128>) {
+        // Cold: building. Each round takes one away.
         while let Some(&(last, _)) = open.last()
             && next.is_none_or(|next| last < next)
         {

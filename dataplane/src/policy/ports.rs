@@ -72,6 +72,7 @@ impl Many {
         for (high, page) in (0u16..).zip(pages.iter_mut()) {
             page.before = before;
             let mut bitmap = Bitmap::default();
+            // Cold: building. As often as there are intervals.
             while let Some(start) = starts.next_if(|start| start >> 8 == high) {
                 bitmap.words[usize::from(start >> 6 & 3)] |= 1 << (start & 63);
                 // At most 65535 intervals begin above port 0.

@@ -275,7 +275,7 @@ fn link_ifindex(link: &OwnedFd) -> io::Result<u32> {
     /// The head of `struct bpf_link_info`, whose union begins with an XDP link's ifindex.
     #[repr(C, align(8))]
     #[derive(Default)]
-    struct LinkInfo {
+    struct LinkFacts {
         kind: u32,
         link: u32,
         program: u32,
@@ -289,7 +289,7 @@ fn link_ifindex(link: &OwnedFd) -> io::Result<u32> {
         length: u32,
         info: u64,
     }
-    let mut info = LinkInfo::default();
+    let mut info = LinkFacts::default();
     let length = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
     let address = ptr::from_mut(&mut info).expose_provenance() as u64;
     let mut attributes = Attributes { descriptor: link.as_raw_fd(), length, info: address };

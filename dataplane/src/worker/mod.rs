@@ -146,7 +146,9 @@ impl<P: Port, M: Memory> Worker<P, M> {
 
     /// One bounded round of work; says how many packets it moved.
     ///
-    /// Time comes in as an argument so that tests own the clock.
+    /// Time comes in as an argument so that tests own the clock. A function of its own in the
+    /// machine code too: `scripts/panics` begins its walk here.
+    #[inline(never)]
     pub fn turn(&mut self, now: Tick) -> usize {
         self.path.now = now;
         self.path.sampler.begin_turn();

@@ -55,7 +55,8 @@ fn what_is_not_for_the_gateway_is_not_forwarded() {
 fn a_new_pod_with_an_old_address_inherits_no_connection() {
     let mut world = World::of(shape(2), CLUSTER);
     let (_, back) = open(&mut world, v4(), 40_000);
-    let heir = CLUSTER.replace("name: client\n", "name: heir\n").replace("app: client", "app: heir");
+    let heir =
+        CLUSTER.replace("name: client\n", "name: heir\n").replace("app: client", "app: heir");
     world.set_file("cluster.yaml", &heir);
     let there = world.ends("shop/heir", WEB, v4());
     assert_eq!(there.source, back.target, "the address is the same");

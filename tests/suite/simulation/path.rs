@@ -5,16 +5,15 @@ use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_tests::packets::{self, has_right_checksums, unfinished, with_ttl};
 use lockgate_tests::world::{Fate, HOST, Shape, World};
 
-use super::{
-    CLIENT, CLUSTER, OTHER, WEB, ack, dropped, friend, open, shape, syn, syn_ack, v4, v6,
-};
+use super::{CLIENT, CLUSTER, OTHER, WEB, ack, dropped, friend, open, shape, syn, syn_ack, v4, v6};
 
 #[test]
 fn an_allowed_connection_passes_both_ways_and_is_rewritten() {
     for (workers, outside) in [(1, v4()), (1, v6()), (2, v4()), (3, v6())] {
         let mut world = World::of(shape(workers), CLUSTER);
         let (there, _) = open(&mut world, outside, 40_000);
-        let frame = packets::tcp(there, (40_000, 80), lockgate_dataplane::packet::TcpFlags::ACK, b"x");
+        let frame =
+            packets::tcp(there, (40_000, 80), lockgate_dataplane::packet::TcpFlags::ACK, b"x");
         let Fate::Sent(arrived) = world.fate(CLIENT, WEB, &unfinished(frame)) else {
             panic!("not sent");
         };
@@ -64,7 +63,8 @@ fn udp_and_echo_open_connections_that_replies_pass_by() {
         let (there, back) = (world.ends(CLIENT, WEB, outside), world.ends(WEB, CLIENT, outside));
         assert!(world.fate(CLIENT, WEB, &packets::udp(there, (5000, 53), b"who")).is_sent());
         assert!(world.fate(WEB, CLIENT, &packets::udp(back, (53, 5000), b"me")).is_sent());
-        let (there, back) = (world.ends(CLIENT, OTHER, outside), world.ends(OTHER, CLIENT, outside));
+        let (there, back) =
+            (world.ends(CLIENT, OTHER, outside), world.ends(OTHER, CLIENT, outside));
         assert!(world.fate(CLIENT, OTHER, &packets::echo(there, false, 7, 1, b"ping")).is_sent());
         assert!(world.fate(OTHER, CLIENT, &packets::echo(back, true, 7, 1, b"ping")).is_sent());
         // Rules with ports do not let ICMP through (NP-25).

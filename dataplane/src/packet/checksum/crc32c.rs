@@ -13,10 +13,12 @@ static TABLES: [[u32; 256]; 8] = tables();
 const fn tables() -> [[u32; 256]; 8] {
     let mut tables = [[0; 256]; 8];
     let mut byte = 0;
+    // Cold: the compiler runs it.
     while byte < 256 {
         #[allow(clippy::cast_possible_truncation)] // below 256
         let mut crc = byte as u32;
         let mut bit = 0;
+        // Cold: the compiler runs it.
         while bit < 8 {
             crc = if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
             bit += 1;
@@ -25,8 +27,10 @@ const fn tables() -> [[u32; 256]; 8] {
         byte += 1;
     }
     let mut zeros = 1;
+    // Cold: the compiler runs it.
     while zeros < 8 {
         let mut byte = 0;
+        // Cold: the compiler runs it.
         while byte < 256 {
             let before = tables[zeros - 1][byte];
             tables[zeros][byte] = (before >> 8) ^ tables[0][(before & 0xff) as usize];
