@@ -147,6 +147,8 @@ impl<P: Port, M: Memory> Worker<P, M> {
     /// One bounded round of work; says how many packets it moved.
     ///
     /// Time comes in as an argument so that tests own the clock.
+    // Kept apart in the machine code: `scripts/panics` walks from here.
+    #[inline(never)]
     pub fn turn(&mut self, now: Tick) -> usize {
         self.path.now = now;
         self.path.sampler.begin_turn();
