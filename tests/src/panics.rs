@@ -33,6 +33,8 @@ struct Calls {
     names: BTreeSet<String>,
     /// Whether a call through a pointer is among its calls.
     through_pointer: bool,
+    /// Registers that hold a function of the C library at the line being read.
+    foreign: BTreeSet<String>,
 }
 
 /// A program's functions and their calls.
@@ -162,19 +164,35 @@ fn note_call(line: &str, calls: &mut Calls) {
     let Some((_, instruction)) = line.split_once(":\t") else { return };
     let instruction = instruction.trim_start_matches("bnd ").trim_start_matches("notrack ");
     let Some((mnemonic, operand)) = instruction.trim().split_once(' ') else { return };
+    note_register(operand, calls);
     if mnemonic != "call" && !mnemonic.starts_with('j') {
         return;
     }
     let operand = operand.trim();
     if operand.starts_with('*') {
         // A jump through a table stays inside; one through the offset table leaves the program.
-        calls.through_pointer |= mnemonic == "call" && !operand.contains("(%rip)");
+        let leaves = operand.contains("(%rip)") || calls.foreign.contains(&operand[1..]);
+        calls.through_pointer |= mnemonic == "call" && !leaves;
     } else if let Some((_, name)) = operand.split_once('<') {
         let name = name.strip_suffix('>').unwrap_or(name);
         // An offset is a jump inside a function: of this one, or into the middle of another
         // that the compiler laid out apart.
         let name = name.rsplit_once("+0x").map_or(name, |(name, _)| name);
         calls.names.insert(name.to_owned());
+    }
+}
+
+/// Notes a register that is loaded with a function of the C library, and forgets one that is
+/// loaded with anything else: compilers keep `memcpy` in a register where it is called often.
+fn note_register(operand: &str, calls: &mut Calls) {
+    let (operands, comment) = operand.split_once('#').unwrap_or((operand, ""));
+    let Some((_, register)) = operands.trim().rsplit_once(',') else { return };
+    if register.starts_with('%') {
+        if operands.contains("(%rip)") && comment.contains('@') {
+            calls.foreign.insert(register.to_owned());
+        } else {
+            calls.foreign.remove(register);
+        }
     }
 }
 
@@ -225,6 +243,15 @@ mod tests {
 0000000000005000 <elsewhere::cold>:
     5000:\tcall   4000 <core::panicking::panic_fmt>
     5001:\tcall   *0x18(%rcx)
+
+0000000000006000 <copies::often>:
+    6000:\tmov    0x1c30c9(%rip),%r15        # 5500b8 <memcpy@GLIBC_2.14>
+    6001:\tcall   *%r15
+
+0000000000007000 <copies::once>:
+    7000:\tmov    0x1c30c9(%rip),%r15        # 5500b8 <memcpy@GLIBC_2.14>
+    7001:\tmov    0x8(%rdi),%r15
+    7002:\tcall   *%r15
 ";
 
     #[test]
@@ -241,6 +268,13 @@ mod tests {
         let (_, findings) = Graph::read(PROGRAM).walk("elsewhere::cold");
         let callees: Vec<&str> = findings.iter().map(|finding| finding.callee.as_str()).collect();
         assert_eq!(callees, [POINTER, "core::panicking::panic_fmt"]);
+    }
+
+    #[test]
+    fn a_register_that_holds_a_c_function_leads_out_until_it_holds_something_else() {
+        let graph = Graph::read(PROGRAM);
+        assert_eq!(graph.walk("copies::often"), (1, Vec::new()));
+        assert_eq!(graph.walk("copies::once").1.len(), 1);
     }
 
     #[test]

@@ -146,8 +146,8 @@ impl<P: Port, M: Memory> Worker<P, M> {
 
     /// One bounded round of work; says how many packets it moved.
     ///
-    /// Time comes in as an argument so that tests own the clock. A function of its own in the
-    /// machine code too: `scripts/panics` begins its walk here.
+    /// Time comes in as an argument so that tests own the clock.
+    // Kept apart in the machine code: `scripts/panics` walks from here.
     #[inline(never)]
     pub fn turn(&mut self, now: Tick) -> usize {
         self.path.now = now;

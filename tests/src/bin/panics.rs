@@ -45,6 +45,9 @@ fn run() -> Result<Report, String> {
         lines.push(format!("{roots} × {root}: {} calls to look at", found.len()));
         findings.extend(found);
     }
+    // One call that several roots reach is one thing to mend.
+    findings.sort();
+    findings.dedup_by(|one, other| (&one.caller, &one.callee) == (&other.caller, &other.callee));
     let (open, idle) = judge(&findings, &permits);
     for finding in &open {
         let path = finding.path.join("\n      ");
