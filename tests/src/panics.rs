@@ -126,15 +126,13 @@ pub fn permits(text: &str) -> Result<Vec<Permit>, String> {
 
 fn permit(line: &str) -> Result<Permit, String> {
     let parts = line.split_once(" # ").and_then(|(call, reason)| {
-        let (caller, callee) = call.split_once(" -> ")?;
-        Some((caller.trim(), callee.trim(), reason.trim()))
+        let (from, to) = call.split_once(" -> ")?;
+        Some((from.trim(), to.trim(), reason.trim()))
     });
     match parts {
-        Some((caller, callee, reason)) if !reason.is_empty() => Ok(Permit {
-            caller: caller.to_owned(),
-            callee: callee.to_owned(),
-            reason: reason.to_owned(),
-        }),
+        Some((from, to, reason)) if !reason.is_empty() => {
+            Ok(Permit { caller: from.to_owned(), callee: to.to_owned(), reason: reason.to_owned() })
+        }
         _ => Err(format!("{line:?} is not `caller -> callee # reason`")),
     }
 }
@@ -145,8 +143,8 @@ pub fn judge<'a>(
     findings: &'a [Finding],
     permits: &'a [Permit],
 ) -> (Vec<&'a Finding>, Vec<&'a Permit>) {
-    let covers = |permit: &Permit, finding: &Finding| {
-        finding.caller.contains(&permit.caller) && finding.callee.contains(&permit.callee)
+    let covers = |permit: &Permit, found: &Finding| {
+        found.caller.contains(&permit.caller) && found.callee.contains(&permit.callee)
     };
     let open = findings.iter().filter(|finding| !permits.iter().any(|one| covers(one, finding)));
     let idle = permits.iter().filter(|permit| !findings.iter().any(|one| covers(permit, one)));
@@ -169,9 +167,9 @@ fn note_call(line: &str, calls: &mut Calls) {
         return;
     }
     let operand = operand.trim();
-    if operand.starts_with('*') {
+    if let Some(pointer) = operand.strip_prefix('*') {
         // A jump through a table stays inside; one through the offset table leaves the program.
-        let leaves = operand.contains("(%rip)") || calls.foreign.contains(&operand[1..]);
+        let leaves = pointer.contains("(%rip)") || calls.foreign.contains(pointer);
         calls.through_pointer |= mnemonic == "call" && !leaves;
     } else if let Some((_, name)) = operand.split_once('<') {
         let name = name.strip_suffix('>').unwrap_or(name);
@@ -208,7 +206,7 @@ fn is_panic(name: &str) -> bool {
     PANICS.iter().any(|part| name.contains(part))
 }
 
-fn finding(caller: &String, callee: &str, from: &BTreeMap<&String, Option<&String>>) -> Finding {
+fn finding(caller: &String, target: &str, from: &BTreeMap<&String, Option<&String>>) -> Finding {
     let mut path = vec![caller.clone()];
     let mut at = caller;
     while let Some(Some(before)) = from.get(at) {
@@ -216,7 +214,7 @@ fn finding(caller: &String, callee: &str, from: &BTreeMap<&String, Option<&Strin
         at = before;
     }
     path.reverse();
-    Finding { caller: caller.clone(), callee: callee.to_owned(), path }
+    Finding { caller: caller.clone(), callee: target.to_owned(), path }
 }
 
 #[cfg(test)]
