@@ -8,7 +8,7 @@ use lockgate_dataplane::packet::Protocol;
 use crate::explain::{Family, Subject, parse_protocol};
 use crate::settings::{self, Raw, RawConnections, RawHostPort, RawLog};
 
-/// The userspace virtual switch of a Kubernetes node, enforcing NetworkPolicy over AF_XDP.
+/// The userspace virtual switch of a Kubernetes node: it enforces network policies over XDP sockets.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "lockgate", version, about, max_term_width = 100)]
 pub struct Arguments {
@@ -54,7 +54,7 @@ pub enum Output {
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = FILE_HELP)]
 pub struct RunArguments {
-    /// Directory of Pods, Namespaces and NetworkPolicies as YAML or JSON; watched while running.
+    /// Directory of manifests (pods, namespaces, network policies); watched while running.
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
     /// Configuration file, .toml or .yaml; none is read unless given.

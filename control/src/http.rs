@@ -1,7 +1,7 @@
 //! Metrics and health over HTTP: `/metrics`, `/livez`, `/readyz`. Loopback unless set otherwise.
 //!
 //! Every answer comes from the one task that owns the switch. A connection lasts at most
-//! [`CONNECTION_LIFE`] and at most [`CONNECTIONS_MAX`] are open at once, so that a client that
+//! `CONNECTION_LIFE` and at most `CONNECTIONS_MAX` are open at once, so that a client that
 //! sends a header a minute holds nothing for long.
 
 use std::io;
@@ -196,10 +196,10 @@ mod tests {
     async fn serve() -> SocketAddr {
         let server = HttpServer::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = server.address();
-        let (asker, mut asked) = questions();
+        let (asker, mut incoming) = questions();
         tokio::spawn(server.serve(asker));
         tokio::spawn(async move {
-            while let Some(asked) = asked.recv().await {
+            while let Some(asked) = incoming.recv().await {
                 let good = asked.question != Question::Ready;
                 let _gone =
                     asked.reply.send(Answer { good, body: format!("{:?}", asked.question) });

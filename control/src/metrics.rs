@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_dataplane::connection::State;
-use lockgate_dataplane::counters::{BATCH_BUCKETS, Counters, DropReason, PortCounters};
+use lockgate_dataplane::counters::{BATCH_BUCKETS, Cell, Counters, DropReason, PortCounters};
 use lockgate_dataplane::ids::{Epoch, Generation};
 use lockgate_dataplane::port::XdpStatistics;
 use prometheus::core::Collector;
@@ -173,7 +173,7 @@ impl Scrape<'_> {
     fn connections(&self, families: &mut Families) {
         let states = State::ALL.iter().map(|state| {
             let place = state.index();
-            let count = self.sum(|cells| cells.connections.get(place).map_or(0, |c| c.load()));
+            let count = self.sum(|cells| cells.connections.get(place).map_or(0, Cell::load));
             (Labels::new().with("state", state.label()), float(count))
         });
         families.gauge("connections", "Connections tracked, by state.", states);
@@ -217,7 +217,7 @@ impl Scrape<'_> {
             busy.map(|(worker, share)| (worker_labels(worker), *share)),
         );
         let batches = self.workers.iter().enumerate().map(|(worker, cells)| {
-            let counts = cells.batches.each_ref().map(|cell| cell.load());
+            let counts = cells.batches.each_ref().map(Cell::load);
             (worker_labels(worker), counts, cells.batch_packets.load())
         });
         families.histogram("batch_packets", "Packets of one batch.", &BATCH_BUCKETS, batches);

@@ -121,7 +121,7 @@ fn share(spent: u64, passed: u64) -> f64 {
 }
 
 #[derive(Serialize)]
-struct Ready {
+struct Readiness {
     ready: bool,
     epoch: u64,
     generation: u64,
@@ -131,7 +131,7 @@ struct Ready {
 
 fn ready<D: Dataplane>(sync: &mut Sync<D>) -> Answer {
     let (epoch, published) = sync.numbers();
-    let document = Ready {
+    let document = Readiness {
         ready: sync.is_ready(),
         epoch: epoch.0,
         generation: published.0,

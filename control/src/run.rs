@@ -102,7 +102,7 @@ pub async fn run<D: Dataplane>(
     let watch = DirWatch::open(&settings.manifests)?;
     let files = Files::read(&settings.manifests).map_err(RunError::Manifests)?;
     preflight::check(&settings)?;
-    let (asker, asked) = questions();
+    let (asker, incoming) = questions();
     let socket = ShowSocket::listen(&settings.socket)?;
     let http = HttpServer::listen(settings.listen).await?;
     if !settings.listen.ip().is_loopback() {
@@ -114,7 +114,7 @@ pub async fn run<D: Dataplane>(
     let wakers = Wakers {
         watch,
         links,
-        asked,
+        asked: incoming,
         hangup: kind(SignalKind::hangup())?,
         terminate: kind(SignalKind::terminate())?,
         interrupt: kind(SignalKind::interrupt())?,

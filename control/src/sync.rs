@@ -77,8 +77,10 @@ pub struct Sync<D: Dataplane> {
     epoch: Epoch,
     published: Generation,
     pending: Option<Pending>,
-    /// Something may differ from what was published, since then.
-    dirty: Option<Option<Instant>>,
+    /// Something may differ from what was published.
+    dirty: bool,
+    /// The settled event of the oldest file change that is not published yet.
+    settled: Option<Instant>,
     /// The inventory has changed since it was last resolved.
     unresolved: bool,
     latency: ApplyLatency,
@@ -101,7 +103,8 @@ impl<D: Dataplane> Sync<D> {
             epoch: Epoch(0),
             published: Generation(0),
             pending: None,
-            dirty: Some(None),
+            dirty: true,
+            settled: None,
             unresolved: true,
             latency,
             trouble: None,
@@ -112,9 +115,9 @@ impl<D: Dataplane> Sync<D> {
     pub fn files_settled(&mut self, settled: &Settled) {
         let before = self.files.problems();
         if self.files.take(&settled.changed) == Effect::Changed {
-            let since = self.dirty.flatten().map_or(settled.at, |before| before.min(settled.at));
-            self.dirty = Some(Some(since));
-            self.unresolved = true;
+            let oldest = self.settled.map_or(settled.at, |before| before.min(settled.at));
+            self.settled = Some(oldest);
+            (self.dirty, self.unresolved) = (true, true);
         }
         for problem in self.files.problems().iter().filter(|problem| !before.contains(problem)) {
             warn!(%problem, "problem in the manifests");
@@ -123,7 +126,7 @@ impl<D: Dataplane> Sync<D> {
 
     /// Interfaces may have changed.
     pub fn links_changed(&mut self) {
-        self.dirty = Some(self.dirty.flatten());
+        self.dirty = true;
     }
 
     /// Whether a snapshot is on its way to the workers.
@@ -147,10 +150,9 @@ impl<D: Dataplane> Sync<D> {
             self.links_changed();
         }
         let stalled = self.pending.is_some_and(|pending| pending.since.elapsed() > STALL);
-        if (self.pending.is_none() || stalled)
-            && let Some(settled) = self.dirty.take()
-        {
-            self.publish(settled, interfaces).await;
+        if self.dirty && (self.pending.is_none() || stalled) {
+            self.dirty = false;
+            self.publish(interfaces).await;
         }
     }
 
@@ -168,10 +170,12 @@ impl<D: Dataplane> Sync<D> {
         }
     }
 
-    async fn publish(&mut self, settled: Option<Instant>, interfaces: &impl Interfaces) {
-        let resolved = match std::mem::take(&mut self.unresolved) {
-            true => resolve(self.files.inventory()),
-            false => std::mem::take(&mut self.resolved),
+    async fn publish(&mut self, interfaces: &impl Interfaces) {
+        let settled = self.settled.take();
+        let resolved = if std::mem::take(&mut self.unresolved) {
+            resolve(self.files.inventory())
+        } else {
+            std::mem::take(&mut self.resolved)
         };
         self.reconcile(&resolved, interfaces).await;
         let topology = self.topology(&resolved);

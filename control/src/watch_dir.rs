@@ -2,7 +2,7 @@
 //!
 //! A file is told of [`QUIET`] after its last close-write, move or delete; while somebody writes
 //! on, it waits, but never longer than [`PATIENCE`]. A file that is only being written is not
-//! told of at all until it is closed. A directory that Kubernetes fills from a ConfigMap changes
+//! told of at all until it is closed. A directory that Kubernetes fills from a `ConfigMap` changes
 //! by one rename of the link `..data`, which changes every file at once.
 //!
 //! Changes behind a symlink that leads out of the directory are not seen; SIGHUP reads anew.
@@ -76,7 +76,7 @@ impl DirWatch {
                 continue;
             };
             let wake = self.settling.due().map_or_else(
-                || tokio::time::Instant::now() + Duration::from_secs(3600),
+                || tokio::time::Instant::now() + Duration::from_hours(1),
                 tokio::time::Instant::from_std,
             );
             match tokio::time::timeout_at(wake, events.next()).await {

@@ -3,6 +3,8 @@
 //! Each test takes a thread with its own current-thread runtime into a fresh namespace: netlink
 //! sockets are of the namespace of the thread that opens them.
 
+#![allow(clippy::unwrap_used)] // a test says no more than where it failed
+
 use std::future::Future;
 use std::process::Command;
 

@@ -92,7 +92,7 @@ fn not_yaml() -> Outcome {
 }
 
 fn no_such_core() -> Outcome {
-    refused(|_, options| options.settings.push_str("cores = [4711]\n"), &["4711", "cores"])
+    refused(|_, options| "cores = [4711]\n".clone_into(&mut options.settings), &["4711", "cores"])
 }
 
 /// Adds a pod on an interface made by `line` of `ip`; expects words in the log while others work.

@@ -47,7 +47,7 @@ pub struct Finding {
     /// The function with the call in it.
     pub caller: String,
     /// The function that begins the panic, or `(pointer)`.
-    pub callee: String,
+    pub target: String,
     /// How the caller is reached from the root, root first.
     pub path: Vec<String>,
 }
@@ -57,8 +57,8 @@ pub struct Finding {
 pub struct Permit {
     /// A part of the caller's name.
     pub caller: String,
-    /// A part of the callee's name.
-    pub callee: String,
+    /// A part of the target's name.
+    pub target: String,
     /// Why it can't happen, or may.
     pub reason: String,
 }
@@ -102,12 +102,12 @@ impl Graph {
             if calls.through_pointer {
                 findings.push(finding(name, POINTER, &from));
             }
-            for callee in &calls.names {
-                if is_panic(callee) {
-                    findings.push(finding(name, callee, &from));
-                } else if !from.contains_key(callee) {
-                    from.insert(callee, Some(name));
-                    waiting.push_back(callee);
+            for target in &calls.names {
+                if is_panic(target) {
+                    findings.push(finding(name, target, &from));
+                } else if !from.contains_key(target) {
+                    from.insert(target, Some(name));
+                    waiting.push_back(target);
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Graph {
     }
 }
 
-/// Reads the permits of a file: `caller -> callee # reason` on each line; `#` alone comments.
+/// Reads the permits of a file: `caller -> target # reason` on each line; `#` alone comments.
 ///
 /// # Errors
 /// The first line that is neither, a permit without a reason among them.
@@ -126,14 +126,16 @@ pub fn permits(text: &str) -> Result<Vec<Permit>, String> {
 
 fn permit(line: &str) -> Result<Permit, String> {
     let parts = line.split_once(" # ").and_then(|(call, reason)| {
-        let (from, to) = call.split_once(" -> ")?;
-        Some((from.trim(), to.trim(), reason.trim()))
+        let (caller, target) = call.split_once(" -> ")?;
+        Some((caller.trim(), target.trim(), reason.trim()))
     });
     match parts {
-        Some((from, to, reason)) if !reason.is_empty() => {
-            Ok(Permit { caller: from.to_owned(), callee: to.to_owned(), reason: reason.to_owned() })
-        }
-        _ => Err(format!("{line:?} is not `caller -> callee # reason`")),
+        Some((caller, target, reason)) if !reason.is_empty() => Ok(Permit {
+            caller: caller.to_owned(),
+            target: target.to_owned(),
+            reason: reason.to_owned(),
+        }),
+        _ => Err(format!("{line:?} is not `caller -> target # reason`")),
     }
 }
 
@@ -143,8 +145,8 @@ pub fn judge<'a>(
     findings: &'a [Finding],
     permits: &'a [Permit],
 ) -> (Vec<&'a Finding>, Vec<&'a Permit>) {
-    let covers = |permit: &Permit, found: &Finding| {
-        found.caller.contains(&permit.caller) && found.callee.contains(&permit.callee)
+    let covers = |permit: &Permit, finding: &Finding| {
+        finding.caller.contains(&permit.caller) && finding.target.contains(&permit.target)
     };
     let open = findings.iter().filter(|finding| !permits.iter().any(|one| covers(one, finding)));
     let idle = permits.iter().filter(|permit| !findings.iter().any(|one| covers(permit, one)));
@@ -167,9 +169,9 @@ fn note_call(line: &str, calls: &mut Calls) {
         return;
     }
     let operand = operand.trim();
-    if let Some(pointer) = operand.strip_prefix('*') {
+    if let Some(place) = operand.strip_prefix('*') {
         // A jump through a table stays inside; one through the offset table leaves the program.
-        let leaves = pointer.contains("(%rip)") || calls.foreign.contains(pointer);
+        let leaves = operand.contains("(%rip)") || calls.foreign.contains(place);
         calls.through_pointer |= mnemonic == "call" && !leaves;
     } else if let Some((_, name)) = operand.split_once('<') {
         let name = name.strip_suffix('>').unwrap_or(name);
@@ -214,7 +216,7 @@ fn finding(caller: &String, target: &str, from: &BTreeMap<&String, Option<&Strin
         at = before;
     }
     path.reverse();
-    Finding { caller: caller.clone(), callee: target.to_owned(), path }
+    Finding { caller: caller.clone(), target: target.to_owned(), path }
 }
 
 #[cfg(test)]
@@ -264,7 +266,7 @@ mod tests {
     #[test]
     fn a_call_through_a_pointer_is_a_finding_and_one_into_the_c_library_is_none() {
         let (_, findings) = Graph::read(PROGRAM).walk("elsewhere::cold");
-        let callees: Vec<&str> = findings.iter().map(|finding| finding.callee.as_str()).collect();
+        let callees: Vec<&str> = findings.iter().map(|finding| finding.target.as_str()).collect();
         assert_eq!(callees, [POINTER, "core::panicking::panic_fmt"]);
     }
 

@@ -5,6 +5,10 @@
 //! ([`MemoryPort`]) and the time are not. After every step the worker's laws are asserted by the
 //! worker itself (debug assertions are on in tests).
 
+// A simulated node fails its test by panicking: what it is asked for is there, or the test is wrong.
+#![allow(clippy::panic, clippy::missing_panics_doc, clippy::unwrap_used)]
+#![allow(clippy::missing_fields_in_debug, clippy::cast_possible_truncation)]
+
 mod fate;
 mod wiring;
 

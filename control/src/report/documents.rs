@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use lockgate_dataplane::connection::Row;
-use lockgate_dataplane::counters::{DropReason, PortCounters};
+use lockgate_dataplane::counters::{Cell, DropReason, PortCounters};
 use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::packet::{FlowKey, Protocol};
 use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, Policy};
+use lockgate_dataplane::port::XdpStatistics;
 use serde::Serialize;
 
 use super::{Observer, owner};
@@ -62,7 +63,7 @@ pub(super) fn status<D: Dataplane>(observer: &Observer, sync: &mut Sync<D>) -> S
         received_packets: cells.received.load(),
         sent_packets: cells.sent.load(),
         dropped_packets: cells.dropped_total(),
-        connections: cells.connections.iter().map(|cell| cell.load()).sum(),
+        connections: cells.connections.iter().map(Cell::load).sum(),
     });
     Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -113,7 +114,8 @@ pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
     let mut rows = Vec::with_capacity(seen.len());
     for port in seen {
         let mut statistics = BTreeMap::new();
-        for (field, count) in sync.dataplane().statistics(port.port).iter().flat_map(|s| s.fields())
+        for (field, count) in
+            sync.dataplane().statistics(port.port).iter().flat_map(XdpStatistics::fields)
         {
             *statistics.entry(field).or_default() += count;
         }

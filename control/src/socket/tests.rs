@@ -14,10 +14,10 @@ fn serve() -> Served {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run/lockgate.sock");
     let socket = ShowSocket::listen(&path).unwrap();
-    let (asker, mut asked) = questions();
+    let (asker, mut incoming) = questions();
     tokio::spawn(socket.serve(asker));
     tokio::spawn(async move {
-        while let Some(asked) = asked.recv().await {
+        while let Some(asked) = incoming.recv().await {
             let body = serde_json::json!({ "heard": format!("{:?}", asked.question) }).to_string();
             let _gone = asked.reply.send(Answer { good: true, body });
         }
@@ -80,7 +80,7 @@ async fn slow_clients_are_cut_off_and_do_not_block_others() {
     let good = send(&served.path, b"{\"show\":\"status\"}\n").await;
     assert!(good.contains("heard"), "{good}");
     let waited = begun.elapsed();
-    assert!(waited >= CLIENT_TIMEOUT - Duration::from_millis(50), "{waited:?}");
+    assert!(waited + Duration::from_millis(50) >= CLIENT_TIMEOUT, "{waited:?}");
     assert!(waited < CLIENT_TIMEOUT * 2, "{waited:?}");
     let mut nothing = String::new();
     assert_eq!(slow.remove(0).read_to_string(&mut nothing).await.unwrap(), 0);

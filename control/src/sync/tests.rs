@@ -213,7 +213,7 @@ async fn node_addresses_are_those_set_or_those_of_local_pods() {
 async fn workers_that_take_no_snapshot_are_a_problem_and_do_not_stop_the_next() {
     let mut bench = Bench::new(FakeSwitch::default(), FakeLinks::with(&["ea", "eb"]));
     bench.advance().await;
-    bench.sync.pending.as_mut().unwrap().since = Instant::now() - STALL * 2;
+    bench.sync.pending.as_mut().unwrap().since = Instant::now().checked_sub(STALL * 2).unwrap();
     assert!(bench.problems()[0].contains("snapshot 1 is not in force"), "{:?}", bench.problems());
     bench.write("p.yaml", DENY);
     assert_eq!(bench.advance().await, [published(2, 2, 1, 2)]);
