@@ -90,7 +90,8 @@ pub struct Worker<P, M> {
 /// A packet between admission and judgement.
 #[derive(Debug)]
 struct Staged {
-    frame: Frame,
+    /// Taken when the packet is judged; the rest is read in place, for it is large.
+    frame: Option<Frame>,
     packet: Admitted,
     hash: Hash,
 }
@@ -343,7 +344,7 @@ impl<P: Port, M: Memory> Path<P, M> {
                 };
                 let hash = self.connections.hash(key);
                 self.connections.prefetch(hash);
-                staged.push(Staged { frame, packet, hash });
+                staged.push(Staged { frame: Some(frame), packet, hash });
             }
             // A packet crosses at most once: if the owner is a third worker, the snapshots of
             // the two differ for a moment, and the sender will try again.
@@ -360,12 +361,14 @@ impl<P: Port, M: Memory> Path<P, M> {
         for waiting in &*staged {
             self.connections.prefetch_records(waiting.hash);
         }
-        for Staged { frame, packet, hash } in staged.drain(..) {
-            match self.judge(snapshot, &packet, hash) {
-                Ok(()) => self.forward(frame, &packet),
-                Err(reason) => self.refuse(frame, &packet, reason),
+        for Staged { frame, packet, hash } in staged.iter_mut() {
+            let Some(frame) = frame.take() else { continue };
+            match self.judge(snapshot, packet, *hash) {
+                Ok(()) => self.forward(frame, packet),
+                Err(reason) => self.refuse(frame, packet, reason),
             }
         }
+        staged.clear();
     }
 
     #[inline]
