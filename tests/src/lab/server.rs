@@ -1,6 +1,6 @@
 //! The process that serves a lab's pods: it stays when the program that built the lab ends.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -35,7 +35,11 @@ impl Server {
         for address in &shape.outside {
             command.arg("--outside").arg(address.to_string());
         }
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        // Not the caller's stderr: whoever reads that to its end would wait for this process.
+        let log = lab.state().join("serve.log");
+        let stderr =
+            File::create(&log).map_err(LabError::io(format!("create {}", log.display())))?;
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().map_err(LabError::io("start the pods' servers"))?;
         let file = leftovers::server_file(&shape.prefix);
         fs::write(&file, child.id().to_string())
@@ -48,9 +52,8 @@ impl Server {
         let metrics = metrics.trim().to_owned();
         let server = Self { child, metrics, left: false };
         if server.metrics.is_empty() {
-            return Err(LabError::Unexpected(
-                "the pods' servers did not start, see above".to_owned(),
-            ));
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            return Err(LabError::Unexpected(format!("the pods' servers did not start: {said}")));
         }
         Ok(server)
     }
