@@ -21,6 +21,7 @@ mod forward;
 mod judge;
 pub mod mailbox;
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::clock::Tick;
@@ -177,6 +178,14 @@ impl<P: Port, M: Memory> Worker<P, M> {
         !self.mailbox.commands.is_empty()
             || self.subscriber.has_newer()
             || self.path.ends.inbound.iter().flatten().any(crate::handoff::Inbound::has_parcel)
+    }
+
+    /// The sockets of its ports, to sleep on.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>>
+    where
+        P: AsFd,
+    {
+        self.path.slots.iter().flatten().map(|attached| attached.port.as_fd())
     }
 
     /// The packet memory: the far ends of ports in memory write and read there.
