@@ -277,6 +277,13 @@ impl<P: Port, M: Memory> Path<P, M> {
             return 0;
         }
         let (from, kind) = (attached.at, attached.kind);
+        // Another core wrote the packets, so each header is a cache miss: all at once, not one by
+        // one (measured on veth: a tenth of the worker's time was the load of the first EtherType).
+        for frame in batch.iter() {
+            if let Some(first) = self.memory.bytes(frame).first() {
+                crate::prefetch::read(first);
+            }
+        }
         let mut bytes = 0_u64;
         for frame in batch.drain() {
             bytes = bytes.saturating_add(u64::from(frame.length()));
