@@ -89,7 +89,7 @@ impl Contender {
             Self::Lockgate => {
                 let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
                 let mut options = Options::new(&binaries.join("lockgate"), &manifests);
-                options.settings = "cores = [0]\npolling = \"busy\"\n".to_owned();
+                "cores = [0]\npolling = \"busy\"\n".clone_into(&mut options.settings);
                 let switch = SwitchProcess::start(lab, &options)?;
                 Ok(Running { switch: Some(switch), child: None })
             }

@@ -1,7 +1,7 @@
 //! Metrics and health over HTTP: `/metrics`, `/livez`, `/readyz`. Loopback unless set otherwise.
 //!
 //! Every answer comes from the one task that owns the switch. A connection lasts at most
-//! [`CONNECTION_LIFE`] and at most [`CONNECTIONS_MAX`] are open at once, so that a client that
+//! `CONNECTION_LIFE` and at most `CONNECTIONS_MAX` are open at once, so that a client that
 //! sends a header a minute holds nothing for long.
 
 use std::io;

@@ -1,5 +1,7 @@
 //! `lockgate`: arguments in, an exit code out. The only place for anyhow and for standard output.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::process::ExitCode;
 

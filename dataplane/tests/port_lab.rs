@@ -1,5 +1,7 @@
 //! The port on real AF_XDP sockets: needs root, and fails without.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros)] // a test, not hot code
+
 #[path = "port_lab/lab.rs"]
 mod lab;
 

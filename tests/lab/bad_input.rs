@@ -74,7 +74,7 @@ fn port_in_use() -> Outcome {
     let mut held: Option<TcpListener> = None;
     refused(
         |world, _| {
-            held = world.lab.node().enter(|| TcpListener::bind(METRICS)).ok().and_then(Result::ok)
+            held = world.lab.node().enter(|| TcpListener::bind(METRICS)).ok().and_then(Result::ok);
         },
         &["127.0.0.1:9790", "in use"],
     )?;
@@ -92,7 +92,7 @@ fn not_yaml() -> Outcome {
 }
 
 fn no_such_core() -> Outcome {
-    refused(|_, options| options.settings = "cores = [4711]\n".to_owned(), &["4711", "cores"])
+    refused(|_, options| "cores = [4711]\n".clone_into(&mut options.settings), &["4711", "cores"])
 }
 
 /// Adds a pod on an interface made by `line` of `ip`; expects words in the log while others work.

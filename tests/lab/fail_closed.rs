@@ -39,7 +39,7 @@ struct Load {
 
 impl Load {
     fn start(world: &World) -> Result<Self, LabError> {
-        let limit = Limit { packets: u64::MAX, time: Duration::from_secs(60) };
+        let limit = Limit { packets: u64::MAX, time: Duration::from_mins(1) };
         let target = world.lab.place("demo/server")?.namespace;
         let to = world.address("demo/server", false)?;
         let load = |from: &str, port: u16| -> Result<(Flood, Sniffer), LabError> {

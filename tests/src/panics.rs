@@ -33,6 +33,8 @@ struct Calls {
     names: BTreeSet<String>,
     /// Whether a call through a pointer is among its calls.
     through_pointer: bool,
+    /// Registers that hold a function of the C library at the line being read.
+    foreign: BTreeSet<String>,
 }
 
 /// A program's functions and their calls.
@@ -45,7 +47,7 @@ pub struct Finding {
     /// The function with the call in it.
     pub caller: String,
     /// The function that begins the panic, or `(pointer)`.
-    pub callee: String,
+    pub target: String,
     /// How the caller is reached from the root, root first.
     pub path: Vec<String>,
 }
@@ -55,8 +57,8 @@ pub struct Finding {
 pub struct Permit {
     /// A part of the caller's name.
     pub caller: String,
-    /// A part of the callee's name.
-    pub callee: String,
+    /// A part of the target's name.
+    pub target: String,
     /// Why it can't happen, or may.
     pub reason: String,
 }
@@ -100,12 +102,12 @@ impl Graph {
             if calls.through_pointer {
                 findings.push(finding(name, POINTER, &from));
             }
-            for callee in &calls.names {
-                if is_panic(callee) {
-                    findings.push(finding(name, callee, &from));
-                } else if !from.contains_key(callee) {
-                    from.insert(callee, Some(name));
-                    waiting.push_back(callee);
+            for target in &calls.names {
+                if is_panic(target) {
+                    findings.push(finding(name, target, &from));
+                } else if !from.contains_key(target) {
+                    from.insert(target, Some(name));
+                    waiting.push_back(target);
                 }
             }
         }
@@ -113,7 +115,7 @@ impl Graph {
     }
 }
 
-/// Reads the permits of a file: `caller -> callee # reason` on each line; `#` alone comments.
+/// Reads the permits of a file: `caller -> target # reason` on each line; `#` alone comments.
 ///
 /// # Errors
 /// The first line that is neither, a permit without a reason among them.
@@ -124,16 +126,16 @@ pub fn permits(text: &str) -> Result<Vec<Permit>, String> {
 
 fn permit(line: &str) -> Result<Permit, String> {
     let parts = line.split_once(" # ").and_then(|(call, reason)| {
-        let (caller, callee) = call.split_once(" -> ")?;
-        Some((caller.trim(), callee.trim(), reason.trim()))
+        let (caller, target) = call.split_once(" -> ")?;
+        Some((caller.trim(), target.trim(), reason.trim()))
     });
     match parts {
-        Some((caller, callee, reason)) if !reason.is_empty() => Ok(Permit {
+        Some((caller, target, reason)) if !reason.is_empty() => Ok(Permit {
             caller: caller.to_owned(),
-            callee: callee.to_owned(),
+            target: target.to_owned(),
             reason: reason.to_owned(),
         }),
-        _ => Err(format!("{line:?} is not `caller -> callee # reason`")),
+        _ => Err(format!("{line:?} is not `caller -> target # reason`")),
     }
 }
 
@@ -144,7 +146,7 @@ pub fn judge<'a>(
     permits: &'a [Permit],
 ) -> (Vec<&'a Finding>, Vec<&'a Permit>) {
     let covers = |permit: &Permit, finding: &Finding| {
-        finding.caller.contains(&permit.caller) && finding.callee.contains(&permit.callee)
+        finding.caller.contains(&permit.caller) && finding.target.contains(&permit.target)
     };
     let open = findings.iter().filter(|finding| !permits.iter().any(|one| covers(one, finding)));
     let idle = permits.iter().filter(|permit| !findings.iter().any(|one| covers(permit, one)));
@@ -162,19 +164,35 @@ fn note_call(line: &str, calls: &mut Calls) {
     let Some((_, instruction)) = line.split_once(":\t") else { return };
     let instruction = instruction.trim_start_matches("bnd ").trim_start_matches("notrack ");
     let Some((mnemonic, operand)) = instruction.trim().split_once(' ') else { return };
+    note_register(operand, calls);
     if mnemonic != "call" && !mnemonic.starts_with('j') {
         return;
     }
     let operand = operand.trim();
-    if operand.starts_with('*') {
+    if let Some(place) = operand.strip_prefix('*') {
         // A jump through a table stays inside; one through the offset table leaves the program.
-        calls.through_pointer |= mnemonic == "call" && !operand.contains("(%rip)");
+        let leaves = operand.contains("(%rip)") || calls.foreign.contains(place);
+        calls.through_pointer |= mnemonic == "call" && !leaves;
     } else if let Some((_, name)) = operand.split_once('<') {
         let name = name.strip_suffix('>').unwrap_or(name);
         // An offset is a jump inside a function: of this one, or into the middle of another
         // that the compiler laid out apart.
         let name = name.rsplit_once("+0x").map_or(name, |(name, _)| name);
         calls.names.insert(name.to_owned());
+    }
+}
+
+/// Notes a register that is loaded with a function of the C library, and forgets one that is
+/// loaded with anything else: compilers keep `memcpy` in a register where it is called often.
+fn note_register(operand: &str, calls: &mut Calls) {
+    let (operands, comment) = operand.split_once('#').unwrap_or((operand, ""));
+    let Some((_, register)) = operands.trim().rsplit_once(',') else { return };
+    if register.starts_with('%') {
+        if operands.contains("(%rip)") && comment.contains('@') {
+            calls.foreign.insert(register.to_owned());
+        } else {
+            calls.foreign.remove(register);
+        }
     }
 }
 
@@ -190,7 +208,7 @@ fn is_panic(name: &str) -> bool {
     PANICS.iter().any(|part| name.contains(part))
 }
 
-fn finding(caller: &String, callee: &str, from: &BTreeMap<&String, Option<&String>>) -> Finding {
+fn finding(caller: &String, target: &str, from: &BTreeMap<&String, Option<&String>>) -> Finding {
     let mut path = vec![caller.clone()];
     let mut at = caller;
     while let Some(Some(before)) = from.get(at) {
@@ -198,7 +216,7 @@ fn finding(caller: &String, callee: &str, from: &BTreeMap<&String, Option<&Strin
         at = before;
     }
     path.reverse();
-    Finding { caller: caller.clone(), callee: callee.to_owned(), path }
+    Finding { caller: caller.clone(), target: target.to_owned(), path }
 }
 
 #[cfg(test)]
@@ -225,6 +243,15 @@ mod tests {
 0000000000005000 <elsewhere::cold>:
     5000:\tcall   4000 <core::panicking::panic_fmt>
     5001:\tcall   *0x18(%rcx)
+
+0000000000006000 <copies::often>:
+    6000:\tmov    0x1c30c9(%rip),%r15        # 5500b8 <memcpy@GLIBC_2.14>
+    6001:\tcall   *%r15
+
+0000000000007000 <copies::once>:
+    7000:\tmov    0x1c30c9(%rip),%r15        # 5500b8 <memcpy@GLIBC_2.14>
+    7001:\tmov    0x8(%rdi),%r15
+    7002:\tcall   *%r15
 ";
 
     #[test]
@@ -239,8 +266,15 @@ mod tests {
     #[test]
     fn a_call_through_a_pointer_is_a_finding_and_one_into_the_c_library_is_none() {
         let (_, findings) = Graph::read(PROGRAM).walk("elsewhere::cold");
-        let callees: Vec<&str> = findings.iter().map(|finding| finding.callee.as_str()).collect();
+        let callees: Vec<&str> = findings.iter().map(|finding| finding.target.as_str()).collect();
         assert_eq!(callees, [POINTER, "core::panicking::panic_fmt"]);
+    }
+
+    #[test]
+    fn a_register_that_holds_a_c_function_leads_out_until_it_holds_something_else() {
+        let graph = Graph::read(PROGRAM);
+        assert_eq!(graph.walk("copies::often"), (1, Vec::new()));
+        assert_eq!(graph.walk("copies::once").1.len(), 1);
     }
 
     #[test]

@@ -5,10 +5,16 @@
 //! ([`MemoryPort`]) and the time are not. After every step the worker's laws are asserted by the
 //! worker itself (debug assertions are on in tests).
 
+// A simulated node fails its test by panicking: what it is asked for is there, or the test is wrong.
+#![allow(clippy::panic, clippy::missing_panics_doc, clippy::unwrap_used)]
+#![allow(clippy::missing_fields_in_debug, clippy::cast_possible_truncation)]
+
 mod fate;
+mod shape;
 mod wiring;
 
 pub use fate::Fate;
+pub use shape::Shape;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -30,7 +36,7 @@ use lockgate_dataplane::policy::compile::compile;
 use lockgate_dataplane::port::memory::{FarEnd, HeapMemory, MemoryPort, Refused};
 use lockgate_dataplane::publish::Publisher;
 use lockgate_dataplane::worker::mailbox::{Mailbox, PortKind};
-use lockgate_dataplane::worker::{Established, Parts, Worker};
+use lockgate_dataplane::worker::{Parts, Worker};
 
 use crate::packets::Ends;
 
@@ -42,36 +48,6 @@ pub const HOST_MAC: Mac = Mac([0x02, 0, 0, 0, 0xff, 0xfe]);
 
 /// The name that stands for the host port's far end, where pods have `namespace/name`.
 pub const HOST: &str = "host";
-
-/// How a world is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// Workers, at least 1.
-    pub workers: u8,
-    /// Frames of each.
-    pub frames: u32,
-    /// Connections of each.
-    pub connections: usize,
-    /// MTU of every port.
-    pub mtu: u16,
-    /// What a policy change does to established connections.
-    pub established: Established,
-    /// Every living pod is on this node, bound to an interface or not.
-    pub all_local: bool,
-}
-
-impl Default for Shape {
-    fn default() -> Self {
-        Self {
-            workers: 1,
-            frames: 4096,
-            connections: 4096,
-            mtu: 1500,
-            established: Established::Recheck,
-            all_local: false,
-        }
-    }
-}
 
 struct Seat {
     worker: Worker<MemoryPort, HeapMemory>,
@@ -264,20 +240,6 @@ impl World {
             }
         }
         frames
-    }
-
-    /// Throws away everything that was sent to a pod, without allocating; how many packets.
-    pub fn discard(&mut self, name: &str) -> usize {
-        let mut room = [0; 64];
-        let mut count = 0;
-        let Some(wire) = self.wires.get_mut(name) else { return 0 };
-        for (at, end) in &mut wire.ends {
-            let memory = self.seats[at.worker.index()].worker.memory_mut();
-            while end.take_into(memory, &mut room).is_some() {
-                count += 1;
-            }
-        }
-        count
     }
 
     /// Sends one frame, lets it settle, and says what became of it.

@@ -5,7 +5,7 @@
 
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use lockgate_dataplane::counters::DropReason;
 use rules::Source;
 
 /// Lines that a crate may have without its tests; raised only by a decision record.
-const BUDGETS: &[(&str, usize)] = &[("dataplane", 12_500), ("control", 9000)];
+const BUDGETS: &[(&str, usize)] = &[("dataplane", 12_500), ("control", 10_000)];
 
 /// Lines that a script may have.
 const SCRIPT_LINES_MAX: usize = 79;
@@ -159,8 +159,14 @@ fn sources(under: &str) -> Vec<Source> {
     for krate in ["dataplane", "control", "bench", "tests"] {
         collect(&root().join(krate), krate, &mut found);
     }
-    let wanted = found.into_iter().filter(|(path, _)| path.starts_with(under));
-    wanted.map(|(path, text)| Source { path, text }).collect()
+    let source = |(path, text)| Source { path, text, for_tests: false };
+    let mut sources: Vec<Source> = found.into_iter().map(source).collect();
+    let for_tests: BTreeSet<String> = sources.iter().flat_map(Source::test_files).collect();
+    for source in &mut sources {
+        source.for_tests = for_tests.contains(&source.path);
+    }
+    sources.retain(|source| source.path.starts_with(under));
+    sources
 }
 
 fn collect(directory: &Path, name: &str, found: &mut BTreeMap<String, String>) {

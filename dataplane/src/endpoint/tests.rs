@@ -18,7 +18,7 @@ fn attachment(endpoint: u32, at: PortRef) -> Attachment {
 }
 
 /// Pods 0 (both families, local), 1 (local) and 2 (elsewhere). Pods 0 and 2 are isolated and
-/// allow pod 1, 192.0.2.0/24 and fd00:1::/64.
+/// allow pod 1, 192.0.2.0/24 and `fd00:1::/64`.
 fn world() -> (Ruleset, Compiled, Topology) {
     let pod = |endpoint, addresses: &[&str]| Pod {
         endpoint: EndpointId(endpoint),

@@ -85,11 +85,11 @@ pub(super) fn admit(
     from_kind: PortKind,
     bytes: &[u8],
 ) -> Result<Admitted, Turned> {
-    match (from_kind, parse(bytes)?) {
+    match (from_kind, &parse(bytes)?) {
         (PortKind::Pod, Packet::Ip(headers)) => from_pod(endpoints, here, from, headers),
-        (PortKind::Pod, Packet::Arp(arp)) => Err(arp_from_pod(endpoints, from, arp)),
+        (PortKind::Pod, Packet::Arp(arp)) => Err(arp_from_pod(endpoints, from, *arp)),
         (PortKind::Host, Packet::Ip(headers)) => from_host(endpoints, from, headers),
-        (PortKind::Host, Packet::Arp(arp)) => Err(answerable(arp)),
+        (PortKind::Host, Packet::Arp(arp)) => Err(answerable(*arp)),
     }
 }
 
@@ -98,23 +98,23 @@ fn from_pod(
     endpoints: &Endpoints,
     here: WorkerId,
     from: PortRef,
-    headers: Headers,
+    headers: &Headers,
 ) -> Result<Admitted, Turned> {
     let sender = endpoints.sender(from).ok_or(DropReason::Unsynced)?;
     if headers.source_mac != sender.mac {
         return Err(DropReason::SpoofedMac.into());
     }
     if let Kind::Neighbour(neighbour) = headers.kind {
-        return Err(neighbour_from_pod(endpoints, sender, &neighbour, headers));
+        return Err(neighbour_from_pod(endpoints, sender, &neighbour, *headers));
     }
     // Router solicitations and MLD come from `::` too: they stay on the link, unaddressed.
     if headers.kind == Kind::LinkOnly {
         return Err(DropReason::NotForUs.into());
     }
     let class =
-        endpoints.class_of_own(sender, headers.key.source).ok_or_else(|| unowned(&headers))?;
-    error_is_its_own(&headers)?;
-    let headers = for_the_gateway(headers)?;
+        endpoints.class_of_own(sender, headers.key.source).ok_or_else(|| unowned(headers))?;
+    error_is_its_own(headers)?;
+    for_the_gateway(headers)?;
     let source = Side { endpoint: Some(sender.endpoint), class, sets: sender.sets, is_node: false };
     let place = endpoints.place(headers.key.target);
     let (target, exit, owner) = match place.kind {
@@ -127,15 +127,15 @@ fn from_pod(
             (outside(place.class, place.kind), exit, from.worker)
         }
     };
-    Ok(Admitted { headers, from, from_kind: PortKind::Pod, source, target, exit, owner })
+    Ok(Admitted { headers: *headers, from, from_kind: PortKind::Pod, source, target, exit, owner })
 }
 
 #[inline]
-fn from_host(endpoints: &Endpoints, from: PortRef, headers: Headers) -> Result<Admitted, Turned> {
+fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<Admitted, Turned> {
     if let Kind::Neighbour(neighbour) = headers.kind {
-        return Err(answerable_solicitation(&neighbour, headers));
+        return Err(answerable_solicitation(&neighbour, *headers));
     }
-    let headers = for_the_gateway(headers)?;
+    for_the_gateway(headers)?;
     let source = endpoints.place(headers.key.source);
     if matches!(source.kind, PlaceKind::Local(_)) {
         return Err(DropReason::SpoofedSource.into());
@@ -146,7 +146,7 @@ fn from_host(endpoints: &Endpoints, from: PortRef, headers: Headers) -> Result<A
     };
     let local = endpoints.local(index);
     Ok(Admitted {
-        headers,
+        headers: *headers,
         from,
         from_kind: PortKind::Host,
         source: outside(source.class, source.kind),
@@ -158,21 +158,21 @@ fn from_host(endpoints: &Endpoints, from: PortRef, headers: Headers) -> Result<A
 
 /// Turns aside what is addressed to the gateway or to nobody that a switch forwards to.
 #[inline]
-fn for_the_gateway(headers: Headers) -> Result<Headers, Turned> {
+fn for_the_gateway(headers: &Headers) -> Result<(), Turned> {
     let target = headers.key.target;
     if headers.target_mac != GATEWAY_MAC || headers.kind == Kind::LinkOnly {
         return Err(DropReason::NotForUs.into());
     }
     if target == GATEWAY_V4 || target == GATEWAY_V6 {
         return Err(match headers.kind {
-            Kind::Echo { reply: false } => Turned::Echo(headers),
+            Kind::Echo { reply: false } => Turned::Echo(*headers),
             _ => DropReason::NotForUs.into(),
         });
     }
     if is_link_scoped(target) {
         return Err(DropReason::NotForUs.into());
     }
-    Ok(headers)
+    Ok(())
 }
 
 /// Multicast, broadcast, and IPv6 link-local targets stay on their link, which ends here.

@@ -45,13 +45,16 @@ fn run() -> Result<Report, String> {
         lines.push(format!("{roots} × {root}: {} calls to look at", found.len()));
         findings.extend(found);
     }
+    // One call that several roots reach is one thing to mend.
+    findings.sort();
+    findings.dedup_by(|one, other| (&one.caller, &one.target) == (&other.caller, &other.target));
     let (open, idle) = judge(&findings, &permits);
     for finding in &open {
         let path = finding.path.join("\n      ");
-        lines.push(format!("REACHED {}\n   by {path}", finding.callee));
+        lines.push(format!("REACHED {}\n   by {path}", finding.target));
     }
     lines.extend(idle.iter().map(|permit| {
-        format!("IDLE permit, take it out of {file}: {} -> {}", permit.caller, permit.callee)
+        format!("IDLE permit, take it out of {file}: {} -> {}", permit.caller, permit.target)
     }));
     lines.push(format!("{} not permitted, {} permits idle", open.len(), idle.len()));
     Ok(Report { text: lines.join("\n"), clean: open.is_empty() && idle.is_empty() })

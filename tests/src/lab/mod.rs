@@ -11,7 +11,7 @@
 //!  +-----------+     +-------------------------+
 //! ```
 //!
-//! A pod has a /32 (a /128) and a default route to 169.254.1.1 (fe80::1), as the switch expects.
+//! A pod has a /32 (a /128) and a default route to 169.254.1.1 (`fe80::1`), as the switch expects.
 //! Everything bears one prefix (`lg` unless told), so two labs can stand side by side, and
 //! [`remove`] takes a lab away by name alone: after a normal end, a failure, a panic, a signal,
 //! or a kill that left it behind.

@@ -116,9 +116,8 @@ pub fn echo(stream: &mut TcpStream, patience: Duration) -> Seen {
     };
     match exchange(stream) {
         Ok(true) => Seen::Answered,
-        Ok(false) => Seen::Broken,
         Err(error) if is_timeout(&error) => Seen::Silent,
-        Err(_) => Seen::Broken,
+        Ok(false) | Err(_) => Seen::Broken,
     }
 }
 

@@ -7,6 +7,8 @@ pub(super) struct Source {
     pub path: String,
     /// Its text.
     pub text: String,
+    /// Whether another file declares it for tests only.
+    pub for_tests: bool,
 }
 
 /// The dataplane's modules by layer: a module may use its own layer's own files, and lower ones.
@@ -79,7 +81,8 @@ impl Source {
 
     /// Whether all of it is test code.
     fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs")
+        self.for_tests
+            || self.path.ends_with("/tests.rs")
             || self.path.contains("/tests/")
             || self.path.starts_with("tests/suite/")
             || self.path.starts_with("tests/lab/")
@@ -104,6 +107,21 @@ impl Source {
         self.lines()
             .filter(move |(_, line)| code(line))
             .map(|(number, line)| (number, line.split(" // ").next().unwrap_or(line)))
+    }
+
+    /// The files that it declares for tests only: `#[cfg(test)] mod fake;` is `fake.rs` beside.
+    pub(super) fn test_files(&self) -> Vec<String> {
+        let stem = self.path.trim_end_matches(".rs");
+        let own = ["/mod", "/lib", "/main"].iter().find_map(|end| stem.strip_suffix(end));
+        let directory = own.unwrap_or(stem);
+        let lines = self.text.lines().zip(self.text.lines().skip(1));
+        let declared = lines.filter(|(line, _)| *line == "#[cfg(test)]");
+        let name =
+            |line: &str| line.strip_suffix(';')?.split_once("mod ").map(|(_, n)| n.to_owned());
+        declared
+            .filter_map(|(_, next)| name(next))
+            .map(|name| format!("{directory}/{name}.rs"))
+            .collect()
     }
 
     /// How many lines it has without its tests.
@@ -317,7 +335,7 @@ mod planted {
     use super::*;
 
     fn source(path: &str, text: &str) -> Source {
-        Source { path: path.to_owned(), text: text.to_owned() }
+        Source { path: path.to_owned(), text: text.to_owned(), for_tests: false }
     }
 
     #[test]
@@ -341,6 +359,18 @@ mod planted {
         let apart = format!("#[cfg(test)]\nmod tests;\n{}", line.repeat(400));
         assert_eq!(length(&source("control/src/a.rs", &apart)).len(), 1);
         assert!(length(&source("control/src/a/tests.rs", &line.repeat(900))).is_empty());
+    }
+
+    #[test]
+    fn a_file_declared_for_tests_only_is_found_and_not_counted() {
+        let text = "//! X.\n#[cfg(test)]\nmod fake;\nmod real;\n";
+        let files = source("control/src/port/mod.rs", text).test_files();
+        assert_eq!(files, ["control/src/port/fake.rs"]);
+        assert_eq!(source("control/src/port.rs", text).test_files(), files);
+        let mut fake = source("control/src/port/fake.rs", &"x\n".repeat(500));
+        assert_eq!(length(&fake).len(), 1);
+        fake.for_tests = true;
+        assert!(length(&fake).is_empty());
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
-/// Pod `i` has 10.0.0.(i+1), fd00::(i+1), or both.
+/// Pod `i` has 10.0.0.(i+1), `fd00::(i+1)`, or both.
 fn pods(families: &[u8]) -> Vec<Pod> {
     let addresses = |(i, family): (usize, &u8)| {
         let last = u16::try_from(i + 1).unwrap();
