@@ -33,7 +33,8 @@ fn main() -> ExitCode {
 fn measure() -> Result<String, Box<dyn Error>> {
     let program = std::env::current_exe()?;
     let binaries = program.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/cluster.yaml"))?;
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/cluster.yaml"))?;
     let directory = std::env::temp_dir().join(format!("lockgate-apply-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
     let file = directory.join("cluster.yaml");
