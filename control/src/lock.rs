@@ -1,12 +1,21 @@
 //! One switch at a time: a lock file that the kernel lets go when its holder dies.
+//!
+//! A killed switch holds it until the kernel has taken its packet memory apart, which takes some
+//! tenths of a second. Whoever restarts it at once waits for that, but for nobody who lives.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+/// How long is waited for a holder that is dying.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The lock, held while this lives.
 #[derive(Debug)]
@@ -40,10 +49,25 @@ pub enum LockError {
 
 impl Lock {
     /// Takes the lock and writes our process id into it. Its directory is made if need be.
+    /// Blocks for at most [`PATIENCE`], and only for a holder that is dying.
     ///
     /// # Errors
     /// [`LockError::Held`] where another process has it.
     pub fn take(path: &Path) -> Result<Self, LockError> {
+        let begun = Instant::now();
+        loop {
+            match Self::try_take(path) {
+                Err(LockError::Held { pid, .. })
+                    if is_dying(&pid) && begun.elapsed() < PATIENCE =>
+                {
+                    std::thread::sleep(LOOK);
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    fn try_take(path: &Path) -> Result<Self, LockError> {
         let wrong = |source: io::Error| LockError::File { path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(wrong)?;
@@ -55,10 +79,7 @@ impl Lock {
         let mut held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => held,
             Err((mut file, Errno::EWOULDBLOCK)) => {
-                let mut pid = String::new();
-                let _unread = file.read_to_string(&mut pid);
-                let digits = pid.trim().chars().filter(char::is_ascii_digit).take(10).collect();
-                let pid = if pid.trim().is_empty() { "?".to_owned() } else { digits };
+                let pid = holder(&mut file);
                 return Err(LockError::Held { pid, path: path.to_owned() });
             }
             Err((_, errno)) => return Err(wrong(errno.into())),
@@ -67,6 +88,23 @@ impl Lock {
         held.rewind().map_err(wrong)?;
         writeln!(held, "{}", std::process::id()).map_err(wrong)?;
         Ok(Self { _held: held })
+    }
+}
+
+/// The process id that the holder wrote; `?` where it has not yet.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let _unread = file.read_to_string(&mut text);
+    let digits: String = text.trim().chars().filter(char::is_ascii_digit).take(10).collect();
+    if digits.is_empty() { "?".to_owned() } else { digits }
+}
+
+/// Whether a process has ended or is about to: it has no command line, for the kernel takes a
+/// dying process's memory before it closes its files.
+fn is_dying(pid: &str) -> bool {
+    match std::fs::read(format!("/proc/{pid}/cmdline")) {
+        Ok(words) => words.is_empty(),
+        Err(error) => pid != "?" && error.kind() == io::ErrorKind::NotFound,
     }
 }
 
@@ -84,6 +122,34 @@ mod tests {
         assert!(error.contains(&expected), "{error}");
         drop(first);
         Lock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_dying_holder_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let first = Lock::take(&path).unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        std::fs::write(&path, gone.id().to_string()).unwrap();
+        let dying = std::thread::spawn(move || {
+            std::thread::sleep(LOOK * 5);
+            drop(first);
+        });
+        let begun = Instant::now();
+        Lock::take(&path).unwrap();
+        assert!(begun.elapsed() >= LOOK, "it was not free at once");
+        dying.join().unwrap();
+    }
+
+    #[test]
+    fn a_living_holder_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let _first = Lock::take(&path).unwrap();
+        let begun = Instant::now();
+        assert!(Lock::take(&path).is_err());
+        assert!(begun.elapsed() < PATIENCE);
     }
 
     #[test]

@@ -64,6 +64,9 @@ async fn garbage_and_long_requests_get_an_error_and_harm_nobody() {
     let long = vec![b' '; REQUEST_BYTES_MAX + 1];
     let answer = send(&served.path, &long).await;
     assert!(answer.contains("longer than 4096 bytes"), "{answer}");
+    let padded = " ".repeat(REQUEST_BYTES_MAX) + "{\"show\":\"status\"}\n";
+    let answer = send(&served.path, padded.as_bytes()).await;
+    assert!(answer.contains("longer than 4096 bytes"), "{answer}");
     let good = send(&served.path, b"{\"show\":\"status\"}\n").await;
     assert!(good.contains("heard"), "{good}");
 }

@@ -272,7 +272,6 @@ fn hand_out(
         counters: Arc::clone(&counters),
         answers: Limiter::default(),
     };
-    handle.thread.listen(&socket)?;
     handle.tell(Command::Add(Box::new(attached)))?;
     record.program.set_socket(queue, &socket)?;
     Ok(Queue { at, socket, counters })

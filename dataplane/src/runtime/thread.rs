@@ -2,20 +2,19 @@
 //!
 //! This is the one place of the dataplane that reads the clock and that loops without a bound.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Polling, SwitchError, WorkerConfig, system};
 use crate::clock::Tick;
 use crate::counters::Counters;
 use crate::doorbell::Doorbell;
 use crate::ids::WorkerId;
-use crate::limits::IDLE_TURNS;
+use crate::limits::{IDLE_TURNS, PORTS_MAX};
 use crate::port::xsk::{WorkerMemory, XskPort};
 use crate::worker::Worker;
 
@@ -35,7 +34,6 @@ pub(super) struct Turns {
 #[derive(Debug)]
 pub(super) struct Thread {
     stop: Arc<AtomicBool>,
-    sockets: Arc<OwnedFd>,
     handle: Option<JoinHandle<()>>,
 }
 
@@ -60,16 +58,8 @@ impl Thread {
         core: Option<usize>,
         turns: Turns,
     ) -> Result<Self, SwitchError> {
-        let what = system("epoll");
-        let sockets = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| what(e.into()))?;
-        if let Some(event) = turns.bell.event() {
-            let token = epoll::EventData::new_u64(u64::MAX);
-            epoll::add(&sockets, event, token, epoll::EventFlags::IN)
-                .map_err(|e| what(e.into()))?;
-        }
-        let sockets = Arc::new(sockets);
         let stop = Arc::new(AtomicBool::new(false));
-        let (its_stop, its_sockets) = (Arc::clone(&stop), Arc::clone(&sockets));
+        let its_stop = Arc::clone(&stop);
         let handle = std::thread::Builder::new()
             .name(format!("worker-{}", id.0))
             .spawn(move || {
@@ -78,17 +68,10 @@ impl Thread {
                     let _pinned =
                         core_affinity::set_for_current(core_affinity::CoreId { id: core });
                 }
-                run(turns, &its_stop, &its_sockets);
+                run(turns, &its_stop);
             })
             .map_err(system("starting a worker's thread"))?;
-        Ok(Self { stop, sockets, handle: Some(handle) })
-    }
-
-    /// Lets packets that arrive at a socket end the worker's sleep.
-    pub(super) fn listen(&self, socket: &impl AsFd) -> Result<(), SwitchError> {
-        let token = epoll::EventData::new_u64(0);
-        epoll::add(&*self.sockets, socket, token, epoll::EventFlags::IN)
-            .map_err(|e| system("epoll")(e.into()))
+        Ok(Self { stop, handle: Some(handle) })
     }
 
     /// Whether the thread still runs: it never ends by itself.
@@ -107,11 +90,10 @@ impl Thread {
     }
 }
 
-fn run(mut turns: Turns, stop: &AtomicBool, sockets: &OwnedFd) {
+fn run(mut turns: Turns, stop: &AtomicBool) {
     let begun = Instant::now();
     let mut before = Duration::ZERO;
     let mut empty = 0_u32;
-    let mut events = Vec::with_capacity(8);
     // Acquire pairs with the Release in `stop`: what control did before is seen.
     while !stop.load(Ordering::Acquire) {
         let moved = turns.worker.turn(Tick(milliseconds(before)));
@@ -120,7 +102,7 @@ fn run(mut turns: Turns, stop: &AtomicBool, sockets: &OwnedFd) {
         before = after;
         empty = if moved > 0 { 0 } else { empty.saturating_add(1) };
         if empty >= IDLE_TURNS && turns.polling == Polling::Adaptive {
-            sleep(&turns, sockets, &mut events);
+            sleep(&turns);
             before = begun.elapsed();
         }
     }
@@ -135,12 +117,22 @@ fn account(counters: &Counters, moved: usize, before: Duration, after: Duration)
 }
 
 /// Sleeps until a packet, a ring of the bell, or the end of [`SLEEP`].
-fn sleep(turns: &Turns, sockets: &OwnedFd, events: &mut Vec<epoll::Event>) {
+///
+/// `poll`, not `epoll`: a socket in an epoll set calls it back for every packet received and
+/// every packet sent, asleep or not, and that costs more than the list made here when idle.
+fn sleep(turns: &Turns) {
+    let Some(bell) = turns.bell.event() else { return };
     turns.bell.about_to_sleep();
     if !turns.worker.has_work() {
-        events.clear();
+        let mut polled =
+            [(); PORTS_MAX + 1].map(|()| PollFd::from_borrowed_fd(bell, PollFlags::IN));
+        let mut count = 1_usize;
+        for (place, socket) in polled.iter_mut().skip(1).zip(turns.worker.sockets()) {
+            *place = PollFd::from_borrowed_fd(socket, PollFlags::IN);
+            count = count.saturating_add(1);
+        }
         // EINTR and every other refusal means: turn again.
-        let _woken = epoll::wait(sockets, rustix::buffer::spare_capacity(events), Some(&SLEEP));
+        let _woken = poll(polled.get_mut(..count).unwrap_or_default(), Some(&SLEEP));
     }
     turns.bell.awake();
 }

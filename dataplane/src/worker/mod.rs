@@ -21,6 +21,7 @@ mod forward;
 mod judge;
 pub mod mailbox;
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::clock::Tick;
@@ -179,6 +180,14 @@ impl<P: Port, M: Memory> Worker<P, M> {
             || self.path.ends.inbound.iter().flatten().any(crate::handoff::Inbound::has_parcel)
     }
 
+    /// The sockets of its ports, to sleep on.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>>
+    where
+        P: AsFd,
+    {
+        self.path.slots.iter().flatten().map(|attached| attached.port.as_fd())
+    }
+
     /// The packet memory: the far ends of ports in memory write and read there.
     pub fn memory_mut(&mut self) -> &mut M {
         &mut self.path.memory
@@ -268,6 +277,13 @@ impl<P: Port, M: Memory> Path<P, M> {
             return 0;
         }
         let (from, kind) = (attached.at, attached.kind);
+        // Another core wrote the packets, so each header is a cache miss: all at once, not one by
+        // one (measured on veth: a tenth of the worker's time was the load of the first EtherType).
+        for frame in batch.iter() {
+            if let Some(first) = self.memory.bytes(frame).first() {
+                crate::prefetch::read(first);
+            }
+        }
         let mut bytes = 0_u64;
         for frame in batch.drain() {
             bytes = bytes.saturating_add(u64::from(frame.length()));
