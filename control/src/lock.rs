@@ -49,7 +49,7 @@ pub enum LockError {
 
 impl Lock {
     /// Takes the lock and writes our process id into it. Its directory is made if need be.
-    /// Blocks for at most [`PATIENCE`], and only for a holder that is dying.
+    /// Blocks for at most `PATIENCE`, and only for a holder that is dying.
     ///
     /// # Errors
     /// [`LockError::Held`] where another process has it.
