@@ -24,7 +24,10 @@ fn only_what_changes_what_is_in_force_is_an_effect() {
     assert_eq!(set(&mut inventory, "a.yaml", &moved), Effect::Nothing, "only lines moved");
     let fewer = small().replace("app: c", "app: d");
     assert_eq!(set(&mut inventory, "a.yaml", &fewer), Effect::Changed);
-    assert_eq!(set(&mut inventory, "b.yaml", "# nothing\n"), Effect::Nothing);
+    assert_eq!(
+        set(&mut inventory, "b.yaml", "{apiVersion: v1, kind: ConfigMap}\n"),
+        Effect::Nothing
+    );
     assert_eq!(inventory.remove_file("b.yaml"), Effect::Nothing);
     assert_eq!(inventory.remove_file("a.yaml"), Effect::Changed);
     assert_eq!(inventory.pods().count() + inventory.namespaces().count(), 0);
@@ -139,7 +142,9 @@ fn what_does_not_fit_between_objects_is_told() {
 
 #[test]
 fn files_that_cannot_be_read_are_all_named() {
-    let files = ["a: [", "# fine\n", ""].into_iter().zip(["a.yaml", "b.yaml", "c.yaml"]);
+    let files = ["a: [", "{apiVersion: v1, kind: ConfigMap}\n", "# gone\n"]
+        .into_iter()
+        .zip(["a.yaml", "b.yaml", "c.yaml"]);
     let read = files.map(|(text, name)| (name.to_owned(), read_text(name, text))).collect();
     let refused = Inventory::of_files(read).unwrap_err();
     let names: Vec<_> = refused.iter().filter_map(|one| one.file.as_deref()).collect();

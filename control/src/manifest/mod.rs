@@ -68,7 +68,11 @@ pub struct FileObjects {
 /// # Errors
 /// The text is empty, is not YAML, or holds something that is no Kubernetes object.
 pub fn read_text(file: &str, text: &str) -> Result<FileObjects, Problem> {
-    let is_empty = |line: &str| matches!(line.trim(), "" | "---" | "...");
+    // Comments alone are as empty: a policy file that lost its objects must not open anything.
+    let is_empty = |line: &str| {
+        let line = line.trim();
+        matches!(line, "" | "---" | "...") || line.starts_with('#')
+    };
     if text.lines().all(is_empty) {
         let remedy = "remove the file, or write its objects into it";
         return Err(Problem::of_file(file, None, "the file is empty", remedy));
