@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question};
 use lockgate_tests::packets;
-use lockgate_tests::world::{Fate, HOST, Shape, World};
+use lockgate_tests::world::{Fate, HOST, Local, Shape, World};
 use lockgate_tests::worlds::{Choices, World as Objects};
 
 use super::{friend, v4, v6};
@@ -34,7 +34,7 @@ fn every_packet_is_sent_exactly_when_the_slow_judge_allows() {
         let mut choices = Choices::from_seed(seed);
         let objects = Objects::sound(&mut choices);
         let workers = 1 + u8::try_from(choices.below(3)).unwrap();
-        let shape = Shape { workers, all_local: true, ..Shape::default() };
+        let shape = Shape { workers, local: Local::Every, ..Shape::default() };
         let mut world = World::of(shape, &objects.to_text());
         exercise(&mut world, &mut choices, seed);
         // Another world's objects over the same node: pods leave and come, rules change.
