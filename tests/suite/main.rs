@@ -7,6 +7,7 @@ mod allocation;
 mod cases;
 mod product;
 mod properties;
+mod seeds;
 mod simulation;
 mod tidy;
 
