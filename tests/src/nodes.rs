@@ -16,18 +16,11 @@ use std::net::IpAddr;
 
 use lockgate_control::manifest::{ObjectKey, ObjectKind};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
-use lockgate_dataplane::packet::{Protocol, TcpFlags};
 
-use crate::cases::{Action, Case, Send};
-use crate::oracle::{Cluster, Question};
-use crate::packets::{self, Ends};
+use crate::cases::{Action, Case, Send, frame};
+use crate::oracle::Cluster;
+use crate::packets;
 use crate::world::{Fate, HOST, HOST_MAC, Local, Shape, World};
-
-/// The protocol number that stands for protocols without ports: GRE.
-const OTHER: u8 = 47;
-
-/// The identifier of echo requests: one for all, so that replies find theirs.
-const ECHO: u16 = 7;
 
 /// The nodes of one case.
 #[derive(Debug)]
@@ -93,7 +86,7 @@ impl Nodes {
         if source == target || from.is_some() && from == to {
             return None;
         }
-        let mut frame = build(send, &question, (source, target), number);
+        let mut frame = frame(send, &question, (source, target), number);
         match (from, to) {
             (None, None) => None,
             (Some((node, pod)), Some((other, target))) if node == other => {
@@ -139,7 +132,8 @@ impl Nodes {
 }
 
 /// The nodes of the pods of a manifest, `None` for those that name none.
-fn homes(text: &str) -> BTreeSet<Option<IpAddr>> {
+#[must_use]
+pub fn homes(text: &str) -> BTreeSet<Option<IpAddr>> {
     let cluster = Cluster::from_text(text).unwrap_or_default();
     let home = |pod: &serde_json::Value| {
         let status = pod.get("status")?;
@@ -147,45 +141,4 @@ fn homes(text: &str) -> BTreeSet<Option<IpAddr>> {
         first.as_str()?.parse().ok()
     };
     cluster.pods().map(home).collect()
-}
-
-/// The frame of a case's packet, but for its MACs.
-fn build(send: &Send, question: &Question, ends: (IpAddr, IpAddr), number: usize) -> Vec<u8> {
-    let (source, target) = ends;
-    let ends = Ends { source_mac: HOST_MAC, target_mac: GATEWAY_MAC, source, target };
-    let own = u16::try_from(20_000 + number).unwrap_or(u16::MAX);
-    let ports = (send.source_port.unwrap_or(own), question.port);
-    let detail = send.detail.as_str();
-    match (question.protocol, detail) {
-        (Protocol::Tcp, flags) => packets::tcp(ends, ports, tcp_flags(flags), &[]),
-        (Protocol::Udp, "") => packets::udp(ends, ports, b"case"),
-        (Protocol::Sctp, "" | "init") => {
-            packets::sctp(ends, ports, 0, 1, &[0, 0, 0, 9, 0, 1, 0, 0])
-        }
-        (Protocol::Icmp, "" | "echo") => packets::echo(ends, false, ECHO, 1, b"case"),
-        (Protocol::Icmp, "echo-reply") => packets::echo(ends, true, ECHO, 1, b"case"),
-        (Protocol::Other, "") => packets::ip(ends, OTHER, b"case"),
-        (protocol, detail) => panic!("no packet is {protocol:?} {detail}"),
-    }
-}
-
-fn tcp_flags(text: &str) -> TcpFlags {
-    let known = [
-        ("syn", TcpFlags::SYN),
-        ("ack", TcpFlags::ACK),
-        ("fin", TcpFlags::FIN),
-        ("rst", TcpFlags::RST),
-    ];
-    let named = |word: &str| {
-        let flag = known.iter().find(|(name, _)| *name == word);
-        flag.map_or_else(|| panic!("no TCP flag {word}"), |(_, flag)| *flag)
-    };
-    match text {
-        "" => TcpFlags::SYN,
-        words => {
-            let mut flags = words.split(',').map(named);
-            let first = flags.next().unwrap_or(TcpFlags::SYN);
-            flags.fold(first, TcpFlags::with)
-        }
-    }
 }

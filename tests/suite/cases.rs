@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lockgate_tests::cases::{Action, Case, Judge, Send, outcome};
-use lockgate_tests::oracle::{Cluster, key};
+use lockgate_tests::oracle::Cluster;
 
 use crate::product::Product;
 
@@ -49,18 +49,12 @@ struct Judges {
 
 impl Judges {
     fn set(&mut self, text: &str) {
-        for object in Cluster::from_text(text).expect("a manifest").objects {
-            self.cluster.objects.retain(|old| key(old) != key(&object));
-            self.cluster.objects.push(object);
-        }
+        self.cluster.set(text).expect("a manifest");
         self.product.set(text).expect("a manifest");
     }
 
     fn remove(&mut self, kind: &str, namespace: &str, name: &str, place: &str) {
-        let gone = (kind, namespace, name);
-        let before = self.cluster.objects.len();
-        self.cluster.objects.retain(|old| key(old) != gone);
-        assert!(self.cluster.objects.len() < before, "{place}: nothing to remove");
+        assert!(self.cluster.remove(kind, namespace, name), "{place}: nothing to remove");
         assert!(self.product.remove(kind, namespace, name), "{place}: removed without effect");
     }
 

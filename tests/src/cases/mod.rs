@@ -29,6 +29,7 @@
 //! without node,lab: translation is not built
 //! ```
 
+mod frame;
 mod judge;
 mod parse;
 
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
 
+pub use frame::frame;
 pub use judge::Judge;
 
 use crate::oracle::{Answer, By, Cluster, End, Family, Nearest, Question, Side};

@@ -40,9 +40,7 @@ impl Sniffer {
     ) -> Result<Self, LabError> {
         let socket = namespace
             .enter(|| -> std::io::Result<Socket> {
-                let protocol = Protocol::from(EVERY_PROTOCOL);
-                let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-                socket.set_recv_buffer_size(ROOM_BYTES)?;
+                let socket = sniffing_socket()?;
                 socket.set_read_timeout(Some(Duration::from_millis(50)))?;
                 Ok(socket)
             })?
@@ -78,6 +76,17 @@ impl Drop for Sniffer {
             let _ = thread.join();
         }
     }
+}
+
+/// A socket that sees every frame of the namespace it is made in, and what is sent there too.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub fn sniffing_socket() -> std::io::Result<Socket> {
+    let protocol = Protocol::from(EVERY_PROTOCOL);
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+    socket.set_recv_buffer_size(ROOM_BYTES)?;
+    Ok(socket)
 }
 
 /// Matches IP packets from one address to another, and to a port where one is given.

@@ -197,6 +197,25 @@ impl Cluster {
         Ok(Self { objects })
     }
 
+    /// Sets the objects of a text, each in place of the one of its key.
+    ///
+    /// # Errors
+    /// When the text is not YAML.
+    pub fn set(&mut self, text: &str) -> Result<(), String> {
+        for object in Self::from_text(text)?.objects {
+            self.objects.retain(|old| key(old) != key(&object));
+            self.objects.push(object);
+        }
+        Ok(())
+    }
+
+    /// Removes an object by kind, namespace (empty for a Namespace) and name; whether it was there.
+    pub fn remove(&mut self, kind: &str, namespace: &str, name: &str) -> bool {
+        let before = self.objects.len();
+        self.objects.retain(|old| key(old) != (kind, namespace, name));
+        self.objects.len() < before
+    }
+
     /// Answers, or says that an end is no living pod or lacks an address of the family.
     ///
     /// # Errors

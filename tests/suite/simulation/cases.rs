@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lockgate_tests::cases::{Action, Case, Judge};
 use lockgate_tests::nodes::Nodes;
-use lockgate_tests::oracle::{Cluster, key};
+use lockgate_tests::oracle::Cluster;
 use lockgate_tests::world::Shape;
 
 use super::shape;
@@ -35,15 +35,11 @@ fn run(case: &Case, shape: Shape, failures: &mut Vec<String>) -> usize {
         now_ms = now_ms.max(step.at_ms);
         match &step.action {
             Action::Set(text) => {
-                for object in Cluster::from_text(text).expect("a manifest").objects {
-                    cluster.objects.retain(|old| key(old) != key(&object));
-                    cluster.objects.push(object);
-                }
+                cluster.set(text).expect("a manifest");
                 nodes.set(text);
             }
             Action::Remove(kind, namespace, name) => {
-                let gone = (kind.as_str(), namespace.as_str(), name.as_str());
-                cluster.objects.retain(|old| key(old) != gone);
+                cluster.remove(kind, namespace, name);
                 nodes.remove(kind, namespace, name);
             }
             Action::Send(send) => {
