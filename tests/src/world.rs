@@ -162,8 +162,13 @@ impl World {
 
     /// Takes an object away, wherever it was written, and puts the change in force.
     pub fn remove(&mut self, key: &ObjectKey) {
-        let _ = self.inventory.apply(Change::Remove(key.clone()));
+        self.apply(Change::Remove(key.clone()));
         self.publish();
+    }
+
+    /// Takes a change in; [`World::publish`] puts it in force.
+    pub fn apply(&mut self, change: Change) {
+        let _ = self.inventory.apply(change);
     }
 
     /// What the objects in force were resolved to.
@@ -255,10 +260,22 @@ impl World {
 
     /// Sends one frame, lets it settle, and says what became of it.
     pub fn fate(&mut self, from: &str, to: &str, frame: &[u8]) -> Fate {
+        self.fate_after(from, to, frame, |_| ())
+    }
+
+    /// The same, with something that happens while the packet is on its way.
+    pub fn fate_after(
+        &mut self,
+        from: &str,
+        to: &str,
+        frame: &[u8],
+        meanwhile: impl FnOnce(&mut Self),
+    ) -> Fate {
         let before = self.drops();
         if self.inject(from, frame).is_err() {
             return Fate::Refused;
         }
+        meanwhile(self);
         self.settle();
         let arrived = self.received(to);
         let mut dropped =

@@ -13,8 +13,13 @@ use super::{HOST, HOST_MAC, Local, World};
 
 impl World {
     /// Resolves, compiles, plugs and unplugs pods, and publishes: what `sync` does on a node.
-    pub(super) fn publish(&mut self) {
+    pub fn publish(&mut self) {
         self.publish_only();
+        self.take_home();
+    }
+
+    /// Unplugs the pods that are gone, once every worker judges by the newest snapshot.
+    pub fn take_home(&mut self) {
         // Gone pods lose their ports only now that no snapshot to come knows them.
         self.settle();
         let local: Vec<String> = self.local().into_iter().map(|(name, _)| name).collect();
