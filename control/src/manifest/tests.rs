@@ -331,6 +331,70 @@ fn a_file_that_holds_no_objects_is_refused_and_named() {
     }
 }
 
+/// Pod a, a document that is none, pod b.
+fn around(middle: &str) -> String {
+    let pod = |name| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n");
+    format!("{}---\n{middle}\n---\n{}", pod("a"), pod("b"))
+}
+
+#[test]
+fn a_document_that_is_no_object_hides_no_other_and_is_told_by_number_and_line() {
+    for (stray, wanted) in [
+        ("- 1", "holds a list where an object must be"),
+        ("just words", "holds text where an object must be"),
+        ("5", "holds a number where an object must be"),
+        ("metadata: {name: c}", "holds an object without a kind"),
+        ("{apiVersion: v1, kind: [Pod]}", "holds an object without a kind"),
+        ("{apiVersion: v1, kind: List, items: {}}", "holds a List whose items are no list"),
+    ] {
+        let found = read_text("t.yaml", &around(stray)).unwrap();
+        let names: Vec<_> =
+            found.objects.iter().map(|one| one.metadata().key.to_string()).collect();
+        assert_eq!(names, ["Pod default/a", "Pod default/b"], "{stray}");
+        assert_eq!(found.strays, [2], "{stray}");
+        let [told] = found.problems.as_slice() else { panic!("{stray}: {:?}", found.problems) };
+        assert_eq!((told.severity, told.line), (Severity::Error, Some(5)), "{stray}");
+        assert_eq!((told.object.as_str(), told.file.as_deref()), ("document 2", Some("t.yaml")));
+        assert!(told.message.starts_with(wanted) && !told.remedy.is_empty(), "{stray}: {told}");
+    }
+}
+
+#[test]
+fn an_item_that_is_no_object_hides_no_other_and_is_told_by_its_place() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: \
+                a}}\n- 1\n- {apiVersion: v1, kind: List, items: [{metadata: {name: c}}]}\n- \
+                {apiVersion: v1, kind: Pod, metadata: {name: b}}\n";
+    let found = read_text("t.yaml", text).unwrap();
+    assert_eq!(found.objects.len(), 2);
+    let told: Vec<_> = found.problems.iter().map(|one| (one.line, one.field.as_str())).collect();
+    assert_eq!(told, [(Some(5), "items[1]"), (Some(6), "items[2].items[0]")]);
+    assert_eq!(found.strays, [1, 1]);
+}
+
+#[test]
+fn a_document_that_lost_its_kind_but_looks_like_a_policy_is_one_that_opens_nothing() {
+    let policy = policy("x/p", "policyTypes: [Ingress], ingress: [{}]");
+    let policy = policy.trim_end_matches("---\n");
+    for (kind, wanted) in [
+        ("", "holds an object without a kind, but looks like a NetworkPolicy"),
+        ("kind: NetworkPolcy\n", "holds a \"NetworkPolcy\", but looks like a NetworkPolicy"),
+    ] {
+        let lost = policy.replace("kind: NetworkPolicy\n", kind);
+        let found = read_text("t.yaml", &around(&lost)).unwrap();
+        assert_eq!((found.objects.len(), found.strays.as_slice()), (2, [2].as_slice()), "{kind}");
+        let [Object::Policy(stand_in)] = found.stand_ins.as_slice() else { panic!("{found:?}") };
+        assert_eq!(stand_in.metadata.key.to_string(), "NetworkPolicy x/p");
+        assert_eq!(shape_of(stand_in), "i:-", "{kind}");
+        assert_eq!(found.problems[0].message, wanted);
+        // A file of nothing else is no manifest.
+        assert_eq!(read_text("t.yaml", &lost).unwrap_err().message, wanted);
+    }
+    // What another group calls its own is no business of ours.
+    let other =
+        policy.replace("networking.k8s.io/v1", "example.org/v1").replace("Policy\n", "Foo\n");
+    assert_eq!(read_text("t.yaml", &other).unwrap().strays, [0u32; 0]);
+}
+
 #[test]
 fn a_policy_without_a_usable_name_is_enforced_under_its_file_and_place() {
     let text = "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: networking.k8s.io/v1\nkind: \
