@@ -9,6 +9,7 @@
 //! | a document or list item is no object | reported as a stray; the others are read |
 //! | an object is broken | enforced as far as it is understood, closed where it is not |
 
+mod address;
 mod block;
 mod fields;
 mod labels;

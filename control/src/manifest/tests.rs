@@ -537,3 +537,78 @@ fn a_pods_fields_are_read_as_far_as_they_can_be() {
         assert!(problems(&text).iter().any(|one| one.severity == Severity::Error), "{value}");
     }
 }
+
+/// The addresses of a pod that lists these, and what is said of them: field, and message.
+fn listed(spec: &str, addresses: &[&str]) -> (Vec<String>, Vec<Problem>) {
+    let items: Vec<String> = addresses.iter().map(|one| format!("{{ip: '{one}'}}")).collect();
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {spec}\nstatus: {{podIPs: \
+         [{}]}}\n",
+        items.join(", ")
+    );
+    let used = a_pod(&text).addresses.iter().map(ToString::to_string).collect();
+    (used, read_text("t.yaml", &text).unwrap().problems)
+}
+
+#[test]
+fn an_address_that_no_pod_can_have_is_told_and_not_used() {
+    for (address, why) in [
+        ("169.254.1.1", "the switch's gateway"),
+        ("169.254.7.7", "link-local"),
+        ("fe80::1", "the switch's gateway"),
+        ("fe80::5", "link-local"),
+        ("febf:ffff::1", "link-local"),
+        ("127.0.0.1", "loopback"),
+        ("127.9.9.9", "loopback"),
+        ("::1", "loopback"),
+        ("0.0.0.0", "unspecified"),
+        ("0.1.2.3", "unspecified"),
+        ("::", "unspecified"),
+        ("224.0.0.1", "multicast"),
+        ("239.255.255.255", "multicast"),
+        ("ff02::1", "multicast"),
+        ("255.255.255.255", "broadcast"),
+        ("240.0.0.1", "reserved"),
+        ("::ffff:10.0.0.9", "IPv4 written as IPv6"),
+        ("::10.0.0.9", "IPv4 written as IPv6"),
+    ] {
+        for (list, at) in [([address, "10.0.0.1"], 0), (["fd00::1", address], 1)] {
+            let (used, said) = listed("{}", &list);
+            assert_eq!(used, [list[1 - at]], "{address}: the other one is still used");
+            let [told] = said.as_slice() else { panic!("{address}: {said:?}") };
+            assert_eq!((told.severity, told.object.as_str()), (Severity::Error, "Pod default/p"));
+            assert_eq!(told.field, format!("status.podIPs[{at}].ip"), "{address}");
+            assert!(told.message.contains(why), "{told}");
+            assert!(told.remedy.contains("until then it is not used"), "{told}");
+        }
+    }
+    for address in ["10.0.0.1", "169.253.255.255", "203.0.113.1", "223.255.255.255", "fd00::1"] {
+        assert_eq!(listed("{}", &[address]), (vec![address.to_owned()], vec![]));
+    }
+}
+
+#[test]
+fn of_two_addresses_of_one_family_the_first_is_used() {
+    for (list, used, at) in [
+        (vec!["10.0.0.1", "10.0.0.2"], vec!["10.0.0.1"], 1),
+        (vec!["fd00::1", "10.0.0.1", "fd00::2"], vec!["fd00::1", "10.0.0.1"], 2),
+        // One that cannot be used takes nobody's place.
+        (vec!["10.0.0.1", "fd00::1", "10.0.0.1", "10.0.0.3"], vec!["10.0.0.1", "fd00::1"], 3),
+    ] {
+        let (seen, said) = listed("{}", &list);
+        assert_eq!(seen, used, "{list:?}");
+        let [told] = said.as_slice() else { panic!("{list:?}: {said:?}") };
+        assert_eq!(told.field, format!("status.podIPs[{at}].ip"), "{list:?}");
+        assert_eq!(told.severity, Severity::Error);
+        assert!(told.message.contains("a second IPv"), "{told}");
+    }
+    let (used, said) = listed("{}", &["127.0.0.1", "10.0.0.1"]);
+    assert_eq!((used.as_slice(), said.len()), (["10.0.0.1".to_owned()].as_slice(), 1));
+}
+
+#[test]
+fn np_41_a_pod_on_its_nodes_network_may_have_whatever_its_node_has() {
+    let list = ["192.0.2.1", "192.0.2.2", "169.254.1.1", "fe80::7"];
+    let (used, said) = listed("{hostNetwork: true}", &list);
+    assert_eq!((used.as_slice(), said), (list.map(str::to_owned).as_slice(), vec![]));
+}
