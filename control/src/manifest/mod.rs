@@ -12,6 +12,7 @@
 mod address;
 mod block;
 mod fields;
+mod json;
 mod labels;
 mod metadata;
 mod pod;
@@ -86,7 +87,9 @@ pub fn read_text(file: &str, text: &str) -> Result<FileObjects, Problem> {
         let remedy = "remove the file, or write its objects into it";
         return Err(Problem::of_file(file, None, "the file is empty", remedy));
     }
-    reader::read(file, &tree::parse(file, text)?)
+    let documents = tree::parse(file, &json::joined(text))
+        .map_err(|problem| json::told(file, text, problem))?;
+    reader::read(file, &documents)
 }
 
 /// Reads one YAML document that is no manifest, such as a configuration file.
@@ -163,7 +166,10 @@ pub fn read_file(name: &str, path: &Path) -> Result<FileObjects, Problem> {
     }
     match std::fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => read_text(name, &text),
-        Ok(Err(_)) => Err(refused("the file is not YAML: it is not UTF-8")),
+        Ok(Err(_)) => {
+            let format = if json::is_meant(name) { "JSON" } else { "YAML" };
+            Err(refused(&format!("the file is not {format}: it is not UTF-8")))
+        }
         Err(error) => Err(refused(&format!("cannot read the file: {error}"))),
     }
 }

@@ -396,6 +396,44 @@ fn a_document_that_lost_its_kind_but_looks_like_a_policy_is_one_that_opens_nothi
 }
 
 #[test]
+fn a_json_file_that_is_none_is_told_so_with_line_and_column() {
+    for (text, wanted) in [
+        ("{\"a\": 1\n  \"b\": 2}", "is not JSON: expected `,` or `}` at line 2 column 3"),
+        ("{\"a\": 1,", "is not JSON: EOF while parsing"),
+        ("{\"a\": \"\\ud83d\"}", "is not JSON: unexpected end of hex escape at line 1 column 14"),
+        ("kind: [", "is not JSON: expected value at line 1 column 1"),
+        ("{\"a\": 1, \"a\": 2}", "has the key \"a\" twice"),
+    ] {
+        let told = read_text("web.json", text).unwrap_err();
+        assert!(told.message.starts_with(wanted), "{text}: {told}");
+        assert!(told.line.is_some() && !told.message.contains("YAML"), "{text}: {told}");
+    }
+    let told = read_text("web.yaml", "a: 1\nb: [1, 2\nc").unwrap_err();
+    assert!(told.message.contains("is not YAML") && told.message.contains("column"), "{told}");
+}
+
+#[test]
+fn what_json_writes_as_two_halves_of_a_letter_is_read_as_one() {
+    let text = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "annotations": {
+        "\\ud83d": "\ud83d\uDE00!", "lockgate.dev/interface": "lg\u0030"}}}"#;
+    for name in ["t.json", "t.yaml"] {
+        let found = read_text(name, text).unwrap();
+        assert_eq!(found.problems, [], "{name}");
+        let Some(Object::Pod(pod)) = found.objects.first() else { panic!("{found:?}") };
+        assert_eq!(pod.interface.as_deref(), Some("lg0"), "{name}");
+    }
+    let annotation = |text: &str| json::joined(text).into_owned();
+    assert_eq!(
+        annotation(r#"{"a": "x\ud83d\ude00\u003c\ud83d\ude00"}"#),
+        "{\"a\": \"x😀\\u003c😀\"}"
+    );
+    // An escaped backslash begins no escape, and half a letter is none.
+    for same in [r#"{"a": "\\ud83d\\ude00"}"#, r#"{"a": "\ud83d"}"#, r#"{"a": "\ude00\ud83d"}"#] {
+        assert_eq!(annotation(same), same);
+    }
+}
+
+#[test]
 fn a_policy_without_a_usable_name_is_enforced_under_its_file_and_place() {
     let text = "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: networking.k8s.io/v1\nkind: \
                 NetworkPolicy\nmetadata: {namespace: x}\nspec: {podSelector: {}}\n";

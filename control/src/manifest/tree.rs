@@ -84,8 +84,9 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Document>, Problem> {
     let mut builder = Builder::new(file);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
-            let line = u32::try_from(error.marker().line()).ok();
-            builder.problem(line, &format!("is not YAML: {}", error.info()))
+            let at = error.marker();
+            let (line, column) = (u32::try_from(at.line()).ok(), at.col().saturating_add(1));
+            builder.problem(line, &format!("is not YAML: {} at column {column}", error.info()))
         })?;
         builder.take(event, span)?;
     }
