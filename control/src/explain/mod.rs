@@ -201,30 +201,54 @@ pub struct Explanation {
 /// # Errors
 /// The question has no answer: it names what is not there, or leaves out what is needed.
 pub fn explain(inventory: &Inventory, request: &Request) -> Result<Explanation, ExplainError> {
-    let port = request.check()?;
-    let census = Census::of(inventory);
-    let from = End::find(inventory, &census, &request.from)?;
-    let to = End::find(inventory, &census, &request.to)?;
-    let (from_address, to_address) = ends::addresses(&from, &to, request.family)?;
-    let (from, to) = (from.at(&census, from_address), to.at(&census, to_address));
-    let asked = Asked { from: &from, to: &to, protocol: request.protocol, port };
-    let judge = Judge { inventory, census: &census };
-    let egress = judge.side(&asked, Direction::Egress);
-    let ingress = judge.side(&asked, Direction::Ingress);
-    let allows = [&egress, &ingress].iter().all(|side| side.verdict == Verdict::Allow);
-    Ok(Explanation {
-        verdict: Verdict::of(allows),
-        from: from.shown,
-        from_address,
-        to: to.shown,
-        to_address,
-        protocol: request.protocol,
-        port: request.protocol.has_ports().then_some(port),
-        icmp_type: request.icmp_type,
-        icmp_code: request.icmp_code,
-        egress,
-        ingress,
-    })
+    request.check()?;
+    Explainer::new(inventory).explain(request)
+}
+
+/// Answers many questions about one inventory.
+#[derive(Clone, Debug)]
+pub struct Explainer<'i> {
+    inventory: &'i Inventory,
+    census: Census<'i>,
+}
+
+impl<'i> Explainer<'i> {
+    /// Finds out who has which address.
+    #[must_use]
+    pub fn new(inventory: &'i Inventory) -> Self {
+        Self { inventory, census: Census::of(inventory) }
+    }
+
+    /// Answers one.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn explain(&self, request: &Request) -> Result<Explanation, ExplainError> {
+        let Self { inventory, census } = self;
+        let port = request.check()?;
+        let from = End::find(inventory, census, &request.from)?;
+        let to = End::find(inventory, census, &request.to)?;
+        let (from_address, to_address) = ends::addresses(&from, &to, request.family)?;
+        let (from, to) = (from.at(census, from_address), to.at(census, to_address));
+        let asked = Asked { from: &from, to: &to, protocol: request.protocol, port };
+        let judge = Judge { inventory, census };
+        let egress = judge.side(&asked, Direction::Egress);
+        let ingress = judge.side(&asked, Direction::Ingress);
+        let allows = [&egress, &ingress].iter().all(|side| side.verdict == Verdict::Allow);
+        Ok(Explanation {
+            verdict: Verdict::of(allows),
+            from: from.shown,
+            from_address,
+            to: to.shown,
+            to_address,
+            protocol: request.protocol,
+            port: request.protocol.has_ports().then_some(port),
+            icmp_type: request.icmp_type,
+            icmp_code: request.icmp_code,
+            egress,
+            ingress,
+        })
+    }
 }
 
 impl Request {
