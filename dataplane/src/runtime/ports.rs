@@ -32,7 +32,7 @@ pub enum Detach {
 pub struct HostPortRef {
     /// The port: one id for all its queues.
     pub port: PortId,
-    /// Its slot with each worker, by [`WorkerId`].
+    /// Its slot with each worker, by [`WorkerId`](crate::ids::WorkerId).
     pub slots: Vec<PortSlot>,
 }
 
