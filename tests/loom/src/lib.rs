@@ -29,6 +29,8 @@ pub mod limits {
     pub const PARCEL_BYTES: usize = 8;
     /// Parcels that circulate.
     pub const PARCELS_PER_PAIR: usize = 2;
+    /// Ports of one worker.
+    pub const PORTS_MAX: usize = 2;
     /// Workers of one switch.
     pub const WORKERS_MAX: usize = 16;
 }
