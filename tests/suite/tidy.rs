@@ -73,6 +73,7 @@ fn crates_without_unsafe_code_forbid_it_or_deny_it() {
         ("control/src/main.rs", "#![forbid(unsafe_code)]"),
         ("bench/src/lib.rs", "#![forbid(unsafe_code)]"),
         ("tests/src/lib.rs", "#![deny(unsafe_code)]"),
+        ("tests/loom/src/lib.rs", "#![forbid(unsafe_code)]"),
     ] {
         let text = fs::read_to_string(root().join(file)).unwrap();
         assert!(text.contains(word), "{file} lacks {word}");
