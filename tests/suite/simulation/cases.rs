@@ -29,7 +29,7 @@ fn every_case_comes_out_as_written_in_the_simulated_node() {
 fn run(case: &Case, shape: Shape, failures: &mut Vec<String>) -> usize {
     let mut cluster = Cluster::from_text(&case.cluster).expect("cluster.yaml is YAML");
     let mut nodes = Nodes::of(case, shape);
-    let (mut now_ms, mut sent) = (0, 0);
+    let (mut now_ms, mut count) = (0, 0);
     for step in &case.steps {
         nodes.advance_ms(step.at_ms.saturating_sub(now_ms));
         now_ms = now_ms.max(step.at_ms);
@@ -44,7 +44,7 @@ fn run(case: &Case, shape: Shape, failures: &mut Vec<String>) -> usize {
             }
             Action::Send(send) => {
                 let Some(seen) = nodes.send(send, &cluster, step.line) else { continue };
-                sent += 1;
+                count += 1;
                 if seen != send.outcome {
                     let (name, line) = (&case.name, step.line);
                     let written = &send.outcome;
@@ -54,5 +54,5 @@ fn run(case: &Case, shape: Shape, failures: &mut Vec<String>) -> usize {
             }
         }
     }
-    sent
+    count
 }

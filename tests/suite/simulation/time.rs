@@ -167,7 +167,7 @@ impl Agent {
     /// Puts what it knows in force, once it knows all of every kind (NP-58).
     fn publish(&mut self) {
         if self.heard.len() < KINDS.len() {
-            let host = self.world.inject(HOST, &self.from_nowhere());
+            let host = self.world.inject(HOST, &self.packet_to_nobody());
             self.world.settle();
             assert!(host.is_ok() && self.world.connections() == 0, "SEED={}", self.seed);
             return;
@@ -355,7 +355,7 @@ impl Agent {
     }
 
     /// A packet from outside, for when nothing is known yet.
-    fn from_nowhere(&self) -> Vec<u8> {
+    fn packet_to_nobody(&self) -> Vec<u8> {
         let source_mac = self.world.mac(HOST);
         let target_mac = lockgate_dataplane::packet::answer::GATEWAY_MAC;
         let ends =
@@ -378,9 +378,8 @@ fn who(view: &Cluster, question: &Question) -> Vec<(IpAddr, Vec<(String, String)
 
 /// What snapshots say, to be read.
 fn told(views: &[Cluster]) -> String {
-    let text =
-        |view: &Cluster| view.objects.iter().map(|one| format!("{one}\n")).collect::<String>();
-    views.iter().map(text).collect::<Vec<_>>().join("=====\n")
+    let lines = |view: &Cluster| view.objects.iter().map(Value::to_string).collect::<Vec<_>>();
+    views.iter().map(|view| lines(view).join("\n")).collect::<Vec<_>>().join("\n=====\n")
 }
 
 /// Whether an end's pod shares an address: until one of them has gone, nobody can tell whose
