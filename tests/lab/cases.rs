@@ -4,6 +4,8 @@
 //! drop counters. A case is judged once for every node that its pods are on: the pods there have
 //! wires, all others are beyond the host port. `CASE=word` runs only those whose name has the word.
 
+#![allow(clippy::cast_precision_loss)] // counts of packets are small
+
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 use lockgate_dataplane::counters::DropReason;
 use lockgate_tests::cases::{Action, Case as Folder, Judge, Send, frame};
 use lockgate_tests::lab::seat::Seat;
-use lockgate_tests::lab::sniffer::between;
+use lockgate_tests::lab::sniffer::flow;
 use lockgate_tests::lab::switch::{SwitchProcess, sum};
 use lockgate_tests::lab::{Lab, LabError};
 use lockgate_tests::nodes::homes;
@@ -28,6 +30,9 @@ pub(crate) const CASES: &[Case] =
 
 /// How long a packet's fate may take to show: it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Packets of a table that are on their way together: fewer than any queue holds.
+const AT_ONCE: usize = 64;
 
 /// Drops that no case is about: what the namespaces' own stacks say on their wires.
 const OF_STACKS: [DropReason; 1] = [DropReason::NotForUs];
@@ -70,6 +75,23 @@ fn texts(folder: &Folder) -> impl Iterator<Item = &str> {
     later.chain([folder.cluster.as_str()])
 }
 
+/// A packet that meets the node.
+struct Packet {
+    frame: Vec<u8>,
+    target: IpAddr,
+    /// The wires it comes from and would leave by; `None` is the host port.
+    from: Option<usize>,
+    to: Option<usize>,
+    wanted: String,
+}
+
+impl Packet {
+    /// Where it is seen, and as what, if it is sent.
+    fn arrival(&self) -> (Option<usize>, (IpAddr, IpAddr, u8, u16)) {
+        (self.to, flow(&self.frame).expect("cases send IP packets"))
+    }
+}
+
 /// The lab, and what is on its wires.
 struct Bench {
     directory: Directory,
@@ -80,6 +102,8 @@ struct Bench {
     _lab: Lab,
     written: u16,
     sent: usize,
+    /// Of the last packet: none shares a connection with another.
+    number: usize,
     /// Drops by reason, as last read.
     drops: Vec<f64>,
 }
@@ -97,7 +121,17 @@ impl Bench {
         let switch = SwitchProcess::start(&lab, &options)?;
         let outside = Seat::outside(&lab)?;
         let drops = Vec::new();
-        Ok(Self { directory, seats, outside, switch, _lab: lab, written: 0, sent: 0, drops })
+        Ok(Self {
+            directory,
+            seats,
+            outside,
+            switch,
+            _lab: lab,
+            written: 0,
+            sent: 0,
+            number: 0,
+            drops,
+        })
     }
 
     fn run(
@@ -122,19 +156,40 @@ impl Bench {
                     wires = self.write(&cluster, home)?;
                 }
                 Action::Send(send) => {
-                    let Some((seen, wanted)) = self.send(send, &cluster, &wires, step.line)? else {
-                        continue;
-                    };
-                    self.sent += 1;
-                    if seen != wanted {
-                        let (name, line) = (&folder.name, step.line);
-                        let _ = writeln!(
-                            failures,
-                            "{name}/traffic.txt:{line} at node {home:?}: written {wanted}, seen {seen}"
-                        );
+                    let cells = [(step.line, send.as_ref().clone())];
+                    self.cells(folder, home, (&cluster, &wires), &cells, failures)?;
+                }
+                Action::Table(cells) => {
+                    for cells in cells.chunks(AT_ONCE) {
+                        self.cells(folder, home, (&cluster, &wires), cells, failures)?;
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Tries lines of a folder at once.
+    fn cells(
+        &mut self,
+        folder: &Folder,
+        home: Option<IpAddr>,
+        (cluster, wires): (&Cluster, &[(IpAddr, usize)]),
+        cells: &[(usize, Send)],
+        failures: &mut String,
+    ) -> Result<(), LabError> {
+        let (mut packets, mut lines) = (Vec::new(), Vec::new());
+        for cell in cells {
+            self.number += 1;
+            if let Some(packet) = Self::packet(&cell.1, cluster, wires, self.number)? {
+                packets.push(packet);
+                lines.push(cell);
+            }
+        }
+        for (place, what) in self.try_packets(&packets)? {
+            let ((line, send), name) = (lines[place], &folder.name);
+            let _ =
+                writeln!(failures, "{name}/traffic.txt:{line} at node {home:?}: {send}: {what}");
         }
         Ok(())
     }
@@ -198,14 +253,13 @@ impl Bench {
         }
     }
 
-    /// What became of a packet, and what is written; `None` where it does not meet this node.
-    fn send(
-        &mut self,
+    /// A packet as it meets this node; `None` where it does not.
+    fn packet(
         send: &Send,
         cluster: &Cluster,
         wires: &[(IpAddr, usize)],
         number: usize,
-    ) -> Result<Option<(String, String)>, LabError> {
+    ) -> Result<Option<Packet>, LabError> {
         let question = send.question(cluster).map_err(LabError::Unexpected)?;
         let address = |end: &End| cluster.address_of(end, question.family).ok();
         let (Some(source), Some(target)) = (address(&question.source), address(&question.target))
@@ -214,8 +268,8 @@ impl Bench {
         };
         let wire = |address| wires.iter().find(|(own, _)| *own == address).map(|(_, seat)| *seat);
         let (from, to) = (wire(source), wire(target));
-        let of_pod =
-            cluster.living().iter().any(|(ns, name)| cluster.addresses(ns, name).contains(&source));
+        let mut pods = cluster.living().into_iter();
+        let of_pod = pods.any(|(ns, name)| cluster.addresses(&ns, &name).contains(&source));
         let wanted = match (from, to) {
             // A pod of another node, whose egress was judged there.
             (None, Some(_)) if of_pod && send.outcome == "egress_denied" => return Ok(None),
@@ -224,29 +278,58 @@ impl Bench {
             (Some(from), Some(to)) if from == to => return Ok(None),
             _ => send.outcome.clone(),
         };
-        let bytes = frame(send, &question, (source, target), number);
-        let seat = |wire: Option<usize>| wire.map_or(&self.outside, |seat| &self.seats[seat]);
-        seat(from).send(&bytes, target)?;
-        let is_it = between(source, target, None);
+        let frame = frame(send, &question, (source, target), number);
+        Ok(Some(Packet { frame, target, from, to, wanted }))
+    }
+
+    /// Sends packets at once; for each that did not end as written, what happened.
+    ///
+    /// What arrived is known one by one. What was dropped is known by reason only, so the counts
+    /// of all must be right beside it.
+    fn try_packets(&mut self, packets: &[Packet]) -> Result<Vec<(usize, String)>, LabError> {
+        for packet in packets {
+            self.seat(packet.from).send(&packet.frame, packet.target)?;
+        }
+        self.sent += packets.len();
         let start = Instant::now();
-        loop {
-            let has_arrived = seat(to).arrived().iter().any(|frame| is_it(frame));
+        let mut arrived = Vec::new();
+        let drops = loop {
+            for (wire, seat) in self.all_seats() {
+                arrived.extend(seat.arrived().iter().filter_map(|f| Some((wire, flow(f)?))));
+            }
             let drops = self.read_drops()?;
-            let dropped = reasons()
-                .zip(drops.iter().zip(&self.drops))
-                .find(|(_, (now, before))| *now > *before);
-            let seen = match (has_arrived, dropped) {
-                (true, None) => Some("sent".to_owned()),
-                (false, Some((reason, _))) => Some(reason.label().to_owned()),
-                (true, Some((reason, _))) => Some(format!("sent, and {}", reason.label())),
-                (false, None) if start.elapsed() > PATIENCE => Some("nothing".to_owned()),
-                (false, None) => None,
-            };
-            if let Some(seen) = seen {
-                self.drops = drops;
-                return Ok(Some((seen, wanted)));
+            let dropped: f64 = drops.iter().zip(&self.drops).map(|(now, then)| now - then).sum();
+            let seen = packets.iter().filter(|one| arrived.contains(&one.arrival())).count();
+            if seen as f64 + dropped >= packets.len() as f64 || start.elapsed() > PATIENCE {
+                break drops;
+            }
+        };
+        let mut wrong = Vec::new();
+        for (place, packet) in packets.iter().enumerate() {
+            let has_arrived = arrived.contains(&packet.arrival());
+            if has_arrived != (packet.wanted == "sent") {
+                let seen = if has_arrived { "it arrived" } else { "it did not arrive" };
+                wrong.push((place, format!("written {}, {seen}", packet.wanted)));
             }
         }
+        for (reason, (now, then)) in reasons().zip(drops.iter().zip(&self.drops)) {
+            let wanted = packets.iter().filter(|one| one.wanted == reason.label()).count();
+            if (now - then - wanted as f64).abs() > 0.5 {
+                let seen = now - then;
+                wrong.push((0, format!("{} counted {seen}, written {wanted}", reason.label())));
+            }
+        }
+        self.drops = drops;
+        Ok(wrong)
+    }
+
+    fn seat(&self, wire: Option<usize>) -> &Seat {
+        wire.map_or(&self.outside, |seat| &self.seats[seat])
+    }
+
+    fn all_seats(&self) -> impl Iterator<Item = (Option<usize>, &Seat)> {
+        let seats = self.seats.iter().enumerate().map(|(number, seat)| (Some(number), seat));
+        seats.chain([(None, &self.outside)])
     }
 
     fn read_drops(&self) -> Result<Vec<f64>, LabError> {

@@ -36,6 +36,12 @@ fn run(case: &Case) -> Vec<String> {
             }
             // Judged by the connection it belongs to.
             Action::Send(_) => {}
+            Action::Table(cells) => {
+                for (line, send) in cells {
+                    let place = format!("{}/traffic.txt:{line} {send}", case.name);
+                    failures.extend(judges.ask(send).into_iter().map(|e| format!("{place} {e}")));
+                }
+            }
         }
     }
     failures

@@ -30,7 +30,7 @@ pub fn frame(
     number: usize,
 ) -> Vec<u8> {
     let ends = Ends { source_mac: Mac([2; 6]), target_mac: Mac([2; 6]), source, target };
-    let own = u16::try_from(20_000 + number).unwrap_or(u16::MAX);
+    let own = u16::try_from(20_000 + number % 40_000).unwrap_or(u16::MAX);
     let ports = (send.source_port.unwrap_or(own), question.port);
     let detail = send.detail.as_str();
     match (question.protocol, detail) {

@@ -28,13 +28,18 @@
 //! ```text
 //! without node,lab: translation is not built
 //! ```
+//!
+//! `with FILE` puts a file of `tests/cases` before `cluster.yaml`: pods that many cases share.
+//! `table` begins a whole truth table, see `table`.
 
 mod frame;
 mod judge;
 mod parse;
+mod read;
+mod table;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
@@ -75,6 +80,8 @@ pub struct Step {
 pub enum Action {
     /// A packet is sent.
     Send(Box<Send>),
+    /// The packets of a truth table, each with the number of the line that says what becomes of it.
+    Table(Vec<(usize, Send)>),
     /// The objects of a file of the folder are set; this is its text.
     Set(String),
     /// An object goes: its kind, namespace (empty for a Namespace) and name.
@@ -118,50 +125,22 @@ pub struct Stated {
 }
 
 impl Case {
-    /// Reads every case below `root`, by name.
-    ///
-    /// # Errors
-    /// Names the file and line that cannot be read.
-    pub fn read_all(root: &Path) -> Result<Vec<Self>, String> {
-        let entries = fs::read_dir(root).map_err(|e| format!("{}: {e}", root.display()))?;
-        let mut folders: Vec<PathBuf> =
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-        folders.sort();
-        folders.iter().map(|folder| Self::read(folder)).collect()
-    }
-
-    /// Reads one folder.
-    ///
-    /// # Errors
-    /// Names the file and line that cannot be read.
-    pub fn read(folder: &Path) -> Result<Self, String> {
-        let text = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
-        };
-        let (mut steps, mut absent) = (Vec::new(), Vec::new());
-        for (number, line) in text("traffic.txt")?.lines().enumerate() {
-            let place =
-                |e: String| format!("{}: traffic.txt:{}: {e}", folder.display(), number + 1);
-            if let Some((judges, why)) = judge::without(line).map_err(place)? {
-                absent.extend(judges.into_iter().map(|judge| (judge, why.clone())));
-                continue;
-            }
-            let Some((at_ms, mut action)) = parse::line(line).map_err(place)? else { continue };
-            if let Action::Set(file) = &mut action {
-                *file = text(file).map_err(place)?;
-            }
-            steps.push(Step { line: number + 1, at_ms, action });
-        }
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (folder, cluster) = (folder.to_owned(), text("cluster.yaml")?);
-        Ok(Self { name, folder, cluster, steps, without: absent })
-    }
-
     /// Whether this judge judges the case.
     #[must_use]
     pub fn has(&self, judge: Judge) -> bool {
         self.without.iter().all(|(absent, _)| *absent != judge)
+    }
+}
+
+impl fmt::Display for Send {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |end: &End| match end {
+            End::Pod(namespace, name) => format!("{namespace}/{name}"),
+            End::Address(address) => address.to_string(),
+        };
+        let (source, target) = (end(&self.source), end(&self.target));
+        let Self { target_port, protocol, outcome, .. } = self;
+        write!(f, "{source} > {target} {protocol:?} {target_port} written {outcome}")
     }
 }
 

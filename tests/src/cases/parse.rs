@@ -65,14 +65,7 @@ fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
     let (source, source_port) = end(source)?;
     expect(words, ">")?;
     let (target, target_port) = end(next(words, "a target")?)?;
-    let protocol = match next(words, "a protocol")? {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => Protocol::Sctp,
-        "icmp" => Protocol::Icmp,
-        "other" => Protocol::Other,
-        word => return Err(format!("`{word}` is no protocol")),
-    };
+    let protocol = protocol(next(words, "a protocol")?)?;
     if protocol.has_ports() && target_port.is_none() {
         return Err("the target needs a port".to_owned());
     }
@@ -85,16 +78,33 @@ fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
             word => word.clone_into(&mut detail),
         }
     }
-    let outcome = next(words, "what becomes of it")?.to_owned();
-    if outcome != "sent" && !DropReason::ALL.iter().any(|reason| reason.label() == outcome) {
-        return Err(format!("`{outcome}` is no drop reason"));
-    }
+    let outcome = outcome(next(words, "what becomes of it")?)?;
     let mut causes = Vec::new();
     while let Some(word) = words.next() {
         causes.push(stated(word, words)?);
     }
     let target_port = target_port.unwrap_or(0);
     Ok(Send { source, source_port, target, target_port, protocol, detail, family, outcome, causes })
+}
+
+/// A protocol as policy sees it.
+pub(super) fn protocol(word: &str) -> Result<Protocol, String> {
+    match word {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "sctp" => Ok(Protocol::Sctp),
+        "icmp" => Ok(Protocol::Icmp),
+        "other" => Ok(Protocol::Other),
+        _ => Err(format!("`{word}` is no protocol")),
+    }
+}
+
+/// `sent`, or the label of a drop reason.
+pub(super) fn outcome(word: &str) -> Result<String, String> {
+    if word != "sent" && !DropReason::ALL.iter().any(|reason| reason.label() == word) {
+        return Err(format!("`{word}` is no drop reason"));
+    }
+    Ok(word.to_owned())
 }
 
 fn end(text: &str) -> Result<(End, Option<u16>), String> {

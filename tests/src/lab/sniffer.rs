@@ -100,6 +100,17 @@ pub fn between(from: IpAddr, to: IpAddr, port: Option<u16>) -> impl Fn(&[u8]) ->
     }
 }
 
+/// Source, target, protocol number and target port of a frame that holds IP; port 0 where the
+/// protocol has none.
+#[must_use]
+pub fn flow(frame: &[u8]) -> Option<(IpAddr, IpAddr, u8, u16)> {
+    let (source, target, transport) = addresses(frame)?;
+    let number = *frame.get(if source.is_ipv4() { 23 } else { 20 })?;
+    let has_ports = matches!(number, 6 | 17 | 132);
+    let port = transport.get(2..4).filter(|_| has_ports);
+    Some((source, target, number, port.map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))))
+}
+
 /// Source, target and transport bytes of an Ethernet frame that holds IP.
 fn addresses(frame: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
     let packet = frame.get(14..)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lockgate_tests::cases::{Action, Case, Judge};
+use lockgate_tests::cases::{Action, Case, Judge, Send};
 use lockgate_tests::nodes::Nodes;
 use lockgate_tests::oracle::Cluster;
 use lockgate_tests::world::Shape;
@@ -43,16 +43,23 @@ fn run(case: &Case, shape: Shape, failures: &mut Vec<String>) -> usize {
                 nodes.remove(kind, namespace, name);
             }
             Action::Send(send) => {
-                let Some(seen) = nodes.send(send, &cluster, step.line) else { continue };
-                count += 1;
-                if seen != send.outcome {
-                    let (name, line) = (&case.name, step.line);
-                    let written = &send.outcome;
-                    failures
-                        .push(format!("{name}/traffic.txt:{line} written {written}, seen {seen}"));
+                let told = nodes.send(send, &cluster, step.line);
+                count += usize::from(told.is_some());
+                failures.extend(told.and_then(|seen| differs(case, step.line, send, seen)));
+            }
+            Action::Table(cells) => {
+                for (number, (line, send)) in (1000..).zip(cells) {
+                    let told = nodes.send(send, &cluster, number);
+                    count += usize::from(told.is_some());
+                    failures.extend(told.and_then(|seen| differs(case, *line, send, seen)));
                 }
             }
         }
     }
     count
+}
+
+fn differs(case: &Case, line: usize, send: &Send, seen: &str) -> Option<String> {
+    let told = || format!("{}/traffic.txt:{line} {send}, seen {seen}", case.name);
+    (seen != send.outcome).then(told)
 }
