@@ -10,6 +10,7 @@
 #![allow(clippy::missing_fields_in_debug, clippy::cast_possible_truncation)]
 
 mod fate;
+mod objects;
 mod shape;
 mod wiring;
 
@@ -352,10 +353,9 @@ impl World {
             .collect()
     }
 
-    /// Publishes a new epoch of the objects there are, without turning a worker.
-    pub fn publish_only(&mut self) {
-        let resolved = resolve(&self.inventory);
-        self.resolved = Some(resolved.clone());
+    /// Resolves the objects there are and gives every pod of this node a wire.
+    fn plug_local(&mut self) -> Vec<(String, EndpointId)> {
+        self.resolved = Some(resolve(&self.inventory));
         let local = self.local();
         for (name, endpoint) in &local {
             if !self.wires.contains_key(name) {
@@ -364,6 +364,13 @@ impl World {
                 self.plug(name, PortKind::Pod, mac, &[worker]);
             }
         }
+        local
+    }
+
+    /// Publishes a new epoch of the objects there are, without turning a worker.
+    pub fn publish_only(&mut self) {
+        let local = self.plug_local();
+        let resolved = self.resolved.clone().unwrap_or_default();
         let compiled = compile(&resolved.ruleset);
         let attachments = local
             .iter()
