@@ -6,6 +6,7 @@
 
 #![allow(clippy::cast_precision_loss)] // counts of packets are small
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,13 +14,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::ids::Mac;
 use lockgate_tests::cases::{Action, Case as Folder, Judge, Send, frame};
 use lockgate_tests::lab::seat::Seat;
 use lockgate_tests::lab::sniffer::flow;
 use lockgate_tests::lab::switch::{SwitchProcess, sum};
 use lockgate_tests::lab::{Lab, LabError};
-use lockgate_tests::nodes::homes;
 use lockgate_tests::oracle::{Cluster, End};
+use lockgate_tests::packets::Ends;
 use serde_json::{Value, json};
 
 use super::fixture::{Directory, shape};
@@ -60,6 +62,17 @@ fn all_homes(folder: &Folder) -> Vec<Option<IpAddr>> {
     all.sort();
     all.dedup();
     all
+}
+
+/// The nodes of the pods of a manifest, `None` for those that name none.
+fn homes(text: &str) -> Vec<Option<IpAddr>> {
+    let cluster = Cluster::from_text(text).unwrap_or_default();
+    let home = |pod: &Value| {
+        let status = pod.get("status")?;
+        let first = status.pointer("/hostIPs/0/ip").or_else(|| status.get("hostIP"))?;
+        first.as_str()?.parse().ok()
+    };
+    cluster.pods().map(home).collect()
 }
 
 /// The most pods that the folder ever has.
@@ -104,6 +117,8 @@ struct Bench {
     sent: usize,
     /// Of the last packet: none shares a connection with another.
     number: usize,
+    /// The last packet from one address to another.
+    last: BTreeMap<(IpAddr, IpAddr), Vec<u8>>,
     /// Drops by reason, as last read.
     drops: Vec<f64>,
 }
@@ -130,6 +145,7 @@ impl Bench {
             written: 0,
             sent: 0,
             number: 0,
+            last: BTreeMap::new(),
             drops,
         })
     }
@@ -154,6 +170,11 @@ impl Bench {
                 Action::Remove(kind, namespace, name) => {
                     cluster.remove(kind, namespace, name);
                     wires = self.write(&cluster, home)?;
+                }
+                Action::Restart | Action::Sync => {
+                    let (name, line) = (&folder.name, step.line);
+                    let what = format!("{name}/traffic.txt:{line}: one switch serves all cases");
+                    return Err(LabError::Unexpected(what + ": write `without lab: …`"));
                 }
                 Action::Send(send) => {
                     let cells = [(step.line, send.as_ref().clone())];
@@ -181,7 +202,7 @@ impl Bench {
         let (mut packets, mut lines) = (Vec::new(), Vec::new());
         for cell in cells {
             self.number += 1;
-            if let Some(packet) = Self::packet(&cell.1, cluster, wires, self.number)? {
+            if let Some(packet) = self.packet(&cell.1, cluster, wires, self.number)? {
                 packets.push(packet);
                 lines.push(cell);
             }
@@ -255,6 +276,7 @@ impl Bench {
 
     /// A packet as it meets this node; `None` where it does not.
     fn packet(
+        &mut self,
         send: &Send,
         cluster: &Cluster,
         wires: &[(IpAddr, usize)],
@@ -278,7 +300,12 @@ impl Bench {
             (Some(from), Some(to)) if from == to => return Ok(None),
             _ => send.outcome.clone(),
         };
-        let frame = frame(send, &question, (source, target), number);
+        let macs = (Mac([2; 6]), Mac([2; 6])); // the wire puts its own in their place
+        let claimed = send.claimed.unwrap_or(source);
+        let ends = Ends { source_mac: macs.0, target_mac: macs.1, source: claimed, target };
+        let last = self.last.get(&(target, source)).map(Vec::as_slice);
+        let frame = frame(send, ends, number, last);
+        self.last.insert((source, target), frame.clone());
         Ok(Some(Packet { frame, target, from, to, wanted }))
     }
 

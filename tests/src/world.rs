@@ -10,6 +10,7 @@
 #![allow(clippy::missing_fields_in_debug, clippy::cast_possible_truncation)]
 
 mod fate;
+mod objects;
 mod publish;
 mod shape;
 mod wiring;
@@ -22,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lockgate_control::inventory::{Change, Inventory};
-use lockgate_control::manifest::{ObjectKey, read_text};
+use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::Resolved;
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
@@ -160,14 +161,8 @@ impl World {
         self.publish();
     }
 
-    /// Takes an object away, wherever it was written, and puts the change in force.
-    pub fn remove(&mut self, key: &ObjectKey) {
-        self.apply(Change::Remove(key.clone()));
-        self.publish();
-    }
-
     /// Takes a change in; [`World::publish`] puts it in force.
-    pub fn apply(&mut self, change: Change) {
+    pub fn hear(&mut self, change: Change) {
         let _ = self.inventory.apply(change);
     }
 

@@ -31,11 +31,11 @@ fn run(case: &Case) -> Vec<String> {
         match &step.action {
             Action::Set(text) => judges.set(text),
             Action::Remove(kind, namespace, name) => judges.remove(kind, namespace, name, &place),
-            Action::Send(send) if send.opens() => {
+            Action::Send(send) if send.is_decided_by_policy() => {
                 failures.extend(judges.ask(send).into_iter().map(|e| format!("{place} {e}")));
             }
-            // Judged by the connection it belongs to.
-            Action::Send(_) => {}
+            // A simulated node knows: by its connections, its ports, what is in force.
+            Action::Send(_) | Action::Restart | Action::Sync => {}
             Action::Table(cells) => {
                 for (line, send) in cells {
                     let place = format!("{}/traffic.txt:{line} {send}", case.name);

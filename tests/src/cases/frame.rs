@@ -1,68 +1,44 @@
 //! The packets of cases.
 
-#![allow(clippy::panic)] // a case that asks for what cannot be built is wrong
-
-use std::net::IpAddr;
-
-use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::{Protocol, TcpFlags};
 
 use super::Send;
-use crate::oracle::Question;
 use crate::packets::{self, Ends};
 
-/// The protocol number that stands for protocols without ports: GRE.
-const OTHER: u8 = 47;
+/// The first source port of lines that state none; their number is added.
+const PORTS_FROM: usize = 20_000;
+/// How many of them there are.
+const PORTS: usize = 40_000;
+const SCTP_INIT: u8 = 1;
+const GRE: u8 = 47;
 
-/// The identifier of echo requests: one for all, so that replies find theirs.
-const ECHO: u16 = 7;
-
-/// The frame of a case's packet; its MACs are for whoever sends it to set. `number` tells its
-/// connection from those of other lines where no source port is stated.
-///
-/// # Panics
-/// When a case asks for a packet that nobody knows to build.
+/// The frame of a case's packet. `number` tells its connection from those of other lines where no
+/// source port is stated; `last` is the last packet that went the other way, for an ICMP error.
 #[must_use]
-pub fn frame(
-    send: &Send,
-    question: &Question,
-    (source, target): (IpAddr, IpAddr),
-    number: usize,
-) -> Vec<u8> {
-    let ends = Ends { source_mac: Mac([2; 6]), target_mac: Mac([2; 6]), source, target };
-    let own = u16::try_from(20_000 + number % 40_000).unwrap_or(u16::MAX);
-    let ports = (send.source_port.unwrap_or(own), question.port);
-    let detail = send.detail.as_str();
-    match (question.protocol, detail) {
-        (Protocol::Tcp, flags) => packets::tcp(ends, ports, tcp_flags(flags), &[]),
-        (Protocol::Udp, "") => packets::udp(ends, ports, b"case"),
-        (Protocol::Sctp, "" | "init") => {
-            packets::sctp(ends, ports, 0, 1, &[0, 0, 0, 9, 0, 1, 0, 0])
+pub fn frame(send: &Send, ends: Ends, number: usize, last: Option<&[u8]>) -> Vec<u8> {
+    let own = u16::try_from(PORTS_FROM + number % PORTS).unwrap_or(u16::MAX);
+    let ports = (send.source_port.unwrap_or(own), send.target_port);
+    match (send.protocol, send.detail.as_str()) {
+        (Protocol::Tcp, flags) => packets::tcp(ends, ports, tcp_flags(flags), b""),
+        (Protocol::Udp, _) => packets::udp(ends, ports, b"x"),
+        (Protocol::Sctp, "") => packets::sctp(ends, ports, 0, SCTP_INIT, &[0; 16]),
+        (Protocol::Sctp, _) => packets::sctp(ends, ports, 1, 0, b"data"),
+        (Protocol::Icmp, "error") => {
+            let (kind, code) = if ends.source.is_ipv4() { (3, 3) } else { (1, 4) };
+            packets::icmp_error(ends, kind, code, last.unwrap_or_default())
         }
-        (Protocol::Icmp, "" | "echo") => packets::echo(ends, false, ECHO, 1, b"case"),
-        (Protocol::Icmp, "echo-reply") => packets::echo(ends, true, ECHO, 1, b"case"),
-        (Protocol::Other, "") => packets::ip(ends, OTHER, b"case"),
-        (protocol, detail) => panic!("no packet is {protocol:?} {detail}"),
+        (Protocol::Icmp, detail) => packets::echo(ends, detail == "echo-reply", ports.0, 1, b"x"),
+        (Protocol::Other, _) => packets::ip(ends, GRE, b"payload"),
     }
 }
 
-fn tcp_flags(text: &str) -> TcpFlags {
-    let known = [
-        ("syn", TcpFlags::SYN),
-        ("ack", TcpFlags::ACK),
-        ("fin", TcpFlags::FIN),
-        ("rst", TcpFlags::RST),
-    ];
-    let named = |word: &str| {
-        let flag = known.iter().find(|(name, _)| *name == word);
-        flag.map_or_else(|| panic!("no TCP flag {word}"), |(_, flag)| *flag)
-    };
-    match text {
-        "" => TcpFlags::SYN,
-        words => {
-            let mut flags = words.split(',').map(named);
-            let first = flags.next().unwrap_or(TcpFlags::SYN);
-            flags.fold(first, TcpFlags::with)
-        }
-    }
+fn tcp_flags(words: &str) -> TcpFlags {
+    let words = if words.is_empty() { "syn" } else { words };
+    let flags = words.split(',').map(|word| match word {
+        "syn" => TcpFlags::SYN,
+        "ack" => TcpFlags::ACK,
+        "fin" => TcpFlags::FIN,
+        _ => TcpFlags::RST,
+    });
+    flags.reduce(TcpFlags::with).unwrap_or(TcpFlags::SYN)
 }

@@ -7,23 +7,32 @@
 //! at 0s  x/a > y/b:80   tcp         -> sent            ingress y/allow[0]
 //! at 0s  x/a > y/b:81   tcp         -> ingress_denied  ingress y/allow nearest y/allow[0] port
 //! at 0s  10.9.9.9 > x/a tcp syn,ack -> no_connection
+//! at 0s  x/a as 10.9.9.9 > y/b:80 tcp -> spoofed_source
 //! at 1s  set second.yaml
 //! at 2s  remove NetworkPolicy y/allow
+//! at 3s  restart
+//! at 4s  sync
 //! ```
 //!
 //! - An end is `[namespace/]pod[:port]` or an address; IPv6 with a port is `[fd00::1]:80`. No
-//!   namespace means `default`.
-//! - A protocol is `tcp udp sctp icmp other`, then perhaps TCP flags or an ICMP kind, then perhaps
-//!   `v4` or `v6`: which addresses of the pods, by default the first family that both have.
+//!   namespace means `default`. `as ADDRESS` is what the source claims to be.
+//! - A protocol is `tcp udp sctp icmp other`, then perhaps what the packet is, then perhaps `v4`
+//!   or `v6`: which addresses of the pods, by default the first family that both have.
+//! - What it is: TCP flags (`syn,ack`), `echo-reply`, `error` (about the last packet that went
+//!   the other way), `reply` (it belongs to a connection that the other end opened). Nothing is
+//!   what opens a connection: SYN, INIT, an echo, a datagram. The source's port is a new one
+//!   unless stated; for an echo it is the identifier.
 //! - What becomes of it is `sent` or the label of a drop reason.
 //! - Then, perhaps, the cause of a side: `egress` or `ingress` with `not-isolated`, `itself`,
 //!   `own-node`, a rule `namespace/policy[index]`, or for a default deny the isolating policies,
 //!   parted by commas; and after a deny perhaps `nearest RULE PARTS`, or `nearest none`.
+//! - The objects of a `set` come into force together. After `restart` the switch knows nothing
+//!   and nothing passes, until `sync`, when all objects have been read anew.
 //!
-//! Judges that keep no connections (the oracle, `Ruleset`, `PolicyTable`) ask about lines that
-//! open one; the simulated node and the lab run every line but those that enter no node: a pod's
-//! packet to itself, and one between addresses of no pod. A judge that cannot judge a case at all
-//! is named with its reason:
+//! Judges that keep no connections (the oracle, `explain`, `Ruleset`, `PolicyTable`) ask about
+//! lines that open one and that policy decides; simulated nodes, one for each `hostIP`, and the
+//! lab run every line but those from a pod to itself, which never leave it. A judge that cannot
+//! judge a case at all is named with its reason:
 //!
 //! ```text
 //! without node,lab: translation is not built
@@ -39,6 +48,7 @@ mod read;
 mod table;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use lockgate_dataplane::packet::Protocol;
@@ -86,6 +96,10 @@ pub enum Action {
     Set(String),
     /// An object goes: its kind, namespace (empty for a Namespace) and name.
     Remove(String, String, String),
+    /// The switch begins anew.
+    Restart,
+    /// It has read everything.
+    Sync,
 }
 
 /// A packet and what becomes of it.
@@ -93,6 +107,8 @@ pub enum Action {
 pub struct Send {
     /// From whom.
     pub source: End,
+    /// The address that the source claims to have, if not its own.
+    pub claimed: Option<IpAddr>,
     /// From which port, if it matters.
     pub source_port: Option<u16>,
     /// To whom.
@@ -101,7 +117,7 @@ pub struct Send {
     pub target_port: u16,
     /// The protocol as policy sees it.
     pub protocol: Protocol,
-    /// TCP flags, an ICMP kind: `syn,ack`, `echo-reply`. Empty for what opens a connection.
+    /// TCP flags, `echo-reply`, `error`, `reply`. Empty for what opens a connection.
     pub detail: String,
     /// Which addresses of the pods; `None` is the first family that both have.
     pub family: Option<Family>,
@@ -145,10 +161,12 @@ impl fmt::Display for Send {
 }
 
 impl Send {
-    /// Whether the packet may open a connection, so that policy judges it by its own key.
+    /// Whether policy alone decides by the packet's own key: it may open a connection.
     #[must_use]
-    pub fn opens(&self) -> bool {
-        matches!(self.detail.as_str(), "" | "syn" | "echo" | "init")
+    pub fn is_decided_by_policy(&self) -> bool {
+        let is_verdict =
+            matches!(self.outcome.as_str(), "sent" | "egress_denied" | "ingress_denied");
+        is_verdict && self.claimed.is_none() && matches!(self.detail.as_str(), "" | "syn")
     }
 
     /// The question that a judge without connections is asked.

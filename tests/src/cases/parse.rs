@@ -33,6 +33,8 @@ pub(super) fn line(text: &str) -> Result<Option<(u64, Action)>, String> {
             };
             Action::Remove(kind, namespace.to_owned(), name.to_owned())
         }
+        Some("restart") => Action::Restart,
+        Some("sync") => Action::Sync,
         Some(source) => Action::Send(Box::new(send(source, &mut words)?)),
     };
     match words.next() {
@@ -63,6 +65,11 @@ fn time(text: &str) -> Result<u64, String> {
 
 fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
     let (source, source_port) = end(source)?;
+    let mut claimed = None;
+    if words.next_if_eq(&"as").is_some() {
+        let text = next(words, "an address")?;
+        claimed = Some(text.parse().map_err(|_| format!("`{text}` is no address"))?);
+    }
     expect(words, ">")?;
     let (target, target_port) = end(next(words, "a target")?)?;
     let protocol = protocol(next(words, "a protocol")?)?;
@@ -75,7 +82,8 @@ fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
             "->" => break,
             "v4" => family = Some(Family::V4),
             "v6" => family = Some(Family::V6),
-            word => word.clone_into(&mut detail),
+            word if is_detail(word) => word.clone_into(&mut detail),
+            word => return Err(format!("`{word}` is nothing that a packet can be")),
         }
     }
     let outcome = outcome(next(words, "what becomes of it")?)?;
@@ -83,8 +91,25 @@ fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
     while let Some(word) = words.next() {
         causes.push(stated(word, words)?);
     }
-    let target_port = target_port.unwrap_or(0);
-    Ok(Send { source, source_port, target, target_port, protocol, detail, family, outcome, causes })
+    let (target, target_port) = (target, target_port.unwrap_or(0));
+    Ok(Send {
+        source,
+        claimed,
+        source_port,
+        target,
+        target_port,
+        protocol,
+        detail,
+        family,
+        outcome,
+        causes,
+    })
+}
+
+/// Whether a packet can be this: TCP flags, or one of the words.
+fn is_detail(word: &str) -> bool {
+    matches!(word, "echo-reply" | "error" | "reply")
+        || word.split(',').all(|flag| matches!(flag, "syn" | "ack" | "fin" | "rst"))
 }
 
 /// A protocol as policy sees it.

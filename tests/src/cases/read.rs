@@ -89,7 +89,7 @@ impl<'f> Reader<'f> {
                 let gone = (kind.clone(), namespace.clone(), name.clone());
                 self.cluster()?.remove(&gone.0, &gone.1, &gone.2);
             }
-            Action::Send(_) | Action::Table(_) => {}
+            Action::Send(_) | Action::Table(_) | Action::Restart | Action::Sync => {}
         }
         Ok(action)
     }

@@ -87,6 +87,7 @@ impl Table {
                         line.number,
                         Send {
                             source: end(source),
+                            claimed: None,
                             source_port: None,
                             target: end(target),
                             target_port: port,

@@ -148,7 +148,7 @@ impl Agent {
 
     fn set(&mut self, object: Value) {
         for read in read_text("api", &object.to_string()).unwrap().objects {
-            self.world.apply(Change::Set(read));
+            self.world.hear(Change::Set(read));
         }
         self.told.insert(key_of(&object), object);
     }
@@ -161,7 +161,7 @@ impl Agent {
             _ => ObjectKind::Policy,
         };
         let (namespace, name) = (key.1.clone(), key.2.clone());
-        self.world.apply(Change::Remove(ObjectKey { kind, namespace, name }));
+        self.world.hear(Change::Remove(ObjectKey { kind, namespace, name }));
     }
 
     /// Puts what it knows in force, once it knows all of every kind (NP-58).
