@@ -13,7 +13,7 @@ use lockgate_control::manifest::{Object, ObjectKey, ObjectKind, Pod, read_text};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::packet::{Protocol, TcpFlags};
 use lockgate_tests::cases::{Action, Case, Send, Step};
-use lockgate_tests::oracle::{Cluster, End, key};
+use lockgate_tests::oracle::{Cluster, End};
 use lockgate_tests::packets::{self, Ends};
 use lockgate_tests::world::{Fate, HOST, Shape, World};
 
@@ -102,8 +102,7 @@ impl Nodes {
 
     fn set(&mut self, text: &str) {
         for object in Cluster::from_text(text).expect("a manifest").objects {
-            self.cluster.objects.retain(|old| key(old) != key(&object));
-            self.cluster.objects.push(object);
+            self.cluster.set(object);
         }
         for at in 0..self.nodes.len() {
             let found = read_text("case.yaml", text).expect("a manifest").objects;
@@ -131,7 +130,7 @@ impl Nodes {
     }
 
     fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
-        self.cluster.objects.retain(|old| key(old) != (kind, namespace, name));
+        self.cluster.remove(kind, namespace, name);
         let kind = match kind {
             "Pod" => ObjectKind::Pod,
             "Namespace" => ObjectKind::Namespace,
