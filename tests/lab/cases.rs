@@ -157,8 +157,9 @@ impl Bench {
         failures: &mut String,
     ) -> Result<(), LabError> {
         let mut cluster = Cluster::default();
-        let set =
-            |cluster: &mut Cluster, text: &str| cluster.set(text).map_err(LabError::Unexpected);
+        let set = |cluster: &mut Cluster, text: &str| {
+            cluster.set_text(text).map_err(LabError::Unexpected)
+        };
         set(&mut cluster, &folder.cluster)?;
         let mut wires = self.write(&cluster, home)?;
         for step in &folder.steps {
@@ -225,7 +226,7 @@ impl Bench {
         let mut wires = Vec::new();
         let mut text = marker(self.written);
         let mut free = 0..;
-        for object in &cluster.objects {
+        for object in cluster.written() {
             let mut object = object.clone();
             let (namespace, name) = name_of(&object);
             let addresses = cluster.addresses(&namespace, &name);

@@ -19,6 +19,21 @@ fn every_case_comes_out_as_written() {
     assert!(failures.is_empty(), "{} lines:\n{}", failures.len(), failures.join("\n"));
 }
 
+/// The meanings that the project has written down, by the number in the names of their cases.
+const MEANINGS: [std::ops::RangeInclusive<u32>; 5] = [1..=13, 20..=25, 30..=34, 40..=44, 50..=59];
+
+#[test]
+fn every_meaning_has_a_case_that_bears_its_number() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let cases = Case::read_all(&root).unwrap();
+    let has = |number: &u32| {
+        let prefix = format!("np-{number}-");
+        cases.iter().any(|case| case.name.starts_with(&prefix))
+    };
+    let missing: Vec<_> = MEANINGS.into_iter().flatten().filter(|number| !has(number)).collect();
+    assert!(missing.is_empty(), "no case in tests/cases begins with np-N- for N of {missing:?}");
+}
+
 /// What came out otherwise than written, a line for each.
 fn run(case: &Case) -> Vec<String> {
     let mut judges = Judges {
@@ -55,7 +70,7 @@ struct Judges {
 
 impl Judges {
     fn set(&mut self, text: &str) {
-        self.cluster.set(text).expect("a manifest");
+        self.cluster.set_text(text).expect("a manifest");
         self.product.set(text).expect("a manifest");
     }
 

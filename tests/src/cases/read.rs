@@ -83,7 +83,7 @@ impl<'f> Reader<'f> {
             Action::Set(name) => {
                 *name = file(self.folder, name)?;
                 let text = name.clone();
-                self.cluster()?.set(&text)?;
+                self.cluster()?.set_text(&text)?;
             }
             Action::Remove(kind, namespace, name) => {
                 let gone = (kind.clone(), namespace.clone(), name.clone());

@@ -102,7 +102,7 @@ impl Nodes {
     }
 
     fn set(&mut self, text: &str) {
-        self.cluster.set(text).expect("a manifest");
+        self.cluster.set_text(text).expect("a manifest");
         for at in 0..self.all.len() {
             let found = read_text("case.yaml", text).expect("a manifest").objects;
             let on_this = |object| Change::Set(self.with_interface(object, at));
