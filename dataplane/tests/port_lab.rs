@@ -472,6 +472,24 @@ fn an_end_with_fewer_queues_than_the_other_sends_on_is_told_so() {
     assert!(message(&error).contains("ethtool -L"));
 }
 
+/// Each had the BTF of the kernel read once more: 40 ms of work.
+#[test]
+fn many_programs_are_attached_with_little_work() {
+    /// Nanoseconds that this thread has run. What it waits for the kernel is not its work.
+    fn worked() -> u64 {
+        let text = fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat");
+        text.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    }
+    let lab = Lab::new();
+    attach(&lab, A).expect("program").leave();
+    let before = worked();
+    for _ in 0..20 {
+        attach(&lab, A).expect("program").leave();
+    }
+    let each = (worked() - before) / 20;
+    assert!(each < 6_000_000, "{each} ns each");
+}
+
 #[test]
 fn a_pin_of_another_interface_is_not_updated() {
     let lab = Lab::new();

@@ -13,6 +13,7 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -31,6 +32,17 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lo
 
 /// The map of sockets in it.
 const SOCKETS: &str = "sockets";
+
+thread_local! {
+    /// Making a loader reads the kernel's BTF, megabytes that our program has no use for, and
+    /// takes 40 ms: once is enough for all ports.
+    static LOADER: RefCell<EbpfLoader<'static>> = RefCell::new({
+        let mut loader = EbpfLoader::new();
+        // Nothing in the program is relocated by the kernel's types.
+        loader.btf(None);
+        loader
+    });
+}
 
 /// Our program on one interface.
 ///
@@ -114,8 +126,8 @@ impl Program {
 }
 
 fn load(interface: &str, queues: u32) -> Result<aya::Ebpf, ProgramError> {
-    // No BTF of the kernel: the program has nothing to relocate, and reading it takes long.
-    let loaded = EbpfLoader::new().btf(None).map_max_entries(SOCKETS, queues).load(OBJECT);
+    let loaded =
+        LOADER.with_borrow_mut(|loader| loader.map_max_entries(SOCKETS, queues).load(OBJECT));
     loaded.map_err(|cause| match errno(&cause) {
         Some(libc::EPERM) => not_permitted(interface, libc::EPERM),
         _ => ProgramError::Load { interface: interface.to_owned(), source: Box::new(cause) },
