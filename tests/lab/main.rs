@@ -10,6 +10,7 @@
 mod bad_input;
 mod fail_closed;
 mod fixture;
+mod interfaces;
 mod itself;
 mod lifecycle;
 mod policy;
@@ -35,6 +36,7 @@ const CASES: &[&[Case]] = &[
     traffic::CASES,
     policy::CASES,
     lifecycle::CASES,
+    interfaces::CASES,
     fail_closed::CASES,
     bad_input::CASES,
 ];
