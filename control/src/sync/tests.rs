@@ -243,6 +243,18 @@ async fn a_refused_interface_is_closed_before_it_is_refused_and_down_after() {
 }
 
 #[tokio::test]
+async fn what_was_never_tried_comes_before_what_was_refused() {
+    let mut links = FakeLinks::with(&["ea", "ez"]);
+    links.link("ea").mtu = 9000;
+    let mut bench = Bench::new(FakeSwitch::quick(), links);
+    bench.advance().await;
+    bench.links.asked();
+    bench.write("b.yaml", &pod("b", "10.0.0.2", "ez"));
+    assert_eq!(bench.advance().await, [added("ez"), published(2, 2, 0, 1)]);
+    assert_eq!(bench.links.asked(), ["close ez", "up ez", "close ea", "down ea"]);
+}
+
+#[tokio::test]
 async fn a_far_ends_mac_that_changes_is_seen_at_the_tick_and_moves_no_epoch() {
     let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
     bench.advance().await;
