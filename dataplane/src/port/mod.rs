@@ -18,6 +18,7 @@
 mod credit;
 mod error;
 pub mod memory;
+pub mod pin;
 pub mod program;
 mod setup;
 mod socket;
