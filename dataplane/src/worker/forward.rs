@@ -10,7 +10,7 @@ use crate::handoff::Errand;
 use crate::ids::{PortRef, PortSlot};
 use crate::packet::answer::{self, GATEWAY_MAC};
 use crate::packet::rewrite;
-use crate::port::{CREDIT_MIN, Port, fair_credit};
+use crate::port::{CREDIT_MIN, FILLS_PER_TURN, Port, fair_credit};
 use crate::publish::Snapshot;
 
 /// Where a packet went.
@@ -215,7 +215,9 @@ impl<P: Port, M: Memory> Path<P, M> {
             if let Some(Some(attached)) = self.slots.get_mut(slot.index()) {
                 attached.port.flush();
                 attached.port.reclaim(&mut self.pool);
-                attached.port.fill(&mut self.pool);
+                for _ in 0..FILLS_PER_TURN {
+                    attached.port.fill(&mut self.pool);
+                }
             }
         }
         self.connections.expire(self.now);
