@@ -62,9 +62,9 @@ impl Files {
                 }
             },
         };
-        let changes: Vec<_> = names.iter().filter_map(|name| self.read_file(name)).collect();
+        let read: Vec<_> = names.iter().filter_map(|name| self.read_file(name)).collect();
         // As one: what was meant together counts together (NP-55, NP-56).
-        self.inventory.take_files(changes)
+        self.inventory.take_files(read)
     }
 
     /// Everything to be said of files and objects.

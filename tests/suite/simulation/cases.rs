@@ -47,7 +47,7 @@ fn every_case_comes_out_as_written_on_simulated_nodes() {
 struct Nodes {
     /// What the oracle knows: who has which address.
     cluster: Cluster,
-    nodes: Vec<Node>,
+    all: Vec<Node>,
     now_ms: u64,
     lines: usize,
 }
@@ -79,22 +79,23 @@ impl Nodes {
         let shape = Shape { workers, ..Shape::default() };
         let node = |addresses| Node { addresses, world: World::new(shape), last: BTreeMap::new() };
         let nodes = homes.into_iter().map(node).collect();
-        let mut all = Self { cluster: Cluster::default(), nodes, now_ms: 0, lines: 0 };
-        all.set(&case.cluster);
-        all
+        let cluster = Cluster::default();
+        let mut nodes = Self { cluster, all: nodes, now_ms: 0, lines: 0 };
+        nodes.set(&case.cluster);
+        nodes
     }
 
     fn run(&mut self, step: &Step) -> Vec<String> {
         let passed = step.at_ms.saturating_sub(self.now_ms);
         self.now_ms += passed;
-        for node in &mut self.nodes {
+        for node in &mut self.all {
             node.world.advance_ms(passed);
         }
         match &step.action {
             Action::Set(text) => self.set(text),
             Action::Remove(kind, namespace, name) => self.remove(kind, namespace, name),
-            Action::Restart => self.nodes.iter_mut().for_each(|node| node.world.restart()),
-            Action::Sync => self.nodes.iter_mut().for_each(|node| node.world.sync()),
+            Action::Restart => self.all.iter_mut().for_each(|node| node.world.restart()),
+            Action::Sync => self.all.iter_mut().for_each(|node| node.world.sync()),
             Action::Send(send) => return self.send(send, step.line),
         }
         Vec::new()
@@ -104,11 +105,11 @@ impl Nodes {
         for object in Cluster::from_text(text).expect("a manifest").objects {
             self.cluster.set(object);
         }
-        for at in 0..self.nodes.len() {
+        for at in 0..self.all.len() {
             let found = read_text("case.yaml", text).expect("a manifest").objects;
             let on_this = |object| Change::Set(self.with_interface(object, at));
             let changes = found.into_iter().map(on_this).collect();
-            self.nodes[at].world.apply(changes);
+            self.all[at].world.apply(changes);
         }
     }
 
@@ -126,7 +127,7 @@ impl Nodes {
 
     fn home(&self, pod: &Pod) -> usize {
         let is_home = |node: &Node| pod.host_ips.iter().any(|ip| node.addresses.contains(ip));
-        self.nodes.iter().position(is_home).unwrap_or(0)
+        self.all.iter().position(is_home).unwrap_or(0)
     }
 
     fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
@@ -137,7 +138,7 @@ impl Nodes {
             _ => ObjectKind::Policy,
         };
         let key = ObjectKey { kind, namespace: namespace.to_owned(), name: name.to_owned() };
-        for node in &mut self.nodes {
+        for node in &mut self.all {
             node.world.apply(vec![Change::Remove(key.clone())]);
         }
     }
@@ -150,7 +151,7 @@ impl Nodes {
         let ports = (source_port, send.target_port);
         let mut failures = Vec::new();
         for (at, wanted) in self.judges(send, source, target) {
-            let node = &mut self.nodes[at];
+            let node = &mut self.all[at];
             let (from, to) = (node.wire(&send.source, source), node.wire(&send.target, target));
             if from == to {
                 continue;
@@ -183,9 +184,8 @@ impl Nodes {
     /// Which nodes run the line, and what shall come out there.
     fn judges(&self, send: &Send, source: IpAddr, target: IpAddr) -> Vec<(usize, String)> {
         let ends = [(&send.source, source), (&send.target, target)];
-        let [from, to] = ends.map(|(end, address)| {
-            self.nodes.iter().position(|node| node.wire(end, address) != HOST)
-        });
+        let [from, to] = ends
+            .map(|(end, address)| self.all.iter().position(|node| node.wire(end, address) != HOST));
         let own = |at: Option<usize>| at.map(|at| (at, send.outcome.clone()));
         let passes = |at: Option<usize>| at.map(|at| (at, "sent".to_owned()));
         let judges = match send.outcome.as_str() {
@@ -243,15 +243,15 @@ fn tcp_flags(words: &str) -> TcpFlags {
 }
 
 /// Everything that is ever set.
-fn texts(case: &Case) -> impl Iterator<Item = &String> {
+fn texts(case: &Case) -> impl Iterator<Item = &str> {
     let later = case.steps.iter().filter_map(|step| match &step.action {
-        Action::Set(text) => Some(text),
+        Action::Set(text) => Some(text.as_str()),
         _ => None,
     });
-    std::iter::once(&case.cluster).chain(later)
+    std::iter::once(case.cluster.as_str()).chain(later)
 }
 
-fn pods(text: &String) -> Vec<Pod> {
+fn pods(text: &str) -> Vec<Pod> {
     let found = read_text("case.yaml", text).expect("a manifest").objects;
     let pod = |object| if let Object::Pod(pod) = object { Some(pod) } else { None };
     found.into_iter().filter_map(pod).collect()
