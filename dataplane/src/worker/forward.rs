@@ -135,8 +135,15 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[inline]
     fn emit(&mut self, frame: Frame, to: PortRef) -> Result<Sent, (DropReason, Frame)> {
         if to.worker == self.id {
-            return self.send_here(frame, to).map(|()| Sent::Here);
+            self.send_here(frame, to).map(|()| Sent::Here)
+        } else {
+            self.send_over(frame, to).map(|()| Sent::Over)
         }
+    }
+
+    /// Copies a frame for the worker that polls its port.
+    #[inline(never)]
+    fn send_over(&mut self, frame: Frame, to: PortRef) -> Result<(), (DropReason, Frame)> {
         let bytes = self.memory.bytes(&frame);
         let pushed = match self.ends.outbound.get_mut(to.worker.index()) {
             Some(Some(end)) => end.push(Errand::Send { to }, bytes),
@@ -145,7 +152,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         match pushed {
             Ok(()) => {
                 self.pool.put(frame);
-                Ok(Sent::Over)
+                Ok(())
             }
             Err(reason) => Err((reason, frame)),
         }

@@ -77,8 +77,23 @@ impl<P, M> Path<P, M> {
     ) -> Result<(), DropReason> {
         let record = self.connections.record(id);
         if record.allowed && record.epoch == snapshot.epoch {
-            return Ok(());
+            Ok(())
+        } else {
+            self.again(snapshot, packet, id, way)
         }
+    }
+
+    /// A packet of a connection whose verdict is of an older epoch, or is a denial: judged again,
+    /// in the direction that opened it.
+    #[inline(never)]
+    fn again(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Admitted,
+        id: ConnectionId,
+        way: Way,
+    ) -> Result<(), DropReason> {
+        let record = self.connections.record(id);
         let (opener, other) = match way {
             Way::Opening => (&packet.route.source, &packet.route.target),
             Way::Reply => (&packet.route.target, &packet.route.source),
