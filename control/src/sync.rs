@@ -10,10 +10,9 @@
 //! is gathered into the next. The epoch moves only when some verdict can have changed: a port
 //! that only moved, or got another MTU, does not make connections be judged again.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lockgate_dataplane::endpoint::{HostPort, Topology};
+use lockgate_dataplane::endpoint::Topology;
 use lockgate_dataplane::ids::{EndpointId, Epoch, Generation};
 use lockgate_dataplane::policy::ruleset::Ruleset;
 use tracing::{info, warn};
@@ -21,10 +20,12 @@ use tracing::{info, warn};
 use crate::attach::Probed;
 use crate::dataplane::Dataplane;
 use crate::files::Files;
+use crate::interfaces::Interfaces;
 use crate::inventory::Effect;
 use crate::manifest::{Problem, Severity};
 use crate::metrics::ApplyLatency;
-use crate::ports::{Interfaces, Ports};
+pub use crate::ports::Node;
+use crate::ports::Ports;
 use crate::resolve::{Resolved, resolve};
 use crate::watch_dir::Settled;
 
@@ -41,26 +42,6 @@ struct Pending {
     since: Instant,
     /// The settled event of the oldest change in it.
     settled: Option<Instant>,
-}
-
-/// The host port and its interface.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// Its interface.
-    pub probed: Probed,
-    /// Its place.
-    pub place: HostPort,
-}
-
-/// What is fixed while the agent runs.
-#[derive(Clone, Debug, Default)]
-pub struct Node {
-    /// The host port.
-    pub host: Option<Host>,
-    /// Addresses of this node; empty: those its pods name.
-    pub addresses: Vec<IpAddr>,
-    /// The most pod ports.
-    pub ports_max: usize,
 }
 
 /// The agent's state: everything between the directory and the switch.
@@ -84,7 +65,7 @@ pub struct Sync<D: Dataplane> {
     /// The inventory has changed since it was last resolved.
     unresolved: bool,
     latency: ApplyLatency,
-    /// What is wrong with netlink or the host port.
+    /// What is wrong with netlink.
     trouble: Option<Problem>,
 }
 
@@ -111,6 +92,14 @@ impl<D: Dataplane> Sync<D> {
         }
     }
 
+    /// Takes the host port's interface into service before the first snapshot.
+    ///
+    /// # Errors
+    /// Where the switch gives it no port.
+    pub fn add_host(&mut self, probed: Probed) -> Result<(), D::Error> {
+        self.ports.add_host(probed, &mut self.dataplane)
+    }
+
     /// Files have changed and are quiet.
     pub fn files_settled(&mut self, settled: &Settled) {
         let before = self.files.problems();
@@ -135,15 +124,15 @@ impl<D: Dataplane> Sync<D> {
         self.pending.is_some()
     }
 
-    /// Whether something is to be tried again though nothing changes.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
-        self.ports.is_unfinished() || self.trouble.is_some()
+    /// A second has passed: what was refused is tried again, and what no event tells is looked at.
+    pub fn tick(&mut self) {
+        self.ports.look_closely();
+        self.links_changed();
     }
 
     /// Does what can be done now: takes note of what is in force, removes ports that no snapshot
     /// uses, and publishes if something differs and nothing is under way.
-    pub async fn advance(&mut self, interfaces: &impl Interfaces) {
+    pub async fn advance(&mut self, interfaces: &mut impl Interfaces) {
         let in_force = self.dataplane.in_force();
         self.settle(in_force);
         if self.ports.remove_unused(in_force, &mut self.dataplane) {
@@ -170,9 +159,10 @@ impl<D: Dataplane> Sync<D> {
         }
     }
 
-    async fn publish(&mut self, interfaces: &impl Interfaces) {
+    async fn publish(&mut self, interfaces: &mut impl Interfaces) {
         let settled = self.settled.take();
-        let resolved = if std::mem::take(&mut self.unresolved) {
+        let is_new = std::mem::take(&mut self.unresolved);
+        let resolved = if is_new {
             resolve(self.files.inventory())
         } else {
             std::mem::take(&mut self.resolved)
@@ -181,7 +171,7 @@ impl<D: Dataplane> Sync<D> {
         let topology = self.topology(&resolved);
         let is_first = self.published == Generation(0);
         let rules_differ = is_first
-            || resolved.ruleset != self.ruleset
+            || is_new && resolved.ruleset != self.ruleset
             || who(&topology) != who(&self.topology)
             || topology.node_addresses != self.topology.node_addresses;
         if rules_differ || topology != self.topology {
@@ -208,24 +198,12 @@ impl<D: Dataplane> Sync<D> {
     }
 
     /// Adds the ports that are missing, and sees what the kernel has lost.
-    async fn reconcile(&mut self, resolved: &Resolved, interfaces: &impl Interfaces) {
-        let (pods, most) = (&resolved.pods, self.node.ports_max);
-        let there = self.ports.reconcile(pods, interfaces, &mut self.dataplane, most).await;
-        let host = self.node.host.as_ref().map(|host| &host.probed);
-        self.trouble = match (there, host) {
-            (Err(error), _) => {
-                Some(own_problem(&format!("interfaces cannot be listed: {error}"), &error.remedy()))
-            }
-            (Ok(there), Some(host))
-                if there.get(host.interface.as_str()) != Some(&host.ifindex) =>
-            {
-                Some(own_problem(
-                    &format!("the host port's interface {} has gone", host.interface),
-                    "restart the switch: it makes or finds the interface at start",
-                ))
-            }
-            _ => None,
-        };
+    async fn reconcile(&mut self, resolved: &Resolved, interfaces: &mut impl Interfaces) {
+        let (pods, dataplane) = (&resolved.pods, &mut self.dataplane);
+        let done = self.ports.reconcile(pods, &self.node, interfaces, dataplane).await;
+        self.trouble = done.err().map(|error| {
+            own_problem(&format!("interfaces cannot be listed: {error}"), &error.remedy())
+        });
     }
 
     fn topology(&self, resolved: &Resolved) -> Topology {
@@ -233,7 +211,7 @@ impl<D: Dataplane> Sync<D> {
         let addresses = if set.is_empty() { &resolved.node_addresses } else { set };
         Topology {
             attachments: self.ports.attachments(&resolved.pods),
-            host: self.node.host.as_ref().map(|host| host.place.clone()),
+            host: self.ports.host().map(|host| host.place.clone()),
             node_addresses: addresses.clone(),
         }
     }
@@ -267,10 +245,10 @@ impl<D: Dataplane> Sync<D> {
         &mut self.dataplane
     }
 
-    /// Ends the agent: the switch, its pods' ports, its host port.
+    /// Ends the agent; gives the switch.
     #[must_use]
-    pub fn into_parts(self) -> (D, Ports, Option<Host>) {
-        (self.dataplane, self.ports, self.node.host)
+    pub fn into_dataplane(self) -> D {
+        self.dataplane
     }
 
     /// What the directory says.

@@ -8,8 +8,10 @@
 //! the last two fail it and show the switch's log.
 
 mod bad_input;
+mod cases;
 mod fail_closed;
 mod fixture;
+mod interfaces;
 mod itself;
 mod lifecycle;
 mod policy;
@@ -34,7 +36,9 @@ const CASES: &[&[Case]] = &[
     itself::CASES,
     traffic::CASES,
     policy::CASES,
+    cases::CASES,
     lifecycle::CASES,
+    interfaces::CASES,
     fail_closed::CASES,
     bad_input::CASES,
 ];

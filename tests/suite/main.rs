@@ -7,6 +7,8 @@ mod allocation;
 mod cases;
 mod product;
 mod properties;
+mod seeds;
+mod semantics;
 mod simulation;
 mod tidy;
 

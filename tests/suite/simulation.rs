@@ -1,10 +1,12 @@
 //! The whole node, simulated: packets in, packets out, with the counters that moved and no other.
 
 mod answers;
+mod cases;
 mod change;
 mod identity;
 mod path;
 mod random;
+mod time;
 
 use std::net::IpAddr;
 

@@ -2,20 +2,26 @@
 //!
 //! An object may be written twice. The later one, by file name and then place, is in force, as
 //! if the files had been applied in that order; when it goes, the earlier is back.
+//!
+//! What isolated must not open by a slip (`files`), nor because its namespace is taken down in an
+//! unlucky order (`departed`).
 
 mod census;
+mod departed;
+mod files;
 mod findings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockgate_dataplane::ids::EndpointId;
 
 use crate::manifest::{
-    FileObjects, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Pod, Problem,
-    ReadFile,
+    Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Pod, Problem, ReadFile,
 };
 use crate::selector::Labels;
+
+use files::FileHeld;
 
 pub(crate) use census::{Census, DENIED_POLICY, Resident};
 
@@ -47,15 +53,10 @@ pub struct Inventory {
     /// Every version of every object; the last is in force.
     objects: BTreeMap<ObjectKey, BTreeMap<Origin, Object>>,
     files: BTreeMap<Arc<str>, FileHeld>,
+    /// Policies that went before the pods of their terminating namespace, and still isolate.
+    departed: BTreeSet<ObjectKey>,
     endpoints: BTreeMap<ObjectKey, (Option<String>, EndpointId)>,
     endpoints_given: u32,
-}
-
-/// What a file gave.
-#[derive(Clone, Debug, Default)]
-struct FileHeld {
-    problems: Vec<Problem>,
-    keys: Vec<ObjectKey>,
 }
 
 impl Inventory {
@@ -99,26 +100,6 @@ impl Inventory {
                 inventory.objects.remove(&key);
             }),
         }
-    }
-
-    /// Takes a file's objects in, in place of those it had.
-    pub fn set_file(&mut self, file: &str, found: FileObjects) -> Effect {
-        let new: Vec<_> = found.objects.iter().map(|one| one.metadata().key.clone()).collect();
-        let mut keys = self.keys_of(file);
-        keys.extend_from_slice(&new);
-        self.watching(&keys, |inventory| {
-            inventory.drop_file(file);
-            let held = FileHeld { problems: found.problems, keys: new };
-            inventory.files.insert(file.into(), held);
-            for object in found.objects {
-                inventory.put(object);
-            }
-        })
-    }
-
-    /// Forgets a file and its objects.
-    pub fn remove_file(&mut self, file: &str) -> Effect {
-        self.watching(&self.keys_of(file), |inventory| inventory.drop_file(file))
     }
 
     /// The pods in force, by namespace and name.
@@ -172,12 +153,8 @@ impl Inventory {
     /// `kubernetes.io/metadata.name`, whatever is written (NP-12).
     #[must_use]
     pub fn namespace_labels(&self, name: &str) -> Labels {
-        let (kind, namespace) = (ObjectKind::Namespace, String::new());
-        let key = ObjectKey { kind, namespace, name: name.to_owned() };
-        let mut labels = match self.in_force(&key) {
-            Some(Object::Namespace(namespace)) => namespace.labels.clone(),
-            _ => Labels::new(),
-        };
+        let written = self.namespace(name).map(|namespace| namespace.labels.clone());
+        let mut labels = written.unwrap_or_default();
         labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
         labels
     }
@@ -212,18 +189,23 @@ impl Inventory {
             .filter_map(|(_, versions)| versions.values().next_back())
     }
 
-    fn in_force(&self, key: &ObjectKey) -> Option<&Object> {
-        self.objects.get(key)?.values().next_back()
+    fn namespace(&self, name: &str) -> Option<&Namespace> {
+        let (kind, namespace) = (ObjectKind::Namespace, String::new());
+        match self.in_force(&ObjectKey { kind, namespace, name: name.to_owned() }) {
+            Some(Object::Namespace(namespace)) => Some(namespace),
+            _ => None,
+        }
     }
 
-    fn keys_of(&self, file: &str) -> Vec<ObjectKey> {
-        self.files.get(file).map_or_else(Vec::new, |held| held.keys.clone())
+    fn in_force(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key)?.values().next_back()
     }
 
     /// Makes a change and compares what was and is in force under these keys.
     fn watching(&mut self, keys: &[ObjectKey], change: impl FnOnce(&mut Self)) -> Effect {
         let before: Vec<_> = keys.iter().map(|key| self.in_force(key).cloned()).collect();
         change(self);
+        let has_released = self.settle_departed(keys, &before);
         for key in keys {
             if self.objects.get(key).is_some_and(BTreeMap::is_empty) {
                 self.objects.remove(key);
@@ -236,22 +218,17 @@ impl Inventory {
                 (None, None) => true,
                 _ => false,
             };
-        if keys.iter().zip(&before).all(is_same) { Effect::Nothing } else { Effect::Changed }
+        let is_as_before = !has_released && keys.iter().zip(&before).all(is_same);
+        if is_as_before { Effect::Nothing } else { Effect::Changed }
     }
 
     fn put(&mut self, object: Object) {
         let metadata = object.metadata();
         let (key, origin) = (metadata.key.clone(), metadata.origin.clone());
-        self.objects.entry(key).or_default().insert(origin, object);
-    }
-
-    fn drop_file(&mut self, file: &str) {
-        let held = self.files.remove(file).unwrap_or_default();
-        for key in &held.keys {
-            if let Some(versions) = self.objects.get_mut(key) {
-                versions.retain(|origin, _| &*origin.file != file);
-            }
+        if self.departed.remove(&key) {
+            self.objects.remove(&key);
         }
+        self.objects.entry(key).or_default().insert(origin, object);
     }
 
     /// Gives a new pod a new identity, and takes a gone one's away (NP-54).

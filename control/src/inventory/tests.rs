@@ -150,3 +150,152 @@ fn files_that_cannot_be_read_are_all_named() {
     let names: Vec<_> = refused.iter().filter_map(|one| one.file.as_deref()).collect();
     assert_eq!(names, ["a.yaml", "c.yaml"]);
 }
+
+#[test]
+fn what_a_document_that_is_no_object_may_have_been_stays_in_force_until_it_is_mended() {
+    let mut inventory = Inventory::new();
+    let (open, shut) = (policy("x/open", "ingress: [{}]"), policy("x/shut", "ingress: []"));
+    let names = |inventory: &Inventory| -> Vec<String> {
+        inventory.policies().map(|one| one.metadata.key.name.clone()).collect()
+    };
+    let _ = set(&mut inventory, "a.yaml", &(open.clone() + &shut + &pod("x/p", "10.0.0.1", "")));
+    let _ = set(&mut inventory, "b.yaml", &policy("x/other", ""));
+    // The pod moves though a document beside it is broken, and nothing opens.
+    let moved = pod("x/p", "10.0.0.2", "");
+    let broken = format!("- 1\n---\n{moved}");
+    assert_eq!(set(&mut inventory, "a.yaml", &broken), Effect::Changed);
+    assert_eq!(names(&inventory), ["open", "other", "shut"]);
+    assert_eq!(inventory.pod("x", "p").unwrap().addresses[0].to_string(), "10.0.0.2");
+    let said = inventory.problems();
+    let told = |object: &str| {
+        said.iter().any(|one| one.object == object && one.message.contains("stays in force"))
+    };
+    assert!(told("NetworkPolicy x/shut") && told("NetworkPolicy x/open"), "{said:#?}");
+    assert!(!told("NetworkPolicy x/other") && !told("Pod x/p"), "{said:#?}");
+    // Read again, it is no different.
+    assert_eq!(set(&mut inventory, "a.yaml", &broken), Effect::Nothing);
+    assert_eq!(names(&inventory), ["open", "other", "shut"]);
+    // Mended: what is not there any more was removed.
+    assert_eq!(set(&mut inventory, "a.yaml", &(shut.clone() + &moved)), Effect::Changed);
+    assert_eq!(names(&inventory), ["other", "shut"]);
+    let _ = set(&mut inventory, "a.yaml", &broken);
+    assert_eq!(inventory.remove_file("a.yaml"), Effect::Changed);
+    assert_eq!(names(&inventory), ["other"]);
+}
+
+#[test]
+fn a_document_that_looks_like_a_policy_isolates_where_no_good_one_is_known() {
+    let mut inventory = Inventory::new();
+    let good = policy("x/p", "ingress: [{}]");
+    let lost = good.replace("kind: NetworkPolicy\n", "") + &pod("x/a", "10.0.0.1", "");
+    let rules = |inventory: &Inventory| {
+        let mut policies = inventory.policies_of("x");
+        let policy = policies.next().map(|one| one.ingress.clone().unwrap()[0].is_some());
+        assert!(policies.next().is_none());
+        policy
+    };
+    let _ = set(&mut inventory, "a.yaml", &lost);
+    assert_eq!(rules(&inventory), Some(false), "a broken rule");
+    let said = inventory.problems();
+    let told = said.iter().find(|one| one.object == "NetworkPolicy x/p").unwrap();
+    assert!(
+        told.message.contains("document 1") && told.message.contains("opens nothing"),
+        "{told}"
+    );
+    let _ = set(&mut inventory, "a.yaml", &(good.clone() + &pod("x/a", "10.0.0.1", "")));
+    assert_eq!(rules(&inventory), Some(true));
+    let _ = set(&mut inventory, "a.yaml", &lost);
+    assert_eq!(rules(&inventory), Some(true), "the last good one");
+    let _ = set(&mut inventory, "a.yaml", &pod("x/a", "10.0.0.1", ""));
+    assert_eq!(rules(&inventory), None);
+    // Beside a good one of the same name in the same file it is that one's misspelt copy.
+    let _ = set(&mut inventory, "a.yaml", &(good + &lost));
+    assert_eq!(rules(&inventory), Some(true));
+}
+
+/// A namespace that is being deleted, as the API server says it.
+fn terminating(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, deletionTimestamp: \
+         '2026-01-01T00:00:00Z'}}\nstatus: {{phase: Terminating}}\n---\n"
+    )
+}
+
+/// The policies of x, and how many rules each still has.
+fn rules_of_x(inventory: &Inventory) -> Vec<(String, usize)> {
+    let rules = |one: &NetworkPolicy| one.ingress.as_ref().map_or(0, Vec::len);
+    inventory.policies_of("x").map(|one| (one.metadata.key.name.clone(), rules(one))).collect()
+}
+
+#[test]
+fn np_55_a_policy_deleted_before_the_pods_of_its_namespace_still_isolates_and_opens_nothing() {
+    let mut inventory = Inventory::new();
+    let policy = object(&policy("x/p", "ingress: [{}], policyTypes: [Ingress]"));
+    let key = policy.metadata().key.clone();
+    for text in [&pod("x/a", "10.0.0.1", ""), &pod("y/b", "10.0.0.2", ""), &namespace("x", "")] {
+        let _ = inventory.apply(Change::Set(object(text)));
+    }
+    let _ = inventory.apply(Change::Set(policy.clone()));
+    let _ = inventory.apply(Change::Set(object(&terminating("x"))));
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 1)], "nothing is deleted yet");
+    assert_eq!(inventory.apply(Change::Remove(key.clone())), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+    let departed = inventory.policies().next().unwrap();
+    assert!(departed.ingress.is_some() && departed.egress.is_none(), "as it isolated");
+    let told = |inventory: &Inventory| {
+        let said = inventory.problems();
+        said.iter().any(|one| one.object == "NetworkPolicy x/p" && one.message.contains("terminat"))
+    };
+    assert!(told(&inventory));
+    // Deleted once more, it is no different; written anew, it is itself.
+    assert_eq!(inventory.apply(Change::Remove(key.clone())), Effect::Nothing);
+    assert_eq!(inventory.apply(Change::Set(policy)), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 1)]);
+    let _ = inventory.apply(Change::Remove(key));
+    // The namespace object may go first; with the last pod the policy is gone.
+    let gone = |name: &str, kind| ObjectKey {
+        kind,
+        namespace: if kind == ObjectKind::Pod { "x".to_owned() } else { String::new() },
+        name: name.to_owned(),
+    };
+    let _ = inventory.apply(Change::Remove(gone("x", ObjectKind::Namespace)));
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+    assert_eq!(inventory.apply(Change::Remove(gone("a", ObjectKind::Pod))), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), []);
+    assert!(!told(&inventory));
+}
+
+#[test]
+fn np_55_a_namespace_that_lives_keeps_nothing() {
+    let mut inventory = Inventory::new();
+    let pods = pod("x/a", "10.0.0.1", "");
+    let policies = policy("x/p", "ingress: [{}]");
+    let _ = set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods + &policies));
+    let _ = set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods));
+    assert_eq!(rules_of_x(&inventory), [], "NP-51");
+    // Terminating and without its policies at once; then made anew.
+    let _ = set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods + &policies));
+    let _ = set(&mut inventory, "a.yaml", &(terminating("x") + &pods));
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+    assert_eq!(set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods)), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), []);
+    // Without a pod there is nothing to isolate.
+    let _ = set(&mut inventory, "a.yaml", &(terminating("x") + &policies));
+    let _ = set(&mut inventory, "a.yaml", &terminating("x"));
+    assert_eq!(rules_of_x(&inventory), []);
+}
+
+#[test]
+fn np_55_what_changes_at_once_counts_at_once_whatever_the_files_are_called() {
+    let mut inventory = Inventory::new();
+    let read = |file: &str, text: &str| (file.to_owned(), Some(read_text(file, text).unwrap()));
+    let _ = inventory.take_files(vec![
+        read("a.yaml", &policy("x/p", "ingress: [{}]")),
+        read("b.yaml", &pod("x/a", "10.0.0.1", "")),
+        read("c.yaml", &namespace("x", "")),
+    ]);
+    let gone = ("a.yaml".to_owned(), None);
+    let changes = vec![gone, read("c.yaml", &terminating("x"))];
+    assert_eq!(inventory.take_files(changes), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+}

@@ -11,7 +11,7 @@ use crate::ids::{PortRef, PortSlot};
 use crate::packet::Headers;
 use crate::packet::answer::{self, GATEWAY_MAC};
 use crate::packet::rewrite;
-use crate::port::{CREDIT_MIN, Port, fair_credit};
+use crate::port::{CREDIT_MIN, FILLS_PER_TURN, Port, fair_credit};
 use crate::publish::Snapshot;
 
 /// Where a packet went.
@@ -223,13 +223,15 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[inline]
     pub(super) fn tidy_up(&mut self) {
         for end in self.ends.outbound.iter_mut().flatten() {
-            end.close();
+            end.flush();
         }
         for slot in &self.active {
             if let Some(Some(attached)) = self.slots.get_mut(slot.index()) {
                 attached.port.flush();
                 attached.port.reclaim(&mut self.pool);
-                attached.port.fill(&mut self.pool);
+                for _ in 0..FILLS_PER_TURN {
+                    attached.port.fill(&mut self.pool);
+                }
             }
         }
         self.connections.expire(self.now);

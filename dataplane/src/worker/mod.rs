@@ -30,7 +30,7 @@ use crate::connection::Connections;
 use crate::counters::{Counters, DropReason};
 use crate::event::{Events, Sampler};
 use crate::frame::{Batch, Closed, FramePool, Memory};
-use crate::handoff::{Ends, Errand};
+use crate::handoff::{Ends, Errand, Inbound, Outbound};
 use crate::ids::{PortSlot, WorkerId};
 use crate::limits::{COMMANDS_PER_TURN, PARCELS_PER_PAIR, PORTS_MAX};
 use crate::port::Port;
@@ -166,9 +166,10 @@ impl<P: Port, M: Memory> Worker<P, M> {
     /// Whether work waits that a sleeping worker would be late for.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.mailbox.commands.is_empty()
-            || self.subscriber.has_newer()
-            || self.path.ends.inbound.iter().flatten().any(crate::handoff::Inbound::has_parcel)
+        let Ends { inbound, outbound } = &self.path.ends;
+        let parcels = inbound.iter().flatten().any(Inbound::has_parcel)
+            || outbound.iter().flatten().any(Outbound::has_open);
+        parcels || !self.mailbox.commands.is_empty() || self.subscriber.has_newer()
     }
 
     /// The sockets of its ports, to sleep on.

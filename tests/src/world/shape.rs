@@ -15,8 +15,17 @@ pub struct Shape {
     pub mtu: u16,
     /// What a policy change does to established connections.
     pub established: Established,
-    /// Every living pod is on this node, bound to an interface or not.
-    pub all_local: bool,
+    /// Which pods are on this node.
+    pub local: Local,
+}
+
+/// Which living pods are on a simulated node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// Those bound to an interface, as on a real node.
+    Bound,
+    /// Every one, bound to an interface or not.
+    Every,
 }
 
 impl Default for Shape {
@@ -27,7 +36,7 @@ impl Default for Shape {
             connections: 4096,
             mtu: 1500,
             established: Established::Recheck,
-            all_local: false,
+            local: Local::Bound,
         }
     }
 }
