@@ -24,7 +24,7 @@ mod setup;
 mod socket;
 pub mod xsk;
 
-pub use credit::{CREDIT_MAX, CREDIT_MIN, FILLS_PER_TURN, fair_credit};
+pub use credit::{CREDIT_MAX, CREDIT_MIN, FILLS_PER_TURN, QUIET_MAX, fair_credit};
 pub use error::{PortError, check_mtu};
 pub use socket::{SocketHandle, XdpStatistics};
 
