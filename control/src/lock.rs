@@ -5,7 +5,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 /// How long is waited for a holder that is dying.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long for one whose lock file is another: nobody says whether it is dying.
+const NODE_PATIENCE: Duration = Duration::from_secs(1);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -28,14 +32,29 @@ pub struct Lock {
 pub enum LockError {
     /// Somebody holds it.
     #[error(
-        "lockgate is already running (process {pid}; lock file {}): stop it first, or give each \
-         its own --lock, --socket, --listen and --bpffs", path.display()
+        "lockgate is already running (process {pid}; lock file {}): stop it first, or start this \
+         one in a network namespace of its own, with its own --lock, --socket and --bpffs",
+        path.display()
     )]
     Held {
         /// Who, as it wrote itself; `?` where it has not yet.
         pid: String,
         /// The file.
         path: PathBuf,
+    },
+    /// Another switch is in this network namespace, under another lock file.
+    #[error(
+        "another lockgate is running in this network namespace, where there can be one: stop it \
+         first, or start this one in a network namespace of its own"
+    )]
+    Namespace,
+    /// The name that one switch of a network namespace holds cannot be taken.
+    #[error("the name @{name} in this network namespace: {source}; stop whoever holds it")]
+    Name {
+        /// The name, as `ss -xl` shows it.
+        name: String,
+        /// Why.
+        source: io::Error,
     },
     /// The file cannot be made or locked.
     #[error("lock file {}: {source}; the setting is lock", path.display())]
@@ -91,6 +110,39 @@ impl Lock {
     }
 }
 
+/// The name that the one switch of a network namespace holds.
+pub const NODE: &str = "lockgate-switch";
+
+/// The one switch of a network namespace, as long as this lives.
+///
+/// Interfaces are of the namespace, and a second switch there would take the first one's own
+/// away whatever its other paths are. So is the name of an abstract Unix socket, which the kernel
+/// frees with its holder.
+#[derive(Debug)]
+pub struct NodeLock {
+    _held: UnixListener,
+}
+
+impl NodeLock {
+    /// Takes the name, [`NODE`]. Blocks for at most `PATIENCE`, for a holder may be dying.
+    ///
+    /// # Errors
+    /// [`LockError::Namespace`] where another process has it.
+    pub fn take(name: &str) -> Result<Self, LockError> {
+        let wrong = |source| LockError::Name { name: name.to_owned(), source };
+        let address = SocketAddr::from_abstract_name(name).map_err(wrong)?;
+        let begun = Instant::now();
+        loop {
+            match UnixListener::bind_addr(&address) {
+                Ok(held) => return Ok(Self { _held: held }),
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(wrong(error)),
+                Err(_) if begun.elapsed() > NODE_PATIENCE => return Err(LockError::Namespace),
+                Err(_) => std::thread::sleep(LOOK),
+            }
+        }
+    }
+}
+
 /// The process id that the holder wrote; `?` where it has not yet.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
@@ -111,6 +163,16 @@ fn is_dying(pid: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_one_switch_in_a_network_namespace() {
+        let name = format!("lockgate-test-{}", std::process::id());
+        let first = NodeLock::take(&name).unwrap();
+        let error = NodeLock::take(&name).unwrap_err().to_string();
+        assert!(error.starts_with("another lockgate is running in this network namespace"));
+        drop(first);
+        NodeLock::take(&name).unwrap();
+    }
 
     #[test]
     fn the_second_taker_is_told_who_has_it() {

@@ -19,7 +19,7 @@ use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents};
 use crate::dataplane::Dataplane;
 use crate::files::Files;
 use crate::http::{HttpError, HttpServer};
-use crate::lock::{Lock, LockError};
+use crate::lock::{self, Lock, LockError, NodeLock};
 use crate::manifest::Problem;
 use crate::metrics::ApplyLatency;
 use crate::preflight::{self, PreflightError};
@@ -100,6 +100,7 @@ pub async fn run<D: Dataplane>(
     start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
 ) -> Result<(), RunError<D::Error>> {
     let _lock = Lock::take(&settings.lock)?;
+    let _node = NodeLock::take(lock::NODE)?;
     // Watched before it is read: a change in between is told of.
     let watch = DirWatch::open(&settings.manifests)?;
     let files = Files::read(&settings.manifests).map_err(RunError::Manifests)?;

@@ -160,7 +160,12 @@ pub fn is_manifest(name: &str) -> bool {
 /// As [`read_text`], or the file cannot be read.
 pub fn read_file(name: &str, path: &Path) -> Result<FileObjects, Problem> {
     let refused = |message: &str| Problem::of_file(name, None, message, "mend or remove the file");
-    let size = std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let meta = std::fs::metadata(path).ok();
+    // A pipe would be waited for, and a device never ends.
+    if meta.as_ref().is_some_and(|meta| !meta.is_file()) {
+        return Err(refused("it is not a regular file"));
+    }
+    let size = meta.map_or(0, |meta| meta.len());
     if size > FILE_BYTES_MAX {
         return Err(refused(&format!("the file has {size} bytes: too many")));
     }

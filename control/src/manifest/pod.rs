@@ -84,7 +84,7 @@ impl Pod {
         let written = root.field("metadata");
         let field = |name: &str| written.as_ref().and_then(|at| at.field(name));
         let labels = field("labels").map_or(Ok(Labels::new()), |at| {
-            let consequence = "until then the pod is denied everything";
+            let consequence = "what can be read of it counts; else the pod is denied everything";
             report.within(consequence, |report| labels::labels(&at, report))
         });
         let annotations = field("annotations");

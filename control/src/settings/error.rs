@@ -30,7 +30,7 @@ pub enum SettingsError {
         message: String,
     },
     /// A setting that must be given.
-    #[error("{0} is not set: give --{0} or put it into the configuration file")]
+    #[error("{0} is not set: give {flag} or put it into the configuration file", flag = flag(.0))]
     Unset(&'static str),
     /// A number out of bounds.
     #[error("{option} is {value}: it must be from {low} to {high}")]
@@ -83,4 +83,9 @@ pub enum SettingsError {
     /// The frame budget does not add up.
     #[error("frames_per_worker is too low: {0}; raise frames_per_worker or lower ports_max")]
     Frames(FrameBudget),
+}
+
+/// The flag of a setting: `--host-peer` of `host_port.peer`.
+fn flag(setting: &str) -> String {
+    format!("--{}", setting.replace("host_port.", "host-").replace('_', "-"))
 }

@@ -110,7 +110,7 @@ fn texts_that_mean_nothing_are_refused_with_the_setting() {
         ("bpffs = \"b\"", "bpffs is \"b\": it must be an absolute path"),
         ("host_port.peer = \"x\"", "host_port.peer is \"x\": it needs host_port.interface"),
         ("host_port.netns = \"x\"", "host_port.netns is \"x\": it needs host_port.interface"),
-        ("host_port.interface = \"x\"", "host_port.peer is not set"),
+        ("host_port.interface = \"x\"", "host_port.peer is not set: give --host-peer or"),
         (
             "host_port = {interface = \"a/b\", peer = \"x\"}",
             "host_port.interface is \"a/b\": it may hold letters",

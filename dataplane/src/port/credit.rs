@@ -64,7 +64,7 @@ impl Holding {
         self.credit = frames.clamp(CREDIT_MIN, CREDIT_MAX);
         // Half of its share while it is quiet, for there may be more ports soon.
         let quiet = (self.credit / 2).clamp(CREDIT_MIN, QUIET_MAX);
-        self.wanted = self.wanted.clamp(quiet, self.credit);
+        self.wanted = self.wanted.max(quiet).min(self.credit);
     }
 
     #[inline]

@@ -90,7 +90,9 @@ fn main() -> ExitCode {
     if !nix::unistd::geteuid().is_root() {
         return fail("the lab makes network namespaces: run it as root");
     }
-    match run(&arguments) {
+    let ended = run(&arguments);
+    signals::await_the_end();
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => fail(&error.to_string()),

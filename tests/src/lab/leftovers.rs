@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,6 +15,8 @@ use super::namespace::{self, run, wait_for};
 /// Where labs keep their files: `/run/lockgate-lab/PREFIX`.
 const STATE: &str = "/run/lockgate-lab";
 
+static REMOVING: Mutex<()> = Mutex::new(());
+
 /// How long a process of a lab may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -23,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When something is there and can't be removed.
 pub fn remove(prefix: &str) -> Result<(), LabError> {
+    // A signal's thread and the end of a lab may both be at it: one after the other.
+    let _alone = REMOVING.lock().unwrap_or_else(PoisonError::into_inner);
     let names = namespace::list(prefix);
     let server = server_of(prefix);
     let processes = || -> Vec<i32> {
@@ -37,7 +42,11 @@ pub fn remove(prefix: &str) -> Result<(), LabError> {
         wait_for("killed processes of the lab", GRACE, || processes().is_empty())?;
     }
     for name in &names {
-        run(Command::new("ip").args(["netns", "delete", name]))?;
+        let deleted = run(Command::new("ip").args(["netns", "delete", name]));
+        // One that another process has just removed is what was wanted.
+        if namespace::Namespace::named(name).path().exists() {
+            deleted?;
+        }
     }
     remove_state(&state(prefix))
 }

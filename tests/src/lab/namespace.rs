@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns};
 
 use super::error::LabError;
+use super::signals;
 
 /// Where `ip netns` keeps its handles.
 const HANDLES: &str = "/run/netns";
@@ -29,6 +30,9 @@ impl Namespace {
     /// # Errors
     /// When `ip netns add` fails: no root, or the name is taken.
     pub fn create(name: &str) -> Result<Self, LabError> {
+        if signals::is_ending() {
+            return Err(LabError::Unexpected("the lab is being taken down".to_owned()));
+        }
         run(Command::new("ip").args(["netns", "add", name]))?;
         let namespace = Self::named(name);
         namespace.ip(&["link set lo up".to_owned()])?;
