@@ -24,7 +24,7 @@ pub mod publish;
 /// Bounds so small that a ring is soon full.
 pub mod limits {
     /// Packets of one parcel.
-    pub const BATCH_MAX: usize = 1;
+    pub const BATCH_MAX: usize = 2;
     /// Packet bytes of one parcel.
     pub const PARCEL_BYTES: usize = 8;
     /// Parcels that circulate.

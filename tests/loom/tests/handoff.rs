@@ -35,14 +35,16 @@ fn hand_over(outbound: &mut Outbound, numbers: std::ops::Range<u8>) -> Vec<u8> {
     taken
 }
 
-/// Takes one parcel and gives it back: the number in it.
-fn take(inbound: &Inbound) -> Option<u8> {
+/// Takes one parcel and gives it back: the numbers in it.
+fn take(inbound: &Inbound) -> Option<Vec<u8>> {
     let parcel = inbound.take()?;
-    let packets: Vec<_> = parcel.packets().map(|(_, packet)| packet.to_vec()).collect();
+    let number = |packet: &[u8]| {
+        assert_eq!(packet, [packet[0]; 4], "it is whole");
+        packet[0]
+    };
+    let numbers = parcel.packets().map(|(_, packet)| number(packet)).collect();
     inbound.give_back(parcel);
-    assert_eq!(packets.len(), 1, "a parcel holds one packet here");
-    assert_eq!(packets[0], [packets[0][0]; 4], "it is whole");
-    Some(packets[0][0])
+    Some(numbers)
 }
 
 #[test]
@@ -53,9 +55,9 @@ fn what_found_room_arrives_once_and_in_order_and_parcels_circulate() {
             let taken = hand_over(&mut outbound, 0..4);
             (outbound, taken)
         });
-        let mut arrived: Vec<u8> = (0..3).filter_map(|_| take(&inbound)).collect();
+        let mut arrived: Vec<u8> = (0..3).filter_map(|_| take(&inbound)).flatten().collect();
         let (mut outbound, taken) = sender.join().unwrap();
-        arrived.extend(std::iter::from_fn(|| take(&inbound)));
+        arrived.extend(std::iter::from_fn(|| take(&inbound)).flatten());
         assert_eq!(arrived, taken);
         assert!(taken.len() >= 2, "there are two parcels");
         // All parcels are home: as many as were made find room, and not one more.
@@ -80,18 +82,46 @@ fn sleep(bell: &Doorbell, has_work: impl Fn() -> bool) {
     bell.awake();
 }
 
+/// Takes parcels, and sleeps where there is none, until so many packets have arrived.
+fn receive(count: usize, inbound: &Inbound, bell: &Doorbell) -> Vec<u8> {
+    let mut arrived = Vec::new();
+    while arrived.len() < count {
+        match take(inbound) {
+            Some(numbers) => arrived.extend(numbers),
+            None => sleep(bell, || inbound.has_parcel()),
+        }
+    }
+    arrived
+}
+
 #[test]
 fn a_worker_that_goes_to_sleep_is_woken_for_every_parcel() {
     loom::model(|| {
         let (mut outbound, inbound, bell) = ring();
         let sender = thread::spawn(move || hand_over(&mut outbound, 0..2));
-        let mut arrived = Vec::new();
-        while arrived.len() < 2 {
-            match take(&inbound) {
-                Some(number) => arrived.push(number),
-                None => sleep(&bell, || inbound.has_parcel()),
+        assert_eq!(receive(2, &inbound, &bell), sender.join().unwrap());
+    });
+}
+
+#[test]
+fn a_thin_parcel_leaves_when_the_other_worker_has_caught_up() {
+    let mut builder = loom::model::Builder::new();
+    // Without a bound it takes minutes: both sides spin.
+    builder.preemption_bound = Some(2);
+    builder.check(|| {
+        let (mut outbound, inbound, bell) = ring();
+        let sender = thread::spawn(move || {
+            for number in 0..3 {
+                assert!(outbound.push(errand(), &[number; 4]).is_ok(), "two parcels hold it");
+                outbound.flush();
             }
-        }
-        assert_eq!(arrived, sender.join().unwrap());
+            // A worker with an open parcel does not sleep: it turns again.
+            while outbound.has_open() {
+                thread::yield_now();
+                outbound.flush();
+            }
+        });
+        assert_eq!(receive(3, &inbound, &bell), [0, 1, 2]);
+        sender.join().unwrap();
     });
 }
