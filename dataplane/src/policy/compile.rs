@@ -29,6 +29,7 @@
 
 mod classes;
 mod intern;
+pub mod kept;
 mod regions;
 mod rows;
 mod rules;
@@ -72,7 +73,8 @@ pub fn compile(ruleset: &Ruleset) -> Compiled {
     let rows = rows::rows(&rules, &mut groups, &mut shapes, &mut causes);
 
     let names = ruleset.policies.iter().map(|policy| Arc::clone(&policy.name)).collect();
-    let table = PolicyTable { rows, causes: causes.all, names };
+    let causes = causes.all.into_iter().collect();
+    let table = PolicyTable { rows: rows.into(), causes, names };
     Compiled { table, sets: rules.sets, classes }
 }
 
