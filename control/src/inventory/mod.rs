@@ -6,7 +6,7 @@
 mod census;
 mod findings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockgate_dataplane::ids::EndpointId;
@@ -49,6 +49,8 @@ pub struct Inventory {
     files: BTreeMap<Arc<str>, FileHeld>,
     endpoints: BTreeMap<ObjectKey, (Option<String>, EndpointId)>,
     endpoints_given: u32,
+    /// What has another meaning since this was last taken.
+    changed: BTreeSet<ObjectKey>,
 }
 
 /// What a file gave.
@@ -135,6 +137,20 @@ impl Inventory {
         let (kind, namespace) = (ObjectKind::Pod, namespace.to_owned());
         match self.in_force(&ObjectKey { kind, namespace, name: name.to_owned() }) {
             Some(Object::Pod(pod)) => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// The objects that mean something else, or are there or gone, since this was last called.
+    pub fn take_changes(&mut self) -> BTreeSet<ObjectKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The policy of this key.
+    #[must_use]
+    pub fn policy(&self, key: &ObjectKey) -> Option<&NetworkPolicy> {
+        match self.in_force(key) {
+            Some(Object::Policy(policy)) => Some(policy),
             _ => None,
         }
     }
@@ -236,7 +252,11 @@ impl Inventory {
                 (None, None) => true,
                 _ => false,
             };
-        if keys.iter().zip(&before).all(is_same) { Effect::Nothing } else { Effect::Changed }
+        let differing = keys.iter().zip(&before).filter(|both| !is_same(*both));
+        let differing: Vec<ObjectKey> = differing.map(|(key, _)| key.clone()).collect();
+        let effect = if differing.is_empty() { Effect::Nothing } else { Effect::Changed };
+        self.changed.extend(differing);
+        effect
     }
 
     fn put(&mut self, object: Object) {

@@ -33,6 +33,8 @@ pub struct KeptEndpoints {
     owners: HashMap<IpAddr, PodIndex>,
     locals: HashMap<EndpointId, u32>,
     node: BTreeSet<IpAddr>,
+    /// Blocks of one address.
+    blocks: HashSet<IpAddr>,
     numbers: HashMap<Place, u32>,
     /// Those not yet in a snapshot too.
     places: Vec<Place>,
@@ -57,6 +59,7 @@ impl Default for KeptEndpoints {
             owners: HashMap::new(),
             locals: HashMap::new(),
             node: BTreeSet::new(),
+            blocks: HashSet::new(),
             numbers: HashMap::new(),
             places: vec![NOWHERE],
             size: 0,
@@ -109,8 +112,11 @@ impl KeptEndpoints {
         }
         for address in addresses {
             let place = self.place(kept, address);
-            let is_as_block = place == of_block(kept, address);
-            let number = if is_as_block && address.is_ipv6() { 0 } else { self.number(place) };
+            // What its block says of an IPv6 address needs no entry of its own, unless the
+            // block is that one address.
+            let is_plain = address.is_ipv6() && place == of_block(kept, address);
+            let is_plain = is_plain && !self.blocks.contains(&address);
+            let number = if is_plain { 0 } else { self.number(place) };
             self.now.lpm.set(address.into(), number);
         }
     }
@@ -128,6 +134,7 @@ impl KeptEndpoints {
         let mut prefixes: Vec<(IpNet, u32)> = Vec::new();
         for (net, class) in kept.prefixes() {
             prefixes.push((net, self.number(Place { class, ..NOWHERE })));
+            self.blocks.extend((net.prefix_len() == net.max_prefix_len()).then(|| net.addr()));
         }
         let own: Vec<IpAddr> = self.node.iter().chain(self.owners.keys()).copied().collect();
         for address in own {
@@ -233,9 +240,6 @@ impl KeptEndpoints {
     }
 
     fn number(&mut self, place: Place) -> u32 {
-        if place == NOWHERE {
-            return 0;
-        }
         let Self { places, numbers, .. } = self;
         *numbers.entry(place).or_insert_with(|| {
             places.push(place);

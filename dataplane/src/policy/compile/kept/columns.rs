@@ -224,15 +224,22 @@ impl Columns {
         &self.all[id as usize]
     }
 
-    /// The shape of these groups, for one more row.
-    pub(super) fn acquire(&mut self, groups: &[GroupId], row: u32) -> ShapeId {
+    /// The shape of these groups for a row that had another, or none.
+    pub(super) fn acquire(
+        &mut self,
+        groups: &[GroupId],
+        row: u32,
+        old: Option<ShapeId>,
+    ) -> ShapeId {
         let mut key: Box<[GroupId]> = groups.into();
         key.sort_unstable();
         let id = match self.by_groups.get(&key) {
+            Some(&known) if Some(known) == old => return known,
             Some(&known) => known,
             None => self.make(key),
         };
         self.all[id as usize].rows.push(row);
+        old.into_iter().for_each(|old| self.release(old, row));
         id
     }
 

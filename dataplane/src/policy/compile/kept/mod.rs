@@ -123,7 +123,6 @@ impl Kept {
         let verdicts = self.concerns(delta);
         let mut changes = self.model.apply(delta);
         self.name(&changes);
-        let before = self.built.remember(&changes);
         let result = if changes.pods.len() * 2 > self.model.ruleset.pods.len() + 64 {
             Err(Out::Dear)
         } else {
@@ -131,12 +130,13 @@ impl Kept {
         };
         self.model.settle();
         let grown = self.built.size() > self.size * 2 + SIZE_MIN;
-        let out = result.err().or(grown.then_some(Out::Unused));
-        if let Some(out) = out {
-            self.build(out);
-            return Update { pods: Vec::new(), rebuilt: Some(out), verdicts };
+        match result {
+            Ok(before) if !grown => {
+                Update { pods: self.built.differing(before), rebuilt: None, verdicts }
+            }
+            Ok(_) => Update { verdicts, ..self.build(Out::Unused) },
+            Err(out) => Update { verdicts, ..self.build(out) },
         }
-        Update { pods: self.built.differing(before), rebuilt: None, verdicts }
     }
 
     /// Builds everything anew from the rules.
@@ -317,11 +317,16 @@ impl Built {
         before.into_iter().filter(differs).collect()
     }
 
-    /// Brings everything up to date.
-    fn update(&mut self, model: &Model, changes: &mut Changes) -> Result<(), Out> {
+    /// Brings everything up to date. Gives what was known of the pods that were looked at.
+    fn update(
+        &mut self,
+        model: &Model,
+        changes: &mut Changes,
+    ) -> Result<Vec<(PodIndex, Resident)>, Out> {
         self.columns.begin();
         changes.dropped.iter().for_each(|set| self.numbers.drop(*set));
         let fresh = self.number(model, changes)?;
+        let before = self.remember(changes);
         self.classify(model, changes)?;
         self.begin_numbers(model, fresh);
         for &pod in &changes.pods {
@@ -336,7 +341,7 @@ impl Built {
         }
         let Self { rows, numbers, policy_sets, columns, .. } = self;
         rows.update(&changes.parts, (model, numbers), policy_sets, columns);
-        Ok(())
+        Ok(before)
     }
 
     /// Numbers the peers of new policies; their pods must be looked at again.

@@ -118,8 +118,8 @@ impl PolicySets {
         &self.all[number as usize]
     }
 
-    pub(super) fn set_shape(&mut self, number: SetNumber, shape: ShapeId) -> Option<ShapeId> {
-        self.all[number as usize].shape.replace(shape)
+    pub(super) fn set_shape(&mut self, number: SetNumber, shape: ShapeId) {
+        self.all[number as usize].shape = Some(shape);
     }
 
     /// One more than the highest number.

@@ -117,10 +117,8 @@ impl Rows {
             groups_of.push(groups);
         }
         for (&number, groups) in stale.iter().zip(groups_of) {
-            let shape_id = columns.acquire(&groups, number);
-            if let Some(old) = sets.set_shape(number, shape_id) {
-                columns.release(old, number);
-            }
+            let shape_id = columns.acquire(&groups, number, sets.get(number).shape);
+            sets.set_shape(number, shape_id);
             let lines = self.lines((model, numbers), &sets.get(number).parts, columns);
             let shape = columns.shape(shape_id);
             let mut writer = Writer::new(lines.closed);

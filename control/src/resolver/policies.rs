@@ -1,0 +1,408 @@
+//! What each policy means by number, and what it refers to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+use ipnet::IpNet;
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::delta::Delta;
+use lockgate_dataplane::policy::ruleset::{
+    self, Block, Direction, Peers, Policy, PolicyId, PortRange, Ports, SetId,
+};
+
+use super::Resolver;
+use super::labels::Word;
+use super::sets::Meaning;
+use super::spaces::number;
+use crate::inventory::{DENIED_POLICY, Inventory};
+use crate::manifest::{NetworkPolicy, ObjectKey, Peer, PortPattern, Rule, WhichPorts};
+use crate::resolve::range;
+use crate::selector::LabelSelector;
+
+/// A policy as told.
+#[derive(Debug, Default)]
+struct Held {
+    told: Option<Policy>,
+    refers: Refers,
+}
+
+/// What a policy uses: given back when it is read again.
+#[derive(Debug, Default)]
+struct Refers {
+    sets: Vec<SetId>,
+    /// Names asked of the pods of a set.
+    names: Vec<(SetId, Word, Protocol)>,
+    /// Names asked of the pods met in blocks.
+    met: Vec<(Word, Protocol)>,
+}
+
+/// All policies.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    all: Vec<(Option<ObjectKey>, Held)>,
+    by_key: HashMap<ObjectKey, PolicyId>,
+    free: Vec<PolicyId>,
+    /// Free from the next change on.
+    freed: Vec<PolicyId>,
+    /// Who asks for a name in blocks.
+    meeting: HashMap<(Word, Protocol), BTreeSet<PolicyId>>,
+    denied: Option<PolicyId>,
+}
+
+impl Policies {
+    /// A policy's place; a new one where it has none.
+    pub(super) fn place(&mut self, key: &ObjectKey) -> PolicyId {
+        if let Some(&known) = self.by_key.get(key) {
+            return known;
+        }
+        let id = self.new_place();
+        self.all[id.0 as usize].0 = Some(key.clone());
+        self.by_key.insert(key.clone(), id);
+        id
+    }
+
+    /// Who asks for such a port of the pods in some block.
+    pub(super) fn meeting(&self, name: Word, protocol: Protocol) -> impl Iterator<Item = PolicyId> {
+        self.meeting.get(&(name, protocol)).into_iter().flatten().copied()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.all.iter().filter(|(_, held)| held.told.is_some()).count()
+    }
+
+    /// A change is over.
+    pub(super) fn settle(&mut self) {
+        self.free.append(&mut self.freed);
+    }
+
+    fn new_place(&mut self) -> PolicyId {
+        self.free.pop().unwrap_or_else(|| {
+            self.all.push((None, Held::default()));
+            PolicyId(number(self.all.len() - 1))
+        })
+    }
+}
+
+impl Resolver {
+    /// Reads a policy again and tells what differs.
+    pub(super) fn read_policy(&mut self, inventory: &Inventory, id: PolicyId, delta: &mut Delta) {
+        let place = &mut self.policies.all[id.0 as usize];
+        let Some(key) = place.0.clone() else { return };
+        let old = std::mem::take(&mut place.1);
+        let mut new = Held::default();
+        match inventory.policy(&key) {
+            Some(policy) => new.told = Some(self.policy(inventory, policy, id, &mut new.refers)),
+            None => {
+                self.policies.by_key.remove(&key);
+                self.policies.all[id.0 as usize].0 = None;
+                self.policies.freed.push(id);
+            }
+        }
+        if new.told != old.told {
+            delta.policies.push((id, new.told.clone()));
+        }
+        self.drop_refers(id, old.refers, &new.refers);
+        self.policies.all[id.0 as usize].1 = new;
+    }
+
+    /// Isolates denied pods by a policy of its own, while there are any.
+    pub(super) fn deny(&mut self, delta: &mut Delta) {
+        match self.policies.denied {
+            None if !self.denied.is_empty() => {
+                let id = self.policies.new_place();
+                let (subjects, _) = self.sets.enter(Meaning::Denied);
+                let (ingress, egress) = (Some(Vec::new()), Some(Vec::new()));
+                let told = Policy { name: DENIED_POLICY.into(), subjects, ingress, egress };
+                delta.policies.push((id, Some(told.clone())));
+                let refers = Refers { sets: vec![subjects], ..Refers::default() };
+                self.policies.all[id.0 as usize].1 = Held { told: Some(told), refers };
+                self.policies.denied = Some(id);
+            }
+            Some(id) if self.denied.is_empty() => {
+                let held = std::mem::take(&mut self.policies.all[id.0 as usize].1);
+                self.drop_refers(id, held.refers, &Refers::default());
+                delta.policies.push((id, None));
+                self.policies.freed.push(id);
+                self.policies.denied = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives back what a policy referred to, but for the questions that it asks still.
+    fn drop_refers(&mut self, id: PolicyId, old: Refers, new: &Refers) {
+        for (base, name, protocol) in old.names {
+            if !new.names.contains(&(base, name, protocol))
+                && let Some(set) = self.sets.get_mut(base)
+            {
+                for one in
+                    set.names.iter_mut().filter(|one| (one.name, one.protocol) == (name, protocol))
+                {
+                    one.policies.remove(&id);
+                }
+                set.names.retain(|one| !one.numbers.is_empty() || !one.policies.is_empty());
+            }
+            self.words.release(name);
+        }
+        for (name, protocol) in old.met {
+            if !new.met.contains(&(name, protocol))
+                && let Some(policies) = self.policies.meeting.get_mut(&(name, protocol))
+            {
+                policies.remove(&id);
+                if policies.is_empty() {
+                    self.policies.meeting.remove(&(name, protocol));
+                }
+            }
+            self.words.release(name);
+        }
+        old.sets.into_iter().for_each(|set| self.sets.leave(set));
+    }
+
+    fn policy(
+        &mut self,
+        inventory: &Inventory,
+        policy: &NetworkPolicy,
+        id: PolicyId,
+        refers: &mut Refers,
+    ) -> Policy {
+        let key = &policy.metadata.key;
+        let subjects = self.own(inventory, &key.namespace, Some(&policy.subjects), refers);
+        let mut side = |direction| {
+            let listed = policy.rules(direction)?;
+            let at = At { inventory, namespace: &key.namespace, id, subjects, direction };
+            Some(self.rules(listed, &at, refers))
+        };
+        let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
+        let name = format!("{}/{}", key.namespace, key.name).into();
+        Policy { name, subjects, ingress, egress }
+    }
+
+    fn rules(
+        &mut self,
+        listed: &[Option<Rule>],
+        at: &At<'_>,
+        refers: &mut Refers,
+    ) -> Vec<ruleset::Rule> {
+        let mut resolved = Vec::new();
+        for (index, rule) in (0u32..).zip(listed) {
+            // A broken rule opens nothing.
+            let Some(rule) = rule else { continue };
+            let peers = self.peers(rule, at, refers);
+            if rule.ports.is_empty() {
+                let ports = Ports::Any;
+                resolved.push(ruleset::Rule { index, subjects: None, peers, ports });
+                continue;
+            }
+            for pattern in &rule.ports {
+                let WhichPorts::Named(name) = &pattern.which else { continue };
+                let found = match at.direction {
+                    Direction::Ingress => self.own_ports(name, pattern, &peers, at, refers),
+                    Direction::Egress => self.peer_ports(name, pattern, rule, &peers, at, refers),
+                };
+                resolved.extend(found.into_iter().map(|(port, subjects, peers)| {
+                    let range = PortRange { protocol: pattern.protocol, first: port, last: port };
+                    let ports = Ports::Ranges(vec![range]);
+                    ruleset::Rule { index, subjects, peers, ports }
+                }));
+            }
+            let ranges: Vec<PortRange> = rule.ports.iter().filter_map(range).collect();
+            if !ranges.is_empty() {
+                let ports = Ports::Ranges(ranges);
+                resolved.push(ruleset::Rule { index, subjects: None, peers, ports });
+            }
+        }
+        resolved
+    }
+
+    fn peers(&mut self, rule: &Rule, at: &At<'_>, refers: &mut Refers) -> Peers {
+        if rule.peers.is_empty() {
+            return Peers::Any;
+        }
+        let mut ids = Vec::with_capacity(rule.peers.len());
+        for peer in &rule.peers {
+            ids.push(match peer {
+                Peer::Pods { namespaces: None, pods } => {
+                    self.own(at.inventory, at.namespace, pods.as_ref(), refers)
+                }
+                Peer::Pods { namespaces: Some(namespaces), pods } => {
+                    self.across(namespaces, pods.as_ref(), refers)
+                }
+                Peer::Block { cidr, except } => {
+                    let block = Block { cidr: *cidr, except: except.clone() };
+                    self.refer(Meaning::Blocks(vec![block]), refers).0
+                }
+            });
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Peers::Sets(ids)
+    }
+
+    /// The set of pods of one namespace.
+    fn own(
+        &mut self,
+        inventory: &Inventory,
+        namespace: &str,
+        pods: Option<&LabelSelector>,
+        refers: &mut Refers,
+    ) -> SetId {
+        let wanted = self.words.take_wanted(pods);
+        let space = self.spaces.enter(namespace, inventory, &mut self.words);
+        let (id, is_new) = self.refer(Meaning::Own(space, wanted.clone()), refers);
+        if is_new {
+            self.spaces.space_mut(space).own.insert(id.0, &wanted);
+        } else {
+            self.words.release_wanted(&wanted);
+            self.spaces.leave(space, &mut self.words);
+        }
+        id
+    }
+
+    /// The set of pods of the namespaces that match.
+    fn across(
+        &mut self,
+        namespaces: &LabelSelector,
+        pods: Option<&LabelSelector>,
+        refers: &mut Refers,
+    ) -> SetId {
+        let wanted = self.words.take_wanted(pods);
+        let scope = self.words.take_wanted(Some(namespaces));
+        let scope = self.spaces.enter_scope(scope, &mut self.words);
+        let (id, is_new) = self.refer(Meaning::Across(scope, wanted.clone()), refers);
+        if is_new {
+            self.spaces.scope_mut(scope).sets.insert(id.0, &wanted);
+        } else {
+            self.words.release_wanted(&wanted);
+            self.spaces.leave_scope(scope, &mut self.words);
+        }
+        id
+    }
+
+    fn refer(&mut self, meaning: Meaning, refers: &mut Refers) -> (SetId, bool) {
+        let entered = self.sets.enter(meaning);
+        refers.sets.push(entered.0);
+        entered
+    }
+
+    /// A named port at ingress: a number for each group of subjects that agree on it.
+    fn own_ports(
+        &mut self,
+        name: &str,
+        pattern: &PortPattern,
+        peers: &Peers,
+        at: &At<'_>,
+        refers: &mut Refers,
+    ) -> Vec<(u16, Option<SetId>, Peers)> {
+        let numbers = self.named(at.subjects, name, pattern.protocol, at.id, refers);
+        numbers.into_iter().map(|(port, pods)| (port, Some(pods), peers.clone())).collect()
+    }
+
+    /// A named port at egress: a number for each group of peer pods that agree on it. Addresses
+    /// of no pod have no names.
+    fn peer_ports(
+        &mut self,
+        name: &str,
+        pattern: &PortPattern,
+        rule: &Rule,
+        peers: &Peers,
+        at: &At<'_>,
+        refers: &mut Refers,
+    ) -> Vec<(u16, Option<SetId>, Peers)> {
+        let protocol = pattern.protocol;
+        let mut by_port: BTreeMap<u16, Vec<SetId>> = BTreeMap::new();
+        let bases = match peers {
+            Peers::Any => vec![self.across(&LabelSelector::default(), None, refers)],
+            Peers::Sets(ids) => ids.clone(),
+        };
+        for base in bases {
+            if self.sets.get(base).is_some_and(|set| matches!(set.meaning, Meaning::Blocks(_))) {
+                continue;
+            }
+            for (port, set) in self.named(base, name, protocol, at.id, refers) {
+                by_port.entry(port).or_default().push(set);
+            }
+        }
+        for peer in &rule.peers {
+            for (port, blocks) in self.met(peer, name, protocol, at.id, refers) {
+                let (set, _) = self.refer(Meaning::Blocks(blocks), refers);
+                by_port.entry(port).or_default().push(set);
+            }
+        }
+        by_port.into_iter().map(|(port, sets)| (port, None, Peers::Sets(sets))).collect()
+    }
+
+    /// What a name is in a set: each number with the pods whose number it is. Numbers that others
+    /// know are there too, or a pod that comes to have one would not be heard of.
+    fn named(
+        &mut self,
+        base: SetId,
+        name: &str,
+        protocol: Protocol,
+        id: PolicyId,
+        refers: &mut Refers,
+    ) -> Vec<(u16, SetId)> {
+        let word = self.words.take(name);
+        refers.names.push((base, word, protocol));
+        let members = self.sets.get(base).map(|set| self.select(&set.meaning));
+        let numbers = members.unwrap_or_default().into_iter();
+        let mut numbers: BTreeSet<u16> =
+            numbers.filter_map(|place| self.pods.get(place)?.port(word, protocol)).collect();
+        if let Some(known) = self.sets.get_mut(base).and_then(|set| set.name(word, protocol)) {
+            known.policies.insert(id);
+            numbers.extend(known.numbers.keys());
+        }
+        let mut found = Vec::with_capacity(numbers.len());
+        for port in numbers {
+            let (set, is_new) = self.refer(Meaning::Named(base, word, protocol, port), refers);
+            if is_new {
+                self.words.take(name);
+                // It holds its base for as long as it is there itself.
+                if let Some(meaning) = self.sets.get(base).map(|set| set.meaning.clone()) {
+                    self.sets.enter(meaning);
+                }
+                let known = self.sets.get_mut(base).and_then(|set| set.name(word, protocol));
+                known.into_iter().for_each(|known| _ = known.numbers.insert(port, set));
+            }
+            found.push((port, set));
+        }
+        found
+    }
+
+    /// What a name is in a block: by the addresses in it only, for a pod may have others.
+    fn met(
+        &mut self,
+        peer: &Peer,
+        name: &str,
+        protocol: Protocol,
+        id: PolicyId,
+        refers: &mut Refers,
+    ) -> BTreeMap<u16, Vec<Block>> {
+        let mut by_port: BTreeMap<u16, Vec<Block>> = BTreeMap::new();
+        let Peer::Block { cidr, except } = peer else { return by_port };
+        let word = self.words.take(name);
+        refers.met.push((word, protocol));
+        self.policies.meeting.entry((word, protocol)).or_default().insert(id);
+        let is_met = |address: &IpAddr| {
+            cidr.contains(address) && !except.iter().any(|part| part.contains(address))
+        };
+        for &place in self.pods.bearers.get(&(word, protocol)).into_iter().flatten() {
+            let number = self.pods.get(place).and_then(|pod| pod.port(word, protocol));
+            let Some(port) = number else { continue };
+            for address in self.pods.owned(place).0.into_iter().filter(is_met) {
+                let block = Block { cidr: IpNet::from(address), except: Vec::new() };
+                by_port.entry(port).or_default().push(block);
+            }
+        }
+        by_port
+    }
+}
+
+/// Where rules are.
+struct At<'i> {
+    inventory: &'i Inventory,
+    namespace: &'i str,
+    id: PolicyId,
+    subjects: SetId,
+    direction: Direction,
+}
