@@ -8,14 +8,22 @@ use lockgate_dataplane::packet::Protocol;
 use crate::explain::{Family, Subject, parse_protocol};
 use crate::settings::{self, Raw, RawConnections, RawHostPort, RawLog};
 
-/// The userspace virtual switch of a Kubernetes node: it enforces network policies over XDP sockets.
+/// A userspace virtual switch: pods' packets reach it over AF_XDP, and what the network policies of
+/// a directory of manifests do not allow does not pass.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "lockgate", version, about, max_term_width = 100)]
+#[command(name = "lockgate", version, max_term_width = 100, after_help = DEFAULTS_HELP)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
+
+const DEFAULTS_HELP: &str = "\
+Unless set (`lockgate run --help` lists all settings):
+  socket that the other commands ask     /run/lockgate/lockgate.sock
+  lock file                              /run/lockgate/lockgate.lock
+  pinned programs, on a BPF file system  /sys/fs/bpf/lockgate
+  /metrics, /livez and /readyz           127.0.0.1:9790";
 
 /// What `lockgate` does.
 #[derive(Clone, Debug, Subcommand)]
@@ -150,10 +158,10 @@ pub struct ExplainArguments {
     /// The protocol: TCP, UDP, SCTP or ICMP.
     #[arg(long, value_parser = parse_protocol)]
     pub protocol: Protocol,
-    /// The target port; needed for TCP, UDP and SCTP.
-    #[arg(long)]
+    /// The target port, 1 to 65535; needed for TCP, UDP and SCTP.
+    #[arg(long, value_parser = parse_port, allow_negative_numbers = true)]
     pub port: Option<u16>,
-    /// ICMP type.
+    /// ICMP type, with protocol ICMP only.
     #[arg(long)]
     pub icmp_type: Option<u8>,
     /// ICMP code.
@@ -176,8 +184,8 @@ pub struct MatrixArguments {
     /// The protocol: TCP, UDP, SCTP or ICMP.
     #[arg(long, value_parser = parse_protocol)]
     pub protocol: Protocol,
-    /// The target port; needed for TCP, UDP and SCTP.
-    #[arg(long)]
+    /// The target port, 1 to 65535; needed for TCP, UDP and SCTP.
+    #[arg(long, value_parser = parse_port, allow_negative_numbers = true)]
     pub port: Option<u16>,
     /// IP family, 4 or 6 [default: the first that both have].
     #[arg(long)]
@@ -218,6 +226,14 @@ pub struct ConnectionsArguments {
     /// At most so many, up to 65536.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub limit: usize,
+}
+
+/// Reads a port that packets can be sent to.
+fn parse_port(text: &str) -> Result<u16, &'static str> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write 1 to 65535"),
+        Ok(port) => Ok(port),
+    }
 }
 
 impl Arguments {
@@ -289,6 +305,28 @@ mod tests {
         for asker in ["status", "ports", "connections", "policies", "denied"] {
             let help = command.find_subcommand_mut(asker).unwrap().render_help().to_string();
             assert!(help.contains(SOCKET), "{asker}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_all_states_the_defaults_and_nothing_that_is_not_there() {
+        let help = Arguments::command().render_long_help().to_string();
+        for stated in [LISTEN, SOCKET, LOCK, BPFFS, "lockgate run --help"] {
+            assert!(help.contains(stated), "{stated}: {help}");
+        }
+        assert!(!help.contains("cluster"), "{help}");
+        assert!(help.contains("virtual switch"), "{help}");
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_refused_with_its_bounds() {
+        for command in ["explain --from a --to b", "matrix"] {
+            for port in ["0", "65536", "-1", "http"] {
+                let line =
+                    format!("lockgate {command} --manifests /m --protocol TCP --port={port}");
+                let error = Arguments::try_parse_from(line.split(' ')).unwrap_err().to_string();
+                assert!(error.contains("--port") && error.contains("write 1 to 65535"), "{error}");
+            }
         }
     }
 

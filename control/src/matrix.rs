@@ -25,7 +25,7 @@ use crate::resolve::{PodView, resolve};
 pub struct MatrixRequest {
     /// In which protocol.
     pub protocol: Protocol,
-    /// The target port; needed for TCP, UDP and SCTP, not used for others.
+    /// The target port; needed for TCP, UDP and SCTP, none for others.
     pub port: Option<u16>,
     /// Which family; `None` is, for each pair, the first that both share.
     pub family: Option<Family>,
@@ -73,7 +73,7 @@ pub struct Cell {
 /// Answers for every pair.
 ///
 /// # Errors
-/// A protocol with ports needs one.
+/// A protocol with ports needs one, and another can have none.
 pub fn matrix(inventory: &Inventory, request: &MatrixRequest) -> Result<Matrix, ExplainError> {
     let port = explain::port_of(request.protocol, request.port)?;
     let resolved = resolve(inventory);

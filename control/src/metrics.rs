@@ -165,7 +165,8 @@ impl Scrape<'_> {
         let lost = [(Labels::new(), float(self.sum(|cells| cells.events_lost.load())))];
         families.counter(
             "denied_samples_lost_total",
-            "Denied packets that could not be sampled because nobody took the samples.",
+            "Denied packets that were to be sampled and were not: too many flows in one turn, or \
+             samples not taken in time.",
             lost,
         );
     }
@@ -248,7 +249,7 @@ impl Scrape<'_> {
             .map(|port| (port_labels(port), float(port.sum(|c| c.dropped_packets.load()))));
         families.counter(
             "port_dropped_packets_total",
-            "Packets that came from a port and were dropped.",
+            "Packets that came from a port and were dropped by the worker that polls it.",
             dropped,
         );
     }

@@ -34,7 +34,6 @@ fn lines(problems: &[Problem]) -> String {
 /// # Errors
 /// [`OfflineError`] where there is no answer; a denial is one.
 pub fn answer_explain(arguments: ExplainArguments) -> Result<String, OfflineError> {
-    let inventory = read(&arguments.manifests)?;
     let request = Request {
         from: arguments.from,
         to: arguments.to,
@@ -44,7 +43,9 @@ pub fn answer_explain(arguments: ExplainArguments) -> Result<String, OfflineErro
         icmp_code: arguments.icmp_code,
         family: arguments.family,
     };
-    let answer = explain(&inventory, &request)?;
+    // What is wrong with the question is told first: it needs no manifests.
+    request.check()?;
+    let answer = explain(&read(&arguments.manifests)?, &request)?;
     written(arguments.output, &answer, || answer.to_string())
 }
 

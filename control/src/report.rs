@@ -1,5 +1,6 @@
 //! What the running agent answers: documents for the socket, health and metrics for HTTP.
 
+mod denied;
 mod documents;
 
 #[cfg(test)]
@@ -77,7 +78,7 @@ impl Observer {
                     Show::Policies {} => json(&documents::policies(sync)),
                     Show::Denied {} => {
                         self.take_denied(sync.dataplane());
-                        json(&documents::denied(&self.denied, sync))
+                        json(&denied::denied(&self.denied, sync))
                     }
                 };
                 Answer { good: true, body }

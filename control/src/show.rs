@@ -61,7 +61,7 @@ const POLICIES: [Column; 5] = [
     ("PODS", "pods"),
 ];
 
-const DENIED: [Column; 9] = [
+const DENIED: [Column; 10] = [
     ("AT MS", "at_ms"),
     ("PROTOCOL", "protocol"),
     ("SOURCE", "source"),
@@ -71,6 +71,7 @@ const DENIED: [Column; 9] = [
     ("POD", "target_pod"),
     ("DENIED BY", "direction"),
     ("ISOLATED BY", "isolated_by"),
+    ("NEAREST RULE AND WHAT FAILED", "told"),
 ];
 
 /// A document as text.
@@ -89,8 +90,37 @@ pub fn text(show: Show, document: &Value) -> String {
             text
         }
         Show::Policies {} => table(&POLICIES, list(document, "policies")),
-        Show::Denied {} => table(&DENIED, list(document, "denied")),
+        Show::Denied {} => {
+            let rows: Vec<Value> = list(document, "denied").iter().map(with_cause).collect();
+            table(&DENIED, &rows)
+        }
     }
+}
+
+/// A row of denied packets with its cause in words: `demo/web ingress[0]: port: 81 wanted, is 80`.
+fn with_cause(row: &Value) -> Value {
+    let part = |value: &Value, name: &str| cell(value.get(name));
+    let rule = |value: &Value| {
+        let place = format!("{}[{}]", part(row, "direction"), part(value, "rule"));
+        format!("{} {place}", part(value, "policy"))
+    };
+    let mut told = Vec::new();
+    if row.get("allowed_now") == Some(&Value::Bool(true)) {
+        told.push("it is allowed now".to_owned());
+    }
+    if let Some(nearest @ Value::Object(_)) = row.get("nearest") {
+        let pairs = list(nearest, "failed").iter().zip(list(nearest, "detail"));
+        let failed = pairs.map(|(failed, detail)| {
+            format!("{}: {}", cell(Some(failed)).replace('_', " "), cell(Some(detail)))
+        });
+        told.push(format!("{}: {}", rule(nearest), failed.collect::<Vec<_>>().join("; ")));
+    }
+    told.extend(list(row, "broken").iter().map(|broken| format!("broken: {}", rule(broken))));
+    let mut row = row.clone();
+    if let Value::Object(fields) = &mut row {
+        fields.insert("told".to_owned(), told.join("; ").into());
+    }
+    row
 }
 
 fn status(document: &Value) -> String {

@@ -136,8 +136,8 @@ pub struct Counters {
     pub batches: [Cell; BATCH_BUCKETS.len()],
     /// Packets in all counted batches.
     pub batch_packets: Cell,
-    /// Denied packets that control was not told about: their flow was sampled within the second, or
-    /// there were too many at once.
+    /// Denied packets that control was to be told about and was not: too many flows in one turn,
+    /// or nobody took the samples. Not those whose flow was told about within the second.
     pub events_lost: Cell,
     /// Connections by state; the order is `connection::State::ALL`.
     pub connections: [Cell; CONNECTION_STATES_MAX],
@@ -218,6 +218,7 @@ pub struct PortCounters {
     pub sent_packets: Cell,
     /// Bytes given to the port, Ethernet header included.
     pub sent_bytes: Cell,
-    /// Packets that came from this port and were dropped.
+    /// Packets that came from this port and were dropped by the worker that polls it. What another
+    /// worker owned and dropped is in that worker's cells alone: a cell has one writer.
     pub dropped_packets: Cell,
 }

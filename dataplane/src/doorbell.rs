@@ -5,9 +5,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::sync::{AtomicBool, Ordering, fence};
 
 /// One worker's bell.
 #[derive(Debug)]

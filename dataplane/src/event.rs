@@ -1,7 +1,8 @@
 //! What control is told about single packets: denials, sampled. Hot path.
 //!
-//! A bounded ring per worker, written by the worker, drained by control. When it is full the
-//! sample is counted as lost: samples never slow a packet down.
+//! A bounded ring per worker, written by the worker, drained by control. A sample that is due and
+//! finds no room, in the ring or in its turn, is counted as lost: samples never slow a packet
+//! down. A packet whose flow was told about within the second is not due, and not lost.
 
 use crossbeam::queue::ArrayQueue;
 
@@ -48,11 +49,23 @@ pub fn events() -> Events {
     ArrayQueue::new(EVENTS_WAITING)
 }
 
-/// Chooses the denied packets that control is told about: each flow once a second.
+/// What became of a denied packet on its way to control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampled {
+    /// Control will be told.
+    Told,
+    /// Control was told about its flow within the second.
+    Known,
+    /// Control was to be told: its turn had given all it may, or nobody took the samples.
+    Lost,
+}
+
+/// Tells control about denied packets: about each flow once a second.
 ///
 /// It remembers flows by a small sum of their key, in a table that forgets by overwriting. Two
 /// flows that share a place are sampled more often, never less: a flow is left out only when its
-/// own sum was sampled within the second.
+/// own sum was sampled within the second. A lost sample is not remembered: the flow's next packet
+/// is as good.
 #[derive(Debug)]
 pub struct Sampler {
     recent: Box<[(u32, Tick)]>,
@@ -72,18 +85,21 @@ impl Sampler {
         self.given = 0;
     }
 
-    /// Whether this packet is one to tell about.
-    pub fn choose(&mut self, key: &FlowKey, now: Tick) -> bool {
-        let sum = sum(key);
+    /// Tells about this packet, if it is one to tell about.
+    pub fn tell(&mut self, sample: Denied, events: &Events) -> Sampled {
+        let (sum, now) = (sum(&sample.key), sample.at);
         let place = usize::try_from(sum).unwrap_or(0) % REMEMBERED;
-        let Some(recent) = self.recent.get_mut(place) else { return false };
+        let Some(recent) = self.recent.get_mut(place) else { return Sampled::Lost };
         let fresh = recent.0 != sum || now.since_ms(recent.1) >= AGAIN_MS || recent.1 == Tick(0);
-        if !fresh || self.given >= EVENTS_PER_TURN {
-            return false;
+        if !fresh {
+            return Sampled::Known;
+        }
+        if self.given >= EVENTS_PER_TURN || events.push(sample).is_err() {
+            return Sampled::Lost;
         }
         *recent = (sum, now);
         self.given = self.given.saturating_add(1);
-        true
+        Sampled::Told
     }
 }
 
@@ -113,22 +129,45 @@ mod tests {
         }
     }
 
+    fn denied(port: u16, at: u64) -> Denied {
+        Denied {
+            at: Tick(at),
+            key: key(port),
+            reason: DropReason::IngressDenied,
+            source: None,
+            target: None,
+            generation: Generation(1),
+        }
+    }
+
     #[test]
     fn a_flow_is_told_about_once_a_second_and_does_not_hide_others() {
-        let mut sampler = Sampler::default();
-        assert!(sampler.choose(&key(1), Tick(5000)));
+        let (mut sampler, events) = (Sampler::default(), events());
+        assert_eq!(sampler.tell(denied(1, 5000), &events), Sampled::Told);
         sampler.begin_turn();
-        assert!(!sampler.choose(&key(1), Tick(5999)));
-        assert!(sampler.choose(&key(2), Tick(5999)));
-        assert!(sampler.choose(&key(1), Tick(6000)));
+        assert_eq!(sampler.tell(denied(1, 5999), &events), Sampled::Known);
+        assert_eq!(sampler.tell(denied(2, 5999), &events), Sampled::Told);
+        assert_eq!(sampler.tell(denied(1, 6000), &events), Sampled::Told);
+        assert_eq!(events.len(), 3);
     }
 
     #[test]
     fn a_turn_gives_its_number_and_the_next_goes_on() {
-        let mut sampler = Sampler::default();
-        let given = (0..1000).filter(|&port| sampler.choose(&key(port), Tick(5000))).count();
-        assert_eq!(given, EVENTS_PER_TURN);
+        let (mut sampler, events) = (Sampler::default(), events());
+        let seen: Vec<_> = (0..100).map(|port| sampler.tell(denied(port, 5000), &events)).collect();
+        assert!(seen[..EVENTS_PER_TURN].iter().all(|one| *one == Sampled::Told));
+        assert!(seen[EVENTS_PER_TURN..].iter().all(|one| *one == Sampled::Lost));
+        assert_eq!(sampler.tell(denied(0, 5000), &events), Sampled::Known, "full or not");
         sampler.begin_turn();
-        assert!(sampler.choose(&key(2000), Tick(5000)));
+        assert_eq!(sampler.tell(denied(99, 5000), &events), Sampled::Told, "lost is not told");
+    }
+
+    #[test]
+    fn a_flow_that_found_the_ring_full_is_told_about_once_there_is_room() {
+        let (mut sampler, events) = (Sampler::default(), events());
+        while events.push(denied(1, 4000)).is_ok() {}
+        assert_eq!(sampler.tell(denied(2, 5000), &events), Sampled::Lost);
+        assert!(events.pop().is_some());
+        assert_eq!(sampler.tell(denied(2, 5001), &events), Sampled::Told);
     }
 }

@@ -11,14 +11,11 @@
 //!                 ^────── empty ──────┘
 //! ```
 
-use std::sync::Arc;
-
-use crossbeam::queue::ArrayQueue;
-
 use crate::counters::DropReason;
 use crate::doorbell::Doorbell;
 use crate::ids::{PortRef, WorkerId};
 use crate::limits::{BATCH_MAX, PARCEL_BYTES, PARCELS_PER_PAIR};
+use crate::sync::{Arc, ArrayQueue};
 
 /// The worker that owns the connection between two pod ports: the lower port's.
 ///

@@ -37,4 +37,5 @@ pub mod port;
 mod prefetch;
 pub mod publish;
 pub mod runtime;
+mod sync;
 pub mod worker;

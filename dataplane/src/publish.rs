@@ -11,14 +11,11 @@
 //! readers may be the ones to free, and RCU by hand.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crossbeam::queue::ArrayQueue;
 
 use crate::endpoint::Endpoints;
 use crate::ids::{Epoch, Generation};
 use crate::policy::table::PolicyTable;
+use crate::sync::{Arc, ArrayQueue, AtomicU64, Ordering};
 
 /// Everything that judges a packet, immutable. A batch is judged under exactly one.
 #[derive(Debug)]

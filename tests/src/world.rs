@@ -10,29 +10,28 @@
 #![allow(clippy::missing_fields_in_debug, clippy::cast_possible_truncation)]
 
 mod fate;
+mod publish;
 mod shape;
 mod wiring;
 
 pub use fate::Fate;
-pub use shape::Shape;
+pub use shape::{Local, Shape};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lockgate_control::inventory::Inventory;
-use lockgate_control::manifest::read_text;
-use lockgate_control::resolve::{Resolved, resolve};
+use lockgate_control::inventory::{Change, Inventory};
+use lockgate_control::manifest::{ObjectKey, read_text};
+use lockgate_control::resolve::Resolved;
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
-use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
 use lockgate_dataplane::event::{Denied, Events, events};
 use lockgate_dataplane::handoff;
-use lockgate_dataplane::ids::{EndpointId, Epoch, Mac, PortId, PortRef, WorkerId};
+use lockgate_dataplane::ids::{Mac, PortId, PortRef, WorkerId};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
-use lockgate_dataplane::policy::compile::compile;
 use lockgate_dataplane::port::memory::{FarEnd, HeapMemory, MemoryPort, Refused};
 use lockgate_dataplane::publish::Publisher;
 use lockgate_dataplane::worker::mailbox::{Mailbox, PortKind};
@@ -161,6 +160,12 @@ impl World {
         self.publish();
     }
 
+    /// Takes an object away, wherever it was written, and puts the change in force.
+    pub fn remove(&mut self, key: &ObjectKey) {
+        let _ = self.inventory.apply(Change::Remove(key.clone()));
+        self.publish();
+    }
+
     /// What the objects in force were resolved to.
     #[must_use]
     pub fn resolved(&self) -> Option<&Resolved> {
@@ -180,6 +185,12 @@ impl World {
             self.now = Tick(end.0.min(self.now.0 + 250));
             self.turn();
         }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.now
     }
 
     /// Lets time pass without a turn.
@@ -329,61 +340,5 @@ impl World {
 
     fn wire(&self, name: &str) -> &Wire {
         self.wires.get(name).unwrap_or_else(|| panic!("no wire {name}"))
-    }
-
-    /// Resolves, compiles, plugs and unplugs pods, and publishes: what `sync` does on a node.
-    fn publish(&mut self) {
-        self.publish_only();
-        // Gone pods lose their ports only now that no snapshot to come knows them.
-        self.settle();
-        let local: Vec<String> = self.local().into_iter().map(|(name, _)| name).collect();
-        let names = self.names();
-        for name in names.iter().filter(|name| *name != HOST && !local.contains(name)) {
-            self.unplug(name);
-        }
-        self.settle();
-    }
-
-    /// The pods on this node.
-    fn local(&self) -> Vec<(String, EndpointId)> {
-        let pods = self.resolved.iter().flat_map(|resolved| &resolved.pods);
-        pods.filter(|pod| pod.interface.is_some() || self.shape.all_local)
-            .map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.endpoint))
-            .collect()
-    }
-
-    /// Publishes a new epoch of the objects there are, without turning a worker.
-    pub fn publish_only(&mut self) {
-        let resolved = resolve(&self.inventory);
-        self.resolved = Some(resolved.clone());
-        let local = self.local();
-        for (name, endpoint) in &local {
-            if !self.wires.contains_key(name) {
-                let worker = usize::from(self.least_loaded());
-                let mac = Mac([0x02, 0, 0, 1, (endpoint.0 >> 8) as u8, endpoint.0 as u8]);
-                self.plug(name, PortKind::Pod, mac, &[worker]);
-            }
-        }
-        let compiled = compile(&resolved.ruleset);
-        let attachments = local
-            .iter()
-            .map(|(name, endpoint)| {
-                let wire = self.wire(name);
-                let (at, mtu) = (wire.ends[0].0, self.shape.mtu);
-                Attachment { endpoint: *endpoint, at, mac: wire.mac, mtu }
-            })
-            .collect();
-        let host = self.wire(HOST);
-        let host = HostPort {
-            port: host.port,
-            slots: host.ends.iter().map(|(at, _)| at.slot).collect(),
-            mac: HOST_MAC,
-            mtu: self.shape.mtu,
-        };
-        let node_addresses = resolved.node_addresses.clone();
-        let topology = Topology { attachments, host: Some(host), node_addresses };
-        let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &topology);
-        self.epoch += 1;
-        self.publisher.publish(Epoch(self.epoch), compiled.table, endpoints);
     }
 }

@@ -8,6 +8,7 @@ mod cases;
 mod incremental;
 mod product;
 mod properties;
+mod seeds;
 mod simulation;
 mod tidy;
 

@@ -1,8 +1,7 @@
 //! Random worlds: the oracle and the product must agree on every question.
 //!
-//! `SEED=n` repeats one world with every question; `WORLDS=n` asks more worlds than usual.
+//! `SEED=n` repeats one world with every question; `seeds` tells how to have more of them.
 
-use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -14,6 +13,7 @@ use lockgate_tests::worlds::{
 use proptest::prelude::*;
 
 use crate::product::{Product, Row};
+use crate::seeds::Seeds;
 
 /// Worlds asked of by default, half of them broken.
 const WORLDS: u64 = 3000;
@@ -44,35 +44,27 @@ fn ask(seed: u64, world: &World, questions: &[Question]) -> Result<(), String> {
 
 #[test]
 fn the_product_agrees_with_the_oracle() {
-    let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("SEED") {
-        let world = world(seed, &mut Choices::from_seed(seed));
-        let questions = probes(&world);
-        println!("SEED={seed}: {} questions", questions.len());
-        ask(seed, &world, &questions).unwrap_or_else(|failure| panic!("{failure}"));
-        return;
-    }
-    let worlds = number("WORLDS").unwrap_or(WORLDS);
-    let (next, asked) = (AtomicU64::new(0), AtomicU64::new(0));
+    let seeds = Seeds::usually(WORLDS);
+    let asked = AtomicU64::new(0);
     let work = || {
         let mut failures = Vec::new();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= worlds || failures.len() > 3 {
-                return failures;
-            }
+        while let Some(seed) = seeds.next().filter(|_| failures.len() <= 3) {
             let mut choices = Choices::from_seed(seed);
             let world = world(seed, &mut choices);
-            let questions = sample(&world, QUESTIONS, &mut choices);
+            let questions = match seeds.is_one() {
+                true => probes(&world),
+                false => sample(&world, QUESTIONS, &mut choices),
+            };
             asked.fetch_add(questions.len() as u64, Ordering::Relaxed);
             failures.extend(ask(seed, &world, &questions).err());
         }
+        failures
     };
     let failures: Vec<String> = thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|one| one.join().unwrap()).collect()
     });
-    println!("{} questions to {worlds} worlds", asked.into_inner());
+    println!("{} questions, {}", asked.into_inner(), seeds.told());
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 

@@ -14,7 +14,7 @@ use lockgate_dataplane::counters::DropReason;
 use rules::Source;
 
 /// Lines that a crate may have without its tests; raised only by a decision record.
-const BUDGETS: &[(&str, usize)] = &[("dataplane", 12_500), ("control", 10_000)];
+const BUDGETS: &[(&str, usize)] = &[("dataplane", 12_500), ("control", 11_000)];
 
 /// Lines that a script may have.
 const SCRIPT_LINES_MAX: usize = 79;
@@ -73,6 +73,7 @@ fn crates_without_unsafe_code_forbid_it_or_deny_it() {
         ("control/src/main.rs", "#![forbid(unsafe_code)]"),
         ("bench/src/lib.rs", "#![forbid(unsafe_code)]"),
         ("tests/src/lib.rs", "#![deny(unsafe_code)]"),
+        ("tests/loom/src/lib.rs", "#![forbid(unsafe_code)]"),
     ] {
         let text = fs::read_to_string(root().join(file)).unwrap();
         assert!(text.contains(word), "{file} lacks {word}");

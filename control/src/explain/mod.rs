@@ -32,7 +32,7 @@ pub struct Request {
     pub to: Subject,
     /// In which protocol.
     pub protocol: Protocol,
-    /// The target port; needed for TCP, UDP and SCTP, not used for others.
+    /// The target port; needed for TCP, UDP and SCTP, none for others.
     pub port: Option<u16>,
     /// The ICMP type; no rule of a `NetworkPolicy` depends on it.
     pub icmp_type: Option<u8>,
@@ -79,6 +79,9 @@ pub enum ExplainError {
     /// The verdict depends on it.
     #[error("{} has ports: give --port", protocol_label(*.0))]
     PortNeeded(Protocol),
+    /// A port would mean nothing.
+    #[error("{} has no ports: leave --port out", protocol_label(*.0))]
+    NoPorts(Protocol),
     /// Only ICMP has types.
     #[error("{} has no ICMP type: leave --icmp-type and --icmp-code out", protocol_label(*.0))]
     NotIcmp(Protocol),
@@ -198,45 +201,75 @@ pub struct Explanation {
 /// # Errors
 /// The question has no answer: it names what is not there, or leaves out what is needed.
 pub fn explain(inventory: &Inventory, request: &Request) -> Result<Explanation, ExplainError> {
-    check_icmp(request)?;
-    let port = port_of(request.protocol, request.port)?;
-    let census = Census::of(inventory);
-    let from = End::find(inventory, &census, &request.from)?;
-    let to = End::find(inventory, &census, &request.to)?;
-    let (from_address, to_address) = ends::addresses(&from, &to, request.family)?;
-    let (from, to) = (from.at(&census, from_address), to.at(&census, to_address));
-    let asked = Asked { from: &from, to: &to, protocol: request.protocol, port };
-    let judge = Judge { inventory, census: &census };
-    let egress = judge.side(&asked, Direction::Egress);
-    let ingress = judge.side(&asked, Direction::Ingress);
-    let allows = [&egress, &ingress].iter().all(|side| side.verdict == Verdict::Allow);
-    Ok(Explanation {
-        verdict: Verdict::of(allows),
-        from: from.shown,
-        from_address,
-        to: to.shown,
-        to_address,
-        protocol: request.protocol,
-        port: request.protocol.has_ports().then_some(port),
-        icmp_type: request.icmp_type,
-        icmp_code: request.icmp_code,
-        egress,
-        ingress,
-    })
+    request.check()?;
+    Explainer::new(inventory).explain(request)
 }
 
-fn check_icmp(request: &Request) -> Result<(), ExplainError> {
-    match (request.protocol, request.icmp_type, request.icmp_code) {
-        (Protocol::Icmp, None, Some(_)) => Err(ExplainError::CodeWithoutType),
-        (Protocol::Icmp, _, _) | (_, None, None) => Ok(()),
-        (other, _, _) => Err(ExplainError::NotIcmp(other)),
+/// Answers many questions about one inventory.
+#[derive(Clone, Debug)]
+pub struct Explainer<'i> {
+    inventory: &'i Inventory,
+    census: Census<'i>,
+}
+
+impl<'i> Explainer<'i> {
+    /// Finds out who has which address.
+    #[must_use]
+    pub fn new(inventory: &'i Inventory) -> Self {
+        Self { inventory, census: Census::of(inventory) }
+    }
+
+    /// Answers one.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn explain(&self, request: &Request) -> Result<Explanation, ExplainError> {
+        let Self { inventory, census } = self;
+        let port = request.check()?;
+        let from = End::find(inventory, census, &request.from)?;
+        let to = End::find(inventory, census, &request.to)?;
+        let (from_address, to_address) = ends::addresses(&from, &to, request.family)?;
+        let (from, to) = (from.at(census, from_address), to.at(census, to_address));
+        let asked = Asked { from: &from, to: &to, protocol: request.protocol, port };
+        let judge = Judge { inventory, census };
+        let egress = judge.side(&asked, Direction::Egress);
+        let ingress = judge.side(&asked, Direction::Ingress);
+        let allows = [&egress, &ingress].iter().all(|side| side.verdict == Verdict::Allow);
+        Ok(Explanation {
+            verdict: Verdict::of(allows),
+            from: from.shown,
+            from_address,
+            to: to.shown,
+            to_address,
+            protocol: request.protocol,
+            port: request.protocol.has_ports().then_some(port),
+            icmp_type: request.icmp_type,
+            icmp_code: request.icmp_code,
+            egress,
+            ingress,
+        })
+    }
+}
+
+impl Request {
+    /// The port that the question is about, 0 where there is none.
+    ///
+    /// # Errors
+    /// The protocol, the port and the ICMP type do not go together.
+    pub fn check(&self) -> Result<u16, ExplainError> {
+        match (self.protocol, self.icmp_type, self.icmp_code) {
+            (Protocol::Icmp, None, Some(_)) => Err(ExplainError::CodeWithoutType),
+            (Protocol::Icmp, _, _) | (_, None, None) => port_of(self.protocol, self.port),
+            (other, _, _) => Err(ExplainError::NotIcmp(other)),
+        }
     }
 }
 
 /// The port a question is about: 0, and no port, for protocols without ports.
 pub(crate) fn port_of(protocol: Protocol, port: Option<u16>) -> Result<u16, ExplainError> {
     match (protocol.has_ports(), port) {
-        (false, _) => Ok(0),
+        (false, None) => Ok(0),
+        (false, Some(_)) => Err(ExplainError::NoPorts(protocol)),
         (true, Some(port)) => Ok(port),
         (true, None) => Err(ExplainError::PortNeeded(protocol)),
     }

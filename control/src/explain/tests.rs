@@ -593,6 +593,7 @@ fn a_question_without_an_answer_says_why_and_what_to_do() {
         ("x/a x/six TCP 80", "x/a and x/six share no address family"),
         ("203.0.113.9 x/six TCP 80", "share no address family"),
         ("x/a x/b TCP", "TCP has ports: give --port"),
+        ("x/a x/b ICMP 80", "ICMP has no ports: leave --port out"),
     ] {
         let said = failure(&text, &request(question));
         assert!(said.contains(wanted), "{question}: {said}");

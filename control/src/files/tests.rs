@@ -83,3 +83,25 @@ fn a_directory_that_is_gone_changes_nothing_and_is_reported() {
     assert_eq!(files.take(&Changed::All), Effect::Nothing);
     assert!(!files.problems().iter().any(|p| p.message.contains("cannot read the directory")));
 }
+
+#[test]
+fn a_document_that_is_no_object_neither_stops_a_start_nor_hides_its_neighbours() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.yaml");
+    for stray in ["- 1", "words", "metadata: {name: q}"] {
+        fs::write(&path, format!("{POD}---\n{stray}\n")).unwrap();
+        let mut files = Files::read(directory.path()).unwrap();
+        assert_eq!(files.inventory().pods().count(), 1, "{stray}");
+        fs::write(&path, format!("{stray}\n---\n{}", POD.replace("0.1", "0.2"))).unwrap();
+        assert_eq!(files.take(&one("a.yaml")), Effect::Changed, "{stray}");
+        let pod = files.inventory().pods().next().unwrap();
+        assert_eq!(pod.addresses[0].to_string(), "10.0.0.2", "{stray}");
+        let told = files.problems();
+        assert!(told.iter().any(|one| one.object == "document 1"), "{stray}: {told:?}");
+        // Nothing but strays is no manifest: the last good objects stay.
+        fs::write(&path, format!("{stray}\n---\n- 2\n")).unwrap();
+        assert_eq!(files.take(&one("a.yaml")), Effect::Nothing, "{stray}");
+        assert_eq!(files.inventory().pods().count(), 1, "{stray}");
+        assert!(Files::read(directory.path()).is_err(), "{stray}");
+    }
+}

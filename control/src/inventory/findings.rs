@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Census, Inventory};
-use crate::manifest::{Metadata, Pod, Problem, Severity};
+use crate::manifest::{Metadata, Object, ObjectKey, Pod, Problem, Severity};
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -16,6 +16,27 @@ pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
     found.extend(shared_interfaces(inventory));
     found.extend(namespaces_without_object(inventory));
     found
+}
+
+/// What becomes of objects that a document which is none may have been.
+pub(super) fn of_strays(
+    file: &str,
+    stray: u32,
+    kept: &BTreeSet<ObjectKey>,
+    stand_ins: &[Object],
+) -> Vec<Problem> {
+    let told = |key: &ObjectKey, line, what: &str| {
+        let message = format!("document {stray} of its file is no object and may have been {what}");
+        let remedy = "mend the document, or remove it";
+        let place = (Some(file), line);
+        Problem::of_object(Severity::Error, place, &key.to_string(), "", &message, remedy)
+    };
+    let kept = kept.iter().map(|key| told(key, None, "this one: it stays in force as last read"));
+    let stand_ins = stand_ins.iter().map(|one| {
+        let (key, line) = (&one.metadata().key, one.metadata().origin.line);
+        told(key, Some(line), "this policy: it isolates as stated and opens nothing")
+    });
+    kept.chain(stand_ins).collect()
 }
 
 fn finding(

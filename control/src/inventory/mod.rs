@@ -2,6 +2,11 @@
 //!
 //! An object may be written twice. The later one, by file name and then place, is in force, as
 //! if the files had been applied in that order; when it goes, the earlier is back.
+//!
+//! A document that is no object may have been any of those that its file has no more, and what
+//! isolated must not open by a slip: those objects stay in force, as last read, until the
+//! document is mended. One that looks like a policy the file never held isolates, and opens
+//! nothing.
 
 mod census;
 mod findings;
@@ -58,6 +63,7 @@ pub struct Inventory {
 struct FileHeld {
     problems: Vec<Problem>,
     keys: Vec<ObjectKey>,
+    stand_ins: Vec<ObjectKey>,
 }
 
 impl Inventory {
@@ -104,23 +110,43 @@ impl Inventory {
     }
 
     /// Takes a file's objects in, in place of those it had.
-    pub fn set_file(&mut self, file: &str, found: FileObjects) -> Effect {
-        let new: Vec<_> = found.objects.iter().map(|one| one.metadata().key.clone()).collect();
-        let mut keys = self.keys_of(file);
-        keys.extend_from_slice(&new);
-        self.watching(&keys, |inventory| {
-            inventory.drop_file(file);
-            let held = FileHeld { problems: found.problems, keys: new };
+    pub fn set_file(&mut self, file: &str, mut found: FileObjects) -> Effect {
+        let key = |one: &Object| one.metadata().key.clone();
+        let mut keys: Vec<_> = found.objects.iter().map(key).collect();
+        let mut stand_ins = Vec::new();
+        let kept = self.kept(file, &keys, &found);
+        if let Some(stray) = found.strays.first() {
+            let known: BTreeSet<_> = keys.iter().chain(&kept).cloned().collect();
+            found.stand_ins.retain(|one| !known.contains(&one.metadata().key));
+            stand_ins = found.stand_ins.iter().map(key).collect();
+            found.problems.extend(findings::of_strays(file, *stray, &kept, &found.stand_ins));
+        }
+        let mut touched = self.keys_of(file);
+        touched.extend(keys.iter().chain(&stand_ins).cloned());
+        self.watching(&touched, |inventory| {
+            inventory.drop_file(file, &kept);
+            keys.extend(kept);
+            let held = FileHeld { problems: found.problems, keys, stand_ins };
             inventory.files.insert(file.into(), held);
-            for object in found.objects {
+            for object in found.objects.into_iter().chain(found.stand_ins) {
                 inventory.put(object);
             }
         })
     }
 
+    /// What a file held and has no more, if a document of it may have been that.
+    fn kept(&self, file: &str, new: &[ObjectKey], found: &FileObjects) -> BTreeSet<ObjectKey> {
+        let held = self.files.get(file).filter(|_| !found.strays.is_empty());
+        let new: BTreeSet<_> = new.iter().collect();
+        let keys = held.into_iter().flat_map(|held| &held.keys);
+        keys.filter(|key| !new.contains(key)).cloned().collect()
+    }
+
     /// Forgets a file and its objects.
     pub fn remove_file(&mut self, file: &str) -> Effect {
-        self.watching(&self.keys_of(file), |inventory| inventory.drop_file(file))
+        self.watching(&self.keys_of(file), |inventory| {
+            inventory.drop_file(file, &BTreeSet::new());
+        })
     }
 
     /// The pods in force, by namespace and name.
@@ -233,7 +259,8 @@ impl Inventory {
     }
 
     fn keys_of(&self, file: &str) -> Vec<ObjectKey> {
-        self.files.get(file).map_or_else(Vec::new, |held| held.keys.clone())
+        let held = self.files.get(file);
+        held.into_iter().flat_map(|held| held.keys.iter().chain(&held.stand_ins)).cloned().collect()
     }
 
     /// Makes a change and compares what was and is in force under these keys.
@@ -265,9 +292,9 @@ impl Inventory {
         self.objects.entry(key).or_default().insert(origin, object);
     }
 
-    fn drop_file(&mut self, file: &str) {
+    fn drop_file(&mut self, file: &str, kept: &BTreeSet<ObjectKey>) {
         let held = self.files.remove(file).unwrap_or_default();
-        for key in &held.keys {
+        for key in held.keys.iter().chain(&held.stand_ins).filter(|key| !kept.contains(key)) {
             if let Some(versions) = self.objects.get_mut(key) {
                 versions.retain(|origin, _| &*origin.file != file);
             }

@@ -150,3 +150,65 @@ fn files_that_cannot_be_read_are_all_named() {
     let names: Vec<_> = refused.iter().filter_map(|one| one.file.as_deref()).collect();
     assert_eq!(names, ["a.yaml", "c.yaml"]);
 }
+
+#[test]
+fn what_a_document_that_is_no_object_may_have_been_stays_in_force_until_it_is_mended() {
+    let mut inventory = Inventory::new();
+    let (open, shut) = (policy("x/open", "ingress: [{}]"), policy("x/shut", "ingress: []"));
+    let names = |inventory: &Inventory| -> Vec<String> {
+        inventory.policies().map(|one| one.metadata.key.name.clone()).collect()
+    };
+    let _ = set(&mut inventory, "a.yaml", &(open.clone() + &shut + &pod("x/p", "10.0.0.1", "")));
+    let _ = set(&mut inventory, "b.yaml", &policy("x/other", ""));
+    // The pod moves though a document beside it is broken, and nothing opens.
+    let moved = pod("x/p", "10.0.0.2", "");
+    let broken = format!("- 1\n---\n{moved}");
+    assert_eq!(set(&mut inventory, "a.yaml", &broken), Effect::Changed);
+    assert_eq!(names(&inventory), ["open", "other", "shut"]);
+    assert_eq!(inventory.pod("x", "p").unwrap().addresses[0].to_string(), "10.0.0.2");
+    let said = inventory.problems();
+    let told = |object: &str| {
+        said.iter().any(|one| one.object == object && one.message.contains("stays in force"))
+    };
+    assert!(told("NetworkPolicy x/shut") && told("NetworkPolicy x/open"), "{said:#?}");
+    assert!(!told("NetworkPolicy x/other") && !told("Pod x/p"), "{said:#?}");
+    // Read again, it is no different.
+    assert_eq!(set(&mut inventory, "a.yaml", &broken), Effect::Nothing);
+    assert_eq!(names(&inventory), ["open", "other", "shut"]);
+    // Mended: what is not there any more was removed.
+    assert_eq!(set(&mut inventory, "a.yaml", &(shut.clone() + &moved)), Effect::Changed);
+    assert_eq!(names(&inventory), ["other", "shut"]);
+    let _ = set(&mut inventory, "a.yaml", &broken);
+    assert_eq!(inventory.remove_file("a.yaml"), Effect::Changed);
+    assert_eq!(names(&inventory), ["other"]);
+}
+
+#[test]
+fn a_document_that_looks_like_a_policy_isolates_where_no_good_one_is_known() {
+    let mut inventory = Inventory::new();
+    let good = policy("x/p", "ingress: [{}]");
+    let lost = good.replace("kind: NetworkPolicy\n", "") + &pod("x/a", "10.0.0.1", "");
+    let rules = |inventory: &Inventory| {
+        let mut policies = inventory.policies_of("x");
+        let policy = policies.next().map(|one| one.ingress.clone().unwrap()[0].is_some());
+        assert!(policies.next().is_none());
+        policy
+    };
+    let _ = set(&mut inventory, "a.yaml", &lost);
+    assert_eq!(rules(&inventory), Some(false), "a broken rule");
+    let said = inventory.problems();
+    let told = said.iter().find(|one| one.object == "NetworkPolicy x/p").unwrap();
+    assert!(
+        told.message.contains("document 1") && told.message.contains("opens nothing"),
+        "{told}"
+    );
+    let _ = set(&mut inventory, "a.yaml", &(good.clone() + &pod("x/a", "10.0.0.1", "")));
+    assert_eq!(rules(&inventory), Some(true));
+    let _ = set(&mut inventory, "a.yaml", &lost);
+    assert_eq!(rules(&inventory), Some(true), "the last good one");
+    let _ = set(&mut inventory, "a.yaml", &pod("x/a", "10.0.0.1", ""));
+    assert_eq!(rules(&inventory), None);
+    // Beside a good one of the same name in the same file it is that one's misspelt copy.
+    let _ = set(&mut inventory, "a.yaml", &(good + &lost));
+    assert_eq!(rules(&inventory), Some(true));
+}

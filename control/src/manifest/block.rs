@@ -11,6 +11,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// The bits in front of an IPv4 address in an IPv6 one.
 const MAPPED_BITS: u8 = 96;
 
+const MAPPED: &str = "is IPv4 written as IPv6 and is read as IPv4";
+
 /// A CIDR and what is odd about how it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -40,7 +42,7 @@ fn v6_net(address: Ipv6Addr, length: u8, oddities: &mut Vec<&'static str>) -> Op
     match address.to_ipv4_mapped() {
         None => Ipv6Net::new(address, length).ok().map(IpNet::V6),
         Some(v4) => {
-            oddities.push("is IPv4 written as IPv6 and is read as IPv4");
+            oddities.push(MAPPED);
             Ipv4Net::new(v4, length.checked_sub(MAPPED_BITS)?).ok().map(IpNet::V4)
         }
     }
@@ -50,7 +52,10 @@ fn v6_net(address: Ipv6Addr, length: u8, oddities: &mut Vec<&'static str>) -> Op
 pub(crate) fn address(text: &str) -> Option<(IpAddr, Vec<&'static str>)> {
     let mut oddities = Vec::new();
     let address = match text.parse::<Ipv6Addr>() {
-        Ok(v6) => IpAddr::V6(v6).to_canonical(),
+        Ok(v6) => {
+            oddities.extend(v6.to_ipv4_mapped().map(|_| MAPPED));
+            IpAddr::V6(v6).to_canonical()
+        }
         Err(_) => IpAddr::V4(v4(text, &mut oddities)?),
     };
     Some((address, oddities))

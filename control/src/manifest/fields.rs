@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_broken_item_is_reported_not_only_the_first() {
-        let tree = super::super::tree::parse("t.yaml", "[1, a, 2]").unwrap().remove(0);
+        let tree = super::super::tree::parse("t.yaml", "[1, a, 2]").unwrap().remove(0).root;
         let mut report = Report::new("t.yaml", "X".into());
         let items = Place::root(&tree).items(&mut report, "it").unwrap();
         assert_eq!(all(items.iter().map(|item| item.text(&mut report, "it"))), Err(Broken));

@@ -1,31 +1,35 @@
 //! Manifests: text in, objects and problems out.
 //!
-//! `tree` reads YAML and JSON, `fields` reads trees closed, and one file per kind says what an
-//! object means. Only [`read_dir`] touches the world, once. A text that is not YAML, or is empty,
-//! is an `Err`: whoever holds its last good objects keeps them. A broken object is no `Err`: it
-//! is enforced as far as it is understood, closed where it is not, and reported.
+//! `tree` reads YAML and JSON, `reader` finds the objects in it, `fields` reads trees closed, and
+//! one file per kind says what an object means. Only [`read_dir`] touches the world, once.
+//!
+//! | what is wrong | what becomes of it |
+//! |---|---|
+//! | the text is empty, no YAML, or holds no object at all | `Err`: its last good objects stay |
+//! | a document or list item is no object | reported as a stray; the others are read |
+//! | an object is broken | enforced as far as it is understood, closed where it is not |
 
+mod address;
 mod block;
 mod fields;
+mod json;
 mod labels;
 mod metadata;
 mod pod;
 mod policy;
 mod problem;
+mod reader;
 mod rule;
 mod tree;
 
 use std::path::Path;
-use std::sync::Arc;
 
 pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, ObjectKind, Origin};
 pub use pod::{INTERFACE_ANNOTATION, MAC_ANNOTATION, NamedPort, Namespace, Pod};
 pub use policy::NetworkPolicy;
-pub(crate) use problem::quoted;
 pub use problem::{Problem, Severity, escape};
 pub use rule::{Peer, PortPattern, Rule, WhichPorts};
 
-use fields::Place;
 use tree::{Node, Value};
 
 /// The largest file that is read.
@@ -61,12 +65,18 @@ pub struct FileObjects {
     pub objects: Vec<Object>,
     /// What is to be said about them.
     pub problems: Vec<Problem>,
+    /// The numbers of the documents that are no object, or hold an item that is none. Each may
+    /// have been an object that the file held before.
+    pub strays: Vec<u32>,
+    /// Strays that look like a policy, read as ones that open nothing: for whoever holds no last
+    /// good one of the same name.
+    pub stand_ins: Vec<Object>,
 }
 
 /// Reads the text of a file.
 ///
 /// # Errors
-/// The text is empty, is not YAML, or holds something that is no Kubernetes object.
+/// The text is empty, is not YAML, or holds no Kubernetes object but something else.
 pub fn read_text(file: &str, text: &str) -> Result<FileObjects, Problem> {
     // Comments alone are as empty: a policy file that lost its objects must not open anything.
     let is_empty = |line: &str| {
@@ -77,11 +87,9 @@ pub fn read_text(file: &str, text: &str) -> Result<FileObjects, Problem> {
         let remedy = "remove the file, or write its objects into it";
         return Err(Problem::of_file(file, None, "the file is empty", remedy));
     }
-    let mut reader = Reader { file: file.into(), found: FileObjects::default(), next: 0 };
-    for document in &tree::parse(file, text)? {
-        reader.document(&Place::root(document))?;
-    }
-    Ok(reader.found)
+    let documents = tree::parse(file, &json::joined(text))
+        .map_err(|problem| json::told(file, text, problem))?;
+    reader::read(file, &documents)
 }
 
 /// Reads one YAML document that is no manifest, such as a configuration file.
@@ -89,7 +97,7 @@ pub(crate) fn read_yaml(text: &str) -> Result<serde_json::Value, Problem> {
     let documents = tree::parse("", text)?;
     match documents.as_slice() {
         [] => Ok(serde_json::Value::Object(serde_json::Map::new())),
-        [document] => Ok(to_json(document)),
+        [document] => Ok(to_json(&document.root)),
         _ => Err(Problem::of_file("", None, "there is more than one document", "leave one")),
     }
 }
@@ -158,151 +166,11 @@ pub fn read_file(name: &str, path: &Path) -> Result<FileObjects, Problem> {
     }
     match std::fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => read_text(name, &text),
-        Ok(Err(_)) => Err(refused("the file is not YAML: it is not UTF-8")),
+        Ok(Err(_)) => {
+            let format = if json::is_meant(name) { "JSON" } else { "YAML" };
+            Err(refused(&format!("the file is not {format}: it is not UTF-8")))
+        }
         Err(error) => Err(refused(&format!("cannot read the file: {error}"))),
-    }
-}
-
-/// What an `apiVersion` and kind mean here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    /// A kind that is used, and whether in the version that is.
-    Used(ObjectKind, bool),
-    /// A list of objects.
-    List,
-    /// Anything else.
-    Unused,
-}
-
-impl Known {
-    fn of(api_version: &str, kind: &str) -> Self {
-        let (used, current) = match kind.to_ascii_lowercase().as_str() {
-            "list" | "networkpolicylist" | "podlist" | "namespacelist" => {
-                return if is_ours(api_version) { Self::List } else { Self::Unused };
-            }
-            "pod" => (ObjectKind::Pod, "v1"),
-            "namespace" => (ObjectKind::Namespace, "v1"),
-            "networkpolicy" => (ObjectKind::Policy, "networking.k8s.io/v1"),
-            _ => return Self::Unused,
-        };
-        if !is_ours(api_version) {
-            return Self::Unused;
-        }
-        Self::Used(used, api_version == current && kind == used.label())
-    }
-}
-
-/// Whether an `apiVersion` can have been meant for Kubernetes itself. A group of another domain
-/// (`projectcalico.org/v3`) has kinds of its own that only happen to share a name.
-fn is_ours(api_version: &str) -> bool {
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    !group.contains('.') || group.ends_with("k8s.io")
-}
-
-struct Reader {
-    file: Arc<str>,
-    found: FileObjects,
-    next: u32,
-}
-
-impl Reader {
-    fn document(&mut self, at: &Place<'_>) -> Result<(), Problem> {
-        let Value::Map(_) = at.node.value else {
-            let message = format!("holds {} where an object must be", at.node.kind());
-            return Err(self.refused(at.node, &message));
-        };
-        let word = |name: &str| at.field(name).and_then(|place| place.node.text());
-        let Some(kind) = word("kind") else {
-            return Err(self.refused(at.node, "holds an object without a kind"));
-        };
-        let api_version = word("apiVersion").unwrap_or_default();
-        match Known::of(api_version, kind) {
-            Known::List => self.list(at, kind, api_version),
-            Known::Unused => {
-                self.unused(at.node, kind, api_version);
-                Ok(())
-            }
-            Known::Used(used, is_current) => {
-                self.object(at, used, is_current, (kind, api_version));
-                Ok(())
-            }
-        }
-    }
-
-    /// A list's items are objects; those of `PodList` and the like may leave out their kind.
-    fn list(&mut self, at: &Place<'_>, kind: &str, api_version: &str) -> Result<(), Problem> {
-        let Some(items) = at.field("items") else { return Ok(()) };
-        let Value::List(nodes) = &items.node.value else {
-            return Err(self.refused(items.node, "holds a List whose items are no list"));
-        };
-        let implied = kind.get(..kind.len().saturating_sub(4)).unwrap_or_default();
-        for node in nodes {
-            let item = Place::root(node);
-            let is_bare = item.field("kind").is_none() && !implied.is_empty();
-            match (is_bare, Known::of(api_version, implied)) {
-                (true, Known::Used(used, is_current)) if matches!(node.value, Value::Map(_)) => {
-                    self.object(&item, used, is_current, (implied, api_version));
-                }
-                _ => self.document(&item)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn object(
-        &mut self,
-        at: &Place<'_>,
-        kind: ObjectKind,
-        is_current: bool,
-        (written, api_version): (&str, &str),
-    ) {
-        let origin = Origin { file: self.file.clone(), index: self.next, line: at.node.line };
-        self.next = self.next.saturating_add(1);
-        let file = self.file.clone();
-        let (metadata, mut report) = Metadata::read(at, kind, origin, &file);
-        if !is_current {
-            let wanted = if kind == ObjectKind::Policy { "networking.k8s.io/v1" } else { "v1" };
-            let label = kind.label();
-            let message = format!(
-                "{} {} is not {wanted} {label}{}",
-                quoted(api_version),
-                quoted(written),
-                match kind {
-                    ObjectKind::Policy => ": it isolates as stated and opens nothing",
-                    _ => ": it is read as if it were",
-                }
-            );
-            report.error(at, &message, &format!("write apiVersion: {wanted}, kind: {label}"));
-        }
-        let object = match kind {
-            ObjectKind::Pod => Object::Pod(Pod::read(at, metadata, &mut report)),
-            ObjectKind::Namespace => Object::Namespace(Namespace::read(at, metadata, &mut report)),
-            ObjectKind::Policy => {
-                Object::Policy(NetworkPolicy::read(at, metadata, is_current, &mut report))
-            }
-        };
-        self.found.objects.push(object);
-        self.found.problems.extend(report.into_problems());
-    }
-
-    fn unused(&mut self, node: &Node, kind: &str, api_version: &str) {
-        let name = node.field("metadata").and_then(|meta| meta.field("name"));
-        let name = name.and_then(Node::text).unwrap_or("(no name)");
-        let message = format!("{api_version} {kind} is a kind that is not used");
-        self.next = self.next.saturating_add(1);
-        self.found.problems.push(Problem::of_object(
-            Severity::Notice,
-            (Some(&self.file), Some(node.line)),
-            &format!("{kind} {name}"),
-            "",
-            &message,
-            "nothing to do, unless it was meant to be enforced",
-        ));
-    }
-
-    fn refused(&self, node: &Node, message: &str) -> Problem {
-        let remedy = "write Kubernetes objects with apiVersion, kind and metadata";
-        Problem::of_file(&self.file, Some(node.line), message, remedy)
     }
 }
 

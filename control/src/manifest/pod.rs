@@ -4,13 +4,12 @@
 //! be read is reported. A pod whose labels cannot be read at all is marked, for selectors cannot
 //! judge it: it is denied everything (`resolve`).
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::Protocol;
 
-use super::block;
+use super::address;
 use super::fields::{Broken, Place, Report};
 use super::labels;
 use super::metadata::Metadata;
@@ -37,7 +36,8 @@ pub struct Pod {
     pub host_network: bool,
     /// It has ended (`Succeeded`, `Failed`): it has no address any more (NP-53).
     pub is_completed: bool,
-    /// Its addresses, in the order of `status.podIPs`, without repeats.
+    /// Its addresses, in the order of `status.podIPs`: at most one of each family, unless it is
+    /// in its node's network namespace.
     pub addresses: Vec<IpAddr>,
     /// The addresses of its node.
     pub host_ips: Vec<IpAddr>,
@@ -90,17 +90,17 @@ impl Pod {
         let interface = annotation(INTERFACE_ANNOTATION);
         let mac = annotation(MAC_ANNOTATION);
         let (spec, status) = (root.field("spec"), root.field("status"));
+        let host_network = spec.as_ref().is_some_and(|at| host_network(at, report));
+        let mut listed = |read: fn(&Place<'_>, bool, &mut Report<'_>) -> Vec<IpAddr>| {
+            status.as_ref().map_or_else(Vec::new, |at| read(at, host_network, report))
+        };
         Self {
             metadata,
             labels: labels.ok(),
-            host_network: spec.as_ref().is_some_and(|at| host_network(at, report)),
+            host_network,
             is_completed: status.as_ref().is_some_and(|at| is_completed(at)),
-            addresses: status
-                .as_ref()
-                .map_or_else(Vec::new, |at| addresses(at, ("podIPs", "podIP"), report)),
-            host_ips: status
-                .as_ref()
-                .map_or_else(Vec::new, |at| addresses(at, ("hostIPs", "hostIP"), report)),
+            addresses: listed(address::of_pod),
+            host_ips: listed(|at, _, report| address::of_node(at, report)),
             ports: spec.as_ref().map_or_else(Vec::new, |at| ports(at, report)),
             interface: interface.and_then(|at| read_interface(&at, report).ok()),
             mac: mac.and_then(|at| read_mac(&at, report).ok()),
@@ -129,44 +129,6 @@ fn host_network(spec: &Place<'_>, report: &mut Report<'_>) -> bool {
 fn is_completed(status: &Place<'_>) -> bool {
     let phase = status.field("phase");
     phase.is_some_and(|at| matches!(at.node.text(), Some("Succeeded" | "Failed")))
-}
-
-/// Reads the list of `{ip: …}`, or the single address where there is none.
-fn addresses(status: &Place<'_>, names: (&str, &str), report: &mut Report<'_>) -> Vec<IpAddr> {
-    let (list, single) = names;
-    let mut places = Vec::new();
-    if let Some(at) = status.field(list) {
-        for item in at.items(report, list).unwrap_or_default() {
-            match item.field("ip") {
-                Some(ip) => places.push(ip),
-                None => {
-                    report.error(&item, "the item has no ip", "write ip: and the address");
-                }
-            }
-        }
-    }
-    if places.is_empty() {
-        places.extend(status.field(single));
-    }
-    let mut seen = BTreeSet::new();
-    let read = places.iter().filter_map(|at| address(at, report).ok());
-    read.filter(|address| seen.insert(*address)).collect()
-}
-
-fn address(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpAddr, Broken> {
-    let text = at.text(report, "an address")?;
-    let usable = block::address(text).filter(|(address, _)| {
-        !(address.is_unspecified() || address.is_multicast() || address.is_loopback())
-    });
-    let Some((address, oddities)) = usable else {
-        let message = format!("{} cannot be an address of a pod or node", quoted(text));
-        return Err(report.error(at, &message, "write one IPv4 or IPv6 address"));
-    };
-    for oddity in oddities {
-        let message = format!("{} {oddity}", quoted(text));
-        report.warning(at, &message, &format!("write {address}"));
-    }
-    Ok(address)
 }
 
 /// The named ports of what keeps running beside the pod: its containers, and its init

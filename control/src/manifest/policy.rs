@@ -24,7 +24,8 @@ use super::tree::Value;
 use crate::selector::LabelSelector;
 
 const TOP_FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
-const SPEC_FIELDS: [&str; 4] = ["podSelector", "ingress", "egress", "policyTypes"];
+/// What a policy's spec may hold.
+pub(super) const SPEC_FIELDS: [&str; 4] = ["podSelector", "ingress", "egress", "policyTypes"];
 
 const SELECTS_ALL: &str =
     "until then the policy isolates every pod of its namespace and opens nothing";

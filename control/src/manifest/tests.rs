@@ -331,6 +331,108 @@ fn a_file_that_holds_no_objects_is_refused_and_named() {
     }
 }
 
+/// Pod a, a document that is none, pod b.
+fn around(middle: &str) -> String {
+    let pod = |name| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n");
+    format!("{}---\n{middle}\n---\n{}", pod("a"), pod("b"))
+}
+
+#[test]
+fn a_document_that_is_no_object_hides_no_other_and_is_told_by_number_and_line() {
+    for (stray, wanted) in [
+        ("- 1", "holds a list where an object must be"),
+        ("just words", "holds text where an object must be"),
+        ("5", "holds a number where an object must be"),
+        ("metadata: {name: c}", "holds an object without a kind"),
+        ("{apiVersion: v1, kind: [Pod]}", "holds an object without a kind"),
+        ("{apiVersion: v1, kind: List, items: {}}", "holds a List whose items are no list"),
+    ] {
+        let found = read_text("t.yaml", &around(stray)).unwrap();
+        let names: Vec<_> =
+            found.objects.iter().map(|one| one.metadata().key.to_string()).collect();
+        assert_eq!(names, ["Pod default/a", "Pod default/b"], "{stray}");
+        assert_eq!(found.strays, [2], "{stray}");
+        let [told] = found.problems.as_slice() else { panic!("{stray}: {:?}", found.problems) };
+        assert_eq!((told.severity, told.line), (Severity::Error, Some(5)), "{stray}");
+        assert_eq!((told.object.as_str(), told.file.as_deref()), ("document 2", Some("t.yaml")));
+        assert!(told.message.starts_with(wanted) && !told.remedy.is_empty(), "{stray}: {told}");
+    }
+}
+
+#[test]
+fn an_item_that_is_no_object_hides_no_other_and_is_told_by_its_place() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: \
+                a}}\n- 1\n- {apiVersion: v1, kind: List, items: [{metadata: {name: c}}]}\n- \
+                {apiVersion: v1, kind: Pod, metadata: {name: b}}\n";
+    let found = read_text("t.yaml", text).unwrap();
+    assert_eq!(found.objects.len(), 2);
+    let told: Vec<_> = found.problems.iter().map(|one| (one.line, one.field.as_str())).collect();
+    assert_eq!(told, [(Some(5), "items[1]"), (Some(6), "items[2].items[0]")]);
+    assert_eq!(found.strays, [1, 1]);
+}
+
+#[test]
+fn a_document_that_lost_its_kind_but_looks_like_a_policy_is_one_that_opens_nothing() {
+    let policy = policy("x/p", "policyTypes: [Ingress], ingress: [{}]");
+    let policy = policy.trim_end_matches("---\n");
+    for (kind, wanted) in [
+        ("", "holds an object without a kind, but looks like a NetworkPolicy"),
+        ("kind: NetworkPolcy\n", "holds a \"NetworkPolcy\", but looks like a NetworkPolicy"),
+    ] {
+        let lost = policy.replace("kind: NetworkPolicy\n", kind);
+        let found = read_text("t.yaml", &around(&lost)).unwrap();
+        assert_eq!((found.objects.len(), found.strays.as_slice()), (2, [2].as_slice()), "{kind}");
+        let [Object::Policy(stand_in)] = found.stand_ins.as_slice() else { panic!("{found:?}") };
+        assert_eq!(stand_in.metadata.key.to_string(), "NetworkPolicy x/p");
+        assert_eq!(shape_of(stand_in), "i:-", "{kind}");
+        assert_eq!(found.problems[0].message, wanted);
+        // A file of nothing else is no manifest.
+        assert_eq!(read_text("t.yaml", &lost).unwrap_err().message, wanted);
+    }
+    // What another group calls its own is no business of ours.
+    let other =
+        policy.replace("networking.k8s.io/v1", "example.org/v1").replace("Policy\n", "Foo\n");
+    assert_eq!(read_text("t.yaml", &other).unwrap().strays, [0u32; 0]);
+}
+
+#[test]
+fn a_json_file_that_is_none_is_told_so_with_line_and_column() {
+    for (text, wanted) in [
+        ("{\"a\": 1\n  \"b\": 2}", "is not JSON: expected `,` or `}` at line 2 column 3"),
+        ("{\"a\": 1,", "is not JSON: EOF while parsing"),
+        ("{\"a\": \"\\ud83d\"}", "is not JSON: unexpected end of hex escape at line 1 column 14"),
+        ("kind: [", "is not JSON: expected value at line 1 column 1"),
+        ("{\"a\": 1, \"a\": 2}", "has the key \"a\" twice"),
+    ] {
+        let told = read_text("web.json", text).unwrap_err();
+        assert!(told.message.starts_with(wanted), "{text}: {told}");
+        assert!(told.line.is_some() && !told.message.contains("YAML"), "{text}: {told}");
+    }
+    let told = read_text("web.yaml", "a: 1\nb: [1, 2\nc").unwrap_err();
+    assert!(told.message.contains("is not YAML") && told.message.contains("column"), "{told}");
+}
+
+#[test]
+fn what_json_writes_as_two_halves_of_a_letter_is_read_as_one() {
+    let text = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "annotations": {
+        "\\ud83d": "\ud83d\uDE00!", "lockgate.dev/interface": "lg\u0030"}}}"#;
+    for name in ["t.json", "t.yaml"] {
+        let found = read_text(name, text).unwrap();
+        assert_eq!(found.problems, [], "{name}");
+        let Some(Object::Pod(pod)) = found.objects.first() else { panic!("{found:?}") };
+        assert_eq!(pod.interface.as_deref(), Some("lg0"), "{name}");
+    }
+    let annotation = |text: &str| json::joined(text).into_owned();
+    assert_eq!(
+        annotation(r#"{"a": "x\ud83d\ude00\u003c\ud83d\ude00"}"#),
+        "{\"a\": \"x😀\\u003c😀\"}"
+    );
+    // An escaped backslash begins no escape, and half a letter is none.
+    for same in [r#"{"a": "\\ud83d\\ude00"}"#, r#"{"a": "\ud83d"}"#, r#"{"a": "\ude00\ud83d"}"#] {
+        assert_eq!(annotation(same), same);
+    }
+}
+
 #[test]
 fn a_policy_without_a_usable_name_is_enforced_under_its_file_and_place() {
     let text = "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: networking.k8s.io/v1\nkind: \
@@ -472,4 +574,79 @@ fn a_pods_fields_are_read_as_far_as_they_can_be() {
         assert!(pod.interface.is_none() && pod.mac.is_none(), "{value}");
         assert!(problems(&text).iter().any(|one| one.severity == Severity::Error), "{value}");
     }
+}
+
+/// The addresses of a pod that lists these, and what is said of them: field, and message.
+fn listed(spec: &str, addresses: &[&str]) -> (Vec<String>, Vec<Problem>) {
+    let items: Vec<String> = addresses.iter().map(|one| format!("{{ip: '{one}'}}")).collect();
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {spec}\nstatus: {{podIPs: \
+         [{}]}}\n",
+        items.join(", ")
+    );
+    let used = a_pod(&text).addresses.iter().map(ToString::to_string).collect();
+    (used, read_text("t.yaml", &text).unwrap().problems)
+}
+
+#[test]
+fn an_address_that_no_pod_can_have_is_told_and_not_used() {
+    for (address, why) in [
+        ("169.254.1.1", "the switch's gateway"),
+        ("169.254.7.7", "link-local"),
+        ("fe80::1", "the switch's gateway"),
+        ("fe80::5", "link-local"),
+        ("febf:ffff::1", "link-local"),
+        ("127.0.0.1", "loopback"),
+        ("127.9.9.9", "loopback"),
+        ("::1", "loopback"),
+        ("0.0.0.0", "unspecified"),
+        ("0.1.2.3", "unspecified"),
+        ("::", "unspecified"),
+        ("224.0.0.1", "multicast"),
+        ("239.255.255.255", "multicast"),
+        ("ff02::1", "multicast"),
+        ("255.255.255.255", "broadcast"),
+        ("240.0.0.1", "reserved"),
+        ("::ffff:10.0.0.9", "IPv4 written as IPv6"),
+        ("::10.0.0.9", "IPv4 written as IPv6"),
+    ] {
+        for (list, at) in [([address, "10.0.0.1"], 0), (["fd00::1", address], 1)] {
+            let (used, said) = listed("{}", &list);
+            assert_eq!(used, [list[1 - at]], "{address}: the other one is still used");
+            let [told] = said.as_slice() else { panic!("{address}: {said:?}") };
+            assert_eq!((told.severity, told.object.as_str()), (Severity::Error, "Pod default/p"));
+            assert_eq!(told.field, format!("status.podIPs[{at}].ip"), "{address}");
+            assert!(told.message.contains(why), "{told}");
+            assert!(told.remedy.contains("until then it is not used"), "{told}");
+        }
+    }
+    for address in ["10.0.0.1", "169.253.255.255", "203.0.113.1", "223.255.255.255", "fd00::1"] {
+        assert_eq!(listed("{}", &[address]), (vec![address.to_owned()], vec![]));
+    }
+}
+
+#[test]
+fn of_two_addresses_of_one_family_the_first_is_used() {
+    for (list, used, at) in [
+        (vec!["10.0.0.1", "10.0.0.2"], vec!["10.0.0.1"], 1),
+        (vec!["fd00::1", "10.0.0.1", "fd00::2"], vec!["fd00::1", "10.0.0.1"], 2),
+        // One that cannot be used takes nobody's place.
+        (vec!["10.0.0.1", "fd00::1", "10.0.0.1", "10.0.0.3"], vec!["10.0.0.1", "fd00::1"], 3),
+    ] {
+        let (seen, said) = listed("{}", &list);
+        assert_eq!(seen, used, "{list:?}");
+        let [told] = said.as_slice() else { panic!("{list:?}: {said:?}") };
+        assert_eq!(told.field, format!("status.podIPs[{at}].ip"), "{list:?}");
+        assert_eq!(told.severity, Severity::Error);
+        assert!(told.message.contains("a second IPv"), "{told}");
+    }
+    let (used, said) = listed("{}", &["127.0.0.1", "10.0.0.1"]);
+    assert_eq!((used.as_slice(), said.len()), (["10.0.0.1".to_owned()].as_slice(), 1));
+}
+
+#[test]
+fn np_41_a_pod_on_its_nodes_network_may_have_whatever_its_node_has() {
+    let list = ["192.0.2.1", "192.0.2.2", "169.254.1.1", "fe80::7"];
+    let (used, said) = listed("{hostNetwork: true}", &list);
+    assert_eq!((used.as_slice(), said), (list.map(str::to_owned).as_slice(), vec![]));
 }

@@ -70,14 +70,23 @@ impl Node {
     }
 }
 
+/// One of the parts of a text that `---` separates.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Document {
+    /// Its place in the text, from 1.
+    pub(crate) number: u32,
+    pub(crate) root: Node,
+}
+
 /// Reads every document of a text; documents of nothing but comments are left out.
-pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Node>, Problem> {
+pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Document>, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder::new(file);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
-            let line = u32::try_from(error.marker().line()).ok();
-            builder.problem(line, &format!("is not YAML: {}", error.info()))
+            let at = error.marker();
+            let (line, column) = (u32::try_from(at.line()).ok(), at.col().saturating_add(1));
+            builder.problem(line, &format!("is not YAML: {} at column {column}", error.info()))
         })?;
         builder.take(event, span)?;
     }
@@ -118,13 +127,16 @@ struct Builder<'a> {
     file: &'a str,
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
-    documents: Vec<Node>,
+    documents: Vec<Document>,
+    /// Documents begun.
+    begun: u32,
     copies: usize,
 }
 
 impl<'a> Builder<'a> {
     fn new(file: &'a str) -> Self {
-        Self { file, open: Vec::new(), anchors: HashMap::new(), documents: Vec::new(), copies: 0 }
+        let (open, anchors, documents) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { file, open, anchors, documents, begun: 0, copies: 0 }
     }
 
     fn problem(&self, line: Option<u32>, message: &str) -> Problem {
@@ -134,6 +146,10 @@ impl<'a> Builder<'a> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
         let line = u32::try_from(span.start.line()).unwrap_or(u32::MAX);
         match event {
+            Event::DocumentStart(_) => {
+                self.begun = self.begun.saturating_add(1);
+                Ok(())
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_deref())
                     .map_err(|message| self.problem(Some(line), &message))?;
@@ -209,7 +225,7 @@ impl<'a> Builder<'a> {
         let line = node.line;
         let Some(open) = self.open.last_mut() else {
             if node.value != Value::Null {
-                self.documents.push(node);
+                self.documents.push(Document { number: self.begun, root: node });
             }
             return Ok(());
         };

@@ -57,7 +57,9 @@ fn a_protocol_with_ports_needs_one_and_others_have_none() {
     let error = matrix(&inventory(&small()), &without).unwrap_err();
     assert_eq!(error, ExplainError::PortNeeded(Protocol::Tcp));
     let icmp = MatrixRequest { protocol: Protocol::Icmp, ..TCP_80 };
-    assert_eq!(seen(&small(), icmp).port, None);
+    let error = matrix(&inventory(&small()), &icmp).unwrap_err();
+    assert_eq!(error, ExplainError::NoPorts(Protocol::Icmp));
+    assert_eq!(seen(&small(), MatrixRequest { port: None, ..icmp }).port, None);
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! The documents of the Unix socket. Their fields are a promise: add, do not rename.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lockgate_dataplane::connection::Row;
-use lockgate_dataplane::counters::{Cell, DropReason, PortCounters};
-use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::counters::{Cell, PortCounters};
 use lockgate_dataplane::packet::{FlowKey, Protocol};
-use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, Policy};
+use lockgate_dataplane::policy::ruleset::{PodIndex, Policy};
 use lockgate_dataplane::port::XdpStatistics;
 use serde::Serialize;
 
@@ -151,7 +150,7 @@ pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
 
 /// One end of a flow, and what it is called.
 #[derive(Serialize)]
-struct Flow {
+pub(super) struct Flow {
     protocol: String,
     source: IpAddr,
     source_port: u16,
@@ -162,10 +161,10 @@ struct Flow {
 }
 
 /// The names of pods by address.
-struct Names(BTreeMap<IpAddr, String>);
+pub(super) struct Names(BTreeMap<IpAddr, String>);
 
 impl Names {
-    fn new(resolved: &Resolved) -> Self {
+    pub(super) fn new(resolved: &Resolved) -> Self {
         let pods = resolved.pods.iter().zip(&resolved.ruleset.pods);
         let named = pods.flat_map(|(view, pod)| {
             let name = format!("{}/{}", view.namespace, view.name);
@@ -174,7 +173,7 @@ impl Names {
         Self(named.collect())
     }
 
-    fn flow(&self, key: &FlowKey) -> Flow {
+    pub(super) fn flow(&self, key: &FlowKey) -> Flow {
         let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
         Flow {
             protocol: protocol(key),
@@ -272,67 +271,4 @@ fn subjects<'a>(resolved: &'a Resolved, policy: &Policy) -> &'a [PodIndex] {
 fn name_of(resolved: &Resolved, pod: PodIndex) -> Option<String> {
     let view = resolved.pods.get(usize::try_from(pod.0).ok()?)?;
     Some(format!("{}/{}", view.namespace, view.name))
-}
-
-#[derive(Serialize)]
-pub(super) struct DeniedList {
-    denied: Vec<DeniedRow>,
-}
-
-#[derive(Serialize)]
-struct DeniedRow {
-    at_ms: u64,
-    #[serde(flatten)]
-    flow: Flow,
-    direction: &'static str,
-    /// The policies that isolate the pod in that direction now.
-    isolated_by: Vec<String>,
-    generation: u64,
-}
-
-pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Denied>, sync: &Sync<D>) -> DeniedList {
-    let resolved = sync.resolved();
-    let names = Names::new(resolved);
-    let rows = seen.iter().map(|sample| DeniedRow {
-        at_ms: sample.at.0,
-        flow: names.flow(&sample.key),
-        direction: match direction(sample) {
-            Direction::Egress => "egress",
-            Direction::Ingress => "ingress",
-        },
-        isolated_by: isolating(resolved, sample),
-        generation: sample.generation.0,
-    });
-    DeniedList { denied: rows.collect() }
-}
-
-/// Whose policy denied.
-fn direction(sample: &Denied) -> Direction {
-    match sample.reason {
-        DropReason::EgressDenied => Direction::Egress,
-        _ => Direction::Ingress,
-    }
-}
-
-/// The policies that isolate the pod on whose side a packet was denied.
-fn isolating(resolved: &Resolved, sample: &Denied) -> Vec<String> {
-    let own = match direction(sample) {
-        Direction::Egress => sample.key.source,
-        Direction::Ingress => sample.key.target,
-    };
-    let own = IpAddr::from(own);
-    let pods = &resolved.ruleset.pods;
-    let Some(place) = pods.iter().position(|pod| pod.addresses.contains(&own)) else {
-        return Vec::new();
-    };
-    let isolates = |policy: &&Policy| {
-        let rules = match direction(sample) {
-            Direction::Egress => &policy.egress,
-            Direction::Ingress => &policy.ingress,
-        };
-        let is_it = |pod: &PodIndex| usize::try_from(pod.0) == Ok(place);
-        rules.is_some() && subjects(resolved, policy).iter().any(is_it)
-    };
-    let policies = resolved.ruleset.policies.iter().filter(isolates);
-    policies.map(|policy| policy.name.to_string()).collect()
 }

@@ -42,8 +42,12 @@ const KEY: FlowKey = FlowKey {
 
 /// A running agent in which only pod a has its interface.
 async fn agent() -> (Observer, Sync<FakeSwitch>) {
+    agent_of(PODS).await
+}
+
+async fn agent_of(manifest: &str) -> (Observer, Sync<FakeSwitch>) {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("all.yaml"), PODS).unwrap();
+    fs::write(directory.path().join("all.yaml"), manifest).unwrap();
     let files = Files::read(directory.path()).unwrap();
     let raw = Raw { manifests: Some("/m".into()), ..Raw::default() };
     let settings = Settings::new(raw, &Machine { cores: vec![0] }).unwrap();
@@ -144,6 +148,53 @@ async fn denied_packets_name_the_isolating_policies_and_only_the_newest_are_kept
     assert_eq!(rows[0]["direction"], "ingress");
     assert_eq!(rows[0]["isolated_by"], serde_json::json!(["demo/deny"]));
     assert_eq!(rows[0]["source_pod"], "demo/a");
+}
+
+/// What is told of one denied packet from a to b, port 80, under the rules of policy `web`.
+async fn denied_under(rules: &str, reason: DropReason) -> (Value, String) {
+    let web = format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: web, \
+         namespace: demo}}\nspec: {{podSelector: {{}}, policyTypes: [Ingress, Egress], {rules}}}\n"
+    );
+    let (mut observer, mut sync) = agent_of(&(PODS.to_owned() + &web)).await;
+    let (source, target, generation) = (None, None, Generation(1));
+    let sample = Denied { at: Tick(1), key: KEY, reason, source, target, generation };
+    sync.dataplane().samples = vec![sample];
+    let document = document(&mut observer, &mut sync, Show::Denied {});
+    let text = crate::show::text(Show::Denied {}, &document);
+    (document["denied"][0].clone(), text)
+}
+
+#[tokio::test]
+async fn a_denied_packet_is_told_with_the_nearest_rule_and_what_of_it_failed() {
+    let rules = "ingress: [{form: []}, {from: [{podSelector: {matchLabels: {app: c}}}], ports: \
+                 [{port: 81}]}, {ports: [{port: 82}]}], egress: [{ports: [{port: 53, protocol: \
+                 UDP}]}]";
+    let (row, text) = denied_under(rules, DropReason::IngressDenied).await;
+    assert_eq!(row["isolated_by"], serde_json::json!(["demo/deny", "demo/web"]));
+    assert_eq!(row["allowed_now"], false);
+    let wanted = serde_json::json!({"policy": "demo/web", "rule": 2, "failed": ["port"],
+        "detail": ["82 wanted, is 80"]});
+    assert_eq!(row["nearest"], wanted);
+    assert_eq!(row["broken"], serde_json::json!([{"policy": "demo/web", "rule": 0}]));
+    let told = "demo/web ingress[2]: port: 82 wanted, is 80; broken: demo/web ingress[0]\n";
+    assert!(text.ends_with(told), "{text}");
+    let (row, text) = denied_under(rules, DropReason::EgressDenied).await;
+    assert_eq!(row["isolated_by"], serde_json::json!(["demo/web"]));
+    assert_eq!(row["nearest"]["failed"], serde_json::json!(["protocol", "port"]));
+    let told = "demo/web egress[0]: protocol: UDP wanted, is TCP; port: 53 wanted, is 80\n";
+    assert!(text.ends_with(told), "{text}");
+}
+
+#[tokio::test]
+async fn a_denied_packet_that_would_pass_now_is_told_so() {
+    let (row, text) = denied_under("egress: [{}]", DropReason::EgressDenied).await;
+    assert_eq!((&row["allowed_now"], &row["nearest"]), (&true.into(), &Value::Null));
+    assert!(text.ends_with("it is allowed now\n"), "{text}");
+    // No rule at all is near.
+    let (row, text) = denied_under("egress: []", DropReason::EgressDenied).await;
+    assert_eq!((&row["allowed_now"], &row["nearest"]), (&false.into(), &Value::Null));
+    assert!(text.ends_with("demo/web     -\n"), "{text}");
 }
 
 #[tokio::test]

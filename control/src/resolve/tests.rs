@@ -267,16 +267,15 @@ proptest! {
             text += &policy(&format!("{namespace}/p{place}"), spec);
         }
         let inventory = inventory(&text);
-        let asked = MatrixRequest { protocol, port: Some(port), family };
+        let port = protocol.has_ports().then_some(port);
+        let asked = MatrixRequest { protocol, port, family };
         let seen = matrix(&inventory, &asked).unwrap();
         prop_assert!(!seen.rows.is_empty());
         for row in seen.rows {
             let of = |name: &str| name.parse::<Subject>().unwrap();
             let (from, to) = (of(&row.from), of(&row.to));
             let (icmp_type, icmp_code) = (None, None);
-            let asked = Some(port);
-            let request =
-                Request { from, to, protocol, port: asked, icmp_type, icmp_code, family };
+            let request = Request { from, to, protocol, port, icmp_type, icmp_code, family };
             let told = explain::explain(&inventory, &request).unwrap();
             prop_assert_eq!(told.verdict, row.verdict, "{}\n{}", &told, &text);
             prop_assert_eq!(told.egress.verdict, row.egress.verdict, "{}\n{}", &told, &text);

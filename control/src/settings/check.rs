@@ -16,6 +16,9 @@ const MTU_MIN: i64 = 1280;
 const TIMEOUT_SECONDS_MAX: i64 = 7 * 24 * 3600;
 /// Addresses of one node.
 const NODE_ADDRESSES_MAX: usize = 64;
+const LISTEN_RULE: &str = "it must be ADDRESS:PORT; write 127.0.0.1:9790 or [::1]:9790";
+const ADDRESS_RULE: &str = "it is not an IP address; write one as 192.0.2.1 or fd00::1";
+
 /// A bound of the dataplane beside numbers as they are written.
 pub(super) fn bound(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
@@ -146,15 +149,14 @@ pub(super) fn timeouts(raw: &RawTimeouts) -> Result<Timeouts, SettingsError> {
 pub(super) fn node_addresses(raw: Vec<String>) -> Result<Vec<IpAddr>, SettingsError> {
     let count = i64::try_from(raw.len()).unwrap_or(i64::MAX);
     let _: usize = number("node_addresses", Some(count), 0, 0, bound(NODE_ADDRESSES_MAX))?;
-    let address = |value: String| {
-        value.parse().map_err(|_| text("node_addresses", &value, &"it is not an IP address"))
-    };
+    let address =
+        |value: String| value.parse().map_err(|_| text("node_addresses", &value, &ADDRESS_RULE));
     raw.into_iter().map(address).collect()
 }
 
 pub(super) fn listen(raw: Option<String>) -> Result<SocketAddr, SettingsError> {
     let value = raw.unwrap_or_else(|| LISTEN.to_owned());
-    value.parse().map_err(|_| text("listen", &value, &"it must be ADDRESS:PORT"))
+    value.parse().map_err(|_| text("listen", &value, &LISTEN_RULE))
 }
 
 pub(super) fn absolute(

@@ -93,8 +93,18 @@ fn every_word_that_is_none_of_those_allowed_names_them() {
 #[test]
 fn texts_that_mean_nothing_are_refused_with_the_setting() {
     for (line, expected) in [
-        ("listen = \"9790\"", "listen is \"9790\": it must be ADDRESS:PORT"),
-        ("node_addresses = [\"10.0.0\"]", "node_addresses is \"10.0.0\": it is not an IP address"),
+        (
+            "listen = \"9790\"",
+            "listen is \"9790\": it must be ADDRESS:PORT; write 127.0.0.1:9790 or [::1]:9790",
+        ),
+        (
+            "listen = \"localhost:9790\"",
+            "listen is \"localhost:9790\": it must be ADDRESS:PORT; write 127.0.0.1:9790",
+        ),
+        (
+            "node_addresses = [\"10.0.0\"]",
+            "node_addresses is \"10.0.0\": it is not an IP address; write one as 192.0.2.1 or fd00::1",
+        ),
         ("socket = \"s\"", "socket is \"s\": it must be an absolute path"),
         ("lock = \"l\"", "lock is \"l\": it must be an absolute path"),
         ("bpffs = \"b\"", "bpffs is \"b\": it must be an absolute path"),

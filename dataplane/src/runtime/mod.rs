@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods)] // the one module that reads the clock and may wait
 
+mod desk;
 mod ports;
 mod thread;
 
@@ -25,12 +26,13 @@ use crate::handoff;
 use crate::ids::{Epoch, Generation, WorkerId};
 use crate::limits::WORKERS_MAX;
 use crate::policy::table::PolicyTable;
-use crate::port::xsk::{WorkerMemory, XskPort};
-use crate::port::{PortError, program::ProgramError};
+use crate::port::xsk::WorkerMemory;
+use crate::port::{PortError, SocketHandle, program::ProgramError};
 use crate::publish::{Publisher, Snapshot};
-use crate::worker::mailbox::{Command, Mailbox, Reply};
+use crate::worker::mailbox::Mailbox;
 use crate::worker::{Established, Parts, Worker};
 
+use desk::Desk;
 use ports::Ports;
 pub use ports::{Detach, HostPortRef, PortView};
 use thread::Thread;
@@ -135,7 +137,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Handle {
     id: WorkerId,
-    mailbox: Arc<Mailbox<XskPort>>,
+    desk: Desk<SocketHandle>,
     counters: Arc<Counters>,
     events: Arc<crate::event::Events>,
     bell: Arc<Doorbell>,
@@ -174,7 +176,12 @@ impl Switch {
         }
         let ends = handoff::connect(&bells);
         let seats = config.workers.iter().zip(subscribers).zip(ends.into_iter().zip(bells));
-        let mut workers = Vec::with_capacity(count);
+        // Dropped where a later worker does not start: that stops the earlier ones.
+        let mut switch = Self {
+            workers: Vec::with_capacity(count),
+            publisher,
+            ports: Ports::new(config.bpffs.clone()),
+        };
         for (index, ((worker, subscriber), (ends, bell))) in (0_u8..).zip(seats) {
             let (memory, pool) = WorkerMemory::new(&worker.anchor, config.frames_per_worker)?;
             let mailbox = Arc::new(Mailbox::default());
@@ -200,10 +207,10 @@ impl Switch {
                 polling: config.polling,
             };
             let thread = Thread::start(id, worker.core, turns)?;
-            workers.push(Handle { id, mailbox, counters, events, bell, memory, thread });
+            let desk = Desk::new(mailbox);
+            switch.workers.push(Handle { id, desk, counters, events, bell, memory, thread });
         }
-        let ports = Ports::new(count, config.bpffs.clone());
-        Ok(Self { workers, publisher, ports })
+        Ok(switch)
     }
 
     /// Publishes a snapshot to all workers and wakes them.
@@ -220,8 +227,12 @@ impl Switch {
         generation
     }
 
-    /// The newest generation that every worker judges by; also frees what nobody reads.
+    /// The newest generation that every worker judges by; also frees what nobody reads, and takes
+    /// in what workers have answered late.
     pub fn in_force(&mut self) -> Generation {
+        for worker in &mut self.workers {
+            worker.settle();
+        }
         self.publisher.retire();
         self.publisher.in_force()
     }
@@ -250,17 +261,16 @@ impl Switch {
     /// When a worker does not answer.
     pub fn connections(&mut self, limit: usize) -> Result<Vec<connection::Row>, SwitchError> {
         let mut rows = Vec::new();
-        for worker in &self.workers {
+        for worker in &mut self.workers {
             let mut cursor = Some(0);
             let mut page = Box::new(Page::default());
             while let Some(at) = cursor
                 && rows.len() < limit
             {
-                let reply = worker.ask(Command::Copy(page, at))?;
-                let Reply::Page(copied, next) = reply else { break };
-                rows.extend(copied.rows().iter().take(limit.saturating_sub(rows.len())).copied());
-                page = copied;
-                cursor = next;
+                worker.wait(|desk| desk.has_room().then_some(()))?;
+                worker.desk.ask_page(page, at);
+                (page, cursor) = worker.wait(Desk::take_page)?;
+                rows.extend(page.rows().iter().take(limit.saturating_sub(rows.len())).copied());
             }
         }
         Ok(rows)
@@ -293,36 +303,30 @@ impl Drop for Switch {
 }
 
 impl Handle {
-    /// Sends a command and waits for its answer.
-    fn ask(&self, command: Command<XskPort>) -> Result<Reply<XskPort>, SwitchError> {
-        self.tell(command)?;
+    /// Takes in what the worker has answered, tells it what it is yet to be told, and wakes it.
+    fn settle(&mut self) {
+        self.desk.settle();
+        self.bell.ring();
+    }
+
+    /// Waits until the desk has what is looked for.
+    fn wait<T>(
+        &mut self,
+        mut look: impl FnMut(&mut Desk<SocketHandle>) -> Option<T>,
+    ) -> Result<T, SwitchError> {
         let begun = Instant::now();
         loop {
-            if let Some(reply) = self.mailbox.replies.pop() {
-                return Ok(reply);
+            self.settle();
+            if let Some(found) = look(&mut self.desk) {
+                return Ok(found);
             }
-            self.patience(begun)?;
+            let waited = begun.elapsed();
+            if waited > ANSWER_WAIT {
+                let waited_ms = waited.as_millis();
+                return Err(SwitchError::Silent { worker: self.id.0, waited_ms });
+            }
+            std::thread::sleep(Duration::from_micros(20));
         }
-    }
-
-    /// Sends a command that has no answer.
-    fn tell(&self, mut command: Command<XskPort>) -> Result<(), SwitchError> {
-        let begun = Instant::now();
-        while let Err(returned) = self.mailbox.commands.push(command) {
-            command = returned;
-            self.patience(begun)?;
-        }
-        self.bell.ring();
-        Ok(())
-    }
-
-    fn patience(&self, begun: Instant) -> Result<(), SwitchError> {
-        let waited = begun.elapsed();
-        if waited > ANSWER_WAIT {
-            return Err(SwitchError::Silent { worker: self.id.0, waited_ms: waited.as_millis() });
-        }
-        std::thread::sleep(Duration::from_micros(20));
-        Ok(())
     }
 }
 

@@ -2,19 +2,21 @@
 //!
 //! A port is added program first (it drops), then socket, then worker, then the socket is shown
 //! to the program: there is no instant at which its packets can pass by. It is removed the other
-//! way round, and its slot is free again only when the worker has all its frames back.
+//! way round, and its slot is free again only when the worker has all its frames back (`desk`).
+//! Whatever fails on the way, the program is left dropping.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::desk::NotHandedOut;
 use super::{Handle, Switch, SwitchError, system};
 use crate::counters::PortCounters;
-use crate::ids::{PortId, PortRef, PortSlot, WorkerId};
+use crate::ids::{PortId, PortRef, PortSlot};
 use crate::limits::PORTS_MAX;
 use crate::port::program::Program;
 use crate::port::xsk::XskPort;
 use crate::port::{SocketHandle, XdpStatistics};
-use crate::worker::mailbox::{Attached, Command, Limiter, PortKind, Reply};
+use crate::worker::mailbox::{Attached, Limiter, PortKind};
 
 /// What becomes of an interface that the switch no longer serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub enum Detach {
 pub struct HostPortRef {
     /// The port: one id for all its queues.
     pub port: PortId,
-    /// Its slot with each worker, by [`WorkerId`].
+    /// Its slot with each worker, by [`WorkerId`](crate::ids::WorkerId).
     pub slots: Vec<PortSlot>,
 }
 
@@ -66,18 +68,17 @@ struct Record {
     queues: Vec<Queue>,
 }
 
-/// All ports and the slots that are taken.
+/// All ports.
 #[derive(Debug)]
 pub(super) struct Ports {
     records: Vec<Record>,
-    taken: Vec<Vec<bool>>,
     next: u32,
     bpffs: PathBuf,
 }
 
 impl Ports {
-    pub(super) fn new(workers: usize, bpffs: PathBuf) -> Self {
-        Self { records: Vec::new(), taken: vec![vec![false; PORTS_MAX]; workers], next: 1, bpffs }
+    pub(super) fn new(bpffs: PathBuf) -> Self {
+        Self { records: Vec::new(), next: 1, bpffs }
     }
 
     /// Closes every socket; then leaves the programs or takes them off.
@@ -89,29 +90,6 @@ impl Ports {
             result = result.and(ended);
         }
         result
-    }
-
-    /// The worker with the fewest ports.
-    fn least_loaded(&self) -> usize {
-        let load = |taken: &Vec<bool>| taken.iter().filter(|&&taken| taken).count();
-        (0..self.taken.len())
-            .min_by_key(|&w| self.taken.get(w).map_or(usize::MAX, load))
-            .unwrap_or(0)
-    }
-
-    fn take_slot(&mut self, worker: usize) -> Option<PortSlot> {
-        let slots = self.taken.get_mut(worker)?;
-        let free = slots.iter().position(|&taken| !taken)?;
-        *slots.get_mut(free)? = true;
-        u16::try_from(free).ok().map(PortSlot)
-    }
-
-    fn free_slot(&mut self, worker: WorkerId, slot: PortSlot) {
-        if let Some(taken) =
-            self.taken.get_mut(worker.index()).and_then(|slots| slots.get_mut(slot.index()))
-        {
-            *taken = false;
-        }
     }
 }
 
@@ -133,7 +111,8 @@ impl Switch {
     /// When the program cannot be attached or pinned, the socket cannot be bound, or all slots
     /// are taken; the program then stays attached and drops.
     pub fn add_pod_port(&mut self, interface: &str, ifindex: u32) -> Result<PortRef, SwitchError> {
-        let worker = self.ports.least_loaded();
+        let load = |worker: &usize| self.workers.get(*worker).map(|handle| handle.desk.load());
+        let worker = (0..self.workers.len()).min_by_key(load).unwrap_or(0);
         let record = self.attach(interface, ifindex, PortKind::Pod, &[worker])?;
         record.queues.first().map(|queue| queue.at).ok_or(SwitchError::NoPort(record.port.0))
     }
@@ -157,15 +136,15 @@ impl Switch {
     /// Takes a port away: its worker gives it back, its socket is closed, its frames come home.
     ///
     /// # Errors
-    /// When the port is not there or its worker does not answer.
+    /// When the port is not there or its worker does not answer. The port is gone all the same,
+    /// what the worker has of it comes home when it answers, and the program is left dropping.
     pub fn remove_port(&mut self, port: PortId, detach: Detach) -> Result<(), SwitchError> {
         let found = self.ports.records.iter().position(|record| record.port == port);
         let record = self.ports.records.swap_remove(found.ok_or(SwitchError::NoPort(port.0))?);
-        let mut result = Ok(());
-        for queue in record.queues {
-            result = result.and(self.close(queue));
-        }
-        result.and(finish(record.program, detach))
+        let home = self.take_back(port, record.queues);
+        // Without its program an interface passes to the host what its socket does not take.
+        finish(record.program, if home.is_ok() { detach } else { Detach::Leave })?;
+        home
     }
 
     /// All ports, in the order of their ids.
@@ -210,9 +189,9 @@ impl Switch {
             match self.open(&mut record, queue, worker) {
                 Ok(opened) => record.queues.push(opened),
                 Err(error) => {
-                    for opened in record.queues {
-                        self.close(opened)?;
-                    }
+                    // A worker that does not answer keeps what it has until it does: the first
+                    // error is the one that says what to mend.
+                    let _late = self.take_back(port, record.queues);
                     // Fail closed: what cannot be served is left dropping.
                     record.program.leave();
                     return Err(error);
@@ -231,50 +210,57 @@ impl Switch {
     ) -> Result<Queue, SwitchError> {
         let no_slot =
             || SwitchError::NoSlot { interface: record.interface.clone(), limit: PORTS_MAX };
-        let handle = self.workers.get(worker).ok_or_else(no_slot)?;
-        let slot = self.ports.take_slot(worker).ok_or_else(no_slot)?;
+        let handle = self.workers.get_mut(worker).ok_or_else(no_slot)?;
+        handle.wait(|desk| desk.has_room().then_some(()))?;
+        let slot = handle.desk.take_slot().ok_or_else(no_slot)?;
         let at = PortRef { port: record.port, worker: handle.id, slot };
-        let opened = hand_out(handle, record, queue, at);
-        if opened.is_err() {
-            self.ports.free_slot(at.worker, at.slot);
-        }
-        opened
+        handle.hand_out(record, queue, at)
     }
 
-    /// Takes a queue from its worker and closes its socket.
-    fn close(&mut self, queue: Queue) -> Result<(), SwitchError> {
-        let at = queue.at;
-        let handle = self.workers.get(at.worker.index()).ok_or(SwitchError::NoPort(at.port.0))?;
-        let Reply::Removed(attached) = handle.ask(Command::Remove(at.slot))? else {
-            return Err(SwitchError::NoPort(at.port.0));
-        };
-        let closed = queue.socket.close(attached.port);
-        if let Reply::Home(slot) = handle.ask(Command::Closed(closed))? {
-            self.ports.free_slot(at.worker, slot);
+    /// Takes a port's queues from their workers and closes their sockets.
+    fn take_back(&mut self, port: PortId, queues: Vec<Queue>) -> Result<(), SwitchError> {
+        for queue in queues {
+            if let Some(handle) = self.workers.get_mut(queue.at.worker.index()) {
+                handle.desk.take_back(queue.at, queue.socket);
+            }
         }
-        Ok(())
+        let mut result = Ok(());
+        for handle in &mut self.workers {
+            result = result.and(handle.wait(|desk| desk.is_home(port).then_some(())));
+        }
+        result
     }
 }
 
-/// Binds a queue, hands it to its worker, and only then lets the program find it.
-fn hand_out(
-    handle: &Handle,
-    record: &mut Record,
-    queue: u32,
-    at: PortRef,
-) -> Result<Queue, SwitchError> {
-    let (port, socket) = XskPort::bind(&handle.memory, &record.interface, queue, at.slot)?;
-    let counters = Arc::new(PortCounters::default());
-    let attached = Attached {
-        at,
-        kind: record.kind,
-        port,
-        counters: Arc::clone(&counters),
-        answers: Limiter::default(),
-    };
-    handle.tell(Command::Add(Box::new(attached)))?;
-    record.program.set_socket(queue, &socket)?;
-    Ok(Queue { at, socket, counters })
+impl Handle {
+    /// Binds a queue, hands it to its worker, and only then lets the program find it.
+    fn hand_out(
+        &mut self,
+        record: &mut Record,
+        queue: u32,
+        at: PortRef,
+    ) -> Result<Queue, SwitchError> {
+        let bound = XskPort::bind(&self.memory, &record.interface, queue, at.slot);
+        let (port, socket) = bound.inspect_err(|_| self.desk.free_slot(at.slot))?;
+        let counters = Arc::new(PortCounters::default());
+        let attached = Attached {
+            at,
+            kind: record.kind,
+            port,
+            counters: Arc::clone(&counters),
+            answers: Limiter::default(),
+        };
+        let show = |socket: &SocketHandle| record.program.set_socket(queue, socket);
+        let handed_out = self.desk.hand_out(attached, socket, show);
+        self.bell.ring();
+        match handed_out {
+            Ok(socket) => Ok(Queue { at, socket, counters }),
+            Err(NotHandedOut::NotShown(error)) => Err(error.into()),
+            Err(NotHandedOut::NoRoom) => {
+                Err(SwitchError::Silent { worker: self.id.0, waited_ms: 0 })
+            }
+        }
+    }
 }
 
 impl Record {

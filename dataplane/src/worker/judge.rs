@@ -8,7 +8,7 @@ use super::admit::{Admitted, Side};
 use super::{Established, Path};
 use crate::connection::{ConnectionId, Connections, Hash, Opening, Way};
 use crate::counters::DropReason;
-use crate::event::Denied;
+use crate::event::{Denied, Sampled};
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
@@ -161,7 +161,7 @@ impl<P, M> Path<P, M> {
             target: target.endpoint,
             generation: snapshot.generation,
         };
-        if !self.sampler.choose(key, self.now) || self.events.push(sample).is_err() {
+        if self.sampler.tell(sample, &self.events) == Sampled::Lost {
             self.counters.events_lost.add(1);
         }
         reason

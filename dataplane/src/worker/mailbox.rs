@@ -2,6 +2,10 @@
 //!
 //! Sockets are made and closed by control (house D12); a worker only receives and gives back what
 //! polls them. Boxes travel, nothing is copied, allocated or freed on the worker's side.
+//!
+//! A reply says what it is about, so that one that comes late is not taken for the answer to
+//! something else: ports by their name, slots by their number (which is not used again before it
+//! is `Home`), pages by the number of the question.
 
 use std::sync::Arc;
 
@@ -58,6 +62,10 @@ impl Limiter {
     }
 }
 
+/// One question for a page, among all that control ever asked of a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AskId(pub u64);
+
 /// Control to worker.
 #[derive(Debug)]
 pub enum Command<P> {
@@ -67,8 +75,8 @@ pub enum Command<P> {
     Remove(PortSlot),
     /// The socket of a slot is closed: its frames belong to nobody, take them home.
     Closed(Closed),
-    /// Copy connections, from this cursor on, into this page.
-    Copy(Box<Page>, u32),
+    /// Copy connections, from this cursor on, into this page, and say which question it answers.
+    Copy(Box<Page>, u32, AskId),
 }
 
 /// Worker to control.
@@ -80,8 +88,8 @@ pub enum Reply<P> {
     NotThere(PortSlot),
     /// All frames of the slot are home; it may be used again.
     Home(PortSlot),
-    /// A page of connections and the next cursor; `None` at the end.
-    Page(Box<Page>, Option<u32>),
+    /// A page of connections, the next cursor, `None` at the end, and the question.
+    Page(Box<Page>, Option<u32>, AskId),
 }
 
 /// Letters in each direction that may wait.

@@ -235,9 +235,9 @@ impl<P: Port, M: Memory> Worker<P, M> {
                 self.reply(reply);
             }
             Command::Closed(closed) => self.homing = Some(closed),
-            Command::Copy(mut page, cursor) => {
+            Command::Copy(mut page, cursor, asked) => {
                 let next = self.path.connections.page(cursor, &mut page);
-                self.reply(Reply::Page(page, next));
+                self.reply(Reply::Page(page, next, asked));
             }
         }
     }

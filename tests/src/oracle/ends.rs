@@ -57,9 +57,25 @@ fn is_completed(pod: &Value) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// `status.podIPs` and `status.podIP`, each once.
+/// `status.podIPs` and `status.podIP`, each once; of a pod with a network of its own, the first
+/// of each family that a pod can have.
 pub(super) fn addresses(pod: &Value) -> Vec<IpAddr> {
-    listed(pod, "status/podIPs", "status/podIP")
+    let mut found = listed(pod, "status/podIPs", "status/podIP");
+    if !is_on_host(pod) {
+        found.retain(|address| can_be_a_pods(*address));
+        let second = |at: usize| found[..at].iter().any(|one| one.is_ipv4() == found[at].is_ipv4());
+        found = (0..found.len()).filter(|at| !second(*at)).map(|at| found[at]).collect();
+    }
+    found
+}
+
+fn can_be_a_pods(address: IpAddr) -> bool {
+    let is_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || matches!(v4.octets()[0], 0 | 240..),
+        // Loopback and unspecified are IPv4 in disguise, too.
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4().is_some(),
+    };
+    !(is_local || address.is_loopback() || address.is_multicast())
 }
 
 /// Whether the address is one of the pod's own node (NP-40): what the pods on it say of its

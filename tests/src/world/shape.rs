@@ -1,5 +1,7 @@
 //! How a simulated node is made.
 
+use std::net::IpAddr;
+
 use lockgate_dataplane::worker::Established;
 
 /// How a world is made.
@@ -15,8 +17,20 @@ pub struct Shape {
     pub mtu: u16,
     /// What a policy change does to established connections.
     pub established: Established,
-    /// Every living pod is on this node, bound to an interface or not.
-    pub all_local: bool,
+    /// Which pods are on this node.
+    pub local: Local,
+}
+
+/// Which living pods are on a simulated node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// Those bound to an interface, as on a real node.
+    Bound,
+    /// Every one, bound to an interface or not.
+    Every,
+    /// Those with this `status.hostIP`, or with none where `None` is asked for. An address of the
+    /// node is then an address of any pod on it.
+    On(Option<IpAddr>),
 }
 
 impl Default for Shape {
@@ -27,7 +41,7 @@ impl Default for Shape {
             connections: 4096,
             mtu: 1500,
             established: Established::Recheck,
-            all_local: false,
+            local: Local::Bound,
         }
     }
 }

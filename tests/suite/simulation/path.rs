@@ -46,6 +46,26 @@ fn what_policy_denies_is_dropped_named_and_leaves_no_state() {
 }
 
 #[test]
+fn a_sample_is_lost_when_it_was_due_and_not_when_its_flow_was_told_about() {
+    let mut world = World::of(shape(1), CLUSTER);
+    let ends = world.ends(CLIENT, WEB, v4());
+    let lost = |world: &World| world.total(|c| c.events_lost.load());
+    for _ in 0..10 {
+        let again = syn(ends, 40_000, 81);
+        assert_eq!(dropped(&mut world, CLIENT, WEB, &again), DropReason::IngressDenied);
+    }
+    assert_eq!((world.denied().len(), lost(&world)), (1, 0), "one flow, told about once");
+    let flows = 300;
+    for port in 0..flows {
+        let other = syn(ends, 10_000 + port, 81);
+        assert_eq!(dropped(&mut world, CLIENT, WEB, &other), DropReason::IngressDenied);
+    }
+    let told = world.denied().len();
+    assert!(told < usize::from(flows), "nobody took the samples");
+    assert_eq!(told as u64 + lost(&world), u64::from(flows));
+}
+
+#[test]
 fn a_reply_without_a_connection_is_dropped() {
     let mut world = World::of(shape(1), CLUSTER);
     let there = world.ends(CLIENT, WEB, v4());

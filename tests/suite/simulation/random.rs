@@ -1,17 +1,18 @@
 //! Random clusters, random packets, random interleavings of workers: what is sent is what the
 //! slow judge allows, nothing is lost, and the worker's laws hold after every turn.
 //!
-//! `SEED=n` repeats one world.
+//! `SEED=n` repeats one world; `seeds` tells how to have more of them.
 
 use std::net::IpAddr;
 
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question};
 use lockgate_tests::packets;
-use lockgate_tests::world::{Fate, HOST, Shape, World};
+use lockgate_tests::world::{Fate, HOST, Local, Shape, World};
 use lockgate_tests::worlds::{Choices, World as Objects};
 
 use super::{friend, v4, v6};
+use crate::seeds::Seeds;
 
 /// Worlds tried by default.
 const WORLDS: u64 = 60;
@@ -28,13 +29,12 @@ struct End {
 
 #[test]
 fn every_packet_is_sent_exactly_when_the_slow_judge_allows() {
-    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok());
-    let seeds = seed.map_or(0..WORLDS, |seed| seed..seed + 1);
-    for seed in seeds {
+    let seeds = Seeds::usually(WORLDS);
+    while let Some(seed) = seeds.next() {
         let mut choices = Choices::from_seed(seed);
         let objects = Objects::sound(&mut choices);
         let workers = 1 + u8::try_from(choices.below(3)).unwrap();
-        let shape = Shape { workers, all_local: true, ..Shape::default() };
+        let shape = Shape { workers, local: Local::Every, ..Shape::default() };
         let mut world = World::of(shape, &objects.to_text());
         exercise(&mut world, &mut choices, seed);
         // Another world's objects over the same node: pods leave and come, rules change.
@@ -42,6 +42,7 @@ fn every_packet_is_sent_exactly_when_the_slow_judge_allows() {
         world.set_file("cluster.yaml", &next.to_text());
         exercise(&mut world, &mut choices, seed);
     }
+    println!("{}", seeds.told());
 }
 
 fn exercise(world: &mut World, choices: &mut Choices, seed: u64) {

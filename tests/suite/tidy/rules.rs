@@ -17,6 +17,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("ids", 0),
     ("clock", 0),
     ("prefetch", 0),
+    ("sync", 0),
     ("packet", 1),
     ("frame", 1),
     ("counters", 1),

@@ -1,7 +1,7 @@
 use super::*;
 
 fn only(text: &str) -> Value {
-    parse("t.yaml", text).unwrap().remove(0).value
+    parse("t.yaml", text).unwrap().remove(0).root.value
 }
 
 #[test]
@@ -71,7 +71,8 @@ fn a_bomb_of_aliases_and_bottomless_nesting_are_refused() {
 #[test]
 fn documents_without_content_are_left_out_and_lines_are_kept() {
     let documents = parse("t.yaml", "# only words\n---\na: 1\n---\n# words\n---\nb: 2\n").unwrap();
-    assert_eq!(documents.iter().map(|node| node.line).collect::<Vec<_>>(), [3, 7]);
+    let places: Vec<_> = documents.iter().map(|one| (one.number, one.root.line)).collect();
+    assert_eq!(places, [(1, 3), (3, 7)], "numbered as an editor counts them");
 }
 
 #[test]

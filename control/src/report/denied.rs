@@ -1,0 +1,79 @@
+//! The document of denied packets: what was denied, and why, by the policies as they are now.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::packet::FlowKey;
+use serde::Serialize;
+
+use super::documents::{Flow, Names};
+use crate::dataplane::Dataplane;
+use crate::explain::{Explainer, Explanation, Nearest, Request, RuleName, Side, Subject, Verdict};
+use crate::sync::Sync;
+
+#[derive(Serialize)]
+pub(super) struct DeniedList {
+    denied: Vec<DeniedRow>,
+}
+
+#[derive(Serialize)]
+struct DeniedRow {
+    at_ms: u64,
+    #[serde(flatten)]
+    flow: Flow,
+    direction: &'static str,
+    /// The policies that isolate the pod in that direction now.
+    isolated_by: Vec<String>,
+    /// Whether that direction would allow it now: the policies have changed since.
+    allowed_now: bool,
+    /// As `explain` tells it: the rule that came nearest to allowing, and what of it failed.
+    nearest: Option<Nearest>,
+    /// Rules of those policies that are broken and so open nothing.
+    broken: Vec<RuleName>,
+    generation: u64,
+}
+
+pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Denied>, sync: &Sync<D>) -> DeniedList {
+    let names = Names::new(sync.resolved());
+    let explainer = Explainer::new(sync.files().inventory());
+    // One flow is sampled again and again, and policy asks for no source port.
+    let mut known: HashMap<FlowKey, Option<Explanation>> = HashMap::new();
+    let rows = seen.iter().map(|sample| {
+        let asked = FlowKey { source_port: 0, ..sample.key };
+        let told = known.entry(asked).or_insert_with(|| explained(&explainer, &asked));
+        row(sample, names.flow(&sample.key), told.as_ref())
+    });
+    DeniedList { denied: rows.collect() }
+}
+
+fn explained(explainer: &Explainer<'_>, key: &FlowKey) -> Option<Explanation> {
+    let request = Request {
+        from: Subject::Address(IpAddr::from(key.source)),
+        to: Subject::Address(IpAddr::from(key.target)),
+        protocol: key.protocol,
+        port: key.protocol.has_ports().then_some(key.target_port),
+        icmp_type: None,
+        icmp_code: None,
+        family: None,
+    };
+    explainer.explain(&request).ok()
+}
+
+fn row(sample: &Denied, flow: Flow, told: Option<&Explanation>) -> DeniedRow {
+    let (direction, side): (_, Option<&Side>) = match sample.reason {
+        DropReason::EgressDenied => ("egress", told.map(|told| &told.egress)),
+        _ => ("ingress", told.map(|told| &told.ingress)),
+    };
+    DeniedRow {
+        at_ms: sample.at.0,
+        flow,
+        direction,
+        isolated_by: side.map_or_else(Vec::new, |side| side.isolated_by.clone()),
+        allowed_now: side.is_some_and(|side| side.verdict == Verdict::Allow),
+        nearest: side.and_then(|side| side.nearest.clone()),
+        broken: side.map_or_else(Vec::new, |side| side.broken.clone()),
+        generation: sample.generation.0,
+    }
+}

@@ -1,0 +1,87 @@
+//! What `sync` does on a node: objects are resolved, pods plugged and unplugged, a snapshot
+//! compiled and published.
+
+use std::net::IpAddr;
+
+use lockgate_control::resolve::{PodView, Resolved, resolve};
+use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
+use lockgate_dataplane::ids::{EndpointId, Epoch, Mac};
+use lockgate_dataplane::policy::compile::compile;
+use lockgate_dataplane::worker::mailbox::PortKind;
+
+use super::{HOST, HOST_MAC, Local, World};
+
+impl World {
+    /// Resolves, compiles, plugs and unplugs pods, and publishes: what `sync` does on a node.
+    pub(super) fn publish(&mut self) {
+        self.publish_only();
+        // Gone pods lose their ports only now that no snapshot to come knows them.
+        self.settle();
+        let local: Vec<String> = self.local().into_iter().map(|(name, _)| name).collect();
+        let names = self.names();
+        for name in names.iter().filter(|name| *name != HOST && !local.contains(name)) {
+            self.unplug(name);
+        }
+        self.settle();
+    }
+
+    /// The pods on this node.
+    fn local(&self) -> Vec<(String, EndpointId)> {
+        let pods = self.resolved.iter().flat_map(|resolved| &resolved.pods);
+        let is_local = |pod: &&PodView| match self.shape.local {
+            Local::Bound => pod.interface.is_some(),
+            Local::Every => true,
+            Local::On(node) => pod.host_ips.first().copied() == node,
+        };
+        pods.filter(is_local)
+            .map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.endpoint))
+            .collect()
+    }
+
+    /// The addresses of this node: what the resolver found, or those of the pods that are on it.
+    fn node_addresses(&self, resolved: &Resolved) -> Vec<IpAddr> {
+        let Local::On(Some(node)) = self.shape.local else {
+            return resolved.node_addresses.clone();
+        };
+        let on_it = resolved.pods.iter().filter(|pod| pod.host_ips.first() == Some(&node));
+        let mut addresses: Vec<IpAddr> = on_it.flat_map(|pod| &pod.host_ips).copied().collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Publishes a new epoch of the objects there are, without turning a worker.
+    pub fn publish_only(&mut self) {
+        let resolved = resolve(&self.inventory);
+        self.resolved = Some(resolved.clone());
+        let local = self.local();
+        for (name, endpoint) in &local {
+            if !self.wires.contains_key(name) {
+                let worker = usize::from(self.least_loaded());
+                let mac = Mac([0x02, 0, 0, 1, (endpoint.0 >> 8) as u8, endpoint.0 as u8]);
+                self.plug(name, PortKind::Pod, mac, &[worker]);
+            }
+        }
+        let compiled = compile(&resolved.ruleset);
+        let attachments = local
+            .iter()
+            .map(|(name, endpoint)| {
+                let wire = self.wire(name);
+                let (at, mtu) = (wire.ends[0].0, self.shape.mtu);
+                Attachment { endpoint: *endpoint, at, mac: wire.mac, mtu }
+            })
+            .collect();
+        let host = self.wire(HOST);
+        let host = HostPort {
+            port: host.port,
+            slots: host.ends.iter().map(|(at, _)| at.slot).collect(),
+            mac: HOST_MAC,
+            mtu: self.shape.mtu,
+        };
+        let node_addresses = self.node_addresses(&resolved);
+        let topology = Topology { attachments, host: Some(host), node_addresses };
+        let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &topology);
+        self.epoch += 1;
+        self.publisher.publish(Epoch(self.epoch), compiled.table, endpoints);
+    }
+}
