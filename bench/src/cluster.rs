@@ -82,19 +82,50 @@ impl Size {
         let (apps, cluster) = (self.applications(), "10.0.0.0/8");
         let app = |number: u32| one("app", &format!("a{}", number % apps));
         let (subjects, ingress, egress) = match kind {
-            0 => (LabelSelector::default(), vec![rule(own(None), vec![])], Some(vec![
-                rule(own(None), vec![]),
-                rule(across(one("role", "dns"), None), vec![port(Protocol::Udp, 53), port(Protocol::Tcp, 53)]),
-            ])),
-            1 => (LabelSelector::default(), vec![rule(
-                across(one("role", "monitoring"), Some(one("app", "a0"))), vec![port(Protocol::Tcp, 9090)],
-            )], None),
-            2 => (app(0), vec![rule(across(LabelSelector::default(), Some(one("app", "a1"))), vec![port(Protocol::Tcp, 443)])],
-                Some(vec![rule(vec![block("0.0.0.0/0", &[cluster])], vec![port(Protocol::Tcp, 443)])])),
-            _ => (app(kind), vec![
-                rule(own(Some(app(kind + 1))), vec![port(Protocol::Tcp, 8000 + kind_port(kind))]),
-                rule(own(Some(app(kind + 2))), vec![port(Protocol::Tcp, 9000 + kind_port(kind))]),
-            ], None),
+            0 => (
+                LabelSelector::default(),
+                vec![rule(own(None), vec![])],
+                Some(vec![
+                    rule(own(None), vec![]),
+                    rule(
+                        across(one("role", "dns"), None),
+                        vec![port(Protocol::Udp, 53), port(Protocol::Tcp, 53)],
+                    ),
+                ]),
+            ),
+            1 => (
+                LabelSelector::default(),
+                vec![rule(
+                    across(one("role", "monitoring"), Some(one("app", "a0"))),
+                    vec![port(Protocol::Tcp, 9090)],
+                )],
+                None,
+            ),
+            2 => (
+                app(0),
+                vec![rule(
+                    across(LabelSelector::default(), Some(one("app", "a1"))),
+                    vec![port(Protocol::Tcp, 443)],
+                )],
+                Some(vec![rule(
+                    vec![block("0.0.0.0/0", &[cluster])],
+                    vec![port(Protocol::Tcp, 443)],
+                )]),
+            ),
+            _ => (
+                app(kind),
+                vec![
+                    rule(
+                        own(Some(app(kind + 1))),
+                        vec![port(Protocol::Tcp, 8000 + kind_port(kind))],
+                    ),
+                    rule(
+                        own(Some(app(kind + 2))),
+                        vec![port(Protocol::Tcp, 9000 + kind_port(kind))],
+                    ),
+                ],
+                None,
+            ),
         };
         Object::Policy(NetworkPolicy {
             metadata: metadata(ObjectKind::Policy, &space, &format!("n{kind}")),
@@ -112,7 +143,10 @@ pub fn large_policy(rules: u32, change: u16) -> Object {
         let peers = if number % 2 == 0 {
             own(Some(one("app", &format!("a{number}"))))
         } else {
-            across(one("team", &format!("t{}", number % 10)), Some(one("app", &format!("a{number}"))))
+            across(
+                one("team", &format!("t{}", number % 10)),
+                Some(one("app", &format!("a{number}"))),
+            )
         };
         let shift = if number == rules / 2 { change } else { 0 };
         Some(rule(peers, vec![port(Protocol::Tcp, 1000 + kind_port(number) + shift)]))
@@ -135,7 +169,7 @@ pub fn namespace(number: u32) -> Object {
         labels.insert("role".to_owned(), (*role).to_owned());
     }
     let metadata = metadata(ObjectKind::Namespace, "", &name_of(number));
-    Object::Namespace(Namespace { metadata, labels })
+    Object::Namespace(Namespace { metadata, labels, is_terminating: false })
 }
 
 fn kind_port(kind: u32) -> u16 {

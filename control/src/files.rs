@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::inventory::{Effect, Inventory};
-use crate::manifest::{self, ObjectKey, Problem};
+use crate::manifest::{self, FileObjects, ObjectKey, Problem};
 use crate::watch_dir::Changed;
 
 #[cfg(test)]
@@ -67,8 +67,9 @@ impl Files {
                 }
             },
         };
-        let effects: Vec<Effect> = names.iter().map(|name| self.take_file(name)).collect();
-        if effects.contains(&Effect::Changed) { Effect::Changed } else { Effect::Nothing }
+        let read: Vec<_> = names.iter().filter_map(|name| self.read_file(name)).collect();
+        // As one: what was meant together counts together (NP-55, NP-56).
+        self.inventory.take_files(read)
     }
 
     /// Everything to be said of files and objects.
@@ -80,23 +81,24 @@ impl Files {
         problems
     }
 
-    fn take_file(&mut self, name: &str) -> Effect {
+    /// What a file holds by now, or that it is gone; `None` where it keeps what it had.
+    fn read_file(&mut self, name: &str) -> Option<(String, Option<FileObjects>)> {
         let path = self.directory.join(name);
         if std::fs::metadata(&path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
             self.unreadable.remove(name);
             self.known.remove(name);
-            return self.inventory.remove_file(name);
+            return Some((name.to_owned(), None));
         }
         self.known.insert(name.to_owned());
         match manifest::read_file(name, &path) {
             Ok(objects) => {
                 self.unreadable.remove(name);
-                self.inventory.set_file(name, objects)
+                Some((name.to_owned(), Some(objects)))
             }
             Err(mut problem) => {
                 problem.message.push_str("; its last good objects stay in force");
                 self.unreadable.insert(name.to_owned(), problem);
-                Effect::Nothing
+                None
             }
         }
     }

@@ -134,7 +134,7 @@ pub struct Inbound {
 }
 
 impl Outbound {
-    /// Copies one packet for the other worker; it leaves with `close`.
+    /// Copies one packet for the other worker; it leaves with `flush`.
     ///
     /// # Errors
     /// `HandoffFull` when the other worker has not given any parcel back.
@@ -152,9 +152,27 @@ impl Outbound {
         if fits { Ok(()) } else { Err(DropReason::HandoffFull) }
     }
 
-    /// Sends off what was pushed since the last time. Called once per turn.
+    /// Sends off what was pushed, once per turn; but a thin parcel waits to be filled while the
+    /// other worker is behind. It would not be read earlier, and sixteen packets that come one by
+    /// one would use up a ring that holds a thousand.
     #[inline]
-    pub fn close(&mut self) {
+    pub fn flush(&mut self) {
+        let is_thin = self.open.as_ref().is_some_and(|parcel| parcel.len() < BATCH_MAX);
+        let is_behind = self.ring.empty.len() < PARCELS_PER_PAIR / 2;
+        if !(is_thin && is_behind) {
+            self.close();
+        }
+    }
+
+    /// Whether a parcel waits to be filled, so that its sender must not sleep.
+    #[must_use]
+    pub fn has_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Sends off what was pushed, however little.
+    #[inline]
+    pub(crate) fn close(&mut self) {
         if let Some(parcel) = self.open.take() {
             // There are as many places as parcels, so there is always one.
             let pushed = self.ring.full.push(parcel);
@@ -258,7 +276,7 @@ mod tests {
         for n in 0..200_u8 {
             to.push(Errand::Send { to: port(u32::from(n), 0) }, &[n; 100]).unwrap();
         }
-        to.close();
+        to.flush();
         let mut next = 0;
         while let Some(parcel) = from.take() {
             for (errand, packet) in parcel.packets() {
@@ -272,6 +290,26 @@ mod tests {
     }
 
     #[test]
+    fn thin_parcels_do_not_use_up_the_ring_of_a_worker_that_is_behind() {
+        let (mut to, from) = pair();
+        let errand = Errand::Judge { from: port(1, 0) };
+        let room = (PARCELS_PER_PAIR / 2 - 1) * BATCH_MAX;
+        for n in 0..room {
+            assert_eq!(to.push(errand, &[1]), Ok(()), "packet {n}, one a turn");
+            to.flush();
+        }
+        assert!(to.has_open(), "the last one waits");
+        let mut seen = 0;
+        while let Some(parcel) = from.take() {
+            seen += parcel.len();
+            from.give_back(parcel);
+            to.flush();
+        }
+        assert!(!to.has_open());
+        assert_eq!(seen, room);
+    }
+
+    #[test]
     fn a_receiver_that_does_not_take_makes_the_ring_full_and_not_longer() {
         let (mut to, from) = pair();
         let room = PARCELS_PER_PAIR * BATCH_MAX;
@@ -280,7 +318,7 @@ mod tests {
             to.push(errand, &[1]).unwrap();
         }
         assert_eq!(to.push(errand, &[1]), Err(DropReason::HandoffFull));
-        to.close();
+        to.flush();
         let parcel = from.take().unwrap();
         assert_eq!(parcel.len(), BATCH_MAX);
         from.give_back(parcel);

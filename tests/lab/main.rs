@@ -8,6 +8,7 @@
 //! the last two fail it and show the switch's log.
 
 mod bad_input;
+mod cases;
 mod fail_closed;
 mod fixture;
 mod itself;
@@ -34,6 +35,7 @@ const CASES: &[&[Case]] = &[
     itself::CASES,
     traffic::CASES,
     policy::CASES,
+    cases::CASES,
     lifecycle::CASES,
     fail_closed::CASES,
     bad_input::CASES,

@@ -10,6 +10,7 @@
 #![allow(clippy::missing_fields_in_debug, clippy::cast_possible_truncation)]
 
 mod fate;
+mod objects;
 mod publish;
 mod shape;
 mod wiring;
@@ -22,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lockgate_control::inventory::{Change, Inventory};
-use lockgate_control::manifest::{ObjectKey, read_text};
+use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::Resolved;
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
@@ -160,10 +161,9 @@ impl World {
         self.publish();
     }
 
-    /// Takes an object away, wherever it was written, and puts the change in force.
-    pub fn remove(&mut self, key: &ObjectKey) {
-        let _ = self.inventory.apply(Change::Remove(key.clone()));
-        self.publish();
+    /// Takes a change in; [`World::publish`] puts it in force.
+    pub fn hear(&mut self, change: Change) {
+        let _ = self.inventory.apply(change);
     }
 
     /// What the objects in force were resolved to.
@@ -255,10 +255,22 @@ impl World {
 
     /// Sends one frame, lets it settle, and says what became of it.
     pub fn fate(&mut self, from: &str, to: &str, frame: &[u8]) -> Fate {
+        self.fate_after(from, to, frame, |_| ())
+    }
+
+    /// The same, with something that happens while the packet is on its way.
+    pub fn fate_after(
+        &mut self,
+        from: &str,
+        to: &str,
+        frame: &[u8],
+        meanwhile: impl FnOnce(&mut Self),
+    ) -> Fate {
         let before = self.drops();
         if self.inject(from, frame).is_err() {
             return Fate::Refused;
         }
+        meanwhile(self);
         self.settle();
         let arrived = self.received(to);
         let mut dropped =

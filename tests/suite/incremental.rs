@@ -112,8 +112,12 @@ impl Pool {
     }
 }
 
-/// Pods with interfaces, with others' addresses, and born anew under an old name.
+/// Pods with interfaces, with others' addresses, and born anew under an old name; namespaces that
+/// are going.
 fn vary(object: &mut Value, choices: &mut Choices) {
+    if object["kind"] == "Namespace" && choices.chance(30) {
+        object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    }
     if object["kind"] != "Pod" {
         return;
     }
@@ -224,7 +228,7 @@ impl Twins {
                     metadata.origin.file = (*name).into();
                     metadata.origin.index = index;
                 }
-                inventory.set_file(name, FileObjects { objects, problems: Vec::new() })
+                inventory.set_file(name, FileObjects { objects, ..FileObjects::default() })
             }
             Event::RemoveFile(name) => inventory.remove_file(name),
             Event::Move => {

@@ -9,6 +9,7 @@ mod incremental;
 mod product;
 mod properties;
 mod seeds;
+mod semantics;
 mod simulation;
 mod tidy;
 

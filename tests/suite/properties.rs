@@ -51,9 +51,10 @@ fn the_product_agrees_with_the_oracle() {
         while let Some(seed) = seeds.next().filter(|_| failures.len() <= 3) {
             let mut choices = Choices::from_seed(seed);
             let world = world(seed, &mut choices);
-            let questions = match seeds.is_one() {
-                true => probes(&world),
-                false => sample(&world, QUESTIONS, &mut choices),
+            let questions = if seeds.is_one() {
+                probes(&world)
+            } else {
+                sample(&world, QUESTIONS, &mut choices)
             };
             asked.fetch_add(questions.len() as u64, Ordering::Relaxed);
             failures.extend(ask(seed, &world, &questions).err());

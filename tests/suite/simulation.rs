@@ -6,6 +6,7 @@ mod change;
 mod identity;
 mod path;
 mod random;
+mod time;
 
 use std::net::IpAddr;
 

@@ -90,7 +90,11 @@ impl Agent {
     /// Attaches the pods that are on this node.
     fn attach(&mut self) {
         let attachment = |(slot, endpoint)| {
-            let at = PortRef { port: PortId(u32::from(slot) + 1), worker: WorkerId(0), slot: PortSlot(slot) };
+            let at = PortRef {
+                port: PortId(u32::from(slot) + 1),
+                worker: WorkerId(0),
+                slot: PortSlot(slot),
+            };
             Attachment { endpoint, at, mac: Mac::default(), mtu: 1500 }
         };
         let local = self.resolver.local().iter().map(|pod| pod.endpoint);
@@ -117,9 +121,12 @@ impl Agent {
 /// Events in the middle cluster, in the dual one, and in the large one.
 fn events() -> Result<String, Box<dyn Error>> {
     let mut rows = vec![
-        "| cluster | event | ms, median | 90 % | most | built anew |\n|---|---|---|---|---|---|".to_owned(),
+        "| cluster | event | ms, median | 90 % | most | built anew |\n|---|---|---|---|---|---|"
+            .to_owned(),
     ];
-    for (name, size) in [("10k/1k/50", MIDDLE), ("the same, dual stack", DUAL), ("100k/75k/25k", LARGE)] {
+    for (name, size) in
+        [("10k/1k/50", MIDDLE), ("the same, dual stack", DUAL), ("100k/75k/25k", LARGE)]
+    {
         let (mut agent, mut worker) = Agent::new(size);
         agent.publish();
         agent.attach();
@@ -133,7 +140,10 @@ fn events() -> Result<String, Box<dyn Error>> {
             rows.push(format!("| {name} | {event} | {} | {rebuilt} |", spread(&mut times)));
         }
         if size.pods == MIDDLE.pods && !size.dual {
-            rows.push(format!("| {name} | event to the worker, wall clock | {} | |", reached(agent, worker)?));
+            rows.push(format!(
+                "| {name} | event to the worker, wall clock | {} | |",
+                reached(agent, worker)?
+            ));
         }
     }
     Ok(rows.join("\n"))
@@ -145,7 +155,9 @@ fn kinds(size: Size) -> Vec<(&'static str, Vec<Change>)> {
     let set = |object: Object| Change::Set(object);
     let moved = |number: u32| size.pod_of(number * 7, &format!("a{}", number % 3));
     let policies = |rules: u32, count: u32| {
-        (0..count).map(|one| set(large_policy(rules, u16::try_from(one % 50).unwrap_or(0)))).collect()
+        (0..count)
+            .map(|one| set(large_policy(rules, u16::try_from(one % 50).unwrap_or(0))))
+            .collect()
     };
     let spaces = (0..EVENTS / 10).map(|one| namespace(10 + one % 20)).map(|object| match object {
         Object::Namespace(mut namespace) => {
@@ -156,11 +168,19 @@ fn kinds(size: Size) -> Vec<(&'static str, Vec<Change>)> {
     });
     vec![
         ("a pod like others comes", (0..EVENTS).map(|one| set(size.pod(new(one)))).collect()),
-        ("it goes", (0..EVENTS).map(|one| Change::Remove(size.pod(new(one)).metadata().key.clone())).collect()),
+        (
+            "it goes",
+            (0..EVENTS)
+                .map(|one| Change::Remove(size.pod(new(one)).metadata().key.clone()))
+                .collect(),
+        ),
         ("a pod is relabelled", (0..EVENTS).map(|one| set(moved(one))).collect()),
-        ("a pod unlike any other comes", (0..EVENTS).map(|one| {
-            set(size.pod_of(new(one + EVENTS), &format!("a{}", 1000 + one)))
-        }).collect()),
+        (
+            "a pod unlike any other comes",
+            (0..EVENTS)
+                .map(|one| set(size.pod_of(new(one + EVENTS), &format!("a{}", 1000 + one))))
+                .collect(),
+        ),
         ("a policy with 10 rules changes", policies(10, EVENTS)),
         ("a policy with 1000 rules changes", policies(1000, 30)),
         ("a namespace is relabelled", spaces.collect()),
@@ -225,9 +245,11 @@ fn large() -> Result<String, Box<dyn Error>> {
 
 /// What a question costs whose row has few rules or many.
 fn decide() -> Result<String, Box<dyn Error>> {
-    let mut rows = vec!["| rules of the row | ns, median | 90 % | most |\n|---|---|---|---|".to_owned()];
+    let mut rows =
+        vec!["| rules of the row | ns, median | 90 % | most |\n|---|---|---|---|".to_owned()];
     for rules in [1, 10_000] {
-        let (mut agent, _worker) = Agent::new(Size { pods: 1000, policies: 50, namespaces: 50, dual: false });
+        let (mut agent, _worker) =
+            Agent::new(Size { pods: 1000, policies: 50, namespaces: 50, dual: false });
         let _: Effect = agent.inventory.apply(Change::Set(large_policy(rules, 0)));
         agent.publish();
         agent.attach();
@@ -235,7 +257,8 @@ fn decide() -> Result<String, Box<dyn Error>> {
         let snapshot = agent.publisher.newest().ok_or("nothing is published")?;
         let pods = agent.resolver.local().iter().map(|pod| Address::from(pod.addresses[0]));
         let places: VecDeque<_> = pods.map(|address| snapshot.endpoints.place(address)).collect();
-        let ingress = places.iter().map(|place| place.sets.ingress).find(|set| *set != PolicySetId::NONE);
+        let ingress =
+            places.iter().map(|place| place.sets.ingress).find(|set| *set != PolicySetId::NONE);
         let ingress = ingress.ok_or("no pod is isolated")?;
         let queries: Vec<Query> = places
             .iter()

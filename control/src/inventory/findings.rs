@@ -15,6 +15,7 @@ pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
     found.extend(pods_without_address(inventory));
     found.extend(shared_interfaces(inventory));
     found.extend(namespaces_without_object(inventory));
+    found.extend(departed_policies(inventory));
     found
 }
 
@@ -141,4 +142,15 @@ fn namespaces_without_object(inventory: &Inventory) -> Vec<Problem> {
             )
         })
         .collect()
+}
+
+fn departed_policies(inventory: &Inventory) -> Vec<Problem> {
+    let message = "was deleted while its namespace is terminating: it isolates until the last pod \
+                   of the namespace is gone, and opens nothing";
+    let remedy = "nothing to do; to lift it at once, let the namespace live";
+    let place = (None, None);
+    let told = |key: &ObjectKey| {
+        Problem::of_object(Severity::Notice, place, &key.to_string(), "", message, remedy)
+    };
+    inventory.departed().map(told).collect()
 }

@@ -3,12 +3,12 @@
 //! An object may be written twice. The later one, by file name and then place, is in force, as
 //! if the files had been applied in that order; when it goes, the earlier is back.
 //!
-//! A document that is no object may have been any of those that its file has no more, and what
-//! isolated must not open by a slip: those objects stay in force, as last read, until the
-//! document is mended. One that looks like a policy the file never held isolates, and opens
-//! nothing.
+//! What isolated must not open by a slip (`files`), nor because its namespace is taken down in an
+//! unlucky order (`departed`).
 
 mod census;
+mod departed;
+mod files;
 mod findings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +17,11 @@ use std::sync::Arc;
 use lockgate_dataplane::ids::EndpointId;
 
 use crate::manifest::{
-    FileObjects, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Pod, Problem,
-    ReadFile,
+    Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Pod, Problem, ReadFile,
 };
 use crate::selector::Labels;
+
+use files::FileHeld;
 
 pub(crate) use census::{Census, DENIED_POLICY, Resident};
 
@@ -52,18 +53,12 @@ pub struct Inventory {
     /// Every version of every object; the last is in force.
     objects: BTreeMap<ObjectKey, BTreeMap<Origin, Object>>,
     files: BTreeMap<Arc<str>, FileHeld>,
+    /// Policies that went before the pods of their terminating namespace, and still isolate.
+    departed: BTreeSet<ObjectKey>,
     endpoints: BTreeMap<ObjectKey, (Option<String>, EndpointId)>,
     endpoints_given: u32,
     /// What has another meaning since this was last taken.
     changed: BTreeSet<ObjectKey>,
-}
-
-/// What a file gave.
-#[derive(Clone, Debug, Default)]
-struct FileHeld {
-    problems: Vec<Problem>,
-    keys: Vec<ObjectKey>,
-    stand_ins: Vec<ObjectKey>,
 }
 
 impl Inventory {
@@ -107,46 +102,6 @@ impl Inventory {
                 inventory.objects.remove(&key);
             }),
         }
-    }
-
-    /// Takes a file's objects in, in place of those it had.
-    pub fn set_file(&mut self, file: &str, mut found: FileObjects) -> Effect {
-        let key = |one: &Object| one.metadata().key.clone();
-        let mut keys: Vec<_> = found.objects.iter().map(key).collect();
-        let mut stand_ins = Vec::new();
-        let kept = self.kept(file, &keys, &found);
-        if let Some(stray) = found.strays.first() {
-            let known: BTreeSet<_> = keys.iter().chain(&kept).cloned().collect();
-            found.stand_ins.retain(|one| !known.contains(&one.metadata().key));
-            stand_ins = found.stand_ins.iter().map(key).collect();
-            found.problems.extend(findings::of_strays(file, *stray, &kept, &found.stand_ins));
-        }
-        let mut touched = self.keys_of(file);
-        touched.extend(keys.iter().chain(&stand_ins).cloned());
-        self.watching(&touched, |inventory| {
-            inventory.drop_file(file, &kept);
-            keys.extend(kept);
-            let held = FileHeld { problems: found.problems, keys, stand_ins };
-            inventory.files.insert(file.into(), held);
-            for object in found.objects.into_iter().chain(found.stand_ins) {
-                inventory.put(object);
-            }
-        })
-    }
-
-    /// What a file held and has no more, if a document of it may have been that.
-    fn kept(&self, file: &str, new: &[ObjectKey], found: &FileObjects) -> BTreeSet<ObjectKey> {
-        let held = self.files.get(file).filter(|_| !found.strays.is_empty());
-        let new: BTreeSet<_> = new.iter().collect();
-        let keys = held.into_iter().flat_map(|held| &held.keys);
-        keys.filter(|key| !new.contains(key)).cloned().collect()
-    }
-
-    /// Forgets a file and its objects.
-    pub fn remove_file(&mut self, file: &str) -> Effect {
-        self.watching(&self.keys_of(file), |inventory| {
-            inventory.drop_file(file, &BTreeSet::new());
-        })
     }
 
     /// The pods in force, by namespace and name.
@@ -214,12 +169,8 @@ impl Inventory {
     /// `kubernetes.io/metadata.name`, whatever is written (NP-12).
     #[must_use]
     pub fn namespace_labels(&self, name: &str) -> Labels {
-        let (kind, namespace) = (ObjectKind::Namespace, String::new());
-        let key = ObjectKey { kind, namespace, name: name.to_owned() };
-        let mut labels = match self.in_force(&key) {
-            Some(Object::Namespace(namespace)) => namespace.labels.clone(),
-            _ => Labels::new(),
-        };
+        let written = self.namespace(name).map(|namespace| namespace.labels.clone());
+        let mut labels = written.unwrap_or_default();
         labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
         labels
     }
@@ -254,19 +205,23 @@ impl Inventory {
             .filter_map(|(_, versions)| versions.values().next_back())
     }
 
-    fn in_force(&self, key: &ObjectKey) -> Option<&Object> {
-        self.objects.get(key)?.values().next_back()
+    fn namespace(&self, name: &str) -> Option<&Namespace> {
+        let (kind, namespace) = (ObjectKind::Namespace, String::new());
+        match self.in_force(&ObjectKey { kind, namespace, name: name.to_owned() }) {
+            Some(Object::Namespace(namespace)) => Some(namespace),
+            _ => None,
+        }
     }
 
-    fn keys_of(&self, file: &str) -> Vec<ObjectKey> {
-        let held = self.files.get(file);
-        held.into_iter().flat_map(|held| held.keys.iter().chain(&held.stand_ins)).cloned().collect()
+    fn in_force(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key)?.values().next_back()
     }
 
     /// Makes a change and compares what was and is in force under these keys.
     fn watching(&mut self, keys: &[ObjectKey], change: impl FnOnce(&mut Self)) -> Effect {
         let before: Vec<_> = keys.iter().map(|key| self.in_force(key).cloned()).collect();
         change(self);
+        let released = self.settle_departed(keys, &before);
         for key in keys {
             if self.objects.get(key).is_some_and(BTreeMap::is_empty) {
                 self.objects.remove(key);
@@ -280,25 +235,20 @@ impl Inventory {
                 _ => false,
             };
         let differing = keys.iter().zip(&before).filter(|both| !is_same(*both));
-        let differing: Vec<ObjectKey> = differing.map(|(key, _)| key.clone()).collect();
-        let effect = if differing.is_empty() { Effect::Nothing } else { Effect::Changed };
-        self.changed.extend(differing);
+        let mut changed: Vec<ObjectKey> = differing.map(|(key, _)| key.clone()).collect();
+        changed.extend(released);
+        let effect = if changed.is_empty() { Effect::Nothing } else { Effect::Changed };
+        self.changed.extend(changed);
         effect
     }
 
     fn put(&mut self, object: Object) {
         let metadata = object.metadata();
         let (key, origin) = (metadata.key.clone(), metadata.origin.clone());
-        self.objects.entry(key).or_default().insert(origin, object);
-    }
-
-    fn drop_file(&mut self, file: &str, kept: &BTreeSet<ObjectKey>) {
-        let held = self.files.remove(file).unwrap_or_default();
-        for key in held.keys.iter().chain(&held.stand_ins).filter(|key| !kept.contains(key)) {
-            if let Some(versions) = self.objects.get_mut(key) {
-                versions.retain(|origin, _| &*origin.file != file);
-            }
+        if self.departed.remove(&key) {
+            self.objects.remove(&key);
         }
+        self.objects.entry(key).or_default().insert(origin, object);
     }
 
     /// Gives a new pod a new identity, and takes a gone one's away (NP-54).

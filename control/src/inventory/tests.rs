@@ -212,3 +212,90 @@ fn a_document_that_looks_like_a_policy_isolates_where_no_good_one_is_known() {
     let _ = set(&mut inventory, "a.yaml", &(good + &lost));
     assert_eq!(rules(&inventory), Some(true));
 }
+
+/// A namespace that is being deleted, as the API server says it.
+fn terminating(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, deletionTimestamp: \
+         '2026-01-01T00:00:00Z'}}\nstatus: {{phase: Terminating}}\n---\n"
+    )
+}
+
+/// The policies of x, and how many rules each still has.
+fn rules_of_x(inventory: &Inventory) -> Vec<(String, usize)> {
+    let rules = |one: &NetworkPolicy| one.ingress.as_ref().map_or(0, Vec::len);
+    inventory.policies_of("x").map(|one| (one.metadata.key.name.clone(), rules(one))).collect()
+}
+
+#[test]
+fn np_55_a_policy_deleted_before_the_pods_of_its_namespace_still_isolates_and_opens_nothing() {
+    let mut inventory = Inventory::new();
+    let policy = object(&policy("x/p", "ingress: [{}], policyTypes: [Ingress]"));
+    let key = policy.metadata().key.clone();
+    for text in [&pod("x/a", "10.0.0.1", ""), &pod("y/b", "10.0.0.2", ""), &namespace("x", "")] {
+        let _ = inventory.apply(Change::Set(object(text)));
+    }
+    let _ = inventory.apply(Change::Set(policy.clone()));
+    let _ = inventory.apply(Change::Set(object(&terminating("x"))));
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 1)], "nothing is deleted yet");
+    assert_eq!(inventory.apply(Change::Remove(key.clone())), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+    let departed = inventory.policies().next().unwrap();
+    assert!(departed.ingress.is_some() && departed.egress.is_none(), "as it isolated");
+    let told = |inventory: &Inventory| {
+        let said = inventory.problems();
+        said.iter().any(|one| one.object == "NetworkPolicy x/p" && one.message.contains("terminat"))
+    };
+    assert!(told(&inventory));
+    // Deleted once more, it is no different; written anew, it is itself.
+    assert_eq!(inventory.apply(Change::Remove(key.clone())), Effect::Nothing);
+    assert_eq!(inventory.apply(Change::Set(policy)), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 1)]);
+    let _ = inventory.apply(Change::Remove(key));
+    // The namespace object may go first; with the last pod the policy is gone.
+    let gone = |name: &str, kind| ObjectKey {
+        kind,
+        namespace: if kind == ObjectKind::Pod { "x".to_owned() } else { String::new() },
+        name: name.to_owned(),
+    };
+    let _ = inventory.apply(Change::Remove(gone("x", ObjectKind::Namespace)));
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+    assert_eq!(inventory.apply(Change::Remove(gone("a", ObjectKind::Pod))), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), []);
+    assert!(!told(&inventory));
+}
+
+#[test]
+fn np_55_a_namespace_that_lives_keeps_nothing() {
+    let mut inventory = Inventory::new();
+    let pods = pod("x/a", "10.0.0.1", "");
+    let policies = policy("x/p", "ingress: [{}]");
+    let _ = set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods + &policies));
+    let _ = set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods));
+    assert_eq!(rules_of_x(&inventory), [], "NP-51");
+    // Terminating and without its policies at once; then made anew.
+    let _ = set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods + &policies));
+    let _ = set(&mut inventory, "a.yaml", &(terminating("x") + &pods));
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+    assert_eq!(set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods)), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), []);
+    // Without a pod there is nothing to isolate.
+    let _ = set(&mut inventory, "a.yaml", &(terminating("x") + &policies));
+    let _ = set(&mut inventory, "a.yaml", &terminating("x"));
+    assert_eq!(rules_of_x(&inventory), []);
+}
+
+#[test]
+fn np_55_what_changes_at_once_counts_at_once_whatever_the_files_are_called() {
+    let mut inventory = Inventory::new();
+    let read = |file: &str, text: &str| (file.to_owned(), Some(read_text(file, text).unwrap()));
+    let _ = inventory.take_files(vec![
+        read("a.yaml", &policy("x/p", "ingress: [{}]")),
+        read("b.yaml", &pod("x/a", "10.0.0.1", "")),
+        read("c.yaml", &namespace("x", "")),
+    ]);
+    let gone = ("a.yaml".to_owned(), None);
+    let changes = vec![gone, read("c.yaml", &terminating("x"))];
+    assert_eq!(inventory.take_files(changes), Effect::Changed);
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+}

@@ -67,6 +67,8 @@ pub struct Namespace {
     pub metadata: Metadata,
     /// Its labels as written.
     pub labels: Labels,
+    /// It is being deleted, with everything in it.
+    pub is_terminating: bool,
 }
 
 impl Pod {
@@ -111,9 +113,13 @@ impl Pod {
 impl Namespace {
     /// Reads a namespace.
     pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
-        let written = root.field("metadata").and_then(|at| at.field("labels"));
-        let labels = written.map_or(Ok(Labels::new()), |at| labels::labels(&at, report));
-        Self { metadata, labels: labels.unwrap_or_default() }
+        let written = root.field("metadata");
+        let field = |name: &str| written.as_ref().and_then(|at| at.field(name));
+        let labels = field("labels").map_or(Ok(Labels::new()), |at| labels::labels(&at, report));
+        let phase = root.field("status").and_then(|at| at.field("phase"));
+        let is_terminating = field("deletionTimestamp").is_some()
+            || phase.is_some_and(|at| at.node.text() == Some("Terminating"));
+        Self { metadata, labels: labels.unwrap_or_default(), is_terminating }
     }
 }
 

@@ -70,6 +70,12 @@ impl Words {
         }
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     pub(super) fn take_labels(&mut self, labels: &selector::Labels) -> Labels {
         let mut taken: Labels =
             labels.iter().map(|(key, value)| (self.take(key), self.take(value))).collect();

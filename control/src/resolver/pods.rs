@@ -50,6 +50,7 @@ pub(super) struct Pods {
     all: Vec<Option<Known>>,
     by_key: HashMap<ObjectKey, Place>,
     free: Vec<Place>,
+    living: usize,
     /// Free from the next change on.
     freed: Vec<Place>,
     /// Who claims an address, by name.
@@ -84,13 +85,14 @@ impl Pods {
 
     /// How many live.
     pub(super) fn living(&self) -> usize {
-        self.all.iter().flatten().filter(|pod| pod.lives).count()
+        self.living
     }
 
     /// Takes a pod out of its place for good or to put another version there; those with whom it
     /// shared an address are to be looked at again.
     pub(super) fn take(&mut self, place: Place, again: &mut BTreeSet<Place>) -> Option<Known> {
         let known = self.all.get_mut(place as usize)?.take()?;
+        self.living = self.living.saturating_sub(usize::from(known.lives));
         for address in known.addresses.iter().filter(|_| known.lives) {
             if let Some(claims) = self.claims.get_mut(address) {
                 claims.retain(|one| *one != place);
@@ -113,6 +115,7 @@ impl Pods {
         });
         self.by_key.insert(known.key.clone(), place);
         let (lives, addresses) = (known.lives, known.addresses.clone());
+        self.living = self.living.saturating_add(usize::from(lives));
         self.all[place as usize] = Some(known);
         for address in addresses.iter().filter(|_| lives) {
             let mut claims = self.claims.remove(address).unwrap_or_default();

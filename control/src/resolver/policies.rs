@@ -68,7 +68,7 @@ impl Policies {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.all.iter().filter(|(_, held)| held.told.is_some()).count()
+        self.by_key.len().saturating_add(usize::from(self.denied.is_some()))
     }
 
     /// A change is over.

@@ -248,6 +248,12 @@ impl PolicyTable {
         &self.names[policy.0 as usize]
     }
 
+    /// How many policies there are.
+    #[must_use]
+    pub fn policies(&self) -> usize {
+        (0..self.names.len()).filter(|at| !self.names[*at].is_empty()).count()
+    }
+
     /// How many policy sets there are, [`PolicySetId::NONE`] included.
     #[must_use]
     pub fn policy_sets(&self) -> usize {

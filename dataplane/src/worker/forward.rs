@@ -209,7 +209,7 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[inline]
     pub(super) fn tidy_up(&mut self) {
         for end in self.ends.outbound.iter_mut().flatten() {
-            end.close();
+            end.flush();
         }
         for slot in &self.active {
             if let Some(Some(attached)) = self.slots.get_mut(slot.index()) {

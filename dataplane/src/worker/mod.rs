@@ -29,7 +29,7 @@ use crate::connection::{Connections, Hash};
 use crate::counters::{Counters, DropReason};
 use crate::event::{Events, Sampler};
 use crate::frame::{Batch, Closed, Frame, FramePool, Memory};
-use crate::handoff::{Ends, Errand};
+use crate::handoff::{Ends, Errand, Inbound, Outbound};
 use crate::ids::{PortRef, PortSlot, WorkerId};
 use crate::limits::{BATCH_MAX, COMMANDS_PER_TURN, PARCELS_PER_PAIR, PORTS_MAX};
 use crate::packet::parse::Kind;
@@ -175,9 +175,10 @@ impl<P: Port, M: Memory> Worker<P, M> {
     /// Whether work waits that a sleeping worker would be late for.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.mailbox.commands.is_empty()
-            || self.subscriber.has_newer()
-            || self.path.ends.inbound.iter().flatten().any(crate::handoff::Inbound::has_parcel)
+        let Ends { inbound, outbound } = &self.path.ends;
+        let parcels = inbound.iter().flatten().any(Inbound::has_parcel)
+            || outbound.iter().flatten().any(Outbound::has_open);
+        parcels || !self.mailbox.commands.is_empty() || self.subscriber.has_newer()
     }
 
     /// The sockets of its ports, to sleep on.
@@ -362,8 +363,7 @@ impl<P: Port, M: Memory> Path<P, M> {
                 self.connections.prefetch(hash);
                 staged.push(Staged { frame: Some(frame), packet, hash });
             }
-            // A packet crosses at most once: if the owner is a third worker, the snapshots of
-            // the two differ for a moment, and the sender will try again.
+            // At most one crossing: the snapshots differ for a moment, its sender tries again.
             Ok(packet) if from.worker == self.id => self.hand_over(frame, &packet),
             Ok(_) => self.drop_from(frame, from, DropReason::PortGone),
             Err(Turned::Dropped(reason)) => self.drop_from(frame, from, reason),

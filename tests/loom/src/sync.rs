@@ -94,6 +94,12 @@ impl<T> ArrayQueue<T> {
         self.with(|entries| pushes <= entries.taken)
     }
 
+    /// How many wait, or did a while ago.
+    pub(crate) fn len(&self) -> usize {
+        let pushes = self.pushes.load(Ordering::Relaxed);
+        self.with(|entries| pushes.saturating_sub(entries.taken))
+    }
+
     /// Releases the entry that is about to be pushed: its number is known, for the producer is one.
     fn begin_push(&self) {
         let number = self.with(|entries| entries.pushed);

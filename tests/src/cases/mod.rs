@@ -7,29 +7,55 @@
 //! at 0s  x/a > y/b:80   tcp         -> sent            ingress y/allow[0]
 //! at 0s  x/a > y/b:81   tcp         -> ingress_denied  ingress y/allow nearest y/allow[0] port
 //! at 0s  10.9.9.9 > x/a tcp syn,ack -> no_connection
+//! at 0s  x/a as 10.9.9.9 > y/b:80 tcp -> spoofed_source
 //! at 1s  set second.yaml
 //! at 2s  remove NetworkPolicy y/allow
+//! at 3s  restart
+//! at 4s  sync
 //! ```
 //!
 //! - An end is `[namespace/]pod[:port]` or an address; IPv6 with a port is `[fd00::1]:80`. No
-//!   namespace means `default`.
-//! - A protocol is `tcp udp sctp icmp other`, then perhaps TCP flags or an ICMP kind, then perhaps
-//!   `v4` or `v6`: which addresses of the pods, by default the first family that both have.
+//!   namespace means `default`. `as ADDRESS` is what the source claims to be.
+//! - A protocol is `tcp udp sctp icmp other`, then perhaps what the packet is, then perhaps `v4`
+//!   or `v6`: which addresses of the pods, by default the first family that both have.
+//! - What it is: TCP flags (`syn,ack`), `echo-reply`, `error` (about the last packet that went
+//!   the other way), `reply` (it belongs to a connection that the other end opened). Nothing is
+//!   what opens a connection: SYN, INIT, an echo, a datagram. The source's port is a new one
+//!   unless stated; for an echo it is the identifier.
 //! - What becomes of it is `sent` or the label of a drop reason.
 //! - Then, perhaps, the cause of a side: `egress` or `ingress` with `not-isolated`, `itself`,
 //!   `own-node`, a rule `namespace/policy[index]`, or for a default deny the isolating policies,
 //!   parted by commas; and after a deny perhaps `nearest RULE PARTS`, or `nearest none`.
+//! - The objects of a `set` come into force together. After `restart` the switch knows nothing
+//!   and nothing passes, until `sync`, when all objects have been read anew.
 //!
-//! Judges that keep no connections (the oracle, `Ruleset`, `PolicyTable`) ask about lines that
-//! open one; the simulated node and the lab can run every line.
+//! Judges that keep no connections (the oracle, `explain`, `Ruleset`, `PolicyTable`) ask about
+//! lines that open one and that policy decides; simulated nodes, one for each `hostIP`, and the
+//! lab run every line but those from a pod to itself, which never leave it. A judge that cannot
+//! judge a case at all is named with its reason:
+//!
+//! ```text
+//! without node,lab: translation is not built
+//! ```
+//!
+//! `with FILE` puts a file of `tests/cases` before `cluster.yaml`: pods that many cases share.
+//! `table` begins a whole truth table, see `table`.
 
+mod frame;
+mod judge;
 mod parse;
+mod read;
+mod table;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
+
+pub use frame::frame;
+pub use judge::Judge;
 
 use crate::oracle::{Answer, By, Cluster, End, Family, Nearest, Question, Side};
 
@@ -44,6 +70,8 @@ pub struct Case {
     pub cluster: String,
     /// The lines of `traffic.txt`.
     pub steps: Vec<Step>,
+    /// Who does not judge it, and why.
+    pub without: Vec<(Judge, String)>,
 }
 
 /// A line of `traffic.txt`.
@@ -62,10 +90,16 @@ pub struct Step {
 pub enum Action {
     /// A packet is sent.
     Send(Box<Send>),
+    /// The packets of a truth table, each with the number of the line that says what becomes of it.
+    Table(Vec<(usize, Send)>),
     /// The objects of a file of the folder are set; this is its text.
     Set(String),
     /// An object goes: its kind, namespace (empty for a Namespace) and name.
     Remove(String, String, String),
+    /// The switch begins anew.
+    Restart,
+    /// It has read everything.
+    Sync,
 }
 
 /// A packet and what becomes of it.
@@ -73,6 +107,8 @@ pub enum Action {
 pub struct Send {
     /// From whom.
     pub source: End,
+    /// The address that the source claims to have, if not its own.
+    pub claimed: Option<IpAddr>,
     /// From which port, if it matters.
     pub source_port: Option<u16>,
     /// To whom.
@@ -81,7 +117,7 @@ pub struct Send {
     pub target_port: u16,
     /// The protocol as policy sees it.
     pub protocol: Protocol,
-    /// TCP flags, an ICMP kind: `syn,ack`, `echo-reply`. Empty for what opens a connection.
+    /// TCP flags, `echo-reply`, `error`, `reply`. Empty for what opens a connection.
     pub detail: String,
     /// Which addresses of the pods; `None` is the first family that both have.
     pub family: Option<Family>,
@@ -105,47 +141,32 @@ pub struct Stated {
 }
 
 impl Case {
-    /// Reads every case below `root`, by name.
-    ///
-    /// # Errors
-    /// Names the file and line that cannot be read.
-    pub fn read_all(root: &Path) -> Result<Vec<Self>, String> {
-        let entries = fs::read_dir(root).map_err(|e| format!("{}: {e}", root.display()))?;
-        let mut folders: Vec<PathBuf> =
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-        folders.sort();
-        folders.iter().map(|folder| Self::read(folder)).collect()
+    /// Whether this judge judges the case.
+    #[must_use]
+    pub fn has(&self, judge: Judge) -> bool {
+        self.without.iter().all(|(absent, _)| *absent != judge)
     }
+}
 
-    /// Reads one folder.
-    ///
-    /// # Errors
-    /// Names the file and line that cannot be read.
-    pub fn read(folder: &Path) -> Result<Self, String> {
-        let text = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
+impl fmt::Display for Send {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |end: &End| match end {
+            End::Pod(namespace, name) => format!("{namespace}/{name}"),
+            End::Address(address) => address.to_string(),
         };
-        let mut steps = Vec::new();
-        for (number, line) in text("traffic.txt")?.lines().enumerate() {
-            let place =
-                |e: String| format!("{}: traffic.txt:{}: {e}", folder.display(), number + 1);
-            let Some((at_ms, mut action)) = parse::line(line).map_err(place)? else { continue };
-            if let Action::Set(file) = &mut action {
-                *file = text(file).map_err(place)?;
-            }
-            steps.push(Step { line: number + 1, at_ms, action });
-        }
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, folder: folder.to_owned(), cluster: text("cluster.yaml")?, steps })
+        let (source, target) = (end(&self.source), end(&self.target));
+        let Self { target_port, protocol, outcome, .. } = self;
+        write!(f, "{source} > {target} {protocol:?} {target_port} written {outcome}")
     }
 }
 
 impl Send {
-    /// Whether the packet may open a connection, so that policy judges it by its own key.
+    /// Whether policy alone decides by the packet's own key: it may open a connection.
     #[must_use]
-    pub fn opens(&self) -> bool {
-        matches!(self.detail.as_str(), "" | "syn" | "echo" | "init")
+    pub fn is_decided_by_policy(&self) -> bool {
+        let is_verdict =
+            matches!(self.outcome.as_str(), "sent" | "egress_denied" | "ingress_denied");
+        is_verdict && self.claimed.is_none() && matches!(self.detail.as_str(), "" | "syn")
     }
 
     /// The question that a judge without connections is asked.

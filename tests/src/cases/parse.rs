@@ -33,6 +33,8 @@ pub(super) fn line(text: &str) -> Result<Option<(u64, Action)>, String> {
             };
             Action::Remove(kind, namespace.to_owned(), name.to_owned())
         }
+        Some("restart") => Action::Restart,
+        Some("sync") => Action::Sync,
         Some(source) => Action::Send(Box::new(send(source, &mut words)?)),
     };
     match words.next() {
@@ -63,16 +65,14 @@ fn time(text: &str) -> Result<u64, String> {
 
 fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
     let (source, source_port) = end(source)?;
+    let mut claimed = None;
+    if words.next_if_eq(&"as").is_some() {
+        let text = next(words, "an address")?;
+        claimed = Some(text.parse().map_err(|_| format!("`{text}` is no address"))?);
+    }
     expect(words, ">")?;
     let (target, target_port) = end(next(words, "a target")?)?;
-    let protocol = match next(words, "a protocol")? {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => Protocol::Sctp,
-        "icmp" => Protocol::Icmp,
-        "other" => Protocol::Other,
-        word => return Err(format!("`{word}` is no protocol")),
-    };
+    let protocol = protocol(next(words, "a protocol")?)?;
     if protocol.has_ports() && target_port.is_none() {
         return Err("the target needs a port".to_owned());
     }
@@ -82,19 +82,54 @@ fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
             "->" => break,
             "v4" => family = Some(Family::V4),
             "v6" => family = Some(Family::V6),
-            word => word.clone_into(&mut detail),
+            word if is_detail(word) => word.clone_into(&mut detail),
+            word => return Err(format!("`{word}` is nothing that a packet can be")),
         }
     }
-    let outcome = next(words, "what becomes of it")?.to_owned();
-    if outcome != "sent" && !DropReason::ALL.iter().any(|reason| reason.label() == outcome) {
-        return Err(format!("`{outcome}` is no drop reason"));
-    }
+    let outcome = outcome(next(words, "what becomes of it")?)?;
     let mut causes = Vec::new();
     while let Some(word) = words.next() {
         causes.push(stated(word, words)?);
     }
-    let target_port = target_port.unwrap_or(0);
-    Ok(Send { source, source_port, target, target_port, protocol, detail, family, outcome, causes })
+    let (target, target_port) = (target, target_port.unwrap_or(0));
+    Ok(Send {
+        source,
+        claimed,
+        source_port,
+        target,
+        target_port,
+        protocol,
+        detail,
+        family,
+        outcome,
+        causes,
+    })
+}
+
+/// Whether a packet can be this: TCP flags, or one of the words.
+fn is_detail(word: &str) -> bool {
+    matches!(word, "echo-reply" | "error" | "reply")
+        || word.split(',').all(|flag| matches!(flag, "syn" | "ack" | "fin" | "rst"))
+}
+
+/// A protocol as policy sees it.
+pub(super) fn protocol(word: &str) -> Result<Protocol, String> {
+    match word {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "sctp" => Ok(Protocol::Sctp),
+        "icmp" => Ok(Protocol::Icmp),
+        "other" => Ok(Protocol::Other),
+        _ => Err(format!("`{word}` is no protocol")),
+    }
+}
+
+/// `sent`, or the label of a drop reason.
+pub(super) fn outcome(word: &str) -> Result<String, String> {
+    if word != "sent" && !DropReason::ALL.iter().any(|reason| reason.label() == word) {
+        return Err(format!("`{word}` is no drop reason"));
+    }
+    Ok(word.to_owned())
 }
 
 fn end(text: &str) -> Result<(End, Option<u16>), String> {

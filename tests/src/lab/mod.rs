@@ -28,6 +28,7 @@ pub mod manifests;
 pub mod namespace;
 pub mod node;
 pub mod probe;
+pub mod seat;
 pub mod serve;
 pub mod server;
 pub mod signals;

@@ -40,9 +40,7 @@ impl Sniffer {
     ) -> Result<Self, LabError> {
         let socket = namespace
             .enter(|| -> std::io::Result<Socket> {
-                let protocol = Protocol::from(EVERY_PROTOCOL);
-                let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-                socket.set_recv_buffer_size(ROOM_BYTES)?;
+                let socket = sniffing_socket()?;
                 socket.set_read_timeout(Some(Duration::from_millis(50)))?;
                 Ok(socket)
             })?
@@ -80,6 +78,17 @@ impl Drop for Sniffer {
     }
 }
 
+/// A socket that sees every frame of the namespace it is made in, and what is sent there too.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub fn sniffing_socket() -> std::io::Result<Socket> {
+    let protocol = Protocol::from(EVERY_PROTOCOL);
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+    socket.set_recv_buffer_size(ROOM_BYTES)?;
+    Ok(socket)
+}
+
 /// Matches IP packets from one address to another, and to a port where one is given.
 ///
 /// IPv6 extension headers are not walked: the lab's own senders make none.
@@ -89,6 +98,17 @@ pub fn between(from: IpAddr, to: IpAddr, port: Option<u16>) -> impl Fn(&[u8]) ->
         let to_port = transport.get(2..4).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
         source == from && target == to && (port.is_none() || port == to_port)
     }
+}
+
+/// Source, target, protocol number and target port of a frame that holds IP; port 0 where the
+/// protocol has none.
+#[must_use]
+pub fn flow(frame: &[u8]) -> Option<(IpAddr, IpAddr, u8, u16)> {
+    let (source, target, transport) = addresses(frame)?;
+    let number = *frame.get(if source.is_ipv4() { 23 } else { 20 })?;
+    let has_ports = matches!(number, 6 | 17 | 132);
+    let port = transport.get(2..4).filter(|_| has_ports);
+    Some((source, target, number, port.map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))))
 }
 
 /// Source, target and transport bytes of an Ethernet frame that holds IP.

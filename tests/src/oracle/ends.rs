@@ -48,6 +48,13 @@ pub(super) fn lives(pod: &Value) -> bool {
     !is_on_host(pod) && !is_completed(pod) && !addresses(pod).is_empty()
 }
 
+/// Whether another living pod claims an address of this one.
+pub(super) fn is_shared(cluster: &Cluster, pod: &Value) -> bool {
+    let own = addresses(pod);
+    let shares = |other: &Value| addresses(other).iter().any(|address| own.contains(address));
+    cluster.pods().any(|other| key(other) != key(pod) && lives(other) && shares(other))
+}
+
 fn is_on_host(pod: &Value) -> bool {
     at(pod, "spec/hostNetwork").and_then(Value::as_bool) == Some(true)
 }

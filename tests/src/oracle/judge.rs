@@ -9,6 +9,9 @@ use super::label;
 use super::reading::{self, Broken, Number, Peer, Port, Rule};
 use super::{Answer, By, Cluster, Nearest, Part, Question, RuleName, Side};
 
+/// What is told to isolate a pod that shares its address.
+const UNUSABLE: &str = "(lockgate)/unusable-pods";
+
 /// One direction of a question: whose policy is asked, about whom.
 struct Asked<'a> {
     cluster: &'a Cluster,
@@ -24,14 +27,19 @@ struct Asked<'a> {
 }
 
 pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, String> {
-    let source = ends::find(cluster, &question.source, question.family)?;
-    let target = ends::find(cluster, &question.target, question.family)?;
+    let mut source = ends::find(cluster, &question.source, question.family)?;
+    let mut target = ends::find(cluster, &question.target, question.family)?;
     let itself = source
         .pod
         .is_some_and(|pod| target.pod.is_some_and(|other| ends::key(pod) == ends::key(other)));
     if itself {
         return Ok(Answer { egress: open(By::Itself), ingress: open(By::Itself) });
     }
+    // NP-54: whose packets they are nobody knows, so no selector sees the pod and nothing passes.
+    let shares = |found: &Found<'_>| found.pod.is_some_and(|pod| ends::is_shared(cluster, pod));
+    let [source_shares, target_shares] = [shares(&source), shares(&target)];
+    source.pod = source.pod.filter(|_| !source_shares);
+    target.pod = target.pod.filter(|_| !target_shares);
     let side = |direction, subject: Option<&Value>, other: &Found<'_>| match subject {
         None => open(By::NotIsolated),
         Some(subject) => judge_side(&Asked {
@@ -53,7 +61,13 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
         ingress.by = By::OwnNode;
         ingress.nearest = None;
     }
-    Ok(Answer { egress, ingress })
+    let or_shut = |side, is_shut: bool| if is_shut { shut() } else { side };
+    Ok(Answer { egress: or_shut(egress, source_shares), ingress: or_shut(ingress, target_shares) })
+}
+
+/// The side of a pod that shares an address.
+fn shut() -> Side {
+    Side { isolating: vec![UNUSABLE.to_owned()], ..open(By::DefaultDeny) }
 }
 
 fn open(by: By) -> Side {

@@ -2,7 +2,8 @@
 //!
 //! It answers one question at a time by walking the parsed YAML: no index, no cache, no type of
 //! the product's model. Every question reads every policy again, its mistakes included, so that
-//! each line can be held against the API's text (NP-1 to NP-59, those that need no time).
+//! each line can be held against the API's text (NP-1 to NP-59). Of time it knows one rule, that of
+//! policies which go before their pods (`going.rs`).
 //!
 //! Written by another hand than `control` and sharing no code with it: where the two disagree,
 //! one of them misreads the API. Slow on purpose: some ten microseconds a question.
@@ -15,6 +16,7 @@
 //! ```
 
 mod ends;
+mod going;
 mod judge;
 mod label;
 mod network;

@@ -1,9 +1,7 @@
 //! What `sync` does on a node: objects are resolved, pods plugged and unplugged, a snapshot
 //! compiled and published.
 
-use std::net::IpAddr;
-
-use lockgate_control::resolve::{PodView, Resolved, resolve};
+use lockgate_control::resolve::{PodView, resolve};
 use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
 use lockgate_dataplane::ids::{EndpointId, Epoch, Mac};
 use lockgate_dataplane::policy::compile::compile;
@@ -13,8 +11,13 @@ use super::{HOST, HOST_MAC, Local, World};
 
 impl World {
     /// Resolves, compiles, plugs and unplugs pods, and publishes: what `sync` does on a node.
-    pub(super) fn publish(&mut self) {
+    pub fn publish(&mut self) {
         self.publish_only();
+        self.take_home();
+    }
+
+    /// Unplugs the pods that are gone, once every worker judges by the newest snapshot.
+    pub fn take_home(&mut self) {
         // Gone pods lose their ports only now that no snapshot to come knows them.
         self.settle();
         let local: Vec<String> = self.local().into_iter().map(|(name, _)| name).collect();
@@ -31,29 +34,15 @@ impl World {
         let is_local = |pod: &&PodView| match self.shape.local {
             Local::Bound => pod.interface.is_some(),
             Local::Every => true,
-            Local::On(node) => pod.host_ips.first().copied() == node,
         };
         pods.filter(is_local)
             .map(|pod| (format!("{}/{}", pod.namespace, pod.name), pod.endpoint))
             .collect()
     }
 
-    /// The addresses of this node: what the resolver found, or those of the pods that are on it.
-    fn node_addresses(&self, resolved: &Resolved) -> Vec<IpAddr> {
-        let Local::On(Some(node)) = self.shape.local else {
-            return resolved.node_addresses.clone();
-        };
-        let on_it = resolved.pods.iter().filter(|pod| pod.host_ips.first() == Some(&node));
-        let mut addresses: Vec<IpAddr> = on_it.flat_map(|pod| &pod.host_ips).copied().collect();
-        addresses.sort();
-        addresses.dedup();
-        addresses
-    }
-
-    /// Publishes a new epoch of the objects there are, without turning a worker.
-    pub fn publish_only(&mut self) {
-        let resolved = resolve(&self.inventory);
-        self.resolved = Some(resolved.clone());
+    /// Resolves the objects there are and gives every pod of this node a wire.
+    pub(super) fn plug_local(&mut self) -> Vec<(String, EndpointId)> {
+        self.resolved = Some(resolve(&self.inventory));
         let local = self.local();
         for (name, endpoint) in &local {
             if !self.wires.contains_key(name) {
@@ -62,6 +51,13 @@ impl World {
                 self.plug(name, PortKind::Pod, mac, &[worker]);
             }
         }
+        local
+    }
+
+    /// Publishes a new epoch of the objects there are, without turning a worker.
+    pub fn publish_only(&mut self) {
+        let local = self.plug_local();
+        let resolved = self.resolved.clone().unwrap_or_default();
         let compiled = compile(&resolved.ruleset);
         let attachments = local
             .iter()
@@ -78,7 +74,7 @@ impl World {
             mac: HOST_MAC,
             mtu: self.shape.mtu,
         };
-        let node_addresses = self.node_addresses(&resolved);
+        let node_addresses = resolved.node_addresses.clone();
         let topology = Topology { attachments, host: Some(host), node_addresses };
         let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &topology);
         self.epoch += 1;

@@ -1,7 +1,5 @@
 //! How a simulated node is made.
 
-use std::net::IpAddr;
-
 use lockgate_dataplane::worker::Established;
 
 /// How a world is made.
@@ -28,9 +26,6 @@ pub enum Local {
     Bound,
     /// Every one, bound to an interface or not.
     Every,
-    /// Those with this `status.hostIP`, or with none where `None` is asked for. An address of the
-    /// node is then an address of any pod on it.
-    On(Option<IpAddr>),
 }
 
 impl Default for Shape {

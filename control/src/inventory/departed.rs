@@ -1,0 +1,67 @@
+//! Policies that are gone before the pods they isolate (NP-55).
+//!
+//! When a namespace is deleted, its policies may go before its pods (CVE-2024-7598). A policy
+//! that goes while its namespace is terminating leaves its isolation behind: it selects as it
+//! did and has no rules, until the namespace has no pod left, or lives again. It takes the
+//! deletion of the namespace to be known by then, or in the same change.
+
+use super::Inventory;
+use crate::manifest::{NetworkPolicy, Object, ObjectKey, ObjectKind, Origin};
+
+/// Where what is left of a policy is written; no manifest is called so.
+const NOWHERE: &str = "(deleted)";
+
+impl Inventory {
+    /// Releases what was kept long enough, and keeps the isolation of policies that have just
+    /// gone: `before` is what was in force under `keys`. Gives what was released.
+    pub(super) fn settle_departed(
+        &mut self,
+        keys: &[ObjectKey],
+        before: &[Option<Object>],
+    ) -> Vec<ObjectKey> {
+        let needed = |key: &ObjectKey| !self.lives(&key.namespace) && self.has_pods(&key.namespace);
+        let released: Vec<_> = self.departed.iter().filter(|key| !needed(key)).cloned().collect();
+        for key in &released {
+            self.departed.remove(key);
+            self.objects.remove(key);
+        }
+        for (key, before) in keys.iter().zip(before) {
+            let Some(Object::Policy(policy)) = before else { continue };
+            let is_going = self.is_terminating(&key.namespace) || self.departed.contains(key);
+            if is_going && self.in_force(key).is_none() && self.has_pods(&key.namespace) {
+                self.depart(key, policy.clone());
+            }
+        }
+        released
+    }
+
+    /// What is left of departed policies.
+    pub(super) fn departed(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.departed.iter()
+    }
+
+    fn depart(&mut self, key: &ObjectKey, mut policy: NetworkPolicy) {
+        for rules in [&mut policy.ingress, &mut policy.egress].into_iter().flatten() {
+            rules.clear();
+        }
+        let origin = Origin { file: NOWHERE.into(), index: 0, line: 0 };
+        policy.metadata.origin = origin.clone();
+        let versions = self.objects.entry(key.clone()).or_default();
+        versions.insert(origin, Object::Policy(policy));
+        self.departed.insert(key.clone());
+    }
+
+    fn has_pods(&self, namespace: &str) -> bool {
+        let first = self.of_kind(ObjectKind::Pod, namespace).next();
+        first.is_some_and(|pod| pod.metadata().key.namespace == namespace)
+    }
+
+    /// Whether the namespace is there to stay.
+    fn lives(&self, name: &str) -> bool {
+        self.namespace(name).is_some_and(|namespace| !namespace.is_terminating)
+    }
+
+    fn is_terminating(&self, name: &str) -> bool {
+        self.namespace(name).is_some_and(|namespace| namespace.is_terminating)
+    }
+}

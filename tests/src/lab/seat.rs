@@ -1,0 +1,108 @@
+//! A seat: a wire of the lab on which packets are made by hand, whoever's they are.
+//!
+//! Its namespace sends whole IP packets with any addresses, and sees every frame that arrives,
+//! so one set of seats serves every case: pods take them in turn. Where a packet ended is read
+//! from the sink and from the switch's counters; nobody waits for a time to pass.
+
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr};
+
+use lockgate_dataplane::packet::answer::GATEWAY_MAC;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::error::LabError;
+use super::namespace::Namespace;
+use super::node::{GATEWAY_V4, GATEWAY_V6, Lab};
+use super::sniffer::sniffing_socket;
+use super::switch::FAR_END;
+
+/// The protocol number of sockets that send whole packets (`IPPROTO_RAW`).
+const WHOLE_PACKETS: i32 = 255;
+
+/// One end of a wire.
+#[derive(Debug)]
+pub struct Seat {
+    /// The switch's side of the wire.
+    pub interface: String,
+    v4: Socket,
+    v6: Socket,
+    sink: Socket,
+}
+
+impl Seat {
+    /// A new wire of this number, its far end in a namespace of its own.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn build(lab: &Lab, number: usize) -> Result<Self, LabError> {
+        let interface = format!("seat{number}");
+        let name = format!("{}-{interface}", lab.shape().prefix);
+        let namespace = Namespace::create(&name)?;
+        let mtu = lab.shape().mtu;
+        lab.node().ip(&[format!(
+            "link add {interface} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {name}"
+        )])?;
+        namespace.sysctl("ipv6/conf/eth0/accept_dad", "0")?;
+        namespace.sysctl("ipv6/conf/eth0/accept_ra", "0")?;
+        // Without an address of its own a namespace has none to route IPv6 packets with.
+        namespace.ip(&["link set eth0 up".to_owned()])?;
+        Self::on(&namespace, "eth0", interface)
+    }
+
+    /// The far end of the host port: the node's stack and the world behind it.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn outside(lab: &Lab) -> Result<Self, LabError> {
+        Self::on(lab.outside(), FAR_END, String::new())
+    }
+
+    fn on(namespace: &Namespace, far: &str, interface: String) -> Result<Self, LabError> {
+        namespace.ip(&[
+            format!("route replace default via {GATEWAY_V4} dev {far} onlink"),
+            format!("route replace ::/0 via {GATEWAY_V6} dev {far}"),
+            // Asked by whom? The senders that packets name are not this namespace's.
+            format!("neigh replace {GATEWAY_V4} lladdr {GATEWAY_MAC} dev {far} nud permanent"),
+            format!("neigh replace {GATEWAY_V6} lladdr {GATEWAY_MAC} dev {far} nud permanent"),
+        ])?;
+        let what = || format!("make raw sockets in {}", namespace.name());
+        let open = || -> std::io::Result<(Socket, Socket, Socket)> {
+            let raw = |domain| Socket::new(domain, Type::RAW, Some(Protocol::from(WHOLE_PACKETS)));
+            let (v4, v6) = (raw(Domain::IPV4)?, raw(Domain::IPV6)?);
+            v4.set_header_included_v4(true)?;
+            v6.set_header_included_v6(true)?;
+            let sink = sniffing_socket()?;
+            sink.set_nonblocking(true)?;
+            Ok((v4, v6, sink))
+        };
+        let (v4, v6, sink) = namespace.enter(open)?.map_err(LabError::io(what()))?;
+        Ok(Self { interface, v4, v6, sink })
+    }
+
+    /// Sends a frame's IP packet: its MACs are the wire's own and the gateway's.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn send(&self, frame: &[u8], to: IpAddr) -> Result<(), LabError> {
+        let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
+        let packet = frame.get(14..).unwrap_or_default();
+        let sent = socket.send_to(packet, &SocketAddr::new(to, 0).into());
+        sent.map(drop).map_err(LabError::io(format!("send a packet to {to}")))
+    }
+
+    /// Takes the frames that have arrived since the last call.
+    #[must_use]
+    pub fn arrived(&self) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        let mut room = vec![0; 64 * 1024];
+        let mut sink = &self.sink;
+        loop {
+            match sink.read(&mut room) {
+                Ok(length) => frames.push(room.get(..length).unwrap_or_default().to_vec()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Nothing more is there, or the wire has gone: the caller sees that it is missing.
+                Err(_) => return frames,
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `docs/SEMANTICS.md` is made of `tests/cases`: what is promised is what is tried.
+//!
+//! `UPDATE_DOCS=1 cargo test -p lockgate-tests --test suite semantics` writes it anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lockgate_tests::cases::{Case, Judge};
+
+/// What the page opens with.
+const HEAD: &str = "# Semantics
+
+What policy objects mean here, and the case that shows it. Made of `tests/cases` by
+`UPDATE_DOCS=1 cargo test -p lockgate-tests --test suite semantics`; not written by hand.
+
+Judges: the *oracle* reads raw objects, the *ruleset* reads every rule, the *table* is what packets
+are judged by (and `explain` beside it), the *node* is the simulated switch, the *lab* real sockets.
+";
+
+#[test]
+fn the_page_of_semantics_is_what_the_cases_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cases = Case::read_all(&root.join("cases")).unwrap();
+    let meanings = fs::read_to_string(root.join("cases/meanings.txt")).unwrap();
+    let page = page(&meanings, &cases).unwrap();
+    let path: PathBuf = root.join("../docs/SEMANTICS.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "docs/SEMANTICS.md is not what the cases say: see {}", file!());
+}
+
+#[test]
+fn an_id_without_a_case_and_a_case_without_an_id_are_told() {
+    let case = |name: &str| Case {
+        name: name.to_owned(),
+        folder: PathBuf::new(),
+        cluster: String::new(),
+        steps: Vec::new(),
+        without: vec![(Judge::Lab, "nobody sends it".to_owned())],
+    };
+    let good = page("NP-1 Means this.\n", &[case("np-1-so-it-is"), case("seed-one")]).unwrap();
+    assert!(good.contains("| NP-1 | Means this. | so it is | all but lab: nobody sends it |"));
+    assert!(page("NP-1 Means this.\nNP-2 That.\n", &[case("np-1-so")]).is_err());
+    assert!(page("NP-1 Means this.\n", &[case("np-1-so"), case("np-3-else")]).is_err());
+}
+
+/// The page, or what does not fit.
+fn page(meanings: &str, cases: &[Case]) -> Result<String, String> {
+    let mut by_id: BTreeMap<String, Vec<&Case>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for case in cases {
+        match id(&case.name) {
+            Some(id) => by_id.entry(id).or_default().push(case),
+            None => others.push(case),
+        }
+    }
+    let mut page = format!("{HEAD}\n| id | means | case | judged by |\n|---|---|---|---|\n");
+    let lines = meanings.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    for line in lines {
+        let (id, meaning) = line.split_once(' ').ok_or_else(|| format!("`{line}` has no text"))?;
+        let cases = by_id.remove(id).ok_or_else(|| format!("{id} has no case in tests/cases"))?;
+        for (number, case) in cases.into_iter().enumerate() {
+            let (id, meaning) = if number == 0 { (id, meaning) } else { ("", "") };
+            row(&mut page, id, meaning, case);
+        }
+    }
+    if let Some(id) = by_id.keys().next() {
+        return Err(format!("{id} is not in tests/cases/meanings.txt"));
+    }
+    page.push_str("\n## Further cases\n\n| id | means | case | judged by |\n|---|---|---|---|\n");
+    for case in others {
+        row(&mut page, "", "", case);
+    }
+    Ok(page)
+}
+
+fn row(page: &mut String, id: &str, meaning: &str, case: &Case) {
+    let mut title = case.name.as_str();
+    if !id.is_empty() || self::id(&case.name).is_some() {
+        title = case.name.splitn(3, '-').nth(2).unwrap_or(&case.name);
+    }
+    let title = title.replace('-', " ");
+    let absent: Vec<String> =
+        case.without.iter().map(|(judge, why)| format!("{}: {why}", judge.label())).collect();
+    let judges = match absent.as_slice() {
+        [] => "all".to_owned(),
+        some => format!("all but {}", some.join("; ")),
+    };
+    // Writing to a String can't fail.
+    let _ = writeln!(page, "| {id} | {meaning} | {title} | {judges} |");
+}
+
+/// `NP-22` of `np-22-named-port…`.
+fn id(folder: &str) -> Option<String> {
+    let mut parts = folder.split('-');
+    let (kind, number) = (parts.next()?, parts.next()?);
+    number.parse::<u32>().ok()?;
+    Some(format!("{}-{number}", kind.to_uppercase()))
+}
