@@ -1,10 +1,8 @@
 //! What each policy means by number, and what it refers to.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
-use ipnet::IpNet;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::delta::Delta;
 use lockgate_dataplane::policy::ruleset::{
@@ -16,7 +14,7 @@ use super::labels::Word;
 use super::sets::Meaning;
 use super::spaces::number;
 use crate::inventory::{DENIED_POLICY, Inventory};
-use crate::manifest::{NetworkPolicy, ObjectKey, Peer, PortPattern, Rule, WhichPorts};
+use crate::manifest::{NetworkPolicy, ObjectKey, Peer, Rule, WhichPorts};
 use crate::resolve::range;
 use crate::selector::LabelSelector;
 
@@ -29,12 +27,12 @@ struct Held {
 
 /// What a policy uses: given back when it is read again.
 #[derive(Debug, Default)]
-struct Refers {
+pub(super) struct Refers {
     sets: Vec<SetId>,
     /// Names asked of the pods of a set.
-    names: Vec<(SetId, Word, Protocol)>,
+    pub(super) names: Vec<(SetId, Word, Protocol)>,
     /// Names asked of the pods met in blocks.
-    met: Vec<(Word, Protocol)>,
+    pub(super) met: Vec<(Word, Protocol)>,
 }
 
 /// All policies.
@@ -46,7 +44,7 @@ pub(super) struct Policies {
     /// Free from the next change on.
     freed: Vec<PolicyId>,
     /// Who asks for a name in blocks.
-    meeting: HashMap<(Word, Protocol), BTreeSet<PolicyId>>,
+    pub(super) asking: HashMap<(Word, Protocol), BTreeSet<PolicyId>>,
     denied: Option<PolicyId>,
 }
 
@@ -64,7 +62,7 @@ impl Policies {
 
     /// Who asks for such a port of the pods in some block.
     pub(super) fn meeting(&self, name: Word, protocol: Protocol) -> impl Iterator<Item = PolicyId> {
-        self.meeting.get(&(name, protocol)).into_iter().flatten().copied()
+        self.asking.get(&(name, protocol)).into_iter().flatten().copied()
     }
 
     pub(super) fn count(&self) -> usize {
@@ -147,11 +145,11 @@ impl Resolver {
         }
         for (name, protocol) in old.met {
             if !new.met.contains(&(name, protocol))
-                && let Some(policies) = self.policies.meeting.get_mut(&(name, protocol))
+                && let Some(policies) = self.policies.asking.get_mut(&(name, protocol))
             {
                 policies.remove(&id);
                 if policies.is_empty() {
-                    self.policies.meeting.remove(&(name, protocol));
+                    self.policies.asking.remove(&(name, protocol));
                 }
             }
             self.words.release(name);
@@ -260,7 +258,7 @@ impl Resolver {
     }
 
     /// The set of pods of the namespaces that match.
-    fn across(
+    pub(super) fn across(
         &mut self,
         namespaces: &LabelSelector,
         pods: Option<&LabelSelector>,
@@ -279,130 +277,18 @@ impl Resolver {
         id
     }
 
-    fn refer(&mut self, meaning: Meaning, refers: &mut Refers) -> (SetId, bool) {
+    pub(super) fn refer(&mut self, meaning: Meaning, refers: &mut Refers) -> (SetId, bool) {
         let entered = self.sets.enter(meaning);
         refers.sets.push(entered.0);
         entered
     }
-
-    /// A named port at ingress: a number for each group of subjects that agree on it.
-    fn own_ports(
-        &mut self,
-        name: &str,
-        pattern: &PortPattern,
-        peers: &Peers,
-        at: &At<'_>,
-        refers: &mut Refers,
-    ) -> Vec<(u16, Option<SetId>, Peers)> {
-        let numbers = self.named(at.subjects, name, pattern.protocol, at.id, refers);
-        numbers.into_iter().map(|(port, pods)| (port, Some(pods), peers.clone())).collect()
-    }
-
-    /// A named port at egress: a number for each group of peer pods that agree on it. Addresses
-    /// of no pod have no names.
-    fn peer_ports(
-        &mut self,
-        name: &str,
-        pattern: &PortPattern,
-        rule: &Rule,
-        peers: &Peers,
-        at: &At<'_>,
-        refers: &mut Refers,
-    ) -> Vec<(u16, Option<SetId>, Peers)> {
-        let protocol = pattern.protocol;
-        let mut by_port: BTreeMap<u16, Vec<SetId>> = BTreeMap::new();
-        let bases = match peers {
-            Peers::Any => vec![self.across(&LabelSelector::default(), None, refers)],
-            Peers::Sets(ids) => ids.clone(),
-        };
-        for base in bases {
-            if self.sets.get(base).is_some_and(|set| matches!(set.meaning, Meaning::Blocks(_))) {
-                continue;
-            }
-            for (port, set) in self.named(base, name, protocol, at.id, refers) {
-                by_port.entry(port).or_default().push(set);
-            }
-        }
-        for peer in &rule.peers {
-            for (port, blocks) in self.met(peer, name, protocol, at.id, refers) {
-                let (set, _) = self.refer(Meaning::Blocks(blocks), refers);
-                by_port.entry(port).or_default().push(set);
-            }
-        }
-        by_port.into_iter().map(|(port, sets)| (port, None, Peers::Sets(sets))).collect()
-    }
-
-    /// What a name is in a set: each number with the pods whose number it is. Numbers that others
-    /// know are there too, or a pod that comes to have one would not be heard of.
-    fn named(
-        &mut self,
-        base: SetId,
-        name: &str,
-        protocol: Protocol,
-        id: PolicyId,
-        refers: &mut Refers,
-    ) -> Vec<(u16, SetId)> {
-        let word = self.words.take(name);
-        refers.names.push((base, word, protocol));
-        let members = self.sets.get(base).map(|set| self.select(&set.meaning));
-        let numbers = members.unwrap_or_default().into_iter();
-        let mut numbers: BTreeSet<u16> =
-            numbers.filter_map(|place| self.pods.get(place)?.port(word, protocol)).collect();
-        if let Some(known) = self.sets.get_mut(base).and_then(|set| set.name(word, protocol)) {
-            known.policies.insert(id);
-            numbers.extend(known.numbers.keys());
-        }
-        let mut found = Vec::with_capacity(numbers.len());
-        for port in numbers {
-            let (set, is_new) = self.refer(Meaning::Named(base, word, protocol, port), refers);
-            if is_new {
-                self.words.take(name);
-                // It holds its base for as long as it is there itself.
-                if let Some(meaning) = self.sets.get(base).map(|set| set.meaning.clone()) {
-                    self.sets.enter(meaning);
-                }
-                let known = self.sets.get_mut(base).and_then(|set| set.name(word, protocol));
-                known.into_iter().for_each(|known| _ = known.numbers.insert(port, set));
-            }
-            found.push((port, set));
-        }
-        found
-    }
-
-    /// What a name is in a block: by the addresses in it only, for a pod may have others.
-    fn met(
-        &mut self,
-        peer: &Peer,
-        name: &str,
-        protocol: Protocol,
-        id: PolicyId,
-        refers: &mut Refers,
-    ) -> BTreeMap<u16, Vec<Block>> {
-        let mut by_port: BTreeMap<u16, Vec<Block>> = BTreeMap::new();
-        let Peer::Block { cidr, except } = peer else { return by_port };
-        let word = self.words.take(name);
-        refers.met.push((word, protocol));
-        self.policies.meeting.entry((word, protocol)).or_default().insert(id);
-        let is_met = |address: &IpAddr| {
-            cidr.contains(address) && !except.iter().any(|part| part.contains(address))
-        };
-        for &place in self.pods.bearers.get(&(word, protocol)).into_iter().flatten() {
-            let number = self.pods.get(place).and_then(|pod| pod.port(word, protocol));
-            let Some(port) = number else { continue };
-            for address in self.pods.owned(place).0.into_iter().filter(is_met) {
-                let block = Block { cidr: IpNet::from(address), except: Vec::new() };
-                by_port.entry(port).or_default().push(block);
-            }
-        }
-        by_port
-    }
 }
 
 /// Where rules are.
-struct At<'i> {
+pub(super) struct At<'i> {
     inventory: &'i Inventory,
     namespace: &'i str,
-    id: PolicyId,
-    subjects: SetId,
+    pub(super) id: PolicyId,
+    pub(super) subjects: SetId,
     direction: Direction,
 }
