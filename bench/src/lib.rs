@@ -1,8 +1,7 @@
-//! Measurements: the ends that make and count traffic, the contenders, and made-up clusters.
+//! Measurements: the ends that make and count traffic, and the contenders.
 
 #![forbid(unsafe_code)]
 
 pub mod bare;
-pub mod cluster;
 pub mod contender;
 pub mod traffic;

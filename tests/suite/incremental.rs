@@ -9,6 +9,7 @@ use std::env;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use lockgate_control::inventory::{Change, Inventory};
 use lockgate_control::manifest::{FileObjects, Object, ObjectKey, read_text};
@@ -21,7 +22,9 @@ use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::compile;
 use lockgate_dataplane::policy::ruleset::Cause;
 use lockgate_dataplane::policy::{PolicySetId, PolicyTable, Query, VerdictId};
+use lockgate_tests::cluster::{Size, large_policy};
 use lockgate_tests::worlds::{Choices, World};
+use nix::time::ClockId;
 use serde_json::{Value, json};
 
 /// Streams run by default, and the events of each.
@@ -499,4 +502,49 @@ fn incremental_equals_full_after_every_event() {
     assert!(events >= 20_000 || streams < STREAMS, "only {events} events");
     // Building anew is the way out, not the way.
     assert!(rebuilds * 4 < events, "{rebuilds} of {events} events built everything anew");
+}
+
+/// Milliseconds that this thread has been on a core.
+fn cpu_ms() -> f64 {
+    Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap()).as_secs_f64() * 1e3
+}
+
+/// Ten times the goals of the bench (`scale`), so that it fails for a mistake and not for a busy
+/// machine. Compiling everything for each event would take longer than that.
+#[test]
+fn a_change_in_a_large_cluster_costs_what_it_touches() {
+    let size = Size { pods: 10_000, policies: 1_000, namespaces: 50, dual: true };
+    let mut twins = Twins::new();
+    for object in size.objects() {
+        twins.happen(&Event::Set(Box::new(object)));
+    }
+    let mut apply = |event: &Event| {
+        let begun = cpu_ms();
+        twins.happen(event);
+        let changes = twins.inventory.take_changes();
+        let delta = twins.resolver.apply(&twins.inventory, &changes);
+        let tables = twins.compiler.apply(&delta, &Topology::default());
+        twins.tables = Some(tables);
+        cpu_ms() - begun
+    };
+    apply(&Event::Rebuild);
+    let set = |object: Object| Event::Set(Box::new(object));
+    let added = (0..30).map(|one| set(size.pod(size.pods + one)));
+    let moved = (0..30).map(|one| set(size.pod_of(one * 7, "a1")));
+    let gone = (0..30).map(|one| Event::Remove(size.pod(one * 3).metadata().key.clone()));
+    let policies = (0..12).map(|one| set(large_policy(1000, one)));
+    let kinds: [(&str, Vec<Event>, f64); 4] = [
+        ("a pod comes", added.collect(), 0.5),
+        ("a pod is relabelled", moved.collect(), 0.5),
+        ("a pod goes", gone.collect(), 0.5),
+        ("a policy of 1000 rules changes", policies.collect(), 5.0),
+    ];
+    for (name, events, goal) in kinds {
+        let mut times: Vec<f64> = events.iter().map(&mut apply).collect();
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        assert!(median < goal * 10.0, "{name}: {median} ms, the goal is {goal}");
+    }
+    let rebuilds = twins.compiler.rebuilds();
+    assert!(rebuilds <= 2, "{rebuilds} times built anew");
 }

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lockgate_bench::cluster::{Size, large_policy, namespace};
 use lockgate_control::inventory::{Change, Effect, Inventory};
 use lockgate_control::manifest::Object;
 use lockgate_control::resolver::Resolver;
@@ -25,6 +24,7 @@ use lockgate_dataplane::ids::{Epoch, Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::packet::{Address, Protocol};
 use lockgate_dataplane::policy::{PolicySetId, Query};
 use lockgate_dataplane::publish::{Publisher, Subscriber};
+use lockgate_tests::cluster::{Size, large_policy, namespace};
 use nix::time::ClockId;
 
 /// Events of each kind.

@@ -114,7 +114,9 @@ impl Words {
         for (key, test) in &wanted.0 {
             self.release(*key);
             if let Test::In(values) | Test::NotIn(values) = test {
-                values.iter().for_each(|value| self.release(*value));
+                for value in values {
+                    self.release(*value);
+                }
             }
         }
     }
@@ -207,7 +209,9 @@ impl Selectors {
     pub(super) fn insert(&mut self, id: u32, wanted: &Wanted) {
         match wanted.home() {
             Home::Labels(labels) => {
-                labels.into_iter().for_each(|one| put(self.by_label.entry(one).or_default(), id));
+                for label in labels {
+                    put(self.by_label.entry(label).or_default(), id);
+                }
             }
             Home::Key(key) => put(self.by_key.entry(key).or_default(), id),
             Home::Rest => put(&mut self.rest, id),
@@ -217,7 +221,9 @@ impl Selectors {
     pub(super) fn remove(&mut self, id: u32, wanted: &Wanted) {
         match wanted.home() {
             Home::Labels(labels) => {
-                labels.iter().for_each(|one| take_from(&mut self.by_label, one, id));
+                for label in &labels {
+                    take_from(&mut self.by_label, label, id);
+                }
             }
             Home::Key(key) => take_from(&mut self.by_key, &key, id),
             Home::Rest => take(&mut self.rest, id),

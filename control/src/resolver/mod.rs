@@ -135,26 +135,22 @@ impl Resolver {
             }
         }
         let endpoint = inventory.endpoint(key);
-        match inventory.pod(&key.namespace, &key.name).zip(endpoint) {
-            Some((pod, endpoint)) => {
-                let known = self.known(inventory, pod, endpoint, old.as_mut());
-                let place = self.pods.put(known, &mut work.pods);
-                if let Some(known) = self.pods.get(place) {
-                    self.node.note(place, known);
-                }
-                work.pods.insert(place);
+        if let Some((pod, endpoint)) = inventory.pod(&key.namespace, &key.name).zip(endpoint) {
+            let known = self.known(inventory, pod, endpoint, old.as_mut());
+            let place = self.pods.put(known, &mut work.pods);
+            if let Some(known) = self.pods.get(place) {
+                self.node.note(place, known);
             }
-            None => {
-                if let (Some(place), Some(old)) = (self.pods.place(key), &old) {
-                    let index = PodIndex(place);
-                    take(&mut self.denied, place);
-                    work.pods.remove(&place);
-                    let left = old.sets.iter().map(|set| (*set, index, false));
-                    work.delta.members.extend(left);
-                    work.delta.pods.extend(old.told.as_ref().map(|_| (index, None)));
-                }
-                self.pods.forget(key);
+            work.pods.insert(place);
+        } else {
+            if let (Some(place), Some(old)) = (self.pods.place(key), &old) {
+                let index = PodIndex(place);
+                take(&mut self.denied, place);
+                work.pods.remove(&place);
+                work.delta.members.extend(old.sets.iter().map(|set| (*set, index, false)));
+                work.delta.pods.extend(old.told.as_ref().map(|_| (index, None)));
             }
+            self.pods.forget(key);
         }
         if let Some(old) = old {
             self.release(&old);
@@ -205,17 +201,17 @@ impl Resolver {
         let (owned, is_shared) = self.pods.owned(place);
         let Some(mut known) = self.pods.lift(place) else { return };
         let is_denied = known.lives && (is_shared || known.labels.is_none());
-        let sees = known.lives && !is_denied;
-        if known.is_seen && !sees {
+        let is_seen = known.lives && !is_denied;
+        if known.is_seen && !is_seen {
             self.hide(place, &mut known, work);
-        } else if sees && !known.is_seen {
+        } else if is_seen && !known.is_seen {
             self.show(place, &mut known, work);
         }
         known.is_denied = is_denied;
         if is_denied {
-            put(&mut self.denied, place)
+            put(&mut self.denied, place);
         } else {
-            take(&mut self.denied, place)
+            take(&mut self.denied, place);
         }
         let index = PodIndex(place);
         let told = known.lives.then_some((known.endpoint, owned));
@@ -253,7 +249,7 @@ impl Resolver {
                 }
                 found.push(id);
                 for name in &set.names {
-                    let Some(number) = known.port(name.name, name.protocol) else { continue };
+                    let Some(number) = known.port(name.word, name.protocol) else { continue };
                     match name.numbers.get(&number) {
                         Some(named) => found.push(*named),
                         None => policies.extend(&name.policies),

@@ -91,7 +91,9 @@ impl Resolver {
                     self.sets.enter(meaning);
                 }
                 let known = self.sets.get_mut(base).and_then(|set| set.name(word, protocol));
-                known.into_iter().for_each(|known| _ = known.numbers.insert(port, set));
+                if let Some(known) = known {
+                    known.numbers.insert(port, set);
+                }
             }
             found.push((port, set));
         }

@@ -20,6 +20,7 @@ pub(super) type Place = u32;
 
 /// A pod as policy sees it.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct Known {
     pub(super) key: ObjectKey,
     pub(super) space: SpaceId,

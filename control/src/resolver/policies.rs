@@ -89,13 +89,12 @@ impl Resolver {
         let Some(key) = place.0.clone() else { return };
         let old = std::mem::take(&mut place.1);
         let mut new = Held::default();
-        match inventory.policy(&key) {
-            Some(policy) => new.told = Some(self.policy(inventory, policy, id, &mut new.refers)),
-            None => {
-                self.policies.by_key.remove(&key);
-                self.policies.all[id.0 as usize].0 = None;
-                self.policies.freed.push(id);
-            }
+        if let Some(policy) = inventory.policy(&key) {
+            new.told = Some(self.policy(inventory, policy, id, &mut new.refers));
+        } else {
+            self.policies.by_key.remove(&key);
+            self.policies.all[id.0 as usize].0 = None;
+            self.policies.freed.push(id);
         }
         if new.told != old.told {
             delta.policies.push((id, new.told.clone()));
@@ -135,7 +134,7 @@ impl Resolver {
                 && let Some(set) = self.sets.get_mut(base)
             {
                 for one in
-                    set.names.iter_mut().filter(|one| (one.name, one.protocol) == (name, protocol))
+                    set.names.iter_mut().filter(|one| (one.word, one.protocol) == (name, protocol))
                 {
                     one.policies.remove(&id);
                 }

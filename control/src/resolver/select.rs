@@ -113,7 +113,7 @@ impl Resolver {
                     for one in base
                         .names
                         .iter_mut()
-                        .filter(|one| (one.name, one.protocol) == (name, protocol))
+                        .filter(|one| (one.word, one.protocol) == (name, protocol))
                     {
                         one.numbers.remove(&number);
                     }

@@ -36,7 +36,7 @@ pub(super) struct Set {
 /// What a named port is in a set.
 #[derive(Debug)]
 pub(super) struct Name {
-    pub(super) name: Word,
+    pub(super) word: Word,
     pub(super) protocol: Protocol,
     pub(super) numbers: BTreeMap<u16, SetId>,
     /// Who must hear of a number that is not there yet.
@@ -116,11 +116,11 @@ impl Sets {
 
 impl Set {
     /// The name's numbers, made if it was not asked before.
-    pub(super) fn name(&mut self, name: Word, protocol: Protocol) -> Option<&mut Name> {
-        let is_it = |one: &Name| (one.name, one.protocol) == (name, protocol);
+    pub(super) fn name(&mut self, word: Word, protocol: Protocol) -> Option<&mut Name> {
+        let is_it = |one: &Name| (one.word, one.protocol) == (word, protocol);
         if !self.names.iter().any(is_it) {
             let (numbers, policies) = (BTreeMap::new(), BTreeSet::new());
-            self.names.push(Name { name, protocol, numbers, policies });
+            self.names.push(Name { word, protocol, numbers, policies });
         }
         self.names.iter_mut().find(|one| is_it(one))
     }

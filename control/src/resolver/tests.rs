@@ -94,6 +94,15 @@ fn sets_go_with_the_last_rule_that_means_them() {
 }
 
 #[test]
+fn nobody_joins_a_set_in_the_change_that_drops_it() {
+    let mut bench = Bench::new(&(small() + &policy("x/p", PEERS)));
+    let gone = read_text("", &policy("x/p", PEERS)).unwrap().objects.remove(0);
+    let _: Effect = bench.inventory.apply(Change::Remove(gone.metadata().key.clone()));
+    let delta = bench.set(&pod("x/new", "10.0.9.9", "app: a"));
+    assert_eq!((delta.sets.len(), delta.members.len(), delta.pods.len()), (2, 0, 1));
+}
+
+#[test]
 fn np_22_a_number_that_nobody_had_is_heard_of_by_who_asked_for_the_name() {
     let rules = "ingress: [{ports: [{port: web}]}]";
     let mut bench = Bench::new(&(small() + &policy("x/p", rules)));

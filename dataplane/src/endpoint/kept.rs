@@ -106,7 +106,9 @@ impl KeptEndpoints {
             endpoints.extend(is.endpoint);
         }
         self.take_topology(topology, &mut addresses, &mut endpoints);
-        endpoints.iter().for_each(|endpoint| self.take_local(*endpoint));
+        for endpoint in &endpoints {
+            self.take_local(*endpoint);
+        }
         for endpoint in endpoints {
             addresses.extend(self.put_local(kept, endpoint));
         }
@@ -178,14 +180,10 @@ impl KeptEndpoints {
         self.topology.clone_from(topology);
     }
 
-    /// Takes a local pod away.
+    /// Takes a local pod away. Its seat finds nothing any more: who sits there has another port.
     fn take_local(&mut self, endpoint: EndpointId) {
-        let Some(at) = self.locals.remove(&endpoint) else { return };
-        let locals = Arc::make_mut(&mut self.now.locals);
-        let local = std::mem::replace(&mut locals[at as usize], nobody());
-        let place = seat(local.at);
-        if self.now.senders.get(place) == Some(&at) {
-            Arc::make_mut(&mut self.now.senders)[place] = NOBODY;
+        if let Some(at) = self.locals.remove(&endpoint) {
+            Arc::make_mut(&mut self.now.locals)[at as usize] = nobody();
         }
     }
 

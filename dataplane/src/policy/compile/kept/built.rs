@@ -178,8 +178,8 @@ impl Built {
                 addresses.iter().map(|one| self.kinds.key(*one, signature)).collect();
             let old = &self.residents[pod.0 as usize].hosts;
             for (address, key) in addresses.iter().zip(&keys) {
-                let was = old.iter().find(|host| host.0 == *address);
-                if let Some((_, class)) = was.filter(|_| self.kinds.find(*key).is_none()) {
+                let known = old.iter().find(|host| host.0 == *address);
+                if let Some((_, class)) = known.filter(|_| self.kinds.find(*key).is_none()) {
                     *ways.entry((class.0, *key)).or_default() += 1;
                 }
             }

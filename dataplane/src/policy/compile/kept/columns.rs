@@ -239,7 +239,9 @@ impl Columns {
             None => self.make(key),
         };
         self.all[id as usize].rows.push(row);
-        old.into_iter().for_each(|old| self.release(old, row));
+        if let Some(old) = old {
+            self.release(old, row);
+        }
         id
     }
 
@@ -295,16 +297,11 @@ impl Columns {
             plane: sealed.plane,
             groups: groups.clone(),
         };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.all[id as usize] = shape;
-                id
-            }
-            None => {
-                self.all.push(shape);
-                index(self.all.len() - 1)
-            }
-        };
+        let id = self.free.pop().unwrap_or(index(self.all.len()));
+        match self.all.get_mut(id as usize) {
+            Some(free) => *free = shape,
+            None => self.all.push(shape),
+        }
         for (group, place) in groups.into_iter().zip(0..) {
             self.groups[group as usize].shapes.push((id, place));
         }
@@ -316,6 +313,7 @@ impl Columns {
 impl std::fmt::Debug for Columns {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (groups, shapes) = (self.groups.len(), self.all.len());
-        f.debug_struct("Columns").field("groups", &groups).field("shapes", &shapes).finish()
+        let mut shown = f.debug_struct("Columns");
+        shown.field("groups", &groups).field("shapes", &shapes).finish_non_exhaustive()
     }
 }

@@ -167,26 +167,24 @@ impl Model {
         if self.of_policy.len() <= at {
             self.of_policy.resize_with(at + 1, Vec::new);
         }
-        let old = self.ruleset.policies.get(at).cloned();
-        let (old_subjects, had) = (old.as_ref().map(|old| old.subjects), &self.of_policy[at]);
-        let wanted: Vec<Part> = new.map_or_else(Vec::new, |new| parts(id, new));
-        let same_subjects = old_subjects == new.map(|new| new.subjects);
-        let same = |(had, wanted): &(&PartId, &Part)| {
-            let had = self.part(**had);
-            let narrow = |part: &Part| part.narrow.map(|(_, set)| set);
-            had.direction == wanted.direction && narrow(&had) == narrow(wanted)
+        let old = self.ruleset.policies.get(at);
+        let old_subjects = old.map(|old| old.subjects);
+        // A direction's parts differ together: which of its rules it was is not worth finding.
+        let differs = |direction: Direction| {
+            old.and_then(|old| old.rules(direction)) != new.and_then(|new| new.rules(direction))
         };
-        let kept = if same_subjects { had.iter().zip(&wanted).take_while(same).count() } else { 0 };
-
-        for place in 0..kept {
-            let (part, new_part) = (self.of_policy[at][place], wanted[place]);
-            let rules = |policy: Option<&Policy>| {
-                policy.and_then(|one| one.rules(new_part.direction)).map(<[Rule]>::to_vec)
-            };
-            if rules(old.as_ref()) != rules(new) {
+        let differing = [Direction::Egress, Direction::Ingress].map(differs);
+        let wanted: Vec<Part> = new.map_or_else(Vec::new, |new| parts(id, new));
+        let kept = if old_subjects == new.map(|new| new.subjects) {
+            self.like(&self.of_policy[at], &wanted)
+        } else {
+            0
+        };
+        for (&part, new_part) in self.of_policy[at].iter().zip(&wanted).take(kept) {
+            if differing[usize::from(new_part.direction == Direction::Ingress)] {
                 changes.parts.push(part);
             }
-            self.parts[part as usize] = Some(new_part);
+            self.parts[part as usize] = Some(*new_part);
         }
         let gone = self.of_policy[at].split_off(kept);
         if let Some(subjects) = old_subjects.filter(|_| !gone.is_empty()) {
@@ -207,6 +205,16 @@ impl Model {
             }
         }
         if wanted.is_empty() { changes.gone.push(id) } else { changes.policies.push(id) }
+    }
+
+    /// How many of a policy's parts are like those that it should have, from the first on.
+    fn like(&self, had: &[PartId], wanted: &[Part]) -> usize {
+        let same = |(had, wanted): &(&PartId, &Part)| {
+            let had = self.part(**had);
+            let narrow = |part: &Part| part.narrow.map(|(_, set)| set);
+            had.direction == wanted.direction && narrow(&had) == narrow(wanted)
+        };
+        had.iter().zip(wanted).take_while(same).count()
     }
 
     fn add_part(&mut self, policy: PolicyId, subjects: SetId, part: Part) {

@@ -154,9 +154,13 @@ impl Rows {
             let rank = policies.iter().position(|one| *one == part.policy).map_or(0, index);
             for rule in model.rules_of(part) {
                 let verdict = self.allow(part.policy, rule.index);
-                let (peers, ports) = (&rule.peers, &rule.ports);
-                let line = Line { rank: (rank, rule.index), verdict, peers, ports };
-                match peers {
+                let line = Line {
+                    rank: (rank, rule.index),
+                    verdict,
+                    peers: &rule.peers,
+                    ports: &rule.ports,
+                };
+                match &rule.peers {
                     Peers::Any => lines.everyone.push(line),
                     Peers::Sets(sets) => {
                         let group = columns.group(&numbers.list(sets));
