@@ -9,7 +9,7 @@ use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
 use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
-use lockgate_dataplane::runtime::{Detach, HostPortRef, PortView};
+use lockgate_dataplane::runtime::{HostPortRef, PortView};
 
 use crate::attach::Probed;
 
@@ -30,11 +30,11 @@ pub trait Dataplane {
     /// Where it cannot have them.
     fn add_host_port(&mut self, at: &Probed) -> Result<HostPortRef, Self::Error>;
 
-    /// Removes a port that no snapshot in force uses.
+    /// Removes a port that no snapshot in force uses. Its program stays and drops.
     ///
     /// # Errors
-    /// Where its program or sockets cannot be removed as asked.
-    fn remove_port(&mut self, port: PortId, detach: Detach) -> Result<(), Self::Error>;
+    /// Where its sockets cannot be closed.
+    fn remove_port(&mut self, port: PortId) -> Result<(), Self::Error>;
 
     /// Publishes.
     fn publish(&mut self, epoch: Epoch, policy: PolicyTable, endpoints: Endpoints) -> Generation;
@@ -63,9 +63,9 @@ pub trait Dataplane {
     /// The samples of denied packets since the last call.
     fn denied(&mut self) -> Vec<Denied>;
 
-    /// Stops the workers, and leaves or takes off all programs.
+    /// Stops the workers and closes all sockets. All programs stay and drop.
     ///
     /// # Errors
-    /// Where a program cannot be taken off.
-    fn stop(self, detach: Detach) -> Result<(), Self::Error>;
+    /// Where the switch does not stop cleanly.
+    fn stop(self) -> Result<(), Self::Error>;
 }

@@ -1,7 +1,7 @@
 //! A switch and interfaces that only remember, for tests of what is above them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,20 +10,21 @@ use lockgate_dataplane::counters::{Counters, PortCounters};
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::ids::{Epoch, Generation, Mac, PortId, PortRef, PortSlot, WorkerId};
+use lockgate_dataplane::limits::MTU_MAX;
 use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
-use lockgate_dataplane::runtime::{Detach, HostPortRef, PortView};
+use lockgate_dataplane::runtime::{HostPortRef, PortView};
 use lockgate_dataplane::worker::mailbox::PortKind;
 
-use crate::attach::{AttachError, InterfaceName, Probed};
+use crate::attach::{AttachError, HostPortPlan, InterfaceName, Link, Probed};
 use crate::dataplane::Dataplane;
-use crate::ports::Interfaces;
+use crate::interfaces::Interfaces;
 
 /// What was done, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
     Added(String),
-    Removed(u32, Detach),
+    Removed(u32),
     Published { generation: u64, epoch: u64, policies: usize, attached: usize },
 }
 
@@ -81,8 +82,8 @@ impl Dataplane for FakeSwitch {
         Ok(HostPortRef { port: at.port, slots: vec![at.slot] })
     }
 
-    fn remove_port(&mut self, port: PortId, detach: Detach) -> Result<(), Refused> {
-        self.done.push(Done::Removed(port.0, detach));
+    fn remove_port(&mut self, port: PortId) -> Result<(), Refused> {
+        self.done.push(Done::Removed(port.0));
         self.views.retain(|view| view.port != port);
         Ok(())
     }
@@ -126,54 +127,109 @@ impl Dataplane for FakeSwitch {
         std::mem::take(&mut self.samples)
     }
 
-    fn stop(self, _: Detach) -> Result<(), Refused> {
+    fn stop(self) -> Result<(), Refused> {
         Ok(())
     }
 }
 
-/// Interfaces by name, with their numbers.
+/// Interfaces by name; what is asked of them is remembered.
 #[derive(Debug, Default)]
 pub(crate) struct FakeLinks {
-    pub(crate) there: RefCell<BTreeMap<String, u32>>,
-    pub(crate) broken: RefCell<BTreeSet<String>>,
+    pub(crate) there: BTreeMap<String, Link>,
+    /// What the far ends' MACs are, if not the usual one.
+    pub(crate) macs: BTreeMap<String, Mac>,
+    pub(crate) asked: RefCell<Vec<String>>,
 }
 
 impl FakeLinks {
     pub(crate) fn with(names: &[&str]) -> Self {
-        let links = Self::default();
+        let mut links = Self::default();
         for (number, name) in (1..).zip(names) {
             links.put(name, number);
         }
         links
     }
 
-    pub(crate) fn put(&self, name: &str, number: u32) {
-        self.there.borrow_mut().insert(name.to_owned(), number);
+    /// Puts one end of a veth pair there, down.
+    pub(crate) fn put(&mut self, name: &str, number: u32) -> &mut Link {
+        let link = Link {
+            index: number,
+            name: name.to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, 9]),
+            mtu: 1500,
+            is_veth: true,
+            is_up: false,
+            alias: None,
+            program: None,
+            peer_index: None,
+            peer_netns: None,
+        };
+        self.there.insert(name.to_owned(), link);
+        self.link(name)
     }
 
-    pub(crate) fn take(&self, name: &str) {
-        self.there.borrow_mut().remove(name);
+    pub(crate) fn link(&mut self, name: &str) -> &mut Link {
+        self.there.get_mut(name).unwrap()
+    }
+
+    pub(crate) fn take(&mut self, name: &str) {
+        self.there.remove(name);
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.borrow_mut().split_off(0)
+    }
+
+    fn note(&self, what: &str, name: &str) {
+        self.asked.borrow_mut().push(format!("{what} {name}"));
     }
 }
 
 impl Interfaces for FakeLinks {
-    async fn indexes(&self) -> Result<BTreeMap<String, u32>, AttachError> {
-        Ok(self.there.borrow().clone())
+    async fn links(&self) -> Result<BTreeMap<String, Link>, AttachError> {
+        Ok(self.there.clone())
     }
 
-    async fn probe(
-        &self,
-        interface: &InterfaceName,
-        mac: Option<Mac>,
-    ) -> Result<Probed, AttachError> {
-        let there = self.there.borrow();
-        let ifindex = *there
-            .get(interface.as_str())
-            .ok_or_else(|| AttachError::Missing(interface.clone()))?;
-        if self.broken.borrow().contains(interface.as_str()) {
+    async fn close(&self, interface: &InterfaceName, link: &Link) -> Result<(), AttachError> {
+        if !link.is_veth {
             return Err(AttachError::NotVeth(interface.clone()));
         }
-        let mac = mac.unwrap_or(Mac([2, 0, 0, 0, 0, 1]));
-        Ok(Probed { interface: interface.clone(), ifindex, mac, mtu: 1500 })
+        self.note("close", interface.as_str());
+        Ok(())
+    }
+
+    async fn check(
+        &self,
+        interface: &InterfaceName,
+        link: &Link,
+        _: u32,
+        mac: Option<Mac>,
+    ) -> Result<Probed, AttachError> {
+        let mtu = u16::try_from(link.mtu).ok().filter(|&mtu| usize::from(mtu) <= MTU_MAX);
+        let mtu = mtu.ok_or(AttachError::Mtu { interface: interface.clone(), mtu: link.mtu })?;
+        let far = self.macs.get(interface.as_str()).copied();
+        let mac = mac.or(far).unwrap_or(Mac([2, 0, 0, 0, 0, 1]));
+        Ok(Probed { interface: interface.clone(), ifindex: link.index, mac, mtu })
+    }
+
+    async fn set_up(&self, link: &Link, up: bool) -> Result<(), AttachError> {
+        self.note(if up { "up" } else { "down" }, &link.name);
+        Ok(())
+    }
+
+    async fn host_port(&mut self, plan: &HostPortPlan, _: u8) -> Result<Probed, AttachError> {
+        let name = plan.interface.as_str();
+        if !self.there.contains_key(name) {
+            let number = self.there.values().map(|link| link.index).max().unwrap_or(0) + 100;
+            self.put(name, number);
+            self.note("make", name);
+        }
+        self.check(&plan.interface, &self.there[name], 1, None).await
+    }
+
+    fn sweep(&self) -> Result<(), AttachError> {
+        self.note("sweep", "");
+        Ok(())
     }
 }

@@ -21,6 +21,7 @@ pub mod explain;
 mod fake;
 pub mod files;
 pub mod http;
+pub mod interfaces;
 pub mod inventory;
 pub mod lock;
 pub mod log;

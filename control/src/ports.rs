@@ -1,22 +1,33 @@
-//! Which pods of this node have a port, kept to what the manifests and the kernel say.
+//! The ports of this node, kept to what the manifests and the kernel say.
 //!
-//! A port is added before the snapshot that uses it, and removed when the first snapshot without
-//! it is in force. An interface that was made anew under its old name waits until the old one's
-//! port is gone, so that two programs never want one pin.
+//! ```text
+//!   named by a pod --> closed --> held (a port) --> leaving --> closed
+//!                        | ^                    interface or pod gone, or it fits no more
+//!                        `-'  refused: tried again each second
+//! ```
+//!
+//! A pod's interface that has no port is closed: it drops, and is down. One that no pod names any
+//! more is left as it is, and drops. A port is added before the snapshot that uses it, and removed
+//! when the first snapshot without it is in force. An interface whose port is leaving waits for
+//! that, also under another name.
+
+mod host;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::endpoint::Attachment;
 use lockgate_dataplane::ids::{Generation, Mac, PortId, PortRef};
-use lockgate_dataplane::runtime::Detach;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::attach::{AttachError, Attacher, InterfaceName, Probed};
+use crate::attach::{AttachError, HostPortPlan, InterfaceName, Link, Probed};
 use crate::dataplane::Dataplane;
+use crate::interfaces::Interfaces;
 use crate::manifest::{Problem, Severity};
 use crate::resolve::PodView;
+
+pub use host::Host;
 
 /// Where a pod says which interface is its own.
 const FIELD: &str = "metadata.annotations[lockgate.dev/interface]";
@@ -24,30 +35,28 @@ const FIELD: &str = "metadata.annotations[lockgate.dev/interface]";
 /// How long ports are added before what there is is published and everybody else gets a turn.
 pub const ADD_BUDGET: Duration = Duration::from_millis(100);
 
-/// Interfaces as ports need them: netlink, or what a test pretends.
-pub trait Interfaces {
-    /// The numbers of all interfaces, by name.
-    fn indexes(&self) -> impl Future<Output = Result<BTreeMap<String, u32>, AttachError>>;
+/// Receive queues of a pod's interface: one socket, one worker.
+const POD_QUEUES: u32 = 1;
 
-    /// Checks a pod's interface and makes it ready.
-    fn probe(
-        &self,
-        interface: &InterfaceName,
-        mac: Option<Mac>,
-    ) -> impl Future<Output = Result<Probed, AttachError>>;
+/// What is fixed while the agent runs.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// The host port, where there shall be one.
+    pub host: Option<HostPortPlan>,
+    /// How many workers there are, each with a queue of the host port.
+    pub workers: u8,
+    /// Addresses of this node; empty: those its pods name.
+    pub addresses: Vec<IpAddr>,
+    /// The most pod ports.
+    pub ports_max: usize,
 }
 
-impl Interfaces for Attacher {
-    async fn indexes(&self) -> Result<BTreeMap<String, u32>, AttachError> {
-        Ok(self.links().await?.into_iter().map(|link| (link.name, link.index)).collect())
-    }
-
-    async fn probe(
-        &self,
-        interface: &InterfaceName,
-        mac: Option<Mac>,
-    ) -> Result<Probed, AttachError> {
-        self.pod(interface, mac).await
+impl Node {
+    /// Whether an interface is one end of the host port.
+    fn has(&self, interface: &InterfaceName) -> bool {
+        self.host.as_ref().is_some_and(|plan| {
+            plan.interface == *interface || plan.netns.is_none() && plan.peer == *interface
+        })
     }
 }
 
@@ -64,72 +73,68 @@ pub struct Held {
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     port: PortId,
-    detach: Detach,
+    ifindex: u32,
     /// The first snapshot without it, once there is one.
     without: Option<Generation>,
 }
 
-/// The ports of pods.
+/// Why there is no port.
+#[derive(Debug)]
+struct Refused {
+    tried: Instant,
+    problem: Problem,
+}
+
+/// What there is in one round, and who can change it.
+struct Round<'a, I, D> {
+    node: &'a Node,
+    links: BTreeMap<String, Link>,
+    interfaces: &'a mut I,
+    dataplane: &'a mut D,
+}
+
+/// The ports of pods, and the host port.
 #[derive(Debug, Default)]
 pub struct Ports {
     held: BTreeMap<String, Held>,
+    host: Option<Host>,
     leaving: BTreeMap<String, Leaving>,
-    problems: BTreeMap<String, Problem>,
+    refused: BTreeMap<String, Refused>,
+    /// The interfaces there were.
+    seen: BTreeSet<u32>,
     has_more: bool,
+    look_closely: bool,
 }
 
 impl Ports {
-    /// Adds the ports that are wanted and can be had, and marks those that are not for removal.
-    /// Stops at [`ADD_BUDGET`], see [`Ports::has_more`]. Gives the interfaces that there are.
+    /// In the next round, asks of every interface also what no event tells: its queues, and the
+    /// MAC of its far end.
+    pub fn look_closely(&mut self) {
+        self.look_closely = true;
+    }
+
+    /// One round: lets ports go that are not wanted or fit no more, and adds those that can be
+    /// had. Stops adding at [`ADD_BUDGET`], see [`Ports::has_more`].
     ///
     /// # Errors
     /// Where the interfaces cannot be listed: then nothing is changed.
     pub async fn reconcile<D: Dataplane>(
         &mut self,
         pods: &[PodView],
-        interfaces: &impl Interfaces,
+        node: &Node,
+        interfaces: &mut impl Interfaces,
         dataplane: &mut D,
-        ports_max: usize,
-    ) -> Result<BTreeMap<String, u32>, AttachError> {
-        let there = interfaces.indexes().await?;
+    ) -> Result<(), AttachError> {
+        let links = interfaces.links().await?;
         let wanted: BTreeMap<&str, &PodView> =
             pods.iter().filter_map(|pod| Some((pod.interface.as_deref()?, pod))).collect();
-        self.retire(&wanted, &there);
-        let begun = Instant::now();
-        self.has_more = false;
-        let mut problems = BTreeMap::new();
-        for (&name, &pod) in &wanted {
-            if begun.elapsed() > ADD_BUDGET {
-                self.has_more = true;
-                break;
-            }
-            if self.held.contains_key(name) || self.leaving.contains_key(name) {
-                continue;
-            }
-            let failed = if self.held.len() >= ports_max {
-                let message = format!("the switch bears {ports_max} ports and has as many");
-                Some((message, "raise ports_max".to_owned()))
-            } else {
-                self.add(name, pod, interfaces, dataplane).await.err()
-            };
-            if let Some((message, remedy)) = failed {
-                let object = format!("Pod {}/{}", pod.namespace, pod.name);
-                let problem = Problem::of_object(
-                    Severity::Error,
-                    (None, None),
-                    &object,
-                    FIELD,
-                    &format!("the pod is not attached: {message}"),
-                    &remedy,
-                );
-                if self.problems.get(name) != Some(&problem) {
-                    warn!(pod = %object, interface = name, reason = %message, "pod not attached");
-                }
-                problems.insert(name.to_owned(), problem);
-            }
-        }
-        self.problems = problems;
-        Ok(there)
+        let mut round = Round { node, links, interfaces, dataplane };
+        self.sweep(&round);
+        let closely = std::mem::take(&mut self.look_closely);
+        self.keep_host(&mut round, closely).await;
+        self.let_go(&wanted, &round, closely).await;
+        self.add_missing(&wanted, &mut round).await;
+        Ok(())
     }
 
     /// The places of those pods that have one.
@@ -145,27 +150,21 @@ impl Ports {
         pods.iter().filter_map(place).collect()
     }
 
-    /// The ports, by interface.
+    /// The pods' ports, by interface.
     #[must_use]
     pub fn held(&self) -> &BTreeMap<String, Held> {
         &self.held
     }
 
-    /// Why some pods have none.
+    /// Why some pods, or the host, have none.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.problems.values()
+        self.refused.values().map(|refused| &refused.problem)
     }
 
     /// Whether time ran out before every port was tried.
     #[must_use]
     pub fn has_more(&self) -> bool {
         self.has_more
-    }
-
-    /// Whether something is to be tried again.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
-        !self.problems.is_empty() || !self.leaving.is_empty()
     }
 
     /// A snapshot was published: ports marked before it are not in it.
@@ -182,7 +181,7 @@ impl Ports {
             if leaving.without.is_none_or(|without| without > in_force) {
                 return true;
             }
-            match dataplane.remove_port(leaving.port, leaving.detach) {
+            match dataplane.remove_port(leaving.port) {
                 Ok(()) => info!(interface, port = leaving.port.0, "port removed"),
                 Err(error) => warn!(interface, port = leaving.port.0, %error, "port not removed"),
             }
@@ -192,50 +191,198 @@ impl Ports {
         removed
     }
 
-    /// Marks ports that nobody wants, and those whose interface has gone or is another now.
-    fn retire(&mut self, wanted: &BTreeMap<&str, &PodView>, there: &BTreeMap<String, u32>) {
-        let mut out = BTreeSet::new();
-        for (name, held) in &self.held {
-            let is_there = there.get(name) == Some(&held.probed.ifindex);
-            if !is_there || !wanted.contains_key(name.as_str()) {
-                out.insert((name.clone(), is_there));
-            }
-        }
-        for (name, is_there) in out {
-            let Some(held) = self.held.remove(&name) else { continue };
-            // On an interface that is still there the program stays and drops.
-            let detach = if is_there { Detach::Leave } else { Detach::Detach };
-            info!(interface = name, port = held.at.port.0, is_there, "port leaves");
-            self.leaving.insert(name, Leaving { port: held.at.port, detach, without: None });
+    /// Removes what interfaces have left that are gone.
+    fn sweep<I: Interfaces, D>(&mut self, round: &Round<'_, I, D>) {
+        let seen: BTreeSet<u32> = round.links.values().map(|link| link.index).collect();
+        let is_gone = self.seen.difference(&seen).next().is_some();
+        self.seen = seen;
+        if is_gone && let Err(error) = round.interfaces.sweep() {
+            warn!(%error, "a pin of an interface that has gone is left");
         }
     }
 
-    async fn add<D: Dataplane>(
+    /// Marks the pods' ports that nobody wants, and those whose interface has gone, is another
+    /// now, or fits no more.
+    async fn let_go<I: Interfaces, D>(
         &mut self,
+        wanted: &BTreeMap<&str, &PodView>,
+        round: &Round<'_, I, D>,
+        closely: bool,
+    ) {
+        for (name, mut held) in std::mem::take(&mut self.held) {
+            let fits = match wanted.get(name.as_str()) {
+                Some(pod) => {
+                    still_fits(&mut held.probed, POD_QUEUES, pod.mac, round, closely).await
+                }
+                None => false,
+            };
+            if fits {
+                self.held.insert(name, held);
+            } else {
+                info!(interface = name, port = held.at.port.0, "port leaves");
+                self.leave(&name, held.at.port, held.probed.ifindex);
+            }
+        }
+    }
+
+    fn leave(&mut self, name: &str, port: PortId, ifindex: u32) {
+        self.leaving.insert(name.to_owned(), Leaving { port, ifindex, without: None });
+    }
+
+    /// Adds what is missing: first what was never tried, then what waits the longest.
+    async fn add_missing<I: Interfaces, D: Dataplane>(
+        &mut self,
+        wanted: &BTreeMap<&str, &PodView>,
+        round: &mut Round<'_, I, D>,
+    ) {
+        let host = round.node.host.as_ref().map(|plan| plan.interface.as_str());
+        self.refused.retain(|name, _| wanted.contains_key(name.as_str()) || host == Some(name));
+        let mut missing: Vec<(&str, &PodView)> =
+            wanted.iter().map(|(&name, &pod)| (name, pod)).collect();
+        missing.retain(|(name, _)| !self.held.contains_key(*name));
+        missing.sort_by_key(|(name, _)| self.refused.get(*name).map(|refused| refused.tried));
+        let begun = Instant::now();
+        self.has_more = false;
+        for (name, pod) in missing {
+            if begun.elapsed() > ADD_BUDGET {
+                self.has_more = !self.refused.contains_key(name);
+                break;
+            }
+            let closed = self.close(name, round).await;
+            let ifindex = round.links.get(name).map_or(0, |link| link.index);
+            if self.leaving.iter().any(|(old, port)| old == name || port.ifindex == ifindex) {
+                continue;
+            }
+            let added = match closed {
+                Ok((interface, link)) => self.add(&interface, &link, pod, round).await,
+                Err(refused) => Err(refused),
+            };
+            let object = format!("Pod {}/{}", pod.namespace, pod.name);
+            self.note(name, &object, FIELD, "the pod is not attached", added);
+        }
+    }
+
+    /// Sees to it that nothing passes by an interface, whatever comes of it.
+    async fn close<I: Interfaces, D>(
+        &self,
         name: &str,
-        pod: &PodView,
-        interfaces: &impl Interfaces,
-        dataplane: &mut D,
-    ) -> Result<(), (String, String)> {
+        round: &Round<'_, I, D>,
+    ) -> Result<(InterfaceName, Link), (String, String)> {
         let interface = InterfaceName::new(name)
             .map_err(|error| (error.to_string(), "name the pod's interface".to_owned()))?;
-        let probed = interfaces
-            .probe(&interface, pod.mac)
-            .await
-            .map_err(|error| (error.to_string(), error.remedy()))?;
-        let at = dataplane
-            .add_pod_port(&probed)
-            .map_err(|error| (error.to_string(), "it is tried again each second".to_owned()))?;
+        let link = round.links.get(name).cloned();
+        let link = link.ok_or_else(|| refusal(&AttachError::Missing(interface.clone())))?;
+        if round.node.has(&interface) {
+            return Err(refusal(&AttachError::Own(interface)));
+        }
+        let closed = round.interfaces.close(&interface, &link).await;
+        closed.map_err(|error| refusal(&error))?;
+        Ok((interface, link))
+    }
+
+    async fn add<I: Interfaces, D: Dataplane>(
+        &mut self,
+        interface: &InterfaceName,
+        link: &Link,
+        pod: &PodView,
+        round: &mut Round<'_, I, D>,
+    ) -> Result<(), (String, String)> {
+        let opened = self.open(interface, link, pod, round).await;
+        if opened.is_err()
+            && let Err(error) = round.interfaces.set_up(link, false).await
+        {
+            warn!(%interface, %error, "not set down; it drops");
+        }
+        let held = opened?;
         info!(
             pod = %format!("{}/{}", pod.namespace, pod.name),
-            interface = name,
-            port = at.port.0,
-            worker = at.worker.0,
-            mac = %probed.mac,
-            mtu = probed.mtu,
+            %interface,
+            port = held.at.port.0,
+            worker = held.at.worker.0,
+            mac = %held.probed.mac,
+            mtu = held.probed.mtu,
             "port added"
         );
-        self.held.insert(name.to_owned(), Held { probed, at });
+        self.held.insert(interface.to_string(), held);
         Ok(())
+    }
+
+    /// Opens a closed interface: for the sockets of its port, and nobody else.
+    async fn open<I: Interfaces, D: Dataplane>(
+        &self,
+        interface: &InterfaceName,
+        link: &Link,
+        pod: &PodView,
+        round: &mut Round<'_, I, D>,
+    ) -> Result<Held, (String, String)> {
+        let most = round.node.ports_max;
+        if self.held.len() >= most {
+            let message = format!("the switch bears {most} ports and has as many");
+            return Err((message, "raise ports_max".to_owned()));
+        }
+        let checked = round.interfaces.check(interface, link, POD_QUEUES, pod.mac).await;
+        let probed = checked.map_err(|error| refusal(&error))?;
+        let set = round.interfaces.set_up(link, true).await;
+        set.map_err(|error| refusal(&error))?;
+        let at = round.dataplane.add_pod_port(&probed).map_err(|e| again(e.to_string()))?;
+        Ok(Held { probed, at })
+    }
+
+    /// Remembers why there is no port, or that there is one.
+    fn note(
+        &mut self,
+        name: &str,
+        object: &str,
+        field: &str,
+        what: &str,
+        added: Result<(), (String, String)>,
+    ) {
+        let before = self.refused.remove(name);
+        let Err((message, remedy)) = added else { return };
+        let text = format!("{what}: {message}");
+        let problem =
+            Problem::of_object(Severity::Error, (None, None), object, field, &text, &remedy);
+        if before.is_none_or(|before| before.problem != problem) {
+            warn!(%object, interface = name, reason = %message, %remedy, "{what}");
+        }
+        self.refused.insert(name.to_owned(), Refused { tried: Instant::now(), problem });
+    }
+}
+
+fn refusal(error: &AttachError) -> (String, String) {
+    (error.to_string(), error.remedy())
+}
+
+fn again(message: String) -> (String, String) {
+    (message, "it is tried again each second".to_owned())
+}
+
+/// Whether the interface of a port is what it was, and still fits; takes note of its MTU and MAC.
+async fn still_fits<I: Interfaces, D>(
+    probed: &mut Probed,
+    queues: u32,
+    mac: Option<Mac>,
+    round: &Round<'_, I, D>,
+    closely: bool,
+) -> bool {
+    let link = round.links.get(probed.interface.as_str());
+    let Some(link) = link.filter(|link| link.index == probed.ifindex) else { return false };
+    if !closely && link.mtu == u32::from(probed.mtu) {
+        return true;
+    }
+    match round.interfaces.check(&probed.interface, link, queues, mac).await {
+        Ok(now) => {
+            if now != *probed {
+                info!(interface = %now.interface, mac = %now.mac, mtu = now.mtu, "port changed");
+            }
+            *probed = now;
+            true
+        }
+        Err(AttachError::Mtu { .. } | AttachError::Queues { .. }) => false,
+        // What cannot be seen for a moment has not changed.
+        Err(error) => {
+            debug!(interface = %probed.interface, %error, "not looked at");
+            true
+        }
     }
 }

@@ -8,7 +8,6 @@
 use std::error::Error;
 use std::time::Duration;
 
-use lockgate_dataplane::endpoint::HostPort;
 use lockgate_dataplane::runtime::Detach;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
@@ -16,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::ask::{Asked, questions};
-use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents, Probed};
+use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents};
 use crate::dataplane::Dataplane;
 use crate::files::Files;
 use crate::http::{HttpError, HttpServer};
@@ -27,7 +26,7 @@ use crate::preflight::{self, PreflightError};
 use crate::report::Observer;
 use crate::settings::Settings;
 use crate::socket::{ShowSocket, SocketError};
-use crate::sync::{Host, Node, Sync};
+use crate::sync::{Node, Sync};
 use crate::watch_dir::{DirWatch, WatchError};
 
 /// How often workers are looked at and what failed is tried again.
@@ -65,6 +64,9 @@ pub enum RunError<E: Error + 'static> {
     /// The switch, at the end.
     #[error("the switch did not stop cleanly: {0}")]
     Stop(#[source] E),
+    /// An interface at the end of a switch that gives all of them back.
+    #[error("an interface was not given back: {}", with_remedy(.0))]
+    Release(#[source] AttachError),
     /// Signals or the metric's buckets: broken invariants of the process.
     #[error("{0}")]
     Process(String),
@@ -109,7 +111,7 @@ pub async fn run<D: Dataplane>(
         warn!(listen = %settings.listen, "metrics are served beyond this machine");
     }
     let listening = http.address();
-    let (mut attacher, links) = Attacher::open()?;
+    let (mut attacher, links) = Attacher::open(&settings.bpffs)?;
     let kind = |kind| signal(kind).map_err(|error| RunError::Process(error.to_string()));
     let wakers = Wakers {
         watch,
@@ -126,7 +128,7 @@ pub async fn run<D: Dataplane>(
     let sync = match begun {
         Ok(sync) => sync,
         Err(error) => {
-            give_back(&mut attacher).await;
+            clean_up(&mut attacher).await;
             return Err(error);
         }
     };
@@ -139,7 +141,7 @@ pub async fn run<D: Dataplane>(
         frames = %settings.budget,
         "running"
     );
-    let sync = turn(sync, wakers, &attacher, Observer::new(settings)).await;
+    let sync = turn(sync, wakers, &mut attacher, Observer::new(settings)).await;
     let ended = end(sync, &mut attacher, detach).await;
     for server in served {
         server.abort();
@@ -162,32 +164,28 @@ async fn begin<D: Dataplane>(
         Some(plan) => Some(attacher.host_port(plan, settings.workers()).await?),
         None => None,
     };
-    let mut dataplane = start(settings, &anchors).map_err(RunError::Switch)?;
-    let host = match probed {
-        Some(probed) => Some(add_host(&mut dataplane, probed).map_err(RunError::Switch)?),
-        None => None,
-    };
+    let dataplane = start(settings, &anchors).map_err(RunError::Switch)?;
     let node = Node {
-        host,
+        host: settings.host_port.clone(),
+        workers: settings.workers(),
         addresses: settings.node_addresses.clone(),
         ports_max: usize::from(settings.ports_max),
     };
-    Ok(Sync::new(node, files, dataplane, latency))
-}
-
-fn add_host<D: Dataplane>(dataplane: &mut D, probed: Probed) -> Result<Host, D::Error> {
-    let added = dataplane.add_host_port(&probed)?;
-    let (port, mac, mtu) = (added.port, probed.mac, probed.mtu);
-    info!(interface = %probed.interface, port = port.0, %mac, mtu, "host port added");
-    let place = HostPort { port, slots: added.slots, mac, mtu };
-    Ok(Host { probed, place })
+    let mut sync = Sync::new(node, files, dataplane, latency);
+    if let Some(probed) = probed {
+        sync.add_host(probed).map_err(RunError::Switch)?;
+    }
+    if let Err(error) = attacher.sweep() {
+        warn!(%error, "a pin of an interface that has gone is left");
+    }
+    Ok(sync)
 }
 
 /// The loop.
 async fn turn<D: Dataplane>(
     mut sync: Sync<D>,
     mut wakers: Wakers,
-    attacher: &Attacher,
+    attacher: &mut Attacher,
     mut observer: Observer,
 ) -> Sync<D> {
     let mut tick = interval(TICK);
@@ -204,9 +202,7 @@ async fn turn<D: Dataplane>(
             () = tokio::time::sleep(IN_FORCE_POLL), if sync.is_pending() => {}
             _ = tick.tick() => {
                 observer.look(sync.dataplane());
-                if sync.is_unfinished() {
-                    sync.links_changed();
-                }
+                sync.tick();
             }
             _ = wakers.hangup.recv() => {
                 info!("reading the directory anew");
@@ -226,31 +222,23 @@ async fn end<D: Dataplane>(
     detach: Detach,
 ) -> Result<(), RunError<D::Error>> {
     info!(?detach, "stopping");
-    let (mut dataplane, ports, host) = sync.into_parts();
-    if detach == Detach::Detach {
-        let found = ports.held().values().map(|held| &held.probed);
-        for probed in found.chain(host.iter().map(|host| &host.probed)) {
-            // Down before the program is off: nothing passes in between.
-            if let Err(error) = attacher.set_down(&probed.interface).await {
-                warn!(interface = %probed.interface, %error, "not set down");
-            }
-        }
-    } else if let Some(host) = host.filter(|host| attacher.has_made(&host.probed.interface)) {
-        // It is removed in a moment: its pins must not outlive it.
-        if let Err(error) = attacher.set_down(&host.probed.interface).await {
-            warn!(interface = %host.probed.interface, %error, "not set down");
-        }
-        if let Err(error) = dataplane.remove_port(host.place.port, Detach::Detach) {
-            warn!(interface = %host.probed.interface, %error, "host port not removed");
-        }
-    }
-    let stopped = dataplane.stop(detach).map_err(RunError::Stop);
-    give_back(attacher).await;
-    stopped
+    let stopped = sync.into_dataplane().stop().map_err(RunError::Stop);
+    let released = match detach {
+        // What is pinned is told by the pins, not by what we remember: ports that were leaving,
+        // interfaces that were refused, and those of a predecessor are among them.
+        Detach::Detach => attacher.release().await.map_err(RunError::Release),
+        Detach::Leave => Ok(()),
+    };
+    clean_up(attacher).await;
+    stopped.and(released)
 }
 
-async fn give_back(attacher: &mut Attacher) {
+/// Removes what the switch made, and the pins that were on it.
+async fn clean_up(attacher: &mut Attacher) {
     if let Err(error) = attacher.remove_made().await {
         error!(%error, "an interface that the switch made is left behind");
+    }
+    if let Err(error) = attacher.sweep() {
+        warn!(%error, "a pin of an interface that has gone is left");
     }
 }

@@ -83,8 +83,8 @@ impl Dataplane for Switch {
         Self::add_host_port(self, at.interface.as_str(), at.ifindex)
     }
 
-    fn remove_port(&mut self, port: PortId, detach: Detach) -> Result<(), SwitchError> {
-        Self::remove_port(self, port, detach)
+    fn remove_port(&mut self, port: PortId) -> Result<(), SwitchError> {
+        Self::remove_port(self, port, Detach::Leave)
     }
 
     fn publish(&mut self, epoch: Epoch, policy: PolicyTable, endpoints: Endpoints) -> Generation {
@@ -119,7 +119,7 @@ impl Dataplane for Switch {
         Self::denied(self)
     }
 
-    fn stop(self, detach: Detach) -> Result<(), SwitchError> {
-        Self::stop(self, detach)
+    fn stop(self) -> Result<(), SwitchError> {
+        Self::stop(self, Detach::Leave)
     }
 }

@@ -10,17 +10,16 @@
 //! is gathered into the next. The epoch moves only when some verdict can have changed: a port
 //! that only moved, or got another MTU, does not make connections be judged again.
 //!
-//! What changed is resolved and compiled at once and kept (`dirty`) before anything is waited for,
-//! so that nothing is lost if whoever waits gives up. The first compilation of a cluster of 100 000
-//! pods holds the agent for a second or two; a change holds it for what the change costs.
+//! What changed is resolved and compiled at once, and noted, before anything is waited for: nothing
+//! is lost if whoever waits gives up. The first compilation of a cluster of 100 000 pods holds the
+//! agent for a second or two; a change holds it for what the change costs.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::compiler::Compiler;
-use lockgate_dataplane::endpoint::{HostPort, Topology};
+use lockgate_dataplane::endpoint::Topology;
 use lockgate_dataplane::ids::{Epoch, Generation};
 use lockgate_dataplane::policy::delta::Delta;
 use tracing::{info, warn};
@@ -28,10 +27,12 @@ use tracing::{info, warn};
 use crate::attach::Probed;
 use crate::dataplane::Dataplane;
 use crate::files::Files;
+use crate::interfaces::Interfaces;
 use crate::inventory::Effect;
 use crate::manifest::{Problem, Severity};
 use crate::metrics::ApplyLatency;
-use crate::ports::{Interfaces, Ports};
+pub use crate::ports::Node;
+use crate::ports::Ports;
 use crate::resolve::{Resolved, resolve};
 use crate::resolver::Resolver;
 use crate::watch_dir::Settled;
@@ -63,26 +64,6 @@ struct Told {
     is_stale: bool,
 }
 
-/// The host port and its interface.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// Its interface.
-    pub probed: Probed,
-    /// Its place.
-    pub place: HostPort,
-}
-
-/// What is fixed while the agent runs.
-#[derive(Clone, Debug, Default)]
-pub struct Node {
-    /// The host port.
-    pub host: Option<Host>,
-    /// Addresses of this node; empty: those its pods name.
-    pub addresses: Vec<IpAddr>,
-    /// The most pod ports.
-    pub ports_max: usize,
-}
-
 /// The agent's state: everything between the directory and the switch.
 #[derive(Debug)]
 pub struct Sync<D: Dataplane> {
@@ -106,7 +87,7 @@ pub struct Sync<D: Dataplane> {
     verdicts_differ: bool,
     told: Told,
     latency: ApplyLatency,
-    /// What is wrong with netlink or the host port.
+    /// What is wrong with netlink.
     trouble: Option<Problem>,
 }
 
@@ -134,6 +115,14 @@ impl<D: Dataplane> Sync<D> {
             latency,
             trouble: None,
         }
+    }
+
+    /// Takes the host port's interface into service before the first snapshot.
+    ///
+    /// # Errors
+    /// Where the switch gives it no port.
+    pub fn add_host(&mut self, probed: Probed) -> Result<(), D::Error> {
+        self.ports.add_host(probed, &mut self.dataplane)
     }
 
     /// Files have changed and are quiet.
@@ -173,15 +162,15 @@ impl<D: Dataplane> Sync<D> {
         self.pending.is_some()
     }
 
-    /// Whether something is to be tried again though nothing changes.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
-        self.ports.is_unfinished() || self.trouble.is_some()
+    /// A second has passed: what was refused is tried again, and what no event tells is looked at.
+    pub fn tick(&mut self) {
+        self.ports.look_closely();
+        self.links_changed();
     }
 
     /// Does what can be done now: takes note of what is in force, removes ports that no snapshot
     /// uses, and publishes if something differs and nothing is under way.
-    pub async fn advance(&mut self, interfaces: &impl Interfaces) {
+    pub async fn advance(&mut self, interfaces: &mut impl Interfaces) {
         let in_force = self.dataplane.in_force();
         self.settle(in_force);
         if self.ports.remove_unused(in_force, &mut self.dataplane) {
@@ -209,7 +198,7 @@ impl<D: Dataplane> Sync<D> {
         }
     }
 
-    async fn publish(&mut self, interfaces: &impl Interfaces) {
+    async fn publish(&mut self, interfaces: &mut impl Interfaces) {
         let settled = self.settled.take();
         self.resolve();
         self.reconcile(interfaces).await;
@@ -250,24 +239,12 @@ impl<D: Dataplane> Sync<D> {
     }
 
     /// Adds the ports that are missing, and sees what the kernel has lost.
-    async fn reconcile(&mut self, interfaces: &impl Interfaces) {
-        let (pods, most) = (self.resolver.local(), self.node.ports_max);
-        let there = self.ports.reconcile(pods, interfaces, &mut self.dataplane, most).await;
-        let host = self.node.host.as_ref().map(|host| &host.probed);
-        self.trouble = match (there, host) {
-            (Err(error), _) => {
-                Some(own_problem(&format!("interfaces cannot be listed: {error}"), &error.remedy()))
-            }
-            (Ok(there), Some(host))
-                if there.get(host.interface.as_str()) != Some(&host.ifindex) =>
-            {
-                Some(own_problem(
-                    &format!("the host port's interface {} has gone", host.interface),
-                    "restart the switch: it makes or finds the interface at start",
-                ))
-            }
-            _ => None,
-        };
+    async fn reconcile(&mut self, interfaces: &mut impl Interfaces) {
+        let (pods, dataplane) = (self.resolver.local(), &mut self.dataplane);
+        let done = self.ports.reconcile(pods, &self.node, interfaces, dataplane).await;
+        self.trouble = done.err().map(|error| {
+            own_problem(&format!("interfaces cannot be listed: {error}"), &error.remedy())
+        });
     }
 
     fn topology(&self) -> Topology {
@@ -275,7 +252,7 @@ impl<D: Dataplane> Sync<D> {
         let addresses = if set.is_empty() { self.resolver.node_addresses() } else { set };
         Topology {
             attachments: self.ports.attachments(self.resolver.local()),
-            host: self.node.host.as_ref().map(|host| host.place.clone()),
+            host: self.ports.host().map(|host| host.place.clone()),
             node_addresses: addresses.to_vec(),
         }
     }
@@ -309,10 +286,10 @@ impl<D: Dataplane> Sync<D> {
         &mut self.dataplane
     }
 
-    /// Ends the agent: the switch, its pods' ports, its host port.
+    /// Ends the agent; gives the switch.
     #[must_use]
-    pub fn into_parts(self) -> (D, Ports, Option<Host>) {
-        (self.dataplane, self.ports, self.node.host)
+    pub fn into_dataplane(self) -> D {
+        self.dataplane
     }
 
     /// What the directory says.

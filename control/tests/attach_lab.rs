@@ -6,17 +6,19 @@
 #![allow(clippy::unwrap_used)] // a test says no more than where it failed
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lockgate_control::attach::{
-    ALIAS, AttachError, Attacher, HostPortPlan, InterfaceName, LinkEvents,
+    ALIAS, AttachError, Attacher, HostPortPlan, InterfaceName, Link, LinkEvents,
 };
 use lockgate_dataplane::ids::Mac;
 
-/// Two namespaces, removed by name at the end: the switch's and a pod's.
+/// Two namespaces, removed by name at the end, the switch's and a pod's; and a place for pins.
 struct Lab {
     switch: String,
     pod: String,
+    bpffs: PathBuf,
 }
 
 fn run(line: &str) -> String {
@@ -30,7 +32,12 @@ fn run(line: &str) -> String {
 impl Lab {
     fn new(test: &str) -> Self {
         let name = |end: &str| format!("lgatt{test}{end}{}", std::process::id());
-        let lab = Self { switch: name("s"), pod: name("p") };
+        let mounted = std::fs::read_to_string("/proc/mounts").unwrap();
+        if !mounted.contains(" /sys/fs/bpf bpf ") {
+            run("mount -t bpf bpf /sys/fs/bpf");
+        }
+        let bpffs = Path::new("/sys/fs/bpf").join(name(""));
+        let lab = Self { switch: name("s"), pod: name("p"), bpffs };
         for namespace in [&lab.switch, &lab.pod] {
             run(&format!("ip netns add {namespace}"));
         }
@@ -56,7 +63,7 @@ impl Lab {
                 nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.unwrap().block_on(async {
-                    let (attacher, events) = Attacher::open().unwrap();
+                    let (attacher, events) = Attacher::open(&self.bpffs).unwrap();
                     test(attacher, events).await;
                 });
             });
@@ -72,6 +79,7 @@ impl Drop for Lab {
         for namespace in [&self.switch, &self.pod] {
             let _ = Command::new("ip").args(["netns", "del", namespace]).status();
         }
+        let _ = Command::new("rm").arg("-rf").arg(&self.bpffs).status();
     }
 }
 
@@ -95,24 +103,44 @@ fn sysctl(lab: &Lab, key: &str) -> String {
     run(&line).trim().to_owned()
 }
 
+/// The interface of a name, as it is now.
+async fn link(attacher: &Attacher, text: &str) -> Link {
+    attacher.links().await.unwrap().into_iter().find(|link| link.name == text).unwrap()
+}
+
+async fn close(attacher: &Attacher, text: &str) -> Result<(), AttachError> {
+    attacher.close(&name(text), &link(attacher, text).await).await
+}
+
+fn is_up(shown: &str) -> bool {
+    shown.contains(",UP") || shown.contains("<UP")
+}
+
 #[test]
-fn a_pods_interface_is_made_inert_and_its_mac_comes_from_the_far_end() {
+fn a_pods_interface_is_closed_and_its_mac_comes_from_the_far_end() {
     let lab = Lab::new("inert");
     lab.veth("lgv", "");
     lab.ip("addr add 192.0.2.9/24 dev lgv");
+    lab.ip("link set lgv up");
+    lab.ip("route add 198.51.100.1/32 dev lgv");
     let far = run(&format!("ip -n {} -o link show eth-lgv", lab.pod));
     let own = lab.ip("-o link show lgv");
     lab.within(|attacher, _| async move {
-        let probed = attacher.pod(&name("lgv"), None).await.unwrap();
+        close(&attacher, "lgv").await.unwrap();
+        let link = link(&attacher, "lgv").await;
+        assert!(!link.is_up && link.program.is_some(), "{link:?}");
+        let probed = attacher.check(&name("lgv"), &link, 1, None).await.unwrap();
         assert_eq!(probed.mac, mac(&word_after(&far, "link/ether")));
         assert_ne!(probed.mac, mac(&word_after(&own, "link/ether")));
         assert_eq!(probed.mtu, 1500);
-        let said = attacher.pod(&name("lgv"), Some(Mac([2; 6]))).await.unwrap();
+        let said = attacher.check(&name("lgv"), &link, 1, Some(Mac([2; 6]))).await.unwrap();
         assert_eq!(said.mac, Mac([2; 6]), "what the operator says wins");
+        attacher.set_up(&link, true).await.unwrap();
     });
-    let shown = lab.ip("addr show lgv");
-    assert!(shown.contains(",UP") || shown.contains("<UP"), "{shown}");
+    let shown = lab.ip("-d addr show lgv");
+    assert!(is_up(&shown) && shown.contains("prog/xdp"), "{shown}");
     assert!(!shown.contains("inet"), "no address is left: {shown}");
+    assert_eq!(lab.ip("route show dev lgv"), "", "a route past the switch is left");
     for (key, value) in [
         ("ipv6/conf/lgv/disable_ipv6", "1"),
         ("ipv6/conf/lgv/forwarding", "0"),
@@ -123,29 +151,113 @@ fn a_pods_interface_is_made_inert_and_its_mac_comes_from_the_far_end() {
     ] {
         assert_eq!(sysctl(&lab, key), value, "{key}");
     }
+    // After a restart it is not set down again: it has dropped all the time.
+    lab.within(|attacher, _| async move {
+        let before = link(&attacher, "lgv").await;
+        close(&attacher, "lgv").await.unwrap();
+        assert_eq!(link(&attacher, "lgv").await, before);
+    });
 }
 
 #[test]
 fn what_cannot_have_a_port_is_refused_with_the_command_that_mends_it() {
     let lab = Lab::new("refuse");
     lab.veth("lgq", "numrxqueues 3 numtxqueues 3 ");
-    lab.veth("lgm", "mtu 9000 ");
+    lab.veth("lgm", "mtu 65535 ");
     lab.ip("link add lgbr type bridge");
+    lab.ip("link set lgbr up");
+    for veth in ["lgq", "lgm"] {
+        lab.ip(&format!("link set {veth} up"));
+    }
     lab.within(|attacher, _| async move {
         let refused = async |text: &str| {
-            let error = attacher.pod(&name(text), None).await.unwrap_err();
+            let link = link(&attacher, text).await;
+            let error = match attacher.close(&name(text), &link).await {
+                Ok(()) => attacher.check(&name(text), &link, 1, None).await.unwrap_err(),
+                Err(error) => error,
+            };
             format!("{error}: {}", error.remedy())
         };
         let queues = refused("lgq").await;
         assert!(queues.contains("lgq has 3 receive queues; the switch captures 1"), "{queues}");
         assert!(queues.contains("`ethtool -L lgq rx 1 tx 1`"), "{queues}");
         let mtu = refused("lgm").await;
-        assert!(mtu.contains("lgm has MTU 9000; the switch takes at most 3826"), "{mtu}");
+        assert!(mtu.contains("lgm has MTU 65535; the switch takes at most 3826"), "{mtu}");
         assert!(mtu.contains("`ip link set dev lgm mtu 3826`"), "{mtu}");
         assert!(refused("lgbr").await.contains("lgbr is not one end of a veth pair"));
-        assert!(refused("lgnone").await.contains("lgnone does not exist"));
     });
-    assert!(!lab.ip("link show lgm").contains(",UP"), "what is refused is not touched");
+    for (interface, closed) in [("lgq", true), ("lgm", true), ("lgbr", false)] {
+        let shown = lab.ip(&format!("-d link show {interface}"));
+        assert_eq!((is_up(&shown), shown.contains("prog/xdp")), (!closed, closed), "{shown}");
+    }
+}
+
+#[test]
+fn an_interface_that_takes_no_program_is_set_down() {
+    let lab = Lab::new("noprog");
+    lab.veth("lgv", "");
+    run(&format!("ip netns exec {} ethtool -L eth-lgv tx 2", lab.pod));
+    lab.ip("link set lgv up");
+    lab.within(|attacher, _| async move {
+        let error = close(&attacher, "lgv").await.unwrap_err().to_string();
+        assert!(error.starts_with("interface lgv is set down: "), "{error}");
+        assert!(error.contains("ethtool -L"), "{error}");
+    });
+    let shown = lab.ip("-d link show lgv");
+    assert!(!is_up(&shown) && !shown.contains("prog/xdp"), "{shown}");
+}
+
+#[test]
+fn a_pin_of_another_namespaces_interface_is_left_alone() {
+    let (lab, other) = (Lab::new("foreign"), Lab::new("other"));
+    for lab in [&lab, &other] {
+        lab.ip("link add lgv index 77 type veth peer name lgvp");
+        lab.ip("link set lgv up");
+    }
+    let bpffs = &lab.bpffs;
+    lab.within(|attacher, _| async move { close(&attacher, "lgv").await.unwrap() });
+    lab.ip("link set lgv up");
+    let before = lab.ip("-d link show lgv");
+    // The other switch was given the same directory.
+    other.within(|_, _| async move {
+        let (attacher, _events) = Attacher::open(bpffs).unwrap();
+        let error = close(&attacher, "lgv").await.unwrap_err();
+        assert!(error.to_string().contains("in another network namespace"), "{error}");
+        assert!(error.remedy().contains("setting bpffs"), "{}", error.remedy());
+        let error = attacher.release().await.unwrap_err();
+        assert!(matches!(error, AttachError::Foreign(_)), "{error}");
+        attacher.sweep().unwrap();
+    });
+    assert!(!is_up(&other.ip("link show lgv")), "what cannot be held is down");
+    assert_eq!(lab.ip("-d link show lgv"), before);
+}
+
+#[test]
+fn what_is_pinned_is_given_back_down_and_pins_of_what_is_gone_are_removed() {
+    let lab = Lab::new("release");
+    for veth in ["lga", "lgb", "lgc"] {
+        lab.veth(veth, "");
+    }
+    let pins = || std::fs::read_dir(&lab.bpffs).unwrap().count();
+    lab.within(|attacher, _| {
+        let (lab, pins) = (&lab, &pins);
+        async move {
+            for veth in ["lga", "lgb", "lgc"] {
+                close(&attacher, veth).await.unwrap();
+                let link = link(&attacher, veth).await;
+                attacher.set_up(&link, true).await.unwrap();
+            }
+            lab.ip("link del lga");
+            attacher.sweep().unwrap();
+            assert_eq!(pins(), 2);
+            lab.ip("link del lgb");
+            lab.ip("link set lgc name lgd");
+            attacher.release().await.unwrap();
+        }
+    });
+    assert_eq!(pins(), 0);
+    let shown = lab.ip("-d link show lgd");
+    assert!(!is_up(&shown) && !shown.contains("prog/xdp"), "{shown}");
 }
 
 #[test]
@@ -154,7 +266,7 @@ fn anchors_are_made_inert_and_up_replaced_after_a_kill_and_removed_at_the_end() 
     lab.within(|mut attacher, _| async move {
         let made = attacher.make_anchors(2).await.unwrap();
         assert_eq!(made, [name("lockgate-w0"), name("lockgate-w1")]);
-        let own = attacher.pod(&made[0], None).await;
+        let own = close(&attacher, "lockgate-w0").await;
         assert!(matches!(own, Err(AttachError::Own(_))), "{own:?}");
     });
     // The first attacher was dropped without a word, as by a kill.
@@ -241,9 +353,17 @@ fn a_host_port_that_was_found_is_used_and_not_removed() {
     lab.ip(&format!("link add lgh0 numrxqueues 2 type veth peer name lgh1 netns {}", lab.pod));
     let plan = plan(&lab, true);
     lab.within(|mut attacher, _| async move {
-        attacher.host_port(&plan, 2).await.unwrap();
+        let before = link(&attacher, "lgh0").await;
         let error = attacher.host_port(&plan, 3).await.unwrap_err().to_string();
         assert_eq!(error, "interface lgh0 has 2 receive queues; the switch captures 3");
+        assert_eq!(
+            link(&attacher, "lgh0").await,
+            before,
+            "what is refused at start is not touched"
+        );
+        attacher.host_port(&plan, 2).await.unwrap();
+        let link = link(&attacher, "lgh0").await;
+        assert!(link.is_up && link.program.is_some(), "it drops until it has its sockets");
         assert!(!attacher.has_made(&plan.interface));
         attacher.remove_made().await.unwrap();
     });

@@ -172,7 +172,7 @@ impl Outbound {
 
     /// Sends off what was pushed, however little.
     #[inline]
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         if let Some(parcel) = self.open.take() {
             // There are as many places as parcels, so there is always one.
             let pushed = self.ring.full.push(parcel);

@@ -6,16 +6,18 @@
 mod lab;
 
 use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{env, fs, io, thread};
 
 use lab::{A, ANCHOR, B, HOST_A, Lab, POD_A, POD_B};
-use lab::{eventually, ifindex, received, run, send, settle};
+use lab::{add_wire, eventually, ifindex, received, run, send, settle};
 use lockgate_dataplane::frame::{Batch, FramePool, Memory};
 use lockgate_dataplane::ids::PortSlot;
 use lockgate_dataplane::limits::MTU_MAX;
+use lockgate_dataplane::port::pin::Pin;
 use lockgate_dataplane::port::program::{Program, ProgramError};
 use lockgate_dataplane::port::xsk::{WorkerMemory, XskPort};
 use lockgate_dataplane::port::{CREDIT_MAX, Port, PortError, RING_FRAMES, SocketHandle};
@@ -89,6 +91,11 @@ fn readdress(packet: &mut [u8], pod: u8) {
 
 fn attach(lab: &Lab, interface: &str) -> Result<Program, ProgramError> {
     Program::attach(interface, ifindex(interface), 1, &lab.pin_dir)
+}
+
+/// Where the pins of an interface are.
+fn pins(lab: &Lab, interface: &str) -> PathBuf {
+    lab.pin_dir.join(ifindex(interface).to_string())
 }
 
 fn message(error: &dyn std::error::Error) -> String {
@@ -352,7 +359,7 @@ fn after_a_kill_nothing_passes_until_the_pin_is_removed() {
 
     // The same packets pass where there is no pin: so the silence above was the pin's.
     for interface in [A, B] {
-        fs::remove_file(lab.pin_dir.join(interface).join("link")).expect("the pin");
+        fs::remove_file(pins(&lab, interface).join("link")).expect("the pin");
     }
     eventually("the kernel's forwarding", || {
         send(&pod_a, POD_B, b"leak");
@@ -412,7 +419,7 @@ fn a_detached_interface_is_given_back_at_once() {
         assert!(program_of(A).is_some());
         program.detach().expect("detached");
         assert_eq!(program_of(A), None);
-        assert!(!lab.pin_dir.join(A).exists(), "pins are left");
+        assert!(!pins(&lab, A).exists(), "pins are left");
     }
     send(&pod_a, HOST_A, b"hello");
     eventually("packet at the host", || received(&host) == [b"hello"]);
@@ -435,11 +442,59 @@ fn a_pin_of_an_interface_that_is_gone_is_replaced() {
 }
 
 #[test]
+fn a_pin_follows_its_interface_and_not_its_name() {
+    let lab = Lab::new();
+    attach(&lab, A).expect("program").leave();
+    run(&format!("ip link set {A} down"));
+    run(&format!("ip link set {A} name lgold"));
+    add_wire(A);
+    attach(&lab, A).expect("a program of its own").leave();
+    assert!(program_of("lgold").is_some(), "the name took the program along");
+    assert!(program_of(A).is_some());
+
+    let all = Pin::all(&lab.pin_dir).expect("pins");
+    let places: Vec<u32> = all.iter().map(|pin| pin.place().unwrap().unwrap().ifindex).collect();
+    assert_eq!(places.len(), 2);
+    assert!(places.contains(&ifindex(A)) && places.contains(&ifindex("lgold")), "{places:?}");
+    run("ip link delete lgold");
+    let gone = all.iter().filter(|pin| pin.place().unwrap().is_some_and(|at| at.ifindex == 0));
+    gone.for_each(|pin| pin.detach().expect("nothing to detach"));
+    assert_eq!(Pin::all(&lab.pin_dir).expect("pins").len(), 1);
+}
+
+#[test]
+fn an_end_with_fewer_queues_than_the_other_sends_on_is_told_so() {
+    let lab = Lab::new();
+    add_wire("lgq");
+    run("ethtool -L lgqp tx 2");
+    let error = attach(&lab, "lgq").expect_err("no program");
+    assert!(matches!(error, ProgramError::FarQueues { .. }), "{error:?}");
+    assert!(message(&error).contains("ethtool -L"));
+}
+
+/// Each had the BTF of the kernel read once more: 40 ms of work.
+#[test]
+fn many_programs_are_attached_with_little_work() {
+    /// Nanoseconds that this thread has run. What it waits for the kernel is not its work.
+    fn worked() -> u64 {
+        let text = fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat");
+        text.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    }
+    let lab = Lab::new();
+    attach(&lab, A).expect("program").leave();
+    let before = worked();
+    for _ in 0..20 {
+        attach(&lab, A).expect("program").leave();
+    }
+    let each = (worked() - before) / 20;
+    assert!(each < 6_000_000, "{each} ns each");
+}
+
+#[test]
 fn a_pin_of_another_interface_is_not_updated() {
     let lab = Lab::new();
     attach(&lab, A).expect("program").leave();
-    let (of_a, of_b) = (lab.pin_dir.join(A), lab.pin_dir.join(B));
-    fs::rename(&of_a, &of_b).expect("a's pin under b's name");
+    fs::rename(pins(&lab, A), pins(&lab, B)).expect("a's pin in the place of b's");
     let theirs = program_of(A);
     attach(&lab, B).expect("a program of its own").leave();
     assert!(program_of(B).is_some(), "b has a program");

@@ -88,6 +88,14 @@ fn texts(folder: &Folder) -> impl Iterator<Item = &str> {
     later.chain([folder.cluster.as_str()])
 }
 
+/// A pod's place on a wire.
+struct Wire {
+    namespace: String,
+    name: String,
+    addresses: Vec<IpAddr>,
+    seat: usize,
+}
+
 /// A packet that meets the node.
 struct Packet {
     frame: Vec<u8>,
@@ -196,7 +204,7 @@ impl Bench {
         &mut self,
         folder: &Folder,
         home: Option<IpAddr>,
-        (cluster, wires): (&Cluster, &[(IpAddr, usize)]),
+        (cluster, wires): (&Cluster, &[Wire]),
         cells: &[(usize, Send)],
         failures: &mut String,
     ) -> Result<(), LabError> {
@@ -216,12 +224,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Puts the objects in force, the pods of the node on wires. Which address is on which wire.
-    fn write(
-        &mut self,
-        cluster: &Cluster,
-        home: Option<IpAddr>,
-    ) -> Result<Vec<(IpAddr, usize)>, LabError> {
+    /// Puts the objects in force, the pods of the node on wires. Which pod is on which wire.
+    fn write(&mut self, cluster: &Cluster, home: Option<IpAddr>) -> Result<Vec<Wire>, LabError> {
         self.written += 1;
         let mut wires = Vec::new();
         let mut text = marker(self.written);
@@ -235,7 +239,7 @@ impl Bench {
                 let seat = free.next().unwrap_or_default();
                 let interface = &self.seats[seat].interface;
                 object["metadata"]["annotations"]["lockgate.dev/interface"] = json!(interface);
-                wires.extend(addresses.into_iter().map(|address| (address, seat)));
+                wires.push(Wire { namespace, name, addresses, seat });
             }
             let _ = write!(text, "---\n{object}\n");
         }
@@ -280,7 +284,7 @@ impl Bench {
         &mut self,
         send: &Send,
         cluster: &Cluster,
-        wires: &[(IpAddr, usize)],
+        wires: &[Wire],
         number: usize,
     ) -> Result<Option<Packet>, LabError> {
         let question = send.question(cluster).map_err(LabError::Unexpected)?;
@@ -289,14 +293,20 @@ impl Bench {
         else {
             return Ok(None);
         };
-        let wire = |address| wires.iter().find(|(own, _)| *own == address).map(|(_, seat)| *seat);
-        let (from, to) = (wire(source), wire(target));
+        let seat = |end: &End, address| {
+            let mut fitting = wires.iter().filter(|wire| match end {
+                End::Pod(namespace, name) => (namespace, name) == (&wire.namespace, &wire.name),
+                End::Address(_) => wire.addresses.contains(&address),
+            });
+            fitting.next().map(|wire| wire.seat)
+        };
+        let (from, to) = (seat(&question.source, source), seat(&question.target, target));
         let mut pods = cluster.living().into_iter();
         let of_pod = pods.any(|(ns, name)| cluster.addresses(&ns, &name).contains(&source));
         let wanted = match (from, to) {
             // A pod of another node, whose egress was judged there.
             (None, Some(_)) if of_pod && send.outcome == "egress_denied" => return Ok(None),
-            (Some(_), None) if send.outcome != "egress_denied" => "sent".to_owned(),
+            (Some(_), None) if send.outcome == "ingress_denied" => "sent".to_owned(),
             (None, None) => return Ok(None),
             (Some(from), Some(to)) if from == to => return Ok(None),
             _ => send.outcome.clone(),

@@ -27,6 +27,9 @@ pub(crate) const NODE: &str = "172.31.7.1";
 /// How long a case waits for a change of policy to be seen: ten times the promise.
 pub(crate) const CHANGE: Duration = Duration::from_millis(500);
 
+/// How long a port may take to be there, or to be gone.
+pub(crate) const SETTLE: Duration = Duration::from_secs(5);
+
 /// A directory of manifests that is removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Directory(PathBuf);
@@ -172,6 +175,12 @@ impl World {
             }
         }
         self.directory.put(&format!("20-{name}.yaml"), &text)
+    }
+
+    /// Asks the running switch: `ports`, `status` …
+    pub(crate) fn ask(&self, what: &str) -> Result<serde_json::Value, LabError> {
+        let socket = switch::socket(&self.lab, "switch").display().to_string();
+        switch::ask(&switch::binary()?, &[what, "--socket", &socket])
     }
 
     /// The address of a place.

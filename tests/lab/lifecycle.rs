@@ -9,8 +9,11 @@ use lockgate_tests::lab::probe::{Seen, Speech};
 use lockgate_tests::lab::steady::Steady;
 use lockgate_tests::lab::switch::{self, FAR_END, HOST_PORT, Options, SwitchProcess};
 
-use super::fixture::World;
+use super::fixture::{SETTLE, World, pod, with_three_pods};
 use super::{Case, Outcome};
+
+/// About when a change of the directory is on its way to the workers.
+const LEAVING: Duration = Duration::from_millis(12);
 
 pub(crate) const CASES: &[Case] = &[
     ("the first-added pod is removed and another added, one worker", || come_and_go(1)),
@@ -18,14 +21,11 @@ pub(crate) const CASES: &[Case] = &[
     ("a pod whose interface comes late is attached when it comes", late_interface),
     ("the switch's side of a wire is inert", inert),
     ("SIGTERM removes what was made and leaves what was found dropping", sigterm),
-    ("--detach sets found interfaces down before it gives them back", detach),
+    ("--detach sets down and gives back every interface that has a pin", detach),
     ("after SIGTERM a start adopts the pins and judges again", restart_after_sigterm),
     ("a second start says that the switch runs already", twice),
     ("status, ports, connections and policies are answered in JSON", answers),
 ];
-
-/// How long a port may take to be there, or to be gone.
-const SETTLE: Duration = Duration::from_secs(5);
 
 fn come_and_go(workers: u8) -> Outcome {
     let (mut world, switch) = World::switched(workers)?;
@@ -48,7 +48,7 @@ fn come_and_go(workers: u8) -> Outcome {
     }
     let course = steady.end();
     assert!(!course.is_cut, "a connection of others was cut: {course:?}");
-    let ports = ask(&world, "ports")?;
+    let ports = world.ask("ports")?;
     let count = ports["ports"].as_array().map_or(0, Vec::len);
     assert_eq!(count, 4, "three pods and the host port, not {ports}");
     switch.stop()?;
@@ -57,10 +57,10 @@ fn come_and_go(workers: u8) -> Outcome {
 
 fn late_interface() -> Outcome {
     let (mut world, switch) = World::switched(1)?;
-    let text = super::fixture::pod("late", 9);
+    let text = pod("late", 9);
     world.directory.put("20-late.yaml", &text)?;
     wait_for("the log to name the interface", SETTLE, || switch.log().contains("late0"))?;
-    let ports = ask(&world, "ports")?.to_string();
+    let ports = world.ask("ports")?.to_string();
     assert!(ports.contains("late0"), "`ports` is silent about it: {ports}");
     world.add_pod("late", 9)?;
     let asked = ("demo/late", "demo/server", 80);
@@ -105,10 +105,20 @@ fn sigterm() -> Outcome {
 }
 
 fn detach() -> Outcome {
-    let world = World::build(super::fixture::Directory::with_three_pods()?, 1500)?;
+    // Attached, left by a pod that is gone, refused, and one whose pod goes in this moment.
+    let directory = with_three_pods(&[("20-odd.yaml", pod("odd", 9))])?;
+    let world = World::build(directory, 1500)?;
+    world.lab.node().ip(&["link set odd0 mtu 9000 up".to_owned()])?;
     let options = Options { arguments: vec!["--detach".to_owned()], ..world.options()? };
-    SwitchProcess::start(&world.lab, &options)?.stop()?;
-    for interface in ["client0", "server0", "other0"] {
+    let switch = SwitchProcess::start(&world.lab, &options)?;
+    world.directory.delete("20-client.yaml")?;
+    wait_for("the port to go", SETTLE, || {
+        world.ask("ports").is_ok_and(|ports| !ports.to_string().contains("client0"))
+    })?;
+    world.directory.delete("20-server.yaml")?;
+    sleep(LEAVING);
+    switch.stop()?;
+    for interface in ["client0", "server0", "other0", "odd0"] {
         let output =
             run(world.lab.node().command("ip").args(["-j", "-d", "link", "show", interface]))?;
         let links: serde_json::Value = serde_json::from_slice(&output.stdout)?;
@@ -152,23 +162,17 @@ fn answers() -> Outcome {
     let target = (world.address("demo/server", false)?, 80).into();
     let _steady = Steady::start(&world.lab.place("demo/client")?, target)?;
     sleep(Duration::from_millis(100));
-    let status = ask(&world, "status")?;
+    let status = world.ask("status")?;
     assert_eq!(status["ready"], true, "{status}");
     assert_eq!(status["pid"], switch.id(), "{status}");
-    let connections = ask(&world, "connections")?.to_string();
+    let connections = world.ask("connections")?.to_string();
     assert!(
         connections.contains("10.77.0.1") && connections.contains("10.77.0.2"),
         "{connections}"
     );
-    assert!(ask(&world, "policies")?.is_object());
+    assert!(world.ask("policies")?.is_object());
     let socket = switch::socket(&world.lab, "switch");
     let mode = fs::metadata(&socket)?.permissions().mode() & 0o777;
     assert_eq!(mode, 0o600, "{} is {mode:o}", socket.display());
     Ok(())
-}
-
-/// Asks the switch of a world.
-fn ask(world: &World, what: &str) -> Result<serde_json::Value, lockgate_tests::lab::LabError> {
-    let socket = switch::socket(&world.lab, "switch").display().to_string();
-    switch::ask(&switch::binary()?, &[what, "--socket", &socket])
 }

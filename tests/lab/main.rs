@@ -11,6 +11,7 @@ mod bad_input;
 mod cases;
 mod fail_closed;
 mod fixture;
+mod interfaces;
 mod itself;
 mod lifecycle;
 mod policy;
@@ -37,6 +38,7 @@ const CASES: &[&[Case]] = &[
     policy::CASES,
     cases::CASES,
     lifecycle::CASES,
+    interfaces::CASES,
     fail_closed::CASES,
     bad_input::CASES,
 ];

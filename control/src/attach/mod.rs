@@ -1,24 +1,31 @@
 //! Interfaces: the ones the switch makes for itself, and the pods' ones that it finds.
 //!
-//! An interface gets a port only when it is what the switch can hold: one end of a veth pair,
-//! with as many receive queues as there will be sockets (a queue without a socket would drop in
-//! silence), an MTU of at most one frame, and a far end whose MAC the kernel itself tells. Each
-//! refusal names the command that mends it. The switch's side is made inert before it is up.
+//! A pod's interface is *closed* as soon as it is found, before anything can be refused about it:
+//! set down, made inert, and given our program, which drops. It is up only while it has a port.
+//!
+//! It gets a port only when it is what the switch can hold: one end of a veth pair, with as many
+//! receive queues as there will be sockets (a queue without a socket would drop in silence), an
+//! MTU of at most one frame, and a far end whose MAC the kernel itself tells. Each refusal names
+//! the command that mends it. What is no veth, or one of ours, is told and never touched.
 //!
 //! What we make bears the alias [`ALIAS`]: a later start knows it again after a kill, and a stop
 //! removes that and nothing else.
 
 mod channels;
 mod events;
+mod found;
 mod inert;
 mod interface;
 mod netlink;
 mod own;
 
+use std::error::Error;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::limits::MTU_MAX;
+use lockgate_dataplane::port::program::ProgramError;
 
 pub use events::LinkEvents;
 pub use inert::InertError;
@@ -86,6 +93,20 @@ pub enum AttachError {
         /// Why it cannot be opened.
         source: io::Error,
     },
+    /// It could not be closed otherwise.
+    #[error("interface {interface} is set down: {source}")]
+    Down {
+        /// The interface.
+        interface: InterfaceName,
+        /// Why it is not held by the program.
+        source: Box<AttachError>,
+    },
+    /// A pin of the same number, on another interface.
+    #[error("the pin {} is of another interface, in another network namespace", .0.display())]
+    Foreign(PathBuf),
+    /// The program of an interface, or its pin.
+    #[error("{}", with_causes(.0))]
+    Program(#[from] ProgramError),
     /// The kernel refused.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -95,6 +116,12 @@ pub enum AttachError {
     /// No netlink at all.
     #[error("netlink: {0}")]
     Socket(#[from] io::Error),
+}
+
+/// An error with what caused it.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl AttachError {
@@ -124,6 +151,12 @@ impl AttachError {
             Self::Namespace { name, .. } => {
                 format!("run `ip netns add {name}`, or correct the setting host_port.netns")
             }
+            Self::Down { source, .. } => source.remedy(),
+            Self::Foreign(pin) => format!(
+                "give each switch a directory of its own, the setting bpffs, or remove {}",
+                pin.display()
+            ),
+            Self::Program(_) => "it is tried again each second".to_owned(),
             Self::Netlink(_) | Self::Inert(_) | Self::Socket(_) => {
                 "the switch needs CAP_NET_ADMIN in this network namespace, and a writable \
                  /proc/sys/net"
@@ -137,6 +170,8 @@ impl AttachError {
 #[derive(Debug)]
 pub struct Attacher {
     netlink: Netlink,
+    /// Where programs are pinned.
+    bpffs: PathBuf,
     made: Vec<Link>,
 }
 
@@ -145,9 +180,9 @@ impl Attacher {
     ///
     /// # Errors
     /// Where the kernel gives no netlink socket.
-    pub fn open() -> Result<(Self, LinkEvents), AttachError> {
+    pub fn open(bpffs: &Path) -> Result<(Self, LinkEvents), AttachError> {
         let (netlink, events) = Netlink::open()?;
-        Ok((Self { netlink, made: Vec::new() }, events))
+        Ok((Self { netlink, bpffs: bpffs.to_owned(), made: Vec::new() }, events))
     }
 
     /// Every interface there is now.
@@ -158,37 +193,12 @@ impl Attacher {
         Ok(self.netlink.links().await?)
     }
 
-    /// Checks a pod's interface, makes it inert and sets it up.
-    ///
-    /// `mac` is what the operator says the pod's MAC is; without it the kernel is asked, never
-    /// the pod.
-    ///
-    /// # Errors
-    /// [`AttachError`] where it cannot have a port.
-    pub async fn pod(
-        &self,
-        interface: &InterfaceName,
-        mac: Option<Mac>,
-    ) -> Result<Probed, AttachError> {
-        if self.has_made(interface) {
-            return Err(AttachError::Own(interface.clone()));
-        }
-        let link = self.find(interface).await?;
-        if link.alias.as_deref() == Some(ALIAS) {
-            return Err(AttachError::Own(interface.clone()));
-        }
-        self.prepare(interface, &link, 1, mac).await
-    }
-
-    /// Sets a pod's interface down: what `--detach` does before the program is taken off.
+    /// Sets an interface up or down.
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub async fn set_down(&self, interface: &InterfaceName) -> Result<(), AttachError> {
-        if let Some(link) = self.netlink.link(interface).await? {
-            self.netlink.set_up(&link, false).await?;
-        }
-        Ok(())
+    pub async fn set_up(&self, link: &Link, up: bool) -> Result<(), AttachError> {
+        Ok(self.netlink.set_up(link, up).await?)
     }
 
     /// Whether the switch made this interface, or took it over from a predecessor that did.
@@ -204,10 +214,7 @@ impl Attacher {
     pub async fn remove_made(&mut self) -> Result<(), AttachError> {
         let mut first = Ok(());
         for link in std::mem::take(&mut self.made) {
-            let removed = self.netlink.remove(&link).await;
-            if first.is_ok() {
-                first = removed;
-            }
+            first = first.and(self.netlink.remove(&link).await);
         }
         Ok(first?)
     }
@@ -215,41 +222,5 @@ impl Attacher {
     async fn find(&self, interface: &InterfaceName) -> Result<Link, AttachError> {
         let link = self.netlink.link(interface).await?;
         link.ok_or_else(|| AttachError::Missing(interface.clone()))
-    }
-
-    /// Checks what a port needs, then makes the interface inert and sets it up.
-    async fn prepare(
-        &self,
-        interface: &InterfaceName,
-        link: &Link,
-        queues: u32,
-        mac: Option<Mac>,
-    ) -> Result<Probed, AttachError> {
-        if !link.is_veth {
-            return Err(AttachError::NotVeth(interface.clone()));
-        }
-        let have = self.netlink.receive_queues(link)?.unwrap_or(1);
-        if have != queues {
-            let interface = interface.clone();
-            return Err(AttachError::Queues { interface, have, want: queues });
-        }
-        let mtu = u16::try_from(link.mtu).ok().filter(|&mtu| usize::from(mtu) <= MTU_MAX);
-        let mtu = mtu.ok_or(AttachError::Mtu { interface: interface.clone(), mtu: link.mtu })?;
-        let mac = match mac {
-            Some(mac) => mac,
-            None => self.far_mac(interface, link).await?,
-        };
-        inert::make_inert(interface)?;
-        self.netlink.flush_addresses(link).await?;
-        if !link.is_up {
-            self.netlink.set_up(link, true).await?;
-        }
-        Ok(Probed { interface: interface.clone(), ifindex: link.index, mac, mtu })
-    }
-
-    async fn far_mac(&self, name: &InterfaceName, link: &Link) -> Result<Mac, AttachError> {
-        let peer = self.netlink.peer(link).await?;
-        let peer = peer.filter(|peer| peer.mac != Mac::default());
-        peer.map(|peer| peer.mac).ok_or_else(|| AttachError::NoPeer(name.clone()))
     }
 }

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use futures_util::TryStreamExt;
 use lockgate_dataplane::ids::Mac;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
 };
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
@@ -51,6 +51,8 @@ pub struct Link {
     pub is_up: bool,
     /// Its alias, which is how we know what we made.
     pub alias: Option<String>,
+    /// The kernel's number of its XDP program.
+    pub program: Option<u32>,
     /// The number of the veth's other end, in the namespace that `peer_netns` says.
     pub peer_index: Option<u32>,
     /// The namespace of the other end, as the kernel numbers it here; `None` is our own.
@@ -289,6 +291,7 @@ pub(super) fn read_link(message: &LinkMessage) -> Link {
         is_veth: false,
         is_up: message.header.flags.contains(LinkFlags::Up),
         alias: None,
+        program: None,
         peer_index: None,
         peer_netns: None,
     };
@@ -300,6 +303,12 @@ pub(super) fn read_link(message: &LinkMessage) -> Link {
             }
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Xdp(parts) => {
+                link.program = parts.iter().find_map(|part| match part {
+                    LinkXdp::ProgId(id) => Some(*id),
+                    _ => None,
+                });
+            }
             LinkAttribute::Link(index) => link.peer_index = Some(*index),
             LinkAttribute::LinkNetNsId(id) => link.peer_netns = Some(*id),
             LinkAttribute::LinkInfo(parts) => {

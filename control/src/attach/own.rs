@@ -57,10 +57,12 @@ impl Attacher {
         Ok(anchors)
     }
 
-    /// Finds the host port, or makes it, with a receive queue for each worker.
+    /// Finds the host port, or makes it, with a receive queue for each worker. It is up, and
+    /// drops until it has its sockets.
     ///
     /// One that a killed predecessor made is taken over as it is, so that the addresses and
-    /// routes of its far end last; with another number of queues it is made anew.
+    /// routes of its far end last; with another number of queues it is made anew. A found one
+    /// that cannot have a port is not touched.
     ///
     /// # Errors
     /// [`AttachError`] where a found one cannot have a port, or none can be made.
@@ -74,6 +76,8 @@ impl Attacher {
         match found {
             Some(link) if link.alias.as_deref() != Some(ALIAS) => {}
             Some(link) if self.netlink.receive_queues(&link)? == Some(queues) => {
+                // It may be known already, when its port is only added anew.
+                self.made.retain(|own| own.index != link.index);
                 self.made.push(link);
             }
             Some(link) => {
@@ -83,7 +87,9 @@ impl Attacher {
             None => self.make_host_port(plan, queues).await?,
         }
         let link = self.find(&plan.interface).await?;
-        let probed = self.prepare(&plan.interface, &link, queues, None).await?;
+        let probed = self.check(&plan.interface, &link, queues, None).await?;
+        self.shut(&plan.interface, &link).await?;
+        self.netlink.set_up(&link, true).await?;
         if let Some(netns) = &plan.netns {
             Netlink::set_up_in(&open_netns(netns)?, &plan.peer)?;
         } else if let Some(peer) = self.netlink.link(&plan.peer).await? {

@@ -55,7 +55,7 @@ async fn agent_of(manifest: &str) -> (Observer, Sync<FakeSwitch>) {
     let latency = ApplyLatency::new().unwrap();
     let mut sync = Sync::new(node, files, FakeSwitch::quick(), latency);
     for _ in 0..3 {
-        sync.advance(&FakeLinks::with(&["ea"])).await;
+        sync.advance(&mut FakeLinks::with(&["ea"])).await;
     }
     (Observer::new(settings), sync)
 }

@@ -1,11 +1,12 @@
 use std::fs;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lockgate_dataplane::ids::Mac;
-use lockgate_dataplane::runtime::Detach;
 
 use super::*;
+use crate::attach::{HostPortPlan, InterfaceName};
 use crate::fake::{Done, FakeLinks, FakeSwitch};
 use crate::watch_dir::Changed;
 
@@ -43,7 +44,7 @@ impl Bench {
     async fn advance(&mut self) -> Vec<Done> {
         // Until nothing more happens: bounded, or a loop would hang the test.
         for _ in 0..5 {
-            self.sync.advance(&self.links).await;
+            self.sync.advance(&mut self.links).await;
         }
         std::mem::take(&mut self.sync.dataplane().done)
     }
@@ -113,7 +114,7 @@ async fn changes_during_a_publication_are_gathered_into_the_next() {
     assert_eq!(bench.advance().await, [published(2, 2, 1, 1)]);
     assert_eq!(bench.sync.latency().count(), 0, "not in force yet");
     bench.taken.store(2, Ordering::Relaxed);
-    assert_eq!(bench.advance().await, [Done::Removed(2, Detach::Leave)]);
+    assert_eq!(bench.advance().await, [Done::Removed(2)]);
     assert_eq!(bench.sync.latency().count(), 1);
 }
 
@@ -124,11 +125,8 @@ async fn a_port_is_removed_only_when_the_snapshot_without_it_is_in_force() {
     bench.taken.store(1, Ordering::Relaxed);
     bench.remove("a.yaml");
     assert_eq!(bench.advance().await, [published(2, 2, 0, 1)]);
-    assert!(bench.sync.is_unfinished());
     bench.taken.store(2, Ordering::Relaxed);
-    // The interface was found, not made: its program stays.
-    assert_eq!(bench.advance().await, [Done::Removed(1, Detach::Leave)]);
-    assert!(!bench.sync.is_unfinished());
+    assert_eq!(bench.advance().await, [Done::Removed(1)]);
 }
 
 #[tokio::test]
@@ -138,7 +136,7 @@ async fn a_missing_interface_is_a_problem_and_is_attached_when_it_appears() {
     let problems = bench.problems();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].contains("Pod demo/b") && problems[0].contains("interface eb does not"));
-    assert!(bench.sync.is_ready() && bench.sync.is_unfinished());
+    assert!(bench.sync.is_ready());
     bench.links.put("eb", 7);
     bench.sync.links_changed();
     assert_eq!(bench.advance().await, [added("eb"), published(2, 2, 0, 2)]);
@@ -146,14 +144,19 @@ async fn a_missing_interface_is_a_problem_and_is_attached_when_it_appears() {
 }
 
 #[tokio::test]
-async fn an_interface_made_anew_waits_until_its_old_port_is_gone() {
-    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+async fn an_interface_made_anew_is_closed_and_waits_until_its_old_port_is_gone() {
+    let mut bench = Bench::new(FakeSwitch::default(), FakeLinks::with(&["ea", "eb"]));
     bench.advance().await;
+    bench.taken.store(1, Ordering::Relaxed);
+    bench.links.asked();
     bench.links.put("eb", 99);
     bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [published(2, 2, 0, 1)]);
+    assert_eq!(bench.links.asked(), ["sweep ", "close eb"]);
+    bench.taken.store(u64::MAX, Ordering::Relaxed);
     let done = bench.advance().await;
-    let removed = Done::Removed(2, Detach::Detach);
-    assert_eq!(done, [published(2, 2, 0, 1), removed, added("eb"), published(3, 3, 0, 2)]);
+    assert_eq!(done, [Done::Removed(2), added("eb"), published(3, 3, 0, 2)]);
+    assert_eq!(bench.links.asked(), ["close eb", "up eb"]);
 }
 
 #[tokio::test]
@@ -162,7 +165,8 @@ async fn an_interface_that_vanishes_takes_its_pins_along() {
     bench.advance().await;
     bench.links.take("ea");
     bench.sync.links_changed();
-    assert_eq!(bench.advance().await, [published(2, 2, 0, 1), Done::Removed(1, Detach::Detach)]);
+    assert_eq!(bench.advance().await, [published(2, 2, 0, 1), Done::Removed(1)]);
+    assert_eq!(bench.links.asked().last().map(String::as_str), Some("sweep "));
     assert!(bench.problems()[0].contains("interface ea does not exist"));
 }
 
@@ -195,6 +199,7 @@ async fn one_port_more_than_fit_is_refused_with_the_setting() {
     bench.sync.node.ports_max = 1;
     assert_eq!(bench.advance().await, [added("ea"), published(1, 1, 0, 1)]);
     assert!(bench.problems()[0].contains("raise ports_max"), "{:?}", bench.problems());
+    assert_eq!(bench.links.asked(), ["close ea", "up ea", "close eb", "down eb"]);
 }
 
 #[tokio::test]
@@ -217,4 +222,138 @@ async fn workers_that_take_no_snapshot_are_a_problem_and_do_not_stop_the_next() 
     assert!(bench.problems()[0].contains("snapshot 1 is not in force"), "{:?}", bench.problems());
     bench.write("p.yaml", DENY);
     assert_eq!(bench.advance().await, [published(2, 2, 1, 2)]);
+}
+
+#[tokio::test]
+async fn a_refused_interface_is_closed_before_it_is_refused_and_down_after() {
+    let mut links = FakeLinks::with(&["ea", "eb"]);
+    links.link("ea").mtu = 9000;
+    links.link("eb").is_veth = false;
+    let mut bench = Bench::new(FakeSwitch::quick(), links);
+    assert_eq!(bench.advance().await, [published(1, 1, 0, 0)]);
+    assert_eq!(bench.links.asked(), ["close ea", "down ea"], "what is no veth is not touched");
+    assert!(bench.problems()[0].contains("MTU 9000"), "{:?}", bench.problems());
+    bench.sync.tick();
+    assert_eq!(bench.advance().await, [], "nothing is new");
+    assert_eq!(bench.links.asked(), ["close ea", "down ea"], "it is tried again");
+    bench.links.link("ea").mtu = 1500;
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [added("ea"), published(2, 2, 0, 1)]);
+    assert_eq!(bench.links.asked(), ["close ea", "up ea"]);
+}
+
+#[tokio::test]
+async fn what_was_never_tried_comes_before_what_was_refused() {
+    let mut links = FakeLinks::with(&["ea", "ez"]);
+    links.link("ea").mtu = 9000;
+    let mut bench = Bench::new(FakeSwitch::quick(), links);
+    bench.advance().await;
+    bench.links.asked();
+    bench.write("b.yaml", &pod("b", "10.0.0.2", "ez"));
+    assert_eq!(bench.advance().await, [added("ez"), published(2, 2, 0, 1)]);
+    assert_eq!(bench.links.asked(), ["close ez", "up ez", "close ea", "down ea"]);
+}
+
+#[tokio::test]
+async fn a_far_ends_mac_that_changes_is_seen_at_the_tick_and_moves_no_epoch() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    let mac = Mac([2, 0, 0, 0, 0, 7]);
+    bench.links.macs.insert("eb".to_owned(), mac);
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [], "no event tells of it");
+    bench.sync.tick();
+    assert_eq!(bench.advance().await, [published(2, 1, 0, 2)]);
+    assert_eq!(bench.sync.placed().attachments[1].mac, mac);
+}
+
+#[tokio::test]
+async fn an_mtu_that_changes_is_seen_at_once_and_one_too_large_ends_the_port() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    bench.links.link("eb").mtu = 1400;
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [published(2, 1, 0, 2)]);
+    assert_eq!(bench.sync.placed().attachments[1].mtu, 1400);
+    bench.links.asked();
+    bench.links.link("eb").mtu = 9000;
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [published(3, 2, 0, 1), Done::Removed(2)]);
+    assert!(bench.problems()[0].contains("MTU 9000"), "{:?}", bench.problems());
+    assert_eq!(bench.links.asked(), ["close eb", "close eb", "down eb"]);
+    bench.links.link("eb").mtu = 1500;
+    bench.sync.links_changed();
+    assert_eq!(bench.advance().await, [added("eb"), published(4, 3, 0, 2)]);
+}
+
+#[tokio::test]
+async fn an_interface_with_a_new_name_waits_until_its_old_port_is_gone() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    bench.links.asked();
+    bench.links.take("eb");
+    bench.links.put("ec", 2);
+    bench.write("b.yaml", &pod("b", "10.0.0.2", "ec"));
+    let done = bench.advance().await;
+    assert_eq!(done, [published(2, 2, 0, 1), Done::Removed(2), added("ec"), published(3, 3, 0, 2)]);
+    let asked = bench.links.asked();
+    assert_eq!(asked, ["close ec", "close ec", "up ec"], "nothing has gone: nothing is swept");
+}
+
+/// A host port beside the two pods.
+async fn with_host() -> Bench {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.sync.node.host = Some(HostPortPlan {
+        interface: InterfaceName::new("eh").unwrap(),
+        peer: InterfaceName::new("ep").unwrap(),
+        netns: None,
+        mtu: 1500,
+    });
+    bench.advance().await;
+    bench
+}
+
+#[tokio::test]
+async fn a_host_port_that_vanishes_is_made_anew() {
+    let mut bench = with_host().await;
+    let first = bench.sync.placed().host.clone().unwrap();
+    bench.links.take("eh");
+    bench.sync.links_changed();
+    let done = bench.advance().await;
+    assert_eq!(done, [published(2, 1, 0, 2), Done::Removed(1), published(3, 1, 0, 2)]);
+    let second = bench.sync.placed().host.clone().unwrap();
+    assert_ne!(first.port, second.port);
+    assert_eq!(bench.problems(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_host_port_that_fits_no_more_is_a_problem_until_it_does() {
+    let mut bench = with_host().await;
+    bench.links.macs.insert("eh".to_owned(), Mac([2; 6]));
+    bench.sync.tick();
+    assert_eq!(bench.advance().await, [published(2, 1, 0, 2)]);
+    assert_eq!(bench.sync.placed().host.as_ref().map(|host| host.mac), Some(Mac([2; 6])));
+    bench.links.link("eh").mtu = 9000;
+    bench.sync.links_changed();
+    bench.advance().await;
+    assert!(bench.sync.placed().host.is_none());
+    let problems = bench.problems();
+    assert!(problems[0].contains("the host port is not attached"), "{problems:?}");
+    bench.links.link("eh").mtu = 1500;
+    bench.sync.links_changed();
+    bench.advance().await;
+    assert!(bench.sync.placed().host.is_some() && bench.problems().is_empty());
+}
+
+#[tokio::test]
+async fn no_pod_gets_an_end_of_the_host_port() {
+    let mut bench = with_host().await;
+    bench.links.put("ep", 50);
+    bench.links.asked();
+    bench.write("a.yaml", &pod("a", "10.0.0.1", "eh"));
+    bench.write("b.yaml", &pod("b", "10.0.0.2", "ep"));
+    bench.advance().await;
+    let problems = bench.problems();
+    assert!(problems.iter().all(|text| text.contains("the switch's own")), "{problems:?}");
+    assert_eq!((problems.len(), bench.links.asked()), (2, vec![]));
 }

@@ -28,6 +28,8 @@ pub(super) const LANES: usize = 8;
 const LANES_USED: usize = 6;
 /// Buckets of the smallest index: tiny tables would otherwise depend on luck.
 const BUCKETS_MIN: usize = 8;
+/// Between the bits of two buckets' lanes.
+const BITS_APART: u32 = 2;
 /// No record.
 const FREE: u32 = u32::MAX;
 
@@ -94,14 +96,16 @@ impl Index {
         let (tag, _) = split(hash);
         let [first, second] = self.homes(hash);
         let pair = [self.buckets.get(first)?, self.buckets.get(second)?];
-        let mut hits = pair[0].lanes_with(tag) | pair[1].lanes_with(tag) << LANES;
+        let mut hits = pair[0].lanes_with(tag) | pair[1].lanes_with(tag) << BITS_APART;
         for _ in 0..2 * LANES {
             if hits == 0 {
                 break;
             }
-            let lane = hits.trailing_zeros() as usize;
+            let bit = hits.trailing_zeros() as usize;
             hits &= hits.wrapping_sub(1);
-            let record = pair.get(lane / LANES)?.records.get(lane % LANES)?;
+            // A bucket has two bits side by side in each sixteen: see `lanes_with`.
+            let (bucket, half, lane) = (bit >> 1 & 1, bit & 1, bit >> 4);
+            let record = pair.get(bucket)?.records.get(half << 2 | lane)?;
             if let Some(found) = visit(*record) {
                 return Some(found);
             }
@@ -211,14 +215,20 @@ impl Index {
 }
 
 impl Bucket {
-    /// One bit for each lane that has the tag; free lanes may be among them.
+    /// One bit for each lane that has the tag, free lanes among them: bit 16 × i for lane i, and
+    /// the next one for lane 4 + i.
+    ///
+    /// Four lanes at a time, as 64-bit words (a loop over lanes is not vectorised).
     #[inline]
-    fn lanes_with(&self, tag: u16) -> u32 {
-        let mut hits = 0;
-        for (lane, &there) in self.tags.iter().enumerate() {
-            hits |= u32::from(there == tag) << lane;
-        }
-        hits
+    fn lanes_with(&self, tag: u16) -> u64 {
+        const EACH: u64 = 0x0001_0001_0001_0001;
+        const BELOW_TOP: u64 = 0x7fff * EACH;
+        let (lower, upper) = self.tags.split_at(LANES / 2);
+        let word = |tags: &[u16]| tags.iter().rev().fold(0, |w, &tag| w << 16 | u64::from(tag));
+        // The top bit of each lane that is zero, and of no other: no lane carries into the next.
+        let zeros = |word: u64| !((word & BELOW_TOP).wrapping_add(BELOW_TOP) | word | BELOW_TOP);
+        let wanted = u64::from(tag).wrapping_mul(EACH);
+        zeros(word(lower) ^ wanted) >> 15 | zeros(word(upper) ^ wanted) >> 14
     }
 
     fn entry(&self, lane: usize) -> Option<(u16, u16, u32)> {
@@ -239,4 +249,41 @@ impl Bucket {
 #[allow(clippy::cast_possible_truncation)] // sixteen bits each are what is wanted
 fn split(hash: Hash) -> (u16, u16) {
     ((hash.0 >> 32) as u16, (hash.0 >> 48) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Tags that differ in their top bit alone, in all others, or hardly.
+    fn tag() -> impl Strategy<Value = u16> {
+        prop_oneof![prop::sample::select(vec![0, 1, 0x7fff, 0x8000, 0x8001, 0xffff]), any::<u16>()]
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_under_the_tag_is_visited_and_no_other(
+            tags in prop::array::uniform16(tag()),
+            wanted in tag(),
+        ) {
+            let mut index = Index::new(1);
+            let (first, second) = (0..).map(|low: u64| Hash(u64::from(wanted) << 32 | low << 30))
+                .map(|hash| (hash, index.homes(hash)))
+                .find_map(|(hash, [a, b])| (a != b).then_some(((hash, a), b)))
+                .expect("two buckets");
+            let (hash, first) = first;
+            for (lane, (&tag, record)) in tags.iter().zip(0..).enumerate() {
+                let bucket = if lane < LANES { first } else { second };
+                index.buckets[bucket].set(lane % LANES, (tag, 0, record));
+            }
+            let mut visited = vec![];
+            let found = index.search(hash, |record| { visited.push(record); None::<()> });
+            prop_assert!(found.is_none());
+            visited.sort_unstable();
+            let expected: Vec<u32> =
+                (0..16).filter(|&record: &u32| tags[record as usize] == wanted).collect();
+            prop_assert_eq!(visited, expected);
+        }
+    }
 }

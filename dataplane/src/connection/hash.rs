@@ -19,7 +19,7 @@
 use crate::packet::FlowKey;
 
 /// The hash of a connection: the same for both directions, worthless under another seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hash(pub(super) u64);
 
 /// The secret, spread into the state that every hash begins with.

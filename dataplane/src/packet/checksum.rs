@@ -62,13 +62,14 @@ impl Sum {
     #[inline]
     #[must_use]
     pub const fn fold(self) -> u16 {
-        let once = (self.0 & 0xffff_ffff).wrapping_add(self.0 >> 32);
-        let twice = (once & 0xffff).wrapping_add(once >> 16);
-        let thrice = (twice & 0xffff).wrapping_add(twice >> 16);
-        let last = (thrice & 0xffff).wrapping_add(thrice >> 16);
-        #[allow(clippy::cast_possible_truncation)] // folded: nothing is left above
-        let folded = last as u16;
-        u16::from_be(folded)
+        // Half upon half: what is carried out at the top comes in at the bottom, and then nothing
+        // is carried again.
+        #[allow(clippy::cast_possible_truncation)] // the halves are what is wanted
+        let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
+        let sum = sum.wrapping_add(carry as u32);
+        #[allow(clippy::cast_possible_truncation)]
+        let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+        u16::from_be(sum.wrapping_add(carry as u16))
     }
 
     /// What the checksum field must hold: the complement.

@@ -3,7 +3,7 @@
 //! A `Headers` is only true of the bytes it was read from: who changes the bytes reads again,
 //! or knows what changed.
 
-use super::flow::{Address, FlowKey};
+use super::flow::{Address, FlowKey, Protocol};
 use crate::ids::Mac;
 
 /// A frame's content, as far as the switch understands it.
@@ -47,6 +47,33 @@ pub struct Headers {
 }
 
 impl Headers {
+    /// Room for headers that are yet to be read.
+    pub const BLANK: Self = Self {
+        key: FlowKey {
+            source: Address::from_v6([0; 16]),
+            target: Address::from_v6([0; 16]),
+            source_port: 0,
+            target_port: 0,
+            number: 0,
+            protocol: Protocol::Other,
+        },
+        family: Family::V4,
+        source_mac: Mac([0; 6]),
+        target_mac: Mac([0; 6]),
+        ttl: 0,
+        l4_offset: 0,
+        end: 0,
+        kind: Kind::LinkOnly,
+    };
+
+    /// Notes what the upper layer says: all that it may.
+    #[inline]
+    pub(super) fn set_upper(&mut self, kind: Kind, protocol: Protocol, ports: (u16, u16)) {
+        self.kind = kind;
+        self.key.protocol = protocol;
+        (self.key.source_port, self.key.target_port) = ports;
+    }
+
     /// Whether it is for more than one receiver: a multicast or broadcast address, in the IP
     /// header or in the Ethernet header.
     #[inline]

@@ -222,6 +222,15 @@ pub enum ProgramError {
         /// The answer.
         source: io::Error,
     },
+    /// The kernel gives no program to an end that receives on fewer queues than the other sends.
+    #[error(
+        "interface {interface} takes no XDP program: its far end has more transmit queues than it \
+         has receive queues; run `ethtool -L IFACE tx 1` at the far end"
+    )]
+    FarQueues {
+        /// The interface.
+        interface: String,
+    },
     /// Any other refusal.
     #[error("the XDP program could not be attached to {interface}")]
     Attach {
@@ -314,6 +323,7 @@ pub(super) fn attach_error(
     match number {
         Some(number @ (libc::EPERM | libc::EACCES)) => not_permitted(&interface, number),
         Some(libc::EBUSY | libc::EEXIST) => ProgramError::Taken { interface },
+        Some(libc::ENOSPC) => ProgramError::FarQueues { interface },
         Some(libc::ENODEV | libc::ENOLINK) => {
             ProgramError::NoInterface { interface, ifindex, source }
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use super::credit::Holding;
+use super::credit::{Holding, spare};
 use super::{Port, RING_FRAMES};
 use crate::frame::{Batch, Closed, Frame, FramePool, Memory, MemoryId};
 use crate::ids::PortSlot;
@@ -260,7 +260,8 @@ impl Port for MemoryPort {
         if !pool.is_of(self.memory) {
             return 0;
         }
-        for _ in 0..self.holding.missing() {
+        let spare = spare(pool.frames(), pool.available());
+        for _ in 0..self.holding.missing(spare) {
             let Some(index) = pool.lend(self.slot) else { break };
             let produced = self.rings.fill.push(index);
             debug_assert!(produced.is_ok(), "the credit is at most the ring");

@@ -18,12 +18,13 @@
 mod credit;
 mod error;
 pub mod memory;
+pub mod pin;
 pub mod program;
 mod setup;
 mod socket;
 pub mod xsk;
 
-pub use credit::{CREDIT_MAX, CREDIT_MIN, fair_credit};
+pub use credit::{CREDIT_MAX, CREDIT_MIN, FILLS_PER_TURN, QUIET_MAX, fair_credit};
 pub use error::{PortError, check_mtu};
 pub use socket::{SocketHandle, XdpStatistics};
 
@@ -45,8 +46,8 @@ pub trait Port {
     /// Takes packets from the port into `batch`, as many as it has room for: how many.
     fn receive(&mut self, pool: &mut FramePool, batch: &mut Batch) -> usize;
 
-    /// Gives the port free frames to receive into, up to its credit and at most `BATCH_MAX` in
-    /// one call: how many.
+    /// Gives the port free frames to receive into, at most `BATCH_MAX` in one call: its least share
+    /// always, up to its credit as far as it is busy and the pool can spare them. How many.
     fn fill(&mut self, pool: &mut FramePool) -> usize;
 
     /// Queues a packet to be sent by the next `flush`.

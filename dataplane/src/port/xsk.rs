@@ -44,7 +44,7 @@ use xsk_rs::config::BindFlags;
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, TxQueue};
 
-use super::credit::Holding;
+use super::credit::{Holding, spare};
 use super::error::{self, PortError};
 use super::socket::{SocketHandle, SocketId};
 use super::{CREDIT_MIN, Port, RING_FRAMES, setup};
@@ -203,7 +203,7 @@ impl Port for XskPort {
 
     #[inline]
     fn fill(&mut self, pool: &mut FramePool) -> usize {
-        let missing = self.holding.missing();
+        let missing = self.holding.missing(spare(pool.frames(), pool.available()));
         if missing == 0 || !pool.is_of(self.memory.id) {
             return 0;
         }

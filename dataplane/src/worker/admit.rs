@@ -8,9 +8,9 @@ use super::mailbox::PortKind;
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind, Local};
 use crate::handoff::owner;
-use crate::ids::{EndpointId, Mac, PortRef, WorkerId};
+use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, WorkerId};
 use crate::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
-use crate::packet::parse::{Arp, Family, Headers, Kind, Neighbour, Packet, parse};
+use crate::packet::parse::{Arp, Content, Family, Headers, Kind, Neighbour, parse_into};
 use crate::packet::{Address, FlowKey};
 use crate::policy::table::{ClassId, Sets};
 
@@ -39,10 +39,19 @@ pub(super) struct Exit {
 }
 
 /// A packet that may be judged.
+///
+/// Large, and therefore made in place and never moved; what was there before does not show.
 #[derive(Debug)]
 pub(super) struct Admitted {
     /// What was read.
     pub headers: Headers,
+    /// What follows from it.
+    pub route: Route,
+}
+
+/// A packet's way through the switch, and who are its ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
     /// Where it came in.
     pub from: PortRef,
     /// What hangs there.
@@ -57,6 +66,26 @@ pub(super) struct Admitted {
     pub owner: WorkerId,
 }
 
+impl Admitted {
+    /// Room for a packet that is yet to be admitted.
+    pub(super) const BLANK: Self = {
+        const NOWHERE: PortRef =
+            PortRef { port: PortId(u32::MAX), worker: WorkerId(u8::MAX), slot: PortSlot(u16::MAX) };
+        const NOBODY: Side =
+            Side { endpoint: None, class: ClassId::NOTHING, sets: Sets::NONE, is_node: false };
+        let exit = Exit { to: NOWHERE, mac: Mac([0; 6]), mtu: 0 };
+        let route = Route {
+            from: NOWHERE,
+            from_kind: PortKind::Pod,
+            source: NOBODY,
+            target: NOBODY,
+            exit,
+            owner: NOWHERE.worker,
+        };
+        Self { headers: Headers::BLANK, route }
+    };
+}
+
 /// What becomes of a packet that is not to be judged.
 #[derive(Debug)]
 pub(super) enum Turned {
@@ -65,9 +94,9 @@ pub(super) enum Turned {
     /// It asks for the gateway's MAC.
     Arp(Arp),
     /// It asks for the gateway's MAC, in IPv6.
-    Solicitation(Headers),
+    Solicitation,
     /// It pings the gateway.
-    Echo(Headers),
+    Echo,
 }
 
 impl From<DropReason> for Turned {
@@ -76,7 +105,7 @@ impl From<DropReason> for Turned {
     }
 }
 
-/// Reads a packet that came in at `from` on worker `here`.
+/// Reads a packet that came in at `from` on worker `here`, into `packet`.
 #[inline]
 pub(super) fn admit(
     endpoints: &Endpoints,
@@ -84,13 +113,16 @@ pub(super) fn admit(
     from: PortRef,
     from_kind: PortKind,
     bytes: &[u8],
-) -> Result<Admitted, Turned> {
-    match (from_kind, &parse(bytes)?) {
-        (PortKind::Pod, Packet::Ip(headers)) => from_pod(endpoints, here, from, headers),
-        (PortKind::Pod, Packet::Arp(arp)) => Err(arp_from_pod(endpoints, from, *arp)),
-        (PortKind::Host, Packet::Ip(headers)) => from_host(endpoints, from, headers),
-        (PortKind::Host, Packet::Arp(arp)) => Err(answerable(*arp)),
-    }
+    packet: &mut Admitted,
+) -> Result<(), Turned> {
+    let headers = &mut packet.headers;
+    packet.route = match (from_kind, parse_into(bytes, headers)?) {
+        (PortKind::Pod, Content::Ip) => from_pod(endpoints, here, from, headers)?,
+        (PortKind::Pod, Content::Arp(arp)) => return Err(arp_from_pod(endpoints, from, arp)),
+        (PortKind::Host, Content::Ip) => from_host(endpoints, from, headers)?,
+        (PortKind::Host, Content::Arp(arp)) => return Err(answerable(arp)),
+    };
+    Ok(())
 }
 
 #[inline]
@@ -99,13 +131,13 @@ fn from_pod(
     here: WorkerId,
     from: PortRef,
     headers: &Headers,
-) -> Result<Admitted, Turned> {
+) -> Result<Route, Turned> {
     let sender = endpoints.sender(from).ok_or(DropReason::Unsynced)?;
     if headers.source_mac != sender.mac {
         return Err(DropReason::SpoofedMac.into());
     }
     if let Kind::Neighbour(neighbour) = headers.kind {
-        return Err(neighbour_from_pod(endpoints, sender, &neighbour, *headers));
+        return Err(neighbour_from_pod(endpoints, sender, &neighbour, headers));
     }
     // Router solicitations and MLD come from `::` too: they stay on the link, unaddressed.
     if headers.kind == Kind::LinkOnly {
@@ -127,13 +159,13 @@ fn from_pod(
             (outside(place.class, place.kind), exit, from.worker)
         }
     };
-    Ok(Admitted { headers: *headers, from, from_kind: PortKind::Pod, source, target, exit, owner })
+    Ok(Route { from, from_kind: PortKind::Pod, source, target, exit, owner })
 }
 
 #[inline]
-fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<Admitted, Turned> {
+fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<Route, Turned> {
     if let Kind::Neighbour(neighbour) = headers.kind {
-        return Err(answerable_solicitation(&neighbour, *headers));
+        return Err(answerable_solicitation(&neighbour));
     }
     for_the_gateway(headers)?;
     let source = endpoints.place(headers.key.source);
@@ -145,8 +177,7 @@ fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<
         return Err(DropReason::NoRoute.into());
     };
     let local = endpoints.local(index);
-    Ok(Admitted {
-        headers: *headers,
+    Ok(Route {
         from,
         from_kind: PortKind::Host,
         source: outside(source.class, source.kind),
@@ -165,7 +196,7 @@ fn for_the_gateway(headers: &Headers) -> Result<(), Turned> {
     }
     if target == GATEWAY_V4 || target == GATEWAY_V6 {
         return Err(match headers.kind {
-            Kind::Echo { reply: false } => Turned::Echo(*headers),
+            Kind::Echo { reply: false } => Turned::Echo,
             _ => DropReason::NotForUs.into(),
         });
     }
@@ -200,7 +231,7 @@ fn unowned(headers: &Headers) -> Turned {
         Kind::Echo { reply: false }
             if headers.key.target == GATEWAY_V6 && headers.target_mac == GATEWAY_MAC =>
         {
-            Turned::Echo(*headers)
+            Turned::Echo
         }
         _ => DropReason::NotForUs.into(),
     }
@@ -246,7 +277,7 @@ fn neighbour_from_pod(
     endpoints: &Endpoints,
     sender: &Local,
     neighbour: &Neighbour,
-    headers: Headers,
+    headers: &Headers,
 ) -> Turned {
     let source = headers.key.source;
     let (high, _) = source.to_halves();
@@ -265,15 +296,13 @@ fn neighbour_from_pod(
     if claimed.is_some_and(|mac| mac != sender.mac) {
         return DropReason::SpoofedMac.into();
     }
-    answerable_solicitation(neighbour, headers)
+    answerable_solicitation(neighbour)
 }
 
 /// Only a solicitation of the gateway's own address is answered.
-fn answerable_solicitation(neighbour: &Neighbour, headers: Headers) -> Turned {
+fn answerable_solicitation(neighbour: &Neighbour) -> Turned {
     match *neighbour {
-        Neighbour::Solicitation { target, .. } if target == GATEWAY_V6 => {
-            Turned::Solicitation(headers)
-        }
+        Neighbour::Solicitation { target, .. } if target == GATEWAY_V6 => Turned::Solicitation,
         _ => DropReason::NotForUs.into(),
     }
 }

@@ -8,9 +8,10 @@ use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::handoff::Errand;
 use crate::ids::{PortRef, PortSlot};
+use crate::packet::Headers;
 use crate::packet::answer::{self, GATEWAY_MAC};
 use crate::packet::rewrite;
-use crate::port::{CREDIT_MIN, Port, fair_credit};
+use crate::port::{CREDIT_MIN, FILLS_PER_TURN, Port, fair_credit};
 use crate::publish::Snapshot;
 
 /// Where a packet went.
@@ -25,17 +26,17 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[inline]
     pub(super) fn forward(&mut self, mut frame: Frame, packet: &Admitted) {
         let bytes = self.memory.bytes_mut(&mut frame);
-        rewrite::forward(bytes, &packet.headers, GATEWAY_MAC, packet.exit.mac);
-        match packet.from_kind {
+        rewrite::forward(bytes, &packet.headers, GATEWAY_MAC, packet.route.exit.mac);
+        match packet.route.from_kind {
             PortKind::Pod => rewrite::finish_checksums(bytes, &packet.headers),
             PortKind::Host => rewrite::finish_if_unfinished(bytes, &packet.headers),
         }
         // Padding of the link ends here.
         frame.set_length(packet.headers.end);
-        match self.emit(frame, packet.exit.to) {
+        match self.emit(frame, packet.route.exit.to) {
             Ok(Sent::Here) => self.counters.sent.add(1),
             Ok(Sent::Over) => self.counters.handed_out.add(1),
-            Err((reason, frame)) => self.drop_from(frame, packet.from, reason),
+            Err((reason, frame)) => self.drop_from(frame, packet.route.from, reason),
         }
     }
 
@@ -44,14 +45,14 @@ impl<P: Port, M: Memory> Path<P, M> {
         if matches!(reason, DropReason::TtlExpired | DropReason::TooBig) {
             self.tell(&frame, packet, reason);
         }
-        self.drop_from(frame, packet.from, reason);
+        self.drop_from(frame, packet.route.from, reason);
     }
 
     /// Hands a packet to the worker that owns its connection.
     pub(super) fn hand_over(&mut self, frame: Frame, packet: &Admitted) {
-        let errand = Errand::Judge { from: packet.from };
+        let errand = Errand::Judge { from: packet.route.from };
         let bytes = self.memory.bytes(&frame);
-        let pushed = match self.ends.outbound.get_mut(packet.owner.index()) {
+        let pushed = match self.ends.outbound.get_mut(packet.route.owner.index()) {
             Some(Some(end)) => end.push(errand, bytes),
             _ => Err(DropReason::PortGone),
         };
@@ -60,25 +61,31 @@ impl<P: Port, M: Memory> Path<P, M> {
                 self.counters.handed_out.add(1);
                 self.pool.put(frame);
             }
-            Err(reason) => self.drop_from(frame, packet.from, reason),
+            Err(reason) => self.drop_from(frame, packet.route.from, reason),
         }
     }
 
     /// Turns a packet into its own answer and sends it back.
     #[cold]
-    pub(super) fn answer(&mut self, mut frame: Frame, from: PortRef, turned: &Turned) {
+    pub(super) fn answer(
+        &mut self,
+        mut frame: Frame,
+        from: PortRef,
+        turned: &Turned,
+        headers: &Headers,
+    ) {
         if !self.may_answer(from) {
             return self.drop_from(frame, from, DropReason::AnswerLimited);
         }
         let bytes = self.memory.bytes_mut(&mut frame);
         let length = match turned {
             Turned::Arp(arp) => Some(answer::arp_reply(bytes, arp, GATEWAY_MAC)),
-            Turned::Solicitation(headers) => answer::neighbour_advertisement(
+            Turned::Solicitation => answer::neighbour_advertisement(
                 self.memory.room_mut(&mut frame),
                 headers,
                 GATEWAY_MAC,
             ),
-            Turned::Echo(headers) => answer::echo_reply(bytes, headers, GATEWAY_MAC),
+            Turned::Echo => answer::echo_reply(bytes, headers, GATEWAY_MAC),
             Turned::Dropped(reason) => return self.drop_from(frame, from, *reason),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
@@ -94,12 +101,12 @@ impl<P: Port, M: Memory> Path<P, M> {
     /// Makes a time-exceeded or too-big for the sender of `frame`.
     #[cold]
     fn tell(&mut self, frame: &Frame, packet: &Admitted, reason: DropReason) {
-        if !self.may_answer(packet.from) {
+        if !self.may_answer(packet.route.from) {
             return;
         }
         let Some(mut letter) = self.pool.take() else { return };
         let (room, quoted) = self.memory.room_beside(&mut letter, frame);
-        let (headers, mtu) = (&packet.headers, packet.exit.mtu);
+        let (headers, mtu) = (&packet.headers, packet.route.exit.mtu);
         let length = match reason {
             DropReason::TtlExpired => answer::time_exceeded(room, quoted, headers, GATEWAY_MAC),
             _ => answer::too_big(room, quoted, headers, GATEWAY_MAC, mtu),
@@ -109,7 +116,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         };
         letter.set_length(length);
         self.counters.originated.add(1);
-        match self.emit(letter, packet.from) {
+        match self.emit(letter, packet.route.from) {
             Ok(Sent::Here) => self.counters.sent.add(1),
             Ok(Sent::Over) => self.counters.handed_out.add(1),
             Err((reason, letter)) => self.drop_frame(letter, reason),
@@ -128,8 +135,15 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[inline]
     fn emit(&mut self, frame: Frame, to: PortRef) -> Result<Sent, (DropReason, Frame)> {
         if to.worker == self.id {
-            return self.send_here(frame, to).map(|()| Sent::Here);
+            self.send_here(frame, to).map(|()| Sent::Here)
+        } else {
+            self.send_over(frame, to).map(|()| Sent::Over)
         }
+    }
+
+    /// Copies a frame for the worker that polls its port.
+    #[inline(never)]
+    fn send_over(&mut self, frame: Frame, to: PortRef) -> Result<(), (DropReason, Frame)> {
         let bytes = self.memory.bytes(&frame);
         let pushed = match self.ends.outbound.get_mut(to.worker.index()) {
             Some(Some(end)) => end.push(Errand::Send { to }, bytes),
@@ -138,7 +152,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         match pushed {
             Ok(()) => {
                 self.pool.put(frame);
-                Ok(Sent::Over)
+                Ok(())
             }
             Err(reason) => Err((reason, frame)),
         }
@@ -215,7 +229,9 @@ impl<P: Port, M: Memory> Path<P, M> {
             if let Some(Some(attached)) = self.slots.get_mut(slot.index()) {
                 attached.port.flush();
                 attached.port.reclaim(&mut self.pool);
-                attached.port.fill(&mut self.pool);
+                for _ in 0..FILLS_PER_TURN {
+                    attached.port.fill(&mut self.pool);
+                }
             }
         }
         self.connections.expire(self.now);

@@ -29,7 +29,7 @@ impl<P, M> Path<P, M> {
         }
         if let Some((id, way)) = self.connections.find(&packet.headers, hash) {
             let renewed = self.connections.is_over(id) && Connections::opens(&packet.headers.kind);
-            if !renewed && self.is_between(id, way, &packet.source, &packet.target) {
+            if !renewed && self.is_between(id, way, &packet.route.source, &packet.route.target) {
                 self.known(snapshot, packet, id, way)?;
                 leaves(packet)?;
                 self.connections.touch(id, way, &packet.headers, self.now);
@@ -53,7 +53,7 @@ impl<P, M> Path<P, M> {
         if !Connections::opens(&headers.kind) {
             return Err(DropReason::NoConnection);
         }
-        let (source, target) = (&packet.source, &packet.target);
+        let (source, target) = (&packet.route.source, &packet.route.target);
         let decision = decide(snapshot, source, target, &headers.key);
         if !decision.allows() {
             return Err(self.denied(snapshot, source, target, &headers.key, decision));
@@ -77,11 +77,26 @@ impl<P, M> Path<P, M> {
     ) -> Result<(), DropReason> {
         let record = self.connections.record(id);
         if record.allowed && record.epoch == snapshot.epoch {
-            return Ok(());
+            Ok(())
+        } else {
+            self.again(snapshot, packet, id, way)
         }
+    }
+
+    /// A packet of a connection whose verdict is of an older epoch, or is a denial: judged again,
+    /// in the direction that opened it.
+    #[inline(never)]
+    fn again(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Admitted,
+        id: ConnectionId,
+        way: Way,
+    ) -> Result<(), DropReason> {
+        let record = self.connections.record(id);
         let (opener, other) = match way {
-            Way::Opening => (&packet.source, &packet.target),
-            Way::Reply => (&packet.target, &packet.source),
+            Way::Opening => (&packet.route.source, &packet.route.target),
+            Way::Reply => (&packet.route.target, &packet.route.source),
         };
         if record.allowed && self.established == Established::Keep {
             self.connections.restamp(id, snapshot.epoch, true);
@@ -115,7 +130,7 @@ impl<P, M> Path<P, M> {
         }
         let (id, way) =
             self.connections.find_quoted(inner, hash).ok_or(DropReason::NoConnection)?;
-        if !self.is_between(id, way, &packet.target, &packet.source) {
+        if !self.is_between(id, way, &packet.route.target, &packet.route.source) {
             return Err(DropReason::NoConnection);
         }
         // `known` looks from the packet's side, and the error runs against what it quotes.
@@ -192,7 +207,7 @@ fn leaves(packet: &Admitted) -> Result<(), DropReason> {
         return Err(DropReason::TtlExpired);
     }
     let length_bytes = usize::from(packet.headers.end).saturating_sub(ETHERNET_BYTES);
-    if length_bytes > usize::from(packet.exit.mtu) {
+    if length_bytes > usize::from(packet.route.exit.mtu) {
         return Err(DropReason::TooBig);
     }
     Ok(())

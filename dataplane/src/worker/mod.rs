@@ -20,24 +20,24 @@ mod admit;
 mod forward;
 mod judge;
 pub mod mailbox;
+mod stage;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::clock::Tick;
-use crate::connection::{Connections, Hash};
+use crate::connection::Connections;
 use crate::counters::{Counters, DropReason};
 use crate::event::{Events, Sampler};
-use crate::frame::{Batch, Closed, Frame, FramePool, Memory};
+use crate::frame::{Batch, Closed, FramePool, Memory};
 use crate::handoff::{Ends, Errand, Inbound, Outbound};
-use crate::ids::{PortRef, PortSlot, WorkerId};
-use crate::limits::{BATCH_MAX, COMMANDS_PER_TURN, PARCELS_PER_PAIR, PORTS_MAX};
-use crate::packet::parse::Kind;
+use crate::ids::{PortSlot, WorkerId};
+use crate::limits::{COMMANDS_PER_TURN, PARCELS_PER_PAIR, PORTS_MAX};
 use crate::port::Port;
 use crate::publish::{Snapshot, Subscriber};
 
-use admit::{Admitted, Turned, admit};
-use mailbox::{Attached, Command, Limiter, Mailbox, PortKind, Reply};
+use mailbox::{Attached, Command, Limiter, Mailbox, Reply};
+use stage::Stage;
 
 /// What a policy change does to connections that it no longer allows (NP-57).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,17 +84,8 @@ pub struct Worker<P, M> {
     /// A closed slot whose frames are being taken home, and how far that is.
     homing: Option<Closed>,
     batch: Batch,
-    staged: Vec<Staged>,
+    staged: Stage,
     path: Path<P, M>,
-}
-
-/// A packet between admission and judgement.
-#[derive(Debug)]
-struct Staged {
-    /// Taken when the packet is judged; the rest is read in place, for it is large.
-    frame: Option<Frame>,
-    packet: Admitted,
-    hash: Hash,
 }
 
 /// What the packet path writes: everything but the snapshot it reads.
@@ -141,7 +132,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             unsent: None,
             homing: None,
             batch: Batch::new(),
-            staged: Vec::with_capacity(BATCH_MAX),
+            staged: Stage::default(),
             path,
         }
     }
@@ -269,7 +260,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         at: usize,
         snapshot: Option<&Snapshot>,
         batch: &mut Batch,
-        staged: &mut Vec<Staged>,
+        staged: &mut Stage,
     ) -> usize {
         let Some(&slot) = self.active.get(at) else { return 0 };
         let Some(Some(attached)) = self.slots.get_mut(slot.index()) else { return 0 };
@@ -306,7 +297,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         &mut self,
         peer: usize,
         snapshot: Option<&Snapshot>,
-        staged: &mut Vec<Staged>,
+        staged: &mut Stage,
     ) -> usize {
         const _: () = assert!(PARCELS_PER_PAIR >= 2, "one on its way, one being filled");
         let Some(parcel) = self.ends.inbound.get(peer).and_then(|end| end.as_ref()?.take()) else {
@@ -338,53 +329,6 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
         self.judge_staged(snapshot, staged);
         taken
-    }
-
-    /// Reads one packet; what is not to be judged here ends here.
-    #[inline]
-    fn stage(
-        &mut self,
-        frame: Frame,
-        from: PortRef,
-        kind: PortKind,
-        snapshot: Option<&Snapshot>,
-        staged: &mut Vec<Staged>,
-    ) {
-        let Some(snapshot) = snapshot else {
-            return self.drop_from(frame, from, DropReason::Unsynced);
-        };
-        match admit(&snapshot.endpoints, self.id, from, kind, self.memory.bytes(&frame)) {
-            Ok(packet) if packet.owner == self.id => {
-                let key = match &packet.headers.kind {
-                    Kind::IcmpError { inner } => inner,
-                    _ => &packet.headers.key,
-                };
-                let hash = self.connections.hash(key);
-                self.connections.prefetch(hash);
-                staged.push(Staged { frame: Some(frame), packet, hash });
-            }
-            // At most one crossing: the snapshots differ for a moment, its sender tries again.
-            Ok(packet) if from.worker == self.id => self.hand_over(frame, &packet),
-            Ok(_) => self.drop_from(frame, from, DropReason::PortGone),
-            Err(Turned::Dropped(reason)) => self.drop_from(frame, from, reason),
-            Err(turned) => self.answer(frame, from, &turned),
-        }
-    }
-
-    #[inline]
-    fn judge_staged(&mut self, snapshot: Option<&Snapshot>, staged: &mut Vec<Staged>) {
-        let Some(snapshot) = snapshot else { return };
-        for waiting in &*staged {
-            self.connections.prefetch_records(waiting.hash);
-        }
-        for Staged { frame, packet, hash } in staged.iter_mut() {
-            let Some(frame) = frame.take() else { continue };
-            match self.judge(snapshot, packet, *hash) {
-                Ok(()) => self.forward(frame, packet),
-                Err(reason) => self.refuse(frame, packet, reason),
-            }
-        }
-        staged.clear();
     }
 
     #[inline]

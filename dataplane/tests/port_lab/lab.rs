@@ -174,6 +174,12 @@ fn socket_in(namespace: String, address: &'static str, port: u16) -> UdpSocket {
     socket
 }
 
+/// Makes a veth pair whose far end nobody uses.
+pub(crate) fn add_wire(interface: &str) {
+    run(&format!("ip link add {interface} type veth peer name {interface}p"));
+    run(&format!("ip link set {interface} up"));
+}
+
 /// The index of an interface of the calling thread's namespace.
 pub(crate) fn ifindex(interface: &str) -> u32 {
     let shown = run(&format!("ip -o link show dev {interface}"));

@@ -4,11 +4,11 @@
 //! quotes. So the quotation must be readable as far as the ports, be of the outer family, come
 //! from the very host that the error is sent to, and quote no other error.
 
-use super::{Ip, Upper, ipv4, ipv6, neighbour, transport};
+use super::{ipv4, ipv6, neighbour, transport};
 use crate::counters::DropReason;
 use crate::packet::bytes::read;
 use crate::packet::flow::{Address, FlowKey, Protocol};
-use crate::packet::headers::{Family, Kind};
+use crate::packet::headers::{Family, Headers, Kind};
 
 pub(super) const ICMP_V4: u8 = 1;
 pub(super) const ICMP_V6: u8 = 58;
@@ -61,15 +61,15 @@ fn class_v6(kind: u8) -> Class {
 }
 
 /// Reads an ICMP message.
-pub(super) fn read_v4(segment: &[u8], ip: &Ip) -> Result<Upper, DropReason> {
+pub(super) fn read_v4(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
     let header = header(segment)?;
-    read_message(class_v4(header[0]), header, segment, ip)
+    read_message(class_v4(header[0]), header, segment, headers)
 }
 
 /// Reads an `ICMPv6` message.
-pub(super) fn read_v6(segment: &[u8], ip: &Ip) -> Result<Upper, DropReason> {
+pub(super) fn read_v6(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
     let header = header(segment)?;
-    read_message(class_v6(header[0]), header, segment, ip)
+    read_message(class_v6(header[0]), header, segment, headers)
 }
 
 fn header(segment: &[u8]) -> Result<[u8; HEADER_BYTES], DropReason> {
@@ -80,43 +80,34 @@ fn read_message(
     class: Class,
     header: [u8; HEADER_BYTES],
     segment: &[u8],
-    ip: &Ip,
-) -> Result<Upper, DropReason> {
-    let kind = match class {
-        Class::Request => return Ok(echo(header, false)),
-        Class::Reply => return Ok(echo(header, true)),
-        Class::Error => error(segment, ip)?,
-        Class::Solicitation => Kind::Neighbour(neighbour::solicitation(segment, ip)?),
-        Class::Advertisement => Kind::Neighbour(neighbour::advertisement(segment, ip)?),
-        Class::LinkOnly => Kind::LinkOnly,
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
+    let (kind, both_ports) = match class {
+        Class::Request => (Kind::Echo { reply: false }, identifier(header)),
+        Class::Reply => (Kind::Echo { reply: true }, identifier(header)),
+        Class::Error => (error(segment, headers)?, 0),
+        Class::Solicitation => (Kind::Neighbour(neighbour::solicitation(segment, headers)?), 0),
+        Class::Advertisement => (Kind::Neighbour(neighbour::advertisement(segment, headers)?), 0),
+        Class::LinkOnly => (Kind::LinkOnly, 0),
         Class::Unknown => return Err(DropReason::Malformed),
-        Class::Other => Kind::Portless,
+        Class::Other => (Kind::Portless, 0),
     };
-    Ok(Upper::portless(kind, Protocol::Icmp))
-}
-
-fn echo(header: [u8; HEADER_BYTES], reply: bool) -> Upper {
-    let identifier = identifier(header);
-    Upper {
-        kind: Kind::Echo { reply },
-        protocol: Protocol::Icmp,
-        source_port: identifier,
-        target_port: identifier,
-    }
+    headers.set_upper(kind, Protocol::Icmp, (both_ports, both_ports));
+    Ok(())
 }
 
 fn identifier(header: [u8; HEADER_BYTES]) -> u16 {
     u16::from_be_bytes([header[4], header[5]])
 }
 
-fn error(segment: &[u8], ip: &Ip) -> Result<Kind, DropReason> {
+fn error(segment: &[u8], headers: &Headers) -> Result<Kind, DropReason> {
     let inner = segment
         .get(HEADER_BYTES..)
-        .and_then(|quoted| match ip.family {
+        .and_then(|quoted| match headers.family {
             Family::V4 => quoted_v4(quoted),
             Family::V6 => quoted_v6(quoted),
         })
-        .filter(|inner| inner.source == ip.target)
+        .filter(|inner| inner.source == headers.key.target)
         .ok_or(DropReason::Malformed)?;
     Ok(Kind::IcmpError { inner })
 }

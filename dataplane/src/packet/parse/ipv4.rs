@@ -1,10 +1,10 @@
 //! The IPv4 header (RFC 791, RFC 1122 §3.2.1). Hot path.
 
-use super::{Ip, after_ethernet, in_frame};
+use super::{after_ethernet, in_frame};
 use crate::counters::DropReason;
 use crate::packet::checksum::Sum;
 use crate::packet::flow::Address;
-use crate::packet::headers::Family;
+use crate::packet::headers::{Family, Headers};
 
 const HEADER_BYTES: usize = 20;
 
@@ -18,9 +18,9 @@ const FRAGMENT_BITS: u16 = 0x3fff;
 /// Must be zero.
 const RESERVED_BIT: u16 = 0x8000;
 
-/// Reads the IPv4 header of a frame.
+/// Reads the IPv4 header of a frame: all of it that `headers` has.
 #[inline]
-pub(super) fn read(bytes: &[u8]) -> Result<Ip, DropReason> {
+pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
     let packet = after_ethernet(bytes)?;
     let fixed: &[u8; HEADER_BYTES] = packet.first_chunk().ok_or(DropReason::Truncated)?;
     let header_bytes = header_bytes(fixed[0]).ok_or(DropReason::Malformed)?;
@@ -30,7 +30,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Ip, DropReason> {
         .get(..header_bytes)
         .and_then(<[u8]>::split_first_chunk::<HEADER_BYTES>)
         .ok_or(DropReason::Malformed)?;
-    if Sum::of(header).with(Sum::of(options)).fold() != 0xffff {
+    // Nearly every packet has no options.
+    let sum = if options.is_empty() { Sum::default() } else { Sum::of(options) };
+    if Sum::of(header).with(sum).fold() != 0xffff {
         return Err(DropReason::Malformed);
     }
     let fragment = u16::from_be_bytes([fixed[6], fixed[7]]);
@@ -44,16 +46,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Ip, DropReason> {
     if is_martian(source, target) {
         return Err(DropReason::Martian);
     }
-    Ok(Ip {
-        family: Family::V4,
-        source: Address::from_v4(source.to_be_bytes()),
-        target: Address::from_v4(target.to_be_bytes()),
-        number: fixed[9],
-        ttl: fixed[8],
-        l4_offset: in_frame(header_bytes)?,
-        end: in_frame(total_bytes)?,
-        is_extended: false,
-    })
+    headers.family = Family::V4;
+    headers.key.source = Address::from_v4(source.to_be_bytes());
+    headers.key.target = Address::from_v4(target.to_be_bytes());
+    headers.key.number = fixed[9];
+    headers.ttl = fixed[8];
+    headers.l4_offset = in_frame(header_bytes)?;
+    headers.end = in_frame(total_bytes)?;
+    Ok(())
 }
 
 /// The header's length in bytes, where its first byte is that of an IPv4 header.
@@ -85,7 +85,6 @@ pub(super) fn is_martian(source: u32, target: u32) -> bool {
 /// Whether the options are well-formed and leave the route to the routers. At most 40 bytes.
 #[inline]
 fn are_sane(options: &[u8]) -> bool {
-    // Nearly every packet.
     options.is_empty() || walk(options)
 }
 

@@ -4,12 +4,12 @@
 //! extension header before one is refused: no host needs it, and filters were fooled by it
 //! (RFC 6980, RFC 7113).
 
-use super::{Ip, is_unspecified};
+use super::{ipv6, is_unspecified};
 use crate::counters::DropReason;
 use crate::ids::Mac;
-use crate::limits::EXT_OPTIONS_MAX;
+use crate::limits::{ETHERNET_BYTES, EXT_OPTIONS_MAX};
 use crate::packet::flow::Address;
-use crate::packet::headers::{Neighbour, is_group};
+use crate::packet::headers::{Headers, Neighbour, is_group};
 
 /// Type, code, checksum, flags, target.
 const MESSAGE_BYTES: usize = 24;
@@ -24,21 +24,23 @@ const SOLICITED: u8 = 0x40;
 const SOLICITED_NODE: (u64, u64) = (0xff02_0000_0000_0000, 0x0000_0001_ff00_0000);
 
 /// Reads a solicitation.
-pub(super) fn solicitation(segment: &[u8], ip: &Ip) -> Result<Neighbour, DropReason> {
-    let (message, target) = message(segment, ip)?;
+pub(super) fn solicitation(segment: &[u8], headers: &Headers) -> Result<Neighbour, DropReason> {
+    let (message, target) = message(segment, headers)?;
     let source_link = link_address(message, SOURCE_LINK)?;
     // Duplicate address detection: it has no address yet, so it can say no MAC either.
-    if is_unspecified(ip.source) && (source_link.is_some() || !is_solicited_node(ip.target)) {
+    if is_unspecified(headers.key.source)
+        && (source_link.is_some() || !is_solicited_node(headers.key.target))
+    {
         return Err(DropReason::Malformed);
     }
     Ok(Neighbour::Solicitation { target, source_link })
 }
 
 /// Reads an advertisement.
-pub(super) fn advertisement(segment: &[u8], ip: &Ip) -> Result<Neighbour, DropReason> {
-    let (message, target) = message(segment, ip)?;
+pub(super) fn advertisement(segment: &[u8], headers: &Headers) -> Result<Neighbour, DropReason> {
+    let (message, target) = message(segment, headers)?;
     let is_solicited = segment.get(4).is_some_and(|flags| flags & SOLICITED != 0);
-    if is_solicited && is_group(ip.target) {
+    if is_solicited && is_group(headers.key.target) {
         return Err(DropReason::Malformed);
     }
     let target_link = link_address(message, TARGET_LINK)?;
@@ -46,8 +48,8 @@ pub(super) fn advertisement(segment: &[u8], ip: &Ip) -> Result<Neighbour, DropRe
 }
 
 /// What both have: the options and the target.
-fn message<'a>(segment: &'a [u8], ip: &Ip) -> Result<(&'a [u8], Address), DropReason> {
-    if ip.is_extended {
+fn message<'a>(segment: &'a [u8], headers: &Headers) -> Result<(&'a [u8], Address), DropReason> {
+    if usize::from(headers.l4_offset) != ETHERNET_BYTES + ipv6::HEADER_BYTES {
         return Err(DropReason::ExtensionHeaders);
     }
     let (fixed, options) =
@@ -55,7 +57,7 @@ fn message<'a>(segment: &'a [u8], ip: &Ip) -> Result<(&'a [u8], Address), DropRe
     let target: [u8; 16] = fixed.last_chunk().copied().ok_or(DropReason::Truncated)?;
     let target = Address::from_v6(target);
     // A hop limit of 255 proves that no router passed it on: it is from this link.
-    if ip.ttl != 255 || fixed[1] != 0 || is_group(target) {
+    if headers.ttl != 255 || fixed[1] != 0 || is_group(target) {
         return Err(DropReason::Malformed);
     }
     Ok((options, target))

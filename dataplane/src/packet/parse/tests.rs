@@ -1,4 +1,5 @@
 use super::*;
+use crate::packet::flow::FlowKey;
 use crate::packet::headers::{Arp, TcpFlags, TcpHeader};
 use crate::packet::sample::{
     self, A4, A6, B4, B6, FAMILIES, MAC_A, MAC_B, back, headers_of, neighbour, neighbour_message,

@@ -1,9 +1,8 @@
 //! TCP (RFC 9293), UDP (RFC 768) and SCTP (RFC 9260), as far as a connection needs. Hot path.
 
-use super::Upper;
 use crate::counters::DropReason;
 use crate::packet::flow::Protocol;
-use crate::packet::headers::{Family, Kind, TcpFlags, TcpHeader};
+use crate::packet::headers::{Family, Headers, Kind, TcpFlags, TcpHeader};
 
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
@@ -18,7 +17,7 @@ const SCTP_CHUNK_BYTES: usize = 4;
 
 /// Reads a TCP segment.
 #[inline]
-pub(super) fn tcp(segment: &[u8]) -> Result<Upper, DropReason> {
+pub(super) fn tcp(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
     let header: &[u8; TCP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
     let header_bytes = usize::from(header[12] >> 4).wrapping_mul(4);
     let flags = TcpFlags(header[13]);
@@ -34,26 +33,28 @@ pub(super) fn tcp(segment: &[u8]) -> Result<Upper, DropReason> {
         window: u16::from_be_bytes([w0, w1]),
         payload_bytes: u16::try_from(payload_bytes).map_err(|_| DropReason::Malformed)?,
     };
-    Ok(with_ports(Kind::Tcp(tcp), Protocol::Tcp, header))
+    headers.set_upper(Kind::Tcp(tcp), Protocol::Tcp, ports(header));
+    Ok(())
 }
 
 /// Reads a UDP datagram. Its length must be that of the packet: bytes beyond it are seen by one
 /// reader and not by the next.
 #[inline]
-pub(super) fn udp(segment: &[u8], family: Family) -> Result<Upper, DropReason> {
+pub(super) fn udp(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
     let header: &[u8; UDP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
     let has_checksum = header[6] != 0 || header[7] != 0;
     // IPv6 has no checksum of its own, so UDP must (RFC 8200 §8.1).
-    if length != segment.len() || (family == Family::V6 && !has_checksum) {
+    if length != segment.len() || (headers.family == Family::V6 && !has_checksum) {
         return Err(DropReason::Malformed);
     }
-    Ok(with_ports(Kind::Udp, Protocol::Udp, header))
+    headers.set_upper(Kind::Udp, Protocol::Udp, ports(header));
+    Ok(())
 }
 
 /// Reads an SCTP packet as far as its first chunk.
 #[inline]
-pub(super) fn sctp(segment: &[u8]) -> Result<Upper, DropReason> {
+pub(super) fn sctp(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
     let header: &[u8; SCTP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
     let chunk_bytes = usize::from(u16::from_be_bytes([header[14], header[15]]));
     let room = segment.len().wrapping_sub(SCTP_COMMON_BYTES);
@@ -64,17 +65,13 @@ pub(super) fn sctp(segment: &[u8]) -> Result<Upper, DropReason> {
         first_chunk: header[12],
         verification_tag: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
     };
-    Ok(with_ports(kind, Protocol::Sctp, header))
+    headers.set_upper(kind, Protocol::Sctp, ports(header));
+    Ok(())
 }
 
-/// The ports stand first in all three.
+/// Source and target: they stand first in all three.
 #[inline]
-fn with_ports<const N: usize>(kind: Kind, protocol: Protocol, header: &[u8; N]) -> Upper {
+fn ports<const N: usize>(header: &[u8; N]) -> (u16, u16) {
     const { assert!(N >= 4) };
-    Upper {
-        kind,
-        protocol,
-        source_port: u16::from_be_bytes([header[0], header[1]]),
-        target_port: u16::from_be_bytes([header[2], header[3]]),
-    }
+    (u16::from_be_bytes([header[0], header[1]]), u16::from_be_bytes([header[2], header[3]]))
 }

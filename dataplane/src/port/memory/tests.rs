@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::frame::Census;
-use crate::port::CREDIT_MAX;
+use crate::port::{CREDIT_MIN, FILLS_PER_TURN, QUIET_MAX};
 
 const FRAMES: u32 = 256;
 
@@ -98,16 +98,25 @@ fn a_packet_without_an_ethernet_header_is_refused() {
 }
 
 #[test]
-fn credit_is_filled_a_batch_at_a_time_and_never_taken_away() {
-    let (memory, mut pool) = HeapMemory::new(4096);
-    let (mut port, far) = port(&memory, PortSlot(3));
-    port.set_credit(u32::MAX);
-    let fills: Vec<usize> =
-        std::iter::from_fn(|| Some(port.fill(&mut pool)).filter(|&n| n > 0)).collect();
-    assert!(fills.iter().all(|&n| n == BATCH_MAX), "{fills:?}");
-    assert_eq!((port.in_fill(), far.room()), (CREDIT_MAX, CREDIT_MAX as usize));
+fn a_busy_port_is_filled_more_and_more_up_to_its_credit_and_nothing_is_taken_away() {
+    let (mut memory, mut pool) = HeapMemory::new(8192);
+    let (mut port, mut far) = port(&memory, PortSlot(3));
+    let mut batch = Batch::new();
+    port.set_credit(1000);
+    while port.fill(&mut pool) > 0 {}
+    assert_eq!(port.in_fill(), QUIET_MAX, "a quiet port holds no more");
+    for _ in 0..100 {
+        (0..BATCH_MAX).for_each(|_| far.inject(&mut memory, &[1; 60]).expect("there is room"));
+        port.receive(&mut pool, &mut batch);
+        batch.drain().for_each(|frame| pool.put(frame));
+        for _ in 0..FILLS_PER_TURN {
+            port.fill(&mut pool);
+        }
+    }
+    assert!(port.in_fill() > 1000 - CREDIT_MIN, "it has {}", port.in_fill());
+    let held = port.in_fill();
     port.set_credit(100);
-    assert_eq!((port.fill(&mut pool), port.in_fill()), (0, CREDIT_MAX));
+    assert_eq!((port.fill(&mut pool), port.in_fill()), (0, held));
 }
 
 #[test]

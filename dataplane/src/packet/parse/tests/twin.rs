@@ -40,10 +40,38 @@ fn theirs(bytes: &[u8]) -> Option<Theirs> {
     Some(Theirs { source, target, number: payload.ip_number.0, ports, l4 })
 }
 
+/// Headers of which nothing may be left in what is read in their place.
+fn used() -> Headers {
+    let address = Address::from_v6([0xaa; 16]);
+    Headers {
+        key: FlowKey {
+            source: address,
+            target: address,
+            source_port: 0xaaaa,
+            target_port: 0xaaaa,
+            number: 0xaa,
+            protocol: Protocol::Sctp,
+        },
+        family: Family::V6,
+        source_mac: Mac([0xaa; 6]),
+        target_mac: Mac([0xaa; 6]),
+        ttl: 0xaa,
+        l4_offset: 0xaaaa,
+        end: 0xaaaa,
+        kind: Kind::Sctp { first_chunk: 0xaa, verification_tag: 0xaaaa_aaaa },
+    }
+}
+
 /// Compares the two where both accept, and says whether they did. Etherparse is asked only about
 /// what our parser accepted: a slice check of its own may panic on the rest.
 fn agree(bytes: &[u8]) -> Result<bool, TestCaseError> {
-    let Ok(Packet::Ip(ours)) = parse(bytes) else { return Ok(false) };
+    let (mut place, read) = (used(), parse(bytes));
+    let in_place = parse_into(bytes, &mut place).map(|content| match content {
+        Content::Ip => Packet::Ip(place),
+        Content::Arp(arp) => Packet::Arp(arp),
+    });
+    prop_assert_eq!(in_place, read, "something is left of the packet before");
+    let Ok(Packet::Ip(ours)) = read else { return Ok(false) };
     let Some(theirs) = theirs(bytes) else { return Ok(false) };
     prop_assert_eq!(IpAddr::from(ours.key.source), theirs.source);
     prop_assert_eq!(IpAddr::from(ours.key.target), theirs.target);

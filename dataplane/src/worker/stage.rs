@@ -1,0 +1,98 @@
+//! Packets between admission and judgement, a batch at a time. Hot path.
+//!
+//! A batch is admitted as a whole before its first connection is looked up. Each packet is read
+//! into a place of its own and judged there: what is known of it is some 200 bytes, and moving
+//! those costs more than finding them out.
+
+use super::Path;
+use super::admit::{Admitted, Turned, admit};
+use super::mailbox::PortKind;
+use crate::connection::Hash;
+use crate::counters::DropReason;
+use crate::frame::{Frame, Memory};
+use crate::ids::PortRef;
+use crate::limits::BATCH_MAX;
+use crate::packet::parse::Kind;
+use crate::port::Port;
+use crate::publish::Snapshot;
+
+/// The places of one batch.
+#[derive(Debug)]
+pub(super) struct Stage {
+    places: Box<[Place]>,
+    /// The first places, which hold a packet each.
+    count: usize,
+}
+
+/// A packet that waits to be judged, or room for one.
+#[derive(Debug)]
+struct Place {
+    /// Taken when the packet is judged.
+    frame: Option<Frame>,
+    packet: Admitted,
+    hash: Hash,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        let place = || Place { frame: None, packet: Admitted::BLANK, hash: Hash::default() };
+        Self { places: (0..BATCH_MAX).map(|_| place()).collect(), count: 0 }
+    }
+}
+
+impl<P: Port, M: Memory> Path<P, M> {
+    /// Reads one packet; what is not to be judged here ends here.
+    #[inline]
+    pub(super) fn stage(
+        &mut self,
+        frame: Frame,
+        from: PortRef,
+        kind: PortKind,
+        snapshot: Option<&Snapshot>,
+        staged: &mut Stage,
+    ) {
+        let Some(snapshot) = snapshot else {
+            return self.drop_from(frame, from, DropReason::Unsynced);
+        };
+        // Judged after each batch, so there is always room.
+        let Some(place) = staged.places.get_mut(staged.count) else {
+            return self.drop_from(frame, from, DropReason::NoFrame);
+        };
+        let packet = &mut place.packet;
+        match admit(&snapshot.endpoints, self.id, from, kind, self.memory.bytes(&frame), packet) {
+            Ok(()) if packet.route.owner == self.id => {
+                let key = match &packet.headers.kind {
+                    Kind::IcmpError { inner } => inner,
+                    _ => &packet.headers.key,
+                };
+                place.hash = self.connections.hash(key);
+                self.connections.prefetch(place.hash);
+                place.frame = Some(frame);
+                staged.count = staged.count.saturating_add(1);
+            }
+            // A packet crosses at most once: if the owner is a third worker, the snapshots of
+            // the two differ for a moment, and the sender will try again.
+            Ok(()) if from.worker == self.id => self.hand_over(frame, packet),
+            Ok(()) => self.drop_from(frame, from, DropReason::PortGone),
+            Err(Turned::Dropped(reason)) => self.drop_from(frame, from, reason),
+            Err(turned) => self.answer(frame, from, &turned, &packet.headers),
+        }
+    }
+
+    /// Judges what was staged, and sends it on.
+    #[inline]
+    pub(super) fn judge_staged(&mut self, snapshot: Option<&Snapshot>, staged: &mut Stage) {
+        let Some(snapshot) = snapshot else { return };
+        for place in staged.places.iter().take(staged.count) {
+            self.connections.prefetch_records(place.hash);
+        }
+        for Place { frame, packet, hash } in staged.places.iter_mut().take(staged.count) {
+            let Some(frame) = frame.take() else { continue };
+            match self.judge(snapshot, packet, *hash) {
+                Ok(()) => self.forward(frame, packet),
+                Err(reason) => self.refuse(frame, packet, reason),
+            }
+        }
+        staged.count = 0;
+    }
+}
