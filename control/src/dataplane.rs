@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::Counters;
-use lockgate_dataplane::endpoint::Topology;
+use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
-use lockgate_dataplane::policy::ruleset::Ruleset;
+use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
 use lockgate_dataplane::runtime::{HostPortRef, PortView};
 
@@ -36,8 +36,8 @@ pub trait Dataplane {
     /// Where its sockets cannot be closed.
     fn remove_port(&mut self, port: PortId) -> Result<(), Self::Error>;
 
-    /// Compiles and publishes.
-    fn publish(&mut self, epoch: Epoch, ruleset: &Ruleset, topology: &Topology) -> Generation;
+    /// Publishes.
+    fn publish(&mut self, epoch: Epoch, policy: PolicyTable, endpoints: Endpoints) -> Generation;
 
     /// The newest snapshot that every worker uses; 0 before the first.
     fn in_force(&mut self) -> Generation;

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::{Counters, PortCounters};
-use lockgate_dataplane::endpoint::Topology;
+use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::ids::{Epoch, Generation, Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::limits::MTU_MAX;
-use lockgate_dataplane::policy::ruleset::Ruleset;
+use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
 use lockgate_dataplane::runtime::{HostPortRef, PortView};
 use lockgate_dataplane::worker::mailbox::PortKind;
@@ -36,7 +36,6 @@ pub(crate) struct Refused;
 #[derive(Debug, Default)]
 pub(crate) struct FakeSwitch {
     pub(crate) done: Vec<Done>,
-    pub(crate) topology: Topology,
     /// What workers have taken; `u64::MAX` takes everything at once.
     pub(crate) taken: Arc<AtomicU64>,
     pub(crate) refuse_ports: bool,
@@ -89,14 +88,13 @@ impl Dataplane for FakeSwitch {
         Ok(())
     }
 
-    fn publish(&mut self, epoch: Epoch, ruleset: &Ruleset, topology: &Topology) -> Generation {
+    fn publish(&mut self, epoch: Epoch, policy: PolicyTable, endpoints: Endpoints) -> Generation {
         self.generation += 1;
-        self.topology = topology.clone();
         self.done.push(Done::Published {
             generation: self.generation,
             epoch: epoch.0,
-            policies: ruleset.policies.len(),
-            attached: topology.attachments.len(),
+            policies: policy.policies(),
+            attached: endpoints.locals().count(),
         });
         Generation(self.generation)
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::inventory::{Effect, Inventory};
-use crate::manifest::{self, FileObjects, Problem};
+use crate::manifest::{self, FileObjects, ObjectKey, Problem};
 use crate::watch_dir::Changed;
 
 #[cfg(test)]
@@ -45,6 +45,11 @@ impl Files {
     #[must_use]
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
+    }
+
+    /// The objects that mean something else since this was last called.
+    pub fn take_changes(&mut self) -> BTreeSet<ObjectKey> {
+        self.inventory.take_changes()
     }
 
     /// Reads what has changed.

@@ -33,6 +33,7 @@ pub mod ports;
 pub mod preflight;
 pub mod report;
 pub mod resolve;
+pub mod resolver;
 pub mod run;
 #[cfg(test)]
 mod sample;

@@ -103,8 +103,8 @@ impl Observer {
             epoch,
             published,
             in_force,
-            pods: sync.resolved().pods.len(),
-            policies: sync.resolved().ruleset.policies.len(),
+            pods: sync.resolver().pods(),
+            policies: sync.resolver().policies(),
             problems: &counts,
             latency: sync.latency(),
         };
@@ -157,7 +157,7 @@ fn owner<'a, D: Dataplane>(sync: &'a Sync<D>, host: &str, port: &PortView) -> Po
         let interface = host.to_owned();
         return PortOwner { held: None, namespace: "", pod: "", interface };
     };
-    let pods = &sync.resolved().pods;
+    let pods = sync.resolver().local();
     let pod = pods.iter().find(|pod| pod.interface.as_ref() == Some(interface));
     PortOwner {
         held: Some(held),

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use lockgate_dataplane::connection::{self, Row};
 use lockgate_dataplane::counters::Counters;
-use lockgate_dataplane::endpoint::{Endpoints, Topology};
+use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
-use lockgate_dataplane::policy::compile;
-use lockgate_dataplane::policy::ruleset::Ruleset;
+use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
 use lockgate_dataplane::runtime::{
     Detach, HostPortRef, PortView, Switch, SwitchConfig, SwitchError, WorkerConfig,
@@ -88,10 +87,8 @@ impl Dataplane for Switch {
         Self::remove_port(self, port, Detach::Leave)
     }
 
-    fn publish(&mut self, epoch: Epoch, ruleset: &Ruleset, topology: &Topology) -> Generation {
-        let compiled = compile(ruleset);
-        let endpoints = Endpoints::build(ruleset, &compiled, topology);
-        Self::publish(self, epoch, compiled.table, endpoints)
+    fn publish(&mut self, epoch: Epoch, policy: PolicyTable, endpoints: Endpoints) -> Generation {
+        Self::publish(self, epoch, policy, endpoints)
     }
 
     fn in_force(&mut self) -> Generation {

@@ -1,20 +1,27 @@
 //! From what the directory and the kernel say to what the workers judge by.
 //!
 //! ```text
-//! Files -> resolve -> Ports (ports that are missing are added)
-//!                       -> publish -> in force with every worker
-//!                            -> ports that are no longer used are removed
+//! Files -> Resolver -> Compiler -> Ports (ports that are missing are added)
+//!                                    -> publish -> in force with every worker
+//!                                         -> ports that are no longer used are removed
 //! ```
 //!
 //! The first change after quiet is published at once; what comes while a publication is under way
 //! is gathered into the next. The epoch moves only when some verdict can have changed: a port
 //! that only moved, or got another MTU, does not make connections be judged again.
+//!
+//! What changed is resolved and compiled at once, and noted, before anything is waited for: nothing
+//! is lost if whoever waits gives up. The first compilation of a cluster of 100 000 pods holds the
+//! agent for a second or two; a change holds it for what the change costs.
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use lockgate_dataplane::compiler::Compiler;
 use lockgate_dataplane::endpoint::Topology;
-use lockgate_dataplane::ids::{EndpointId, Epoch, Generation};
-use lockgate_dataplane::policy::ruleset::Ruleset;
+use lockgate_dataplane::ids::{Epoch, Generation};
+use lockgate_dataplane::policy::delta::Delta;
 use tracing::{info, warn};
 
 use crate::attach::Probed;
@@ -27,6 +34,7 @@ use crate::metrics::ApplyLatency;
 pub use crate::ports::Node;
 use crate::ports::Ports;
 use crate::resolve::{Resolved, resolve};
+use crate::resolver::Resolver;
 use crate::watch_dir::Settled;
 
 #[cfg(test)]
@@ -44,16 +52,28 @@ struct Pending {
     settled: Option<Instant>,
 }
 
+/// How often all objects may be looked at for problems.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Problems in the manifests that were told.
+#[derive(Debug)]
+struct Told {
+    problems: Vec<Problem>,
+    at: Option<Instant>,
+    /// There may be others.
+    is_stale: bool,
+}
+
 /// The agent's state: everything between the directory and the switch.
 #[derive(Debug)]
 pub struct Sync<D: Dataplane> {
     node: Node,
     files: Files,
-    resolved: Resolved,
+    resolver: Resolver,
+    compiler: Compiler,
+    /// Everything resolved from nothing, once somebody asks.
+    resolved: OnceCell<Resolved>,
     ports: Ports,
-    /// The rules last published.
-    ruleset: Ruleset,
-    topology: Topology,
     dataplane: D,
     epoch: Epoch,
     published: Generation,
@@ -62,8 +82,10 @@ pub struct Sync<D: Dataplane> {
     dirty: bool,
     /// The settled event of the oldest file change that is not published yet.
     settled: Option<Instant>,
-    /// The inventory has changed since it was last resolved.
-    unresolved: bool,
+    /// Rules differ from those published, and so may some verdict.
+    rules_differ: bool,
+    verdicts_differ: bool,
+    told: Told,
     latency: ApplyLatency,
     /// What is wrong with netlink.
     trouble: Option<Problem>,
@@ -73,20 +95,23 @@ impl<D: Dataplane> Sync<D> {
     /// With nothing published yet; the first [`Sync::advance`] publishes.
     #[must_use]
     pub fn new(node: Node, files: Files, dataplane: D, latency: ApplyLatency) -> Self {
+        let told = Told { problems: files.problems(), at: None, is_stale: false };
         Self {
             node,
             files,
-            resolved: Resolved::default(),
+            resolver: Resolver::default(),
+            compiler: Compiler::default(),
+            resolved: OnceCell::new(),
             ports: Ports::default(),
-            ruleset: Ruleset::default(),
-            topology: Topology::default(),
             dataplane,
             epoch: Epoch(0),
             published: Generation(0),
             pending: None,
             dirty: true,
             settled: None,
-            unresolved: true,
+            rules_differ: true,
+            verdicts_differ: true,
+            told,
             latency,
             trouble: None,
         }
@@ -102,15 +127,28 @@ impl<D: Dataplane> Sync<D> {
 
     /// Files have changed and are quiet.
     pub fn files_settled(&mut self, settled: &Settled) {
-        let before = self.files.problems();
+        self.told.is_stale = true;
         if self.files.take(&settled.changed) == Effect::Changed {
             let oldest = self.settled.map_or(settled.at, |before| before.min(settled.at));
             self.settled = Some(oldest);
-            (self.dirty, self.unresolved) = (true, true);
+            self.dirty = true;
+            self.resolved.take();
         }
-        for problem in self.files.problems().iter().filter(|problem| !before.contains(problem)) {
+    }
+
+    /// Tells of problems that are new. To find them all objects are looked at: not with every
+    /// change, and not before what changed is published.
+    fn tell(&mut self) {
+        let is_due = self.told.at.is_none_or(|at| at.elapsed() >= TELL_EVERY);
+        if !self.told.is_stale || !is_due {
+            return;
+        }
+        let problems = self.files.problems();
+        let known: BTreeSet<&Problem> = self.told.problems.iter().collect();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             warn!(%problem, "problem in the manifests");
         }
+        self.told = Told { problems, at: Some(Instant::now()), is_stale: false };
     }
 
     /// Interfaces may have changed.
@@ -143,6 +181,7 @@ impl<D: Dataplane> Sync<D> {
             self.dirty = false;
             self.publish(interfaces).await;
         }
+        self.tell();
     }
 
     /// Notes that the pending snapshot is in force, and how long that took.
@@ -161,58 +200,60 @@ impl<D: Dataplane> Sync<D> {
 
     async fn publish(&mut self, interfaces: &mut impl Interfaces) {
         let settled = self.settled.take();
-        let is_new = std::mem::take(&mut self.unresolved);
-        let resolved = if is_new {
-            resolve(self.files.inventory())
-        } else {
-            std::mem::take(&mut self.resolved)
-        };
-        self.reconcile(&resolved, interfaces).await;
-        let topology = self.topology(&resolved);
-        let is_first = self.published == Generation(0);
-        let rules_differ = is_first
-            || is_new && resolved.ruleset != self.ruleset
-            || who(&topology) != who(&self.topology)
-            || topology.node_addresses != self.topology.node_addresses;
-        if rules_differ || topology != self.topology {
-            self.epoch = Epoch(self.epoch.0 + u64::from(rules_differ));
-            self.published = self.dataplane.publish(self.epoch, &resolved.ruleset, &topology);
+        self.resolve();
+        self.reconcile(interfaces).await;
+        let topology = self.topology();
+        if self.rules_differ || topology != *self.compiler.topology() {
+            let tables = self.compiler.apply(&Delta::default(), &topology);
+            let verdicts_differ = tables.verdicts || self.verdicts_differ;
+            (self.rules_differ, self.verdicts_differ) = (false, false);
+            self.epoch = Epoch(self.epoch.0 + u64::from(verdicts_differ));
+            self.published = self.dataplane.publish(self.epoch, tables.policy, tables.endpoints);
             self.ports.published(self.published);
             let (generation, since) = (self.published, Instant::now());
             self.pending = Some(Pending { generation, since, settled });
             info!(
                 generation = generation.0,
                 epoch = self.epoch.0,
-                pods = resolved.pods.len(),
+                pods = self.resolver.pods(),
                 attached = topology.attachments.len(),
-                policies = resolved.ruleset.policies.len(),
+                policies = self.resolver.policies(),
+                rebuilds = self.compiler.rebuilds(),
                 "snapshot published"
             );
-            self.ruleset.clone_from(&resolved.ruleset);
-            self.topology = topology;
         }
-        self.resolved = resolved;
         if self.ports.has_more() {
             self.links_changed();
         }
     }
 
+    /// Takes in what the files say otherwise.
+    fn resolve(&mut self) {
+        let changes = self.files.take_changes();
+        let delta = self.resolver.apply(self.files.inventory(), &changes);
+        if !delta.is_empty() {
+            let topology = self.compiler.topology().clone();
+            self.verdicts_differ |= self.compiler.apply(&delta, &topology).verdicts;
+            self.rules_differ = true;
+        }
+    }
+
     /// Adds the ports that are missing, and sees what the kernel has lost.
-    async fn reconcile(&mut self, resolved: &Resolved, interfaces: &mut impl Interfaces) {
-        let (pods, dataplane) = (&resolved.pods, &mut self.dataplane);
+    async fn reconcile(&mut self, interfaces: &mut impl Interfaces) {
+        let (pods, dataplane) = (self.resolver.local(), &mut self.dataplane);
         let done = self.ports.reconcile(pods, &self.node, interfaces, dataplane).await;
         self.trouble = done.err().map(|error| {
             own_problem(&format!("interfaces cannot be listed: {error}"), &error.remedy())
         });
     }
 
-    fn topology(&self, resolved: &Resolved) -> Topology {
+    fn topology(&self) -> Topology {
         let set = &self.node.addresses;
-        let addresses = if set.is_empty() { &resolved.node_addresses } else { set };
+        let addresses = if set.is_empty() { self.resolver.node_addresses() } else { set };
         Topology {
-            attachments: self.ports.attachments(&resolved.pods),
+            attachments: self.ports.attachments(self.resolver.local()),
             host: self.ports.host().map(|host| host.place.clone()),
-            node_addresses: addresses.clone(),
+            node_addresses: addresses.to_vec(),
         }
     }
 
@@ -257,10 +298,17 @@ impl<D: Dataplane> Sync<D> {
         &self.files
     }
 
-    /// What was last resolved.
+    /// Everything resolved from nothing, for whoever asks about all of it: on demand, for it
+    /// costs the whole inventory.
     #[must_use]
     pub fn resolved(&self) -> &Resolved {
-        &self.resolved
+        self.resolved.get_or_init(|| resolve(self.files.inventory()))
+    }
+
+    /// What changed last, resolved and kept.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// The pods' ports.
@@ -272,7 +320,7 @@ impl<D: Dataplane> Sync<D> {
     /// What was last published about places.
     #[must_use]
     pub fn placed(&self) -> &Topology {
-        &self.topology
+        self.compiler.topology()
     }
 
     /// The rules in force or on their way, and the newest snapshot.
@@ -286,12 +334,6 @@ impl<D: Dataplane> Sync<D> {
     pub fn latency(&self) -> &ApplyLatency {
         &self.latency
     }
-}
-
-/// The pods that are attached: what can change a verdict about them (their own side is judged
-/// here), unlike where exactly they are.
-fn who(topology: &Topology) -> Vec<EndpointId> {
-    topology.attachments.iter().map(|attachment| attachment.endpoint).collect()
 }
 
 fn own_problem(message: &str, remedy: &str) -> Problem {

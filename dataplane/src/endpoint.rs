@@ -12,12 +12,14 @@
 //! - A stale [`PortRef`] finds nothing: the slot's port must be the one that was meant.
 
 mod exact;
+mod kept;
 mod lpm;
 mod spans;
 mod trie;
 
 use std::mem::size_of;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -28,6 +30,8 @@ use crate::packet::Address;
 use crate::policy::ruleset::{PodIndex, Ruleset};
 use crate::policy::{ClassId, Compiled, Sets};
 use lpm::Lpm;
+
+pub use kept::KeptEndpoints;
 
 /// A pod's port on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +111,7 @@ pub struct Local {
     pub mtu: u16,
     /// What judges it.
     pub sets: Sets,
-    addresses: Box<[(Address, ClassId)]>,
+    addresses: Arc<[(Address, ClassId)]>,
 }
 
 impl Local {
@@ -117,18 +121,19 @@ impl Local {
     }
 }
 
-/// Every address of one snapshot. Immutable.
+/// Every address of one snapshot. Immutable, and cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
-    locals: Vec<Local>,
+    /// Places without a pod hold [`nobody`].
+    locals: Arc<[Local]>,
     /// Stands in for a pod that there is not, so that [`Endpoints::local`] cannot panic.
     nobody: Local,
     /// By worker and slot: a place in `locals`, or [`NOBODY`].
-    senders: Vec<u32>,
+    senders: Arc<[u32]>,
     host: Option<HostPort>,
     lpm: Lpm,
     /// What the values of `lpm` stand for; 0 is [`NOWHERE`].
-    places: Vec<Place>,
+    places: Arc<[Place]>,
 }
 
 const NOBODY: u32 = u32::MAX;
@@ -167,7 +172,7 @@ impl Endpoints {
 
     /// Every local pod.
     pub fn locals(&self) -> impl Iterator<Item = &Local> {
-        self.locals.iter()
+        self.locals.iter().filter(|local| !local.addresses.is_empty())
     }
 
     /// The host port.
@@ -199,12 +204,12 @@ impl Endpoints {
             senders[seat(local.at)] = at;
         }
         Self {
-            senders,
+            senders: senders.into(),
             nobody: nobody(),
             host: topology.host.clone(),
             lpm: Lpm::build(&builder.prefixes),
-            locals: builder.locals,
-            places: builder.places,
+            locals: builder.locals.into(),
+            places: builder.places.into(),
         }
     }
 
@@ -214,7 +219,7 @@ impl Endpoints {
         let own = |local: &Local| size_of::<Local>() + size_of_val(&*local.addresses);
         self.locals.iter().map(own).sum::<usize>()
             + self.senders.len() * size_of::<u32>()
-            + self.places.capacity() * size_of::<Place>()
+            + size_of_val(&*self.places)
             + self.lpm.memory_bytes()
     }
 }
@@ -234,7 +239,7 @@ fn nobody() -> Local {
         mac: Mac::default(),
         mtu: 0,
         sets: Sets::NONE,
-        addresses: Box::default(),
+        addresses: Arc::default(),
     }
 }
 
@@ -267,7 +272,7 @@ impl Builder {
         for attachment in &topology.attachments {
             let Some(&pod) = by_endpoint.get(&attachment.endpoint) else { continue };
             let hosts = compiled.classes.of_pod(pod).iter();
-            let addresses: Box<_> = hosts.map(|host| (host.address.into(), host.class)).collect();
+            let addresses: Arc<_> = hosts.map(|host| (host.address.into(), host.class)).collect();
             if addresses.is_empty() || attachment.at.slot.index() >= PORTS_MAX {
                 continue;
             }

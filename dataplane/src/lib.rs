@@ -21,6 +21,7 @@
 #![deny(unsafe_code)]
 
 pub mod clock;
+pub mod compiler;
 pub mod connection;
 pub mod counters;
 pub mod doorbell;

@@ -1,15 +1,16 @@
 //! Lockgate's tests: what they share.
 //!
-//! `oracle` judges Kubernetes objects by their text; `worlds` makes such objects up; `cases`
-//! reads the folders of `tests/cases`; `world` is a simulated node; `lab` makes a node of network namespaces and real sockets; `packets` builds
-//! packets; `panics` walks the release binary; `allocator` counts. `api` is an API server
-//! and what is told of it.
+//! `oracle` judges Kubernetes objects by their text; `worlds` makes such objects up, and `cluster`
+//! many; `cases` reads the folders of `tests/cases`; `world` is a simulated node; `lab` makes a node
+//! of network namespaces and real sockets; `packets` builds packets; `panics` walks the release
+//! binary; `allocator` counts. `api` is an API server and what is told of it.
 
 #![deny(unsafe_code)]
 
 pub mod allocator;
 pub mod api;
 pub mod cases;
+pub mod cluster;
 pub mod lab;
 pub mod oracle;
 pub mod packets;

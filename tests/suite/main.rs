@@ -5,6 +5,7 @@
 
 mod allocation;
 mod cases;
+mod incremental;
 mod product;
 mod properties;
 mod seeds;

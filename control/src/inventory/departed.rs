@@ -13,12 +13,12 @@ const NOWHERE: &str = "(deleted)";
 
 impl Inventory {
     /// Releases what was kept long enough, and keeps the isolation of policies that have just
-    /// gone: `before` is what was in force under `keys`. Whether anything was released.
+    /// gone: `before` is what was in force under `keys`. Gives what was released.
     pub(super) fn settle_departed(
         &mut self,
         keys: &[ObjectKey],
         before: &[Option<Object>],
-    ) -> bool {
+    ) -> Vec<ObjectKey> {
         let needed = |key: &ObjectKey| !self.lives(&key.namespace) && self.has_pods(&key.namespace);
         let released: Vec<_> = self.departed.iter().filter(|key| !needed(key)).cloned().collect();
         for key in &released {
@@ -32,7 +32,7 @@ impl Inventory {
                 self.depart(key, policy.clone());
             }
         }
-        !released.is_empty()
+        released
     }
 
     /// What is left of departed policies.

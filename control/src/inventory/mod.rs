@@ -57,6 +57,8 @@ pub struct Inventory {
     departed: BTreeSet<ObjectKey>,
     endpoints: BTreeMap<ObjectKey, (Option<String>, EndpointId)>,
     endpoints_given: u32,
+    /// What has another meaning since this was last taken.
+    changed: BTreeSet<ObjectKey>,
 }
 
 impl Inventory {
@@ -116,6 +118,20 @@ impl Inventory {
         let (kind, namespace) = (ObjectKind::Pod, namespace.to_owned());
         match self.in_force(&ObjectKey { kind, namespace, name: name.to_owned() }) {
             Some(Object::Pod(pod)) => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// The objects that mean something else, or are there or gone, since this was last called.
+    pub fn take_changes(&mut self) -> BTreeSet<ObjectKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The policy of this key.
+    #[must_use]
+    pub fn policy(&self, key: &ObjectKey) -> Option<&NetworkPolicy> {
+        match self.in_force(key) {
+            Some(Object::Policy(policy)) => Some(policy),
             _ => None,
         }
     }
@@ -205,7 +221,7 @@ impl Inventory {
     fn watching(&mut self, keys: &[ObjectKey], change: impl FnOnce(&mut Self)) -> Effect {
         let before: Vec<_> = keys.iter().map(|key| self.in_force(key).cloned()).collect();
         change(self);
-        let has_released = self.settle_departed(keys, &before);
+        let released = self.settle_departed(keys, &before);
         for key in keys {
             if self.objects.get(key).is_some_and(BTreeMap::is_empty) {
                 self.objects.remove(key);
@@ -218,8 +234,12 @@ impl Inventory {
                 (None, None) => true,
                 _ => false,
             };
-        let is_as_before = !has_released && keys.iter().zip(&before).all(is_same);
-        if is_as_before { Effect::Nothing } else { Effect::Changed }
+        let differing = keys.iter().zip(&before).filter(|both| !is_same(*both));
+        let mut changed: Vec<ObjectKey> = differing.map(|(key, _)| key.clone()).collect();
+        changed.extend(released);
+        let effect = if changed.is_empty() { Effect::Nothing } else { Effect::Changed };
+        self.changed.extend(changed);
+        effect
     }
 
     fn put(&mut self, object: Object) {

@@ -242,7 +242,7 @@ impl<'i> Resolver<'i> {
 }
 
 /// The numbers of a pattern that has them.
-fn range(pattern: &PortPattern) -> Option<PortRange> {
+pub(crate) fn range(pattern: &PortPattern) -> Option<PortRange> {
     let (first, last) = match pattern.which {
         WhichPorts::All => (0, u16::MAX),
         WhichPorts::Range(first, last) => (first, last),

@@ -6,7 +6,8 @@
 //! random, so that nobody can prepare pod addresses that make the build long.
 
 use std::hash::{BuildHasher, RandomState};
-use std::mem::size_of;
+use std::mem::size_of_val;
+use std::sync::Arc;
 
 use crate::packet::Address;
 
@@ -20,7 +21,9 @@ const SEEDS: usize = 8;
 /// Addresses with a value each, not 0.
 #[derive(Clone, Debug)]
 pub(super) struct Exact {
-    slots: Vec<Slot>,
+    slots: Arc<[Slot]>,
+    /// Addresses in all.
+    count: usize,
     /// Upper bits of the hash that are an index.
     shift: u32,
     seed: [u64; 2],
@@ -55,15 +58,57 @@ impl Exact {
     fn place(entries: &[(Address, u32)], bits: u32, seed: [u64; 2]) -> Option<Self> {
         // The last places have their `PROBES` slots too: no wrapping around in the lookup.
         let slots = vec![EMPTY; (1 << bits) + PROBES - 1];
-        let mut exact = Self { slots, shift: 64 - bits, seed };
+        let mut exact = Self { slots: slots.into(), count: 0, shift: 64 - bits, seed };
         for &(address, value) in entries {
-            assert!(value != 0, "0 marks an empty slot");
-            let start = exact.start(address);
-            let mut window = exact.slots[start..start + PROBES].iter_mut();
-            *window.find(|slot| slot.value == 0 || slot.address == address)? =
-                Slot { address, value };
+            exact.put(address, value)?;
         }
         Some(exact)
+    }
+
+    /// Puts an address where it is looked for; `None` where its window is full.
+    fn put(&mut self, address: Address, value: u32) -> Option<()> {
+        assert!(value != 0, "0 marks an empty slot");
+        let start = self.start(address);
+        let mut window = Arc::make_mut(&mut self.slots)[start..start + PROBES].iter_mut();
+        let slot = window.find(|slot| slot.value == 0 || slot.address == address)?;
+        self.count += usize::from(slot.value == 0);
+        *slot = Slot { address, value };
+        Some(())
+    }
+
+    /// Gives an address a value; 0 takes it out. Copies the slots where others share them.
+    pub(super) fn set(&mut self, address: Address, value: u32) {
+        if value == 0 {
+            return self.remove(address);
+        }
+        let is_full = self.find(address).is_none() && (self.count + 1) * 2 > self.slots.len();
+        if is_full || self.put(address, value).is_none() {
+            let old = self.slots.iter().filter(|slot| slot.value != 0);
+            let mut entries: Vec<_> = old.map(|slot| (slot.address, slot.value)).collect();
+            entries.push((address, value));
+            *self = Self::build(&entries);
+        }
+    }
+
+    fn remove(&mut self, address: Address) {
+        let start = self.start(address);
+        let is_it = |slot: &Slot| slot.value != 0 && slot.address == address;
+        let Some(at) = self.slots[start..start + PROBES].iter().position(is_it) else { return };
+        self.count -= 1;
+        let mut hole = start + at;
+        // Cold: changing. What comes after the hole and is looked for at or before it moves up,
+        // or a lookup would stop at the hole; no key lies further than its window.
+        for at in hole + 1..self.slots.len() {
+            let slot = self.slots[at];
+            if slot.value == 0 || at >= hole + PROBES {
+                break;
+            }
+            if self.start(slot.address) <= hole {
+                Arc::make_mut(&mut self.slots)[hole] = slot;
+                hole = at;
+            }
+        }
+        Arc::make_mut(&mut self.slots)[hole] = EMPTY;
     }
 
     /// The value of the address.
@@ -93,7 +138,7 @@ impl Exact {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
+        size_of_val(&*self.slots)
     }
 }
 

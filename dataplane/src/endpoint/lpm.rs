@@ -36,6 +36,15 @@ impl Lpm {
         Self { v4: Trie::build(&v4), v6_exact, v6_spans: Spans::build(&spans) }
     }
 
+    /// Gives one address a value. One of IPv6 that has 0 is what its prefixes say.
+    pub(super) fn set(&mut self, address: Address, value: u32) {
+        if address.is_v4() {
+            self.v4.set(address.to_v4_bits(), value);
+        } else {
+            self.v6_exact.set(address, value);
+        }
+    }
+
     /// The value of the longest prefix that covers the address; 0 where none does.
     #[inline]
     pub(super) fn find(&self, address: Address) -> u32 {

@@ -4,14 +4,15 @@
 //! prefixes at most log2(2n + 1) + 1 comparisons, 11 for 1 000. Hashing by length was rejected
 //! while clusters have few IPv6 blocks: seven hashes cost more than eleven comparisons.
 
-use std::mem::size_of;
+use std::mem::size_of_val;
+use std::sync::Arc;
 
 /// IPv6 prefixes with a value each; addresses in none have 0.
 #[derive(Clone, Debug)]
 pub(super) struct Spans {
     /// Where each span starts, ascending; the first at 0.
-    starts: Vec<u128>,
-    values: Vec<u32>,
+    starts: Arc<[u128]>,
+    values: Arc<[u32]>,
 }
 
 impl Spans {
@@ -21,7 +22,7 @@ impl Spans {
         let mut prefixes = prefixes.to_vec();
         // What lies in a prefix follows it. The sort is stable.
         prefixes.sort_by_key(|&(bits, length, _)| (bits, length));
-        let mut spans = Self { starts: Vec::new(), values: Vec::new() };
+        let mut spans = Growing { starts: Vec::new(), values: Vec::new() };
         spans.begin(0, 0);
         // Prefixes that contain the place reached, as (last address, value).
         let mut open: Vec<(u128, u32)> = Vec::new();
@@ -32,9 +33,28 @@ impl Spans {
             spans.begin(bits, value);
         }
         spans.close(&mut open, None);
-        spans
+        Self { starts: spans.starts.into(), values: spans.values.into() }
     }
 
+    /// The value of the longest prefix that covers the address; 0 where none does.
+    #[inline]
+    pub(super) fn find(&self, address: u128) -> u32 {
+        let begun = self.starts.partition_point(|start| *start <= address);
+        self.values.get(begun.wrapping_sub(1)).copied().unwrap_or(0)
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.starts) + size_of_val(&*self.values)
+    }
+}
+
+/// Spans while they are built.
+struct Growing {
+    starts: Vec<u128>,
+    values: Vec<u32>,
+}
+
+impl Growing {
     /// Ends the innermost open prefixes that end before `next`, or all.
     fn close(&mut self, open: &mut Vec<(u128, u32)>, next: Option<u128>) {
         // Cold: building. Each round takes one away.
@@ -59,16 +79,5 @@ impl Spans {
             self.starts.push(start);
             self.values.push(value);
         }
-    }
-
-    /// The value of the longest prefix that covers the address; 0 where none does.
-    #[inline]
-    pub(super) fn find(&self, address: u128) -> u32 {
-        let begun = self.starts.partition_point(|start| *start <= address);
-        self.values.get(begun.wrapping_sub(1)).copied().unwrap_or(0)
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.starts.capacity() * size_of::<u128>() + self.values.capacity() * size_of::<u32>()
     }
 }

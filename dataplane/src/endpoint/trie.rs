@@ -26,7 +26,7 @@ pub(super) const VALUE_MAX: u32 = PAGE - 1;
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
     top: Arc<[Step]>,
-    pages: Vec<Arc<[Step; 256]>>,
+    pages: Arc<[Arc<[Step; 256]>]>,
 }
 
 impl Trie {
@@ -58,6 +58,42 @@ impl Trie {
             pages[last][low..low + (1 << (32 - length))].fill(value);
         }
         Self { top: top.into(), pages: pages.into_iter().map(Arc::new).collect() }
+    }
+
+    /// Gives one address a value. Copies the pages on its way that others share.
+    pub(super) fn set(&mut self, address: u32, value: u32) {
+        assert!(value <= VALUE_MAX, "a trie holds values below 2^31");
+        let [high, middle, low] =
+            [address >> 16, address >> 8 & 0xff, address & 0xff].map(|part| part as usize);
+        let mut step = self.top[high];
+        if step & PAGE == 0 {
+            if step == value {
+                return;
+            }
+            step = self.add(step);
+            Arc::make_mut(&mut self.top)[high] = step;
+        }
+        let page = (step & !PAGE) as usize;
+        let mut step = self.pages[page][middle];
+        if step & PAGE == 0 {
+            if step == value {
+                return;
+            }
+            step = self.add(step);
+            Arc::make_mut(&mut Arc::make_mut(&mut self.pages)[page])[middle] = step;
+        }
+        let page = (step & !PAGE) as usize;
+        if self.pages[page][low] != value {
+            Arc::make_mut(&mut Arc::make_mut(&mut self.pages)[page])[low] = value;
+        }
+    }
+
+    /// Adds a page full of one value; gives the step to it.
+    fn add(&mut self, value: Step) -> Step {
+        let new = [Arc::new([value; 256])];
+        self.pages = self.pages.iter().cloned().chain(new).collect();
+        // There are fewer than 2^25 /24 and /16 together.
+        PAGE | u32::try_from(self.pages.len() - 1).unwrap_or(0)
     }
 
     /// The value of the longest prefix that covers the address; 0 where none does.

@@ -2,7 +2,7 @@
 //!
 //! Obvious on purpose. It is what [`PolicyTable`](super::table::PolicyTable) is tested against,
 //! and shares nothing with it but the [`Ruleset`] that both read. Where several rules allow, the
-//! cause is the first of them by policy, then by [`Rule::index`].
+//! cause is the first of them by [`Policy::order`], then by [`Rule::index`].
 
 use super::ruleset::{
     Answer, Cause, Direction, Party, PeerSet, Peers, PodIndex, Policy, PolicyId, PortRange, Ports,
@@ -38,6 +38,7 @@ impl Ruleset {
     fn side(&self, direction: Direction, own: PodIndex, other: &Party, asked: &Question) -> Cause {
         let mut isolating = Vec::new();
         let mut allowing: Option<(PolicyId, u32)> = None;
+        let order = |id: PolicyId| self.policies[id.0 as usize].order();
         for (id, policy) in (0..).map(PolicyId).zip(&self.policies) {
             let Some(rules) = policy.rules(direction) else { continue };
             if !self.set(policy.subjects).has_pod(own) {
@@ -46,7 +47,8 @@ impl Ruleset {
             isolating.push(id);
             for rule in rules {
                 if self.rule_allows(rule, own, other, asked)
-                    && allowing.is_none_or(|best| (id, rule.index) < best)
+                    && allowing
+                        .is_none_or(|(best, index)| (order(id), rule.index) < (order(best), index))
                 {
                     allowing = Some((id, rule.index));
                 }
@@ -55,7 +57,10 @@ impl Ruleset {
         match allowing {
             Some((policy, rule)) => Cause::Rule { policy, rule },
             None if isolating.is_empty() => Cause::NotIsolated,
-            None => Cause::DefaultDeny { isolating: isolating.into() },
+            None => {
+                isolating.sort_by_key(|&id| order(id));
+                Cause::DefaultDeny { isolating: isolating.into() }
+            }
         }
     }
 

@@ -5,10 +5,13 @@
 //! which answers the same questions in two cells (hot), with `ports` for the last step.
 
 pub mod compile;
+pub mod delta;
 pub mod judge;
 mod ports;
 pub mod ruleset;
+mod shared;
 pub mod table;
 
+pub use compile::kept::{Kept, Out, Resident, Update};
 pub use compile::{Classes, Compiled, compile};
 pub use table::{ClassId, Decision, PolicySetId, PolicyTable, Query, Sets, VerdictId};

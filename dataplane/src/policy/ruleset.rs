@@ -25,13 +25,16 @@ pub struct SetId(pub u32);
 pub struct PolicyId(pub u32);
 
 /// Everything that decides.
+///
+/// Places stay what they are while a ruleset is changed (`delta`), so some may be empty: a pod
+/// without addresses, a set without members, a policy that isolates nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
     /// Pods with an address that are alive, on this node or another. No address occurs twice.
     pub pods: Vec<Pod>,
     /// The sets that policies and rules refer to.
     pub sets: Vec<PeerSet>,
-    /// Sorted by name (namespace, then name): where several rules allow, the first is the cause.
+    /// In any order. Where several rules allow, the cause is the first by [`Policy::order`].
     pub policies: Vec<Policy>,
 }
 
@@ -75,6 +78,14 @@ pub struct Policy {
     pub ingress: Option<Vec<Rule>>,
     /// `Some` isolates for egress; the rules are what is allowed.
     pub egress: Option<Vec<Rule>>,
+}
+
+impl Policy {
+    /// What policies are sorted by: namespace, then name. Which place one has says nothing.
+    #[must_use]
+    pub fn order(&self) -> (&str, &str) {
+        self.name.split_once('/').unwrap_or((&self.name, ""))
+    }
 }
 
 /// One allowed kind of traffic: ANY peer AND ANY port.
@@ -135,14 +146,14 @@ pub enum Direction {
 pub enum Cause {
     /// No policy isolates this side, or this side is no pod: allowed.
     NotIsolated,
-    /// Allowed by this rule: the first by policy, then rule index.
+    /// Allowed by this rule: the first by [`Policy::order`], then rule index.
     Rule {
         /// The policy.
         policy: PolicyId,
         /// `Rule::index`.
         rule: u32,
     },
-    /// Denied: these policies isolate and no rule of theirs matches. Ascending.
+    /// Denied: these policies isolate and no rule of theirs matches. By [`Policy::order`].
     DefaultDeny {
         /// The isolating policies.
         isolating: Arc<[PolicyId]>,

@@ -34,7 +34,7 @@
 //!   written again: a table that differs in one policy shares all other rows with its
 //!   predecessor, and one that differs in one class shares all but a leaf, a branch and a short
 //!   top of the rows that mention it. The pointers replace indices one for one, so sharing costs
-//!   no load. The list of rows itself is copied: 64 bytes a row.
+//!   no load. The list of rows itself is copied when a row differs: 64 bytes a row.
 //! - **Sharing by peers.** Cells that name programs directly were tried on paper and rejected: a
 //!   program names its policies in its causes, so that no two rows would share a page, and a
 //!   peer scattered over all namespaces (`app: ingress`) would cost every row that mentions it
@@ -57,6 +57,7 @@ use hashbrown::HashSet;
 
 use super::ports::{Few, Many};
 use super::ruleset::{Cause, PolicyId};
+use super::shared::Shared;
 use crate::packet::Protocol;
 
 /// Addresses that no rule's peers tell apart. 0 is the class of those in no peer at all.
@@ -175,8 +176,9 @@ pub(super) enum Span {
     Many(u32),
 }
 
-/// All that one policy set says.
+/// All that one policy set says. Aligned, so that one is read with one miss.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Row {
     pub(super) cells: Cells,
     pub(super) programs: Arc<[Program]>,
@@ -193,11 +195,11 @@ const _: () = assert!(size_of::<Row>() == 64 && size_of::<Program>() == 32);
 #[derive(Clone, Debug)]
 pub struct PolicyTable {
     /// By policy set; row 0 is never read.
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Arc<[Row]>,
     /// By verdict, less its allow bit.
-    pub(super) causes: Vec<Cause>,
-    /// By `PolicyId`.
-    pub(super) names: Vec<Arc<str>>,
+    pub(super) causes: Shared<Cause>,
+    /// By `PolicyId`; empty where there is no policy.
+    pub(super) names: Shared<Arc<str>>,
 }
 
 impl PolicyTable {
@@ -246,6 +248,12 @@ impl PolicyTable {
         &self.names[policy.0 as usize]
     }
 
+    /// How many policies there are.
+    #[must_use]
+    pub fn policies(&self) -> usize {
+        (0..self.names.len()).filter(|at| !self.names[*at].is_empty()).count()
+    }
+
     /// How many policy sets there are, [`PolicySetId::NONE`] included.
     #[must_use]
     pub fn policy_sets(&self) -> usize {
@@ -258,15 +266,14 @@ impl PolicyTable {
     pub fn memory_bytes(&self) -> usize {
         const ARC: usize = 2 * size_of::<usize>();
         let mut seen = HashSet::new();
-        let mut bytes = self.rows.capacity() * size_of::<Row>()
-            + self.causes.capacity() * size_of::<Cause>()
-            + self.names.capacity() * size_of::<Arc<str>>();
+        let mut bytes =
+            size_of_val(&*self.rows) + self.causes.memory_bytes() + self.names.memory_bytes();
         let mut count = |at: *const u8, size: usize| {
             let new = seen.insert(at);
             bytes += if new { size + ARC } else { 0 };
             new
         };
-        for row in &self.rows {
+        for row in self.rows.iter() {
             count(row.programs.as_ptr().cast(), size_of_val(&*row.programs));
             count(row.few.as_ptr().cast(), size_of_val(&*row.few));
             for many in row.many.iter().flat_map(|many| many.iter()) {

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("policy", 2),
     ("connection", 2),
     ("endpoint", 3),
+    ("compiler", 4),
     ("publish", 4),
     ("event", 4),
     ("handoff", 4),

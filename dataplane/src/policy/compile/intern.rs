@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Gives equal values equal numbers, counted from 0 in the order in which they first came.
+#[derive(Debug)]
 pub(super) struct Interner<V: ?Sized + ToOwned> {
     values: Vec<V::Owned>,
     numbers: HashTable<u32>,
@@ -35,6 +36,12 @@ impl<V: ?Sized + ToOwned + Hash + Eq> Interner<V> {
             hasher.hash_one(Borrow::<V>::borrow(&values[n as usize]))
         });
         number
+    }
+
+    /// The value's number, if it has one.
+    pub(super) fn known(&self, value: &V) -> Option<u32> {
+        let is_it = |&n: &u32| Borrow::<V>::borrow(&self.values[n as usize]) == value;
+        self.numbers.find(self.hasher.hash_one(value), is_it).copied()
     }
 
     /// The value of that number.

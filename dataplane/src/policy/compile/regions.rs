@@ -50,6 +50,7 @@ pub(super) struct Regions {
 }
 
 /// Interned lists of blocks.
+#[derive(Debug)]
 pub(super) struct Geometries {
     interner: Interner<[Cut]>,
 }
@@ -61,10 +62,12 @@ impl Geometries {
 
     /// The number of what these blocks cover.
     pub(super) fn number(&mut self, blocks: &[Block]) -> u32 {
-        let mut cuts: Vec<Cut> = blocks.iter().filter_map(Cut::new).collect();
-        cuts.sort_unstable();
-        cuts.dedup();
-        self.interner.number(&cuts)
+        self.interner.number(&cuts(blocks))
+    }
+
+    /// The number of what these blocks cover, if it has one.
+    pub(super) fn known(&self, blocks: &[Block]) -> Option<u32> {
+        self.interner.known(&cuts(blocks))
     }
 
     /// The address space cut along all of them.
@@ -193,6 +196,13 @@ impl Regions {
             self.alike[region as usize] = *firsts.entry(root).or_insert(region);
         }
     }
+}
+
+fn cuts(blocks: &[Block]) -> Vec<Cut> {
+    let mut cuts: Vec<Cut> = blocks.iter().filter_map(Cut::new).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
 }
 
 fn sign(change: u32) -> i64 {

@@ -49,7 +49,10 @@ pub(super) fn rows(
         let isolating = parts.iter().filter_map(|&part| rules.parts[part as usize].isolates);
         let closed = match isolating.collect::<Vec<PolicyId>>() {
             nobody if nobody.is_empty() => VerdictId::NOT_ISOLATED,
-            policies => causes.deny(policies),
+            mut policies => {
+                policies.sort_unstable_by_key(|id| rules.order[id.0 as usize]);
+                causes.deny(policies)
+            }
         };
         let placed = groups.place(rules, parts, shapes);
         rows.push(groups.row(placed, closed, shapes, &none));
@@ -145,22 +148,28 @@ impl Groups {
 }
 
 /// Writes the programs of one row. Equal intervals are kept once.
-struct Writer {
+pub(super) struct Writer {
     closed: VerdictId,
-    few: Vec<Few>,
-    many: Vec<Many>,
+    pub(super) few: Vec<Few>,
+    pub(super) many: Vec<Many>,
     known: HashMap<Vec<(u16, VerdictId)>, Span>,
 }
 
 /// Ports of one protocol that a line allows, by rank: what `intervals` sweeps over.
-type Claim = (u16, u16, (PolicyId, u32), VerdictId);
+type Claim = (u16, u16, (u32, u32), VerdictId);
 
 impl Writer {
-    fn new(closed: VerdictId) -> Self {
+    pub(super) fn new(closed: VerdictId) -> Self {
         Self { closed, few: Vec::new(), many: Vec::new(), known: HashMap::new() }
     }
 
-    fn program(&mut self, lines: &[Line]) -> Program {
+    /// To write more programs of a row that there is.
+    pub(super) fn resume(row: &Row, closed: VerdictId) -> Self {
+        let many = row.many.as_ref().map_or_else(Vec::new, |many| many.to_vec());
+        Self { closed, few: row.few.to_vec(), many, known: HashMap::new() }
+    }
+
+    pub(super) fn program(&mut self, lines: &[Line]) -> Program {
         let every = lines.iter().filter(|line| *line.ports == Ports::Any);
         let portless = every.min_by_key(|line| line.rank).map_or(self.closed, |line| line.verdict);
         let [tcp, udp, sctp] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(|protocol| {

@@ -15,9 +15,9 @@ use super::intern::{Interner, Lists, index};
 /// One rule as the rows see it.
 #[derive(Clone, Copy)]
 pub(super) struct Line<'a> {
-    /// Position in the order in which allowing rules become causes. Equal for lines that were
-    /// written as one rule.
-    pub(super) rank: (PolicyId, u32),
+    /// Position in the order in which allowing rules become causes: the policy's among all by
+    /// name, and the rule's index. Equal for lines that were written as one rule.
+    pub(super) rank: (u32, u32),
     pub(super) verdict: VerdictId,
     pub(super) peers: &'a Peers,
     pub(super) ports: &'a Ports,
@@ -37,6 +37,8 @@ pub(super) struct Rules<'a> {
     pub(super) policy_sets: Vec<Vec<u32>>,
     /// By pod.
     pub(super) sets: Vec<Sets>,
+    /// By policy: its place among all by name.
+    pub(super) order: Vec<u32>,
 }
 
 /// Causes by verdict.
@@ -70,7 +72,9 @@ impl Causes {
 impl<'a> Rules<'a> {
     pub(super) fn gather(ruleset: &'a Ruleset, causes: &mut Causes) -> Self {
         let pods = ruleset.pods.len();
-        let mut rules = Self { parts: Vec::new(), policy_sets: Vec::new(), sets: Vec::new() };
+        let order = order(ruleset);
+        let (parts, policy_sets) = (Vec::new(), Vec::new());
+        let mut rules = Self { parts, policy_sets, sets: Vec::new(), order };
         let mut lists = Interner::<[u32]>::new();
         lists.number(&[]);
         rules.sets.resize(pods, Sets::NONE);
@@ -98,13 +102,15 @@ impl<'a> Rules<'a> {
     ) -> Vec<(u32, u32)> {
         let mut members = Vec::new();
         for (policy, id) in ruleset.policies.iter().zip((0..).map(PolicyId)) {
+            let Some(rules) = policy.rules(direction) else { continue };
             let subjects = &ruleset.set(policy.subjects).pods;
             // A policy that selects nobody says nothing, and its peers tell nobody apart.
-            let Some(rules) = policy.rules(direction).filter(|_| !subjects.is_empty()) else {
+            if subjects.is_empty() {
                 continue;
-            };
+            }
+            let place = self.order[id.0 as usize];
             let mut line = |rule: &'a Rule| Line {
-                rank: (id, rule.index),
+                rank: (place, rule.index),
                 verdict: causes.allow(id, rule.index),
                 peers: &rule.peers,
                 ports: &rule.ports,
@@ -145,6 +151,17 @@ impl<'a> Rules<'a> {
         used.dedup();
         used
     }
+}
+
+/// By policy: its place among all by name.
+fn order(ruleset: &Ruleset) -> Vec<u32> {
+    let mut sorted: Vec<usize> = (0..ruleset.policies.len()).collect();
+    sorted.sort_by_key(|&at| ruleset.policies[at].order());
+    let mut order = vec![0; sorted.len()];
+    for (place, at) in sorted.into_iter().enumerate() {
+        order[at] = index(place);
+    }
+    order
 }
 
 /// What two ascending lists share: costs the shorter, and a search in the longer for each.

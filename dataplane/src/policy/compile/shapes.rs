@@ -40,6 +40,8 @@ pub(super) struct Shapes {
 /// A shape as a row holds it.
 #[derive(Clone)]
 pub(super) struct Sealed {
+    /// The array of the values of the cells.
+    pub(super) root: Root,
     pub(super) cells: Cells,
     /// Branches of the first plane if there are two, else 0.
     pub(super) plane: u32,
@@ -124,16 +126,28 @@ impl Shapes {
             Some((root, locals)) => (root, locals),
             None => (root, (0..locals).collect()),
         };
+        let (cells, plane) = self.cells(root, locals.len());
+        let sealed = Sealed { root, cells, plane, locals: locals.into() };
+        self.sealed.insert(shape, sealed.clone());
+        sealed
+    }
+
+    /// What an array of so many values looks like in a table: its cells, and how many of them
+    /// are the first plane's if there are two, else 0.
+    pub(super) fn cells(&mut self, root: Root, values: usize) -> (Cells, u32) {
         let tops = self.trees.branches(root).to_vec();
         let mut cells: Vec<_> = tops.iter().map(|&top| self.branch(top, 0)).collect();
         let mut plane = 0;
-        if locals.len() > usize::from(u16::MAX) + 1 {
+        if values > usize::from(u16::MAX) + 1 {
             plane = index(cells.len());
             cells.extend(tops.iter().map(|&top| self.branch(top, 16)));
         }
-        let sealed = Sealed { cells: cells.into(), plane, locals: locals.into() };
-        self.sealed.insert(shape, sealed.clone());
-        sealed
+        (cells.into(), plane)
+    }
+
+    /// How many shapes there are, those on the way to others counted.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
     }
 
     /// The array with only as many numbers as occur, and which locals they stand for; `None`

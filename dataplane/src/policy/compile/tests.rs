@@ -16,7 +16,7 @@ use crate::ids::EndpointId;
 use crate::packet::Protocol;
 
 /// They nest, touch, repeat, and two hold pods' addresses.
-const NETS: [&str; 12] = [
+pub(super) const NETS: [&str; 12] = [
     "0.0.0.0/0",
     "10.0.0.0/8",
     "10.0.0.0/30",
@@ -36,12 +36,12 @@ const PORTS: [u16; 6] = [0, 80, 81, 443, 1000, 65535];
 
 const PODS: u32 = 4;
 
-fn net(text: &str) -> IpNet {
+pub(super) fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
 /// Pod `i` has 10.0.0.(i+1), `fd00::(i+1)`, or both.
-fn pods(families: &[u8]) -> Vec<Pod> {
+pub(super) fn pods(families: &[u8]) -> Vec<Pod> {
     let addresses = |(i, family): (usize, &u8)| {
         let last = u16::try_from(i + 1).unwrap();
         let v4 = IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()]);
@@ -52,7 +52,7 @@ fn pods(families: &[u8]) -> Vec<Pod> {
     pods.map(|(addresses, id)| Pod { endpoint: EndpointId(id), addresses }).collect()
 }
 
-fn any_net() -> impl Strategy<Value = IpNet> {
+pub(super) fn any_net() -> impl Strategy<Value = IpNet> {
     prop::sample::select(&NETS[..]).prop_map(net)
 }
 
@@ -61,7 +61,7 @@ fn any_block() -> impl Strategy<Value = Block> {
     (any_net(), except).prop_map(|(cidr, except)| Block { cidr, except })
 }
 
-fn any_set() -> impl Strategy<Value = PeerSet> {
+pub(super) fn any_set() -> impl Strategy<Value = PeerSet> {
     let pods = prop::collection::btree_set((0..PODS).prop_map(PodIndex), 0..=3);
     let blocks = prop_oneof![Just(vec![]), prop::collection::vec(any_block(), 0..3)];
     (pods, blocks).prop_map(|(pods, blocks)| PeerSet { pods: pods.into_iter().collect(), blocks })
@@ -87,7 +87,7 @@ fn any_ports() -> impl Strategy<Value = Ports> {
     ]
 }
 
-fn any_rule() -> impl Strategy<Value = Rule> {
+pub(super) fn any_rule() -> impl Strategy<Value = Rule> {
     let peers = prop_oneof![
         1 => Just(Peers::Any),
         4 => prop::collection::vec(any_set_id(), 0..3).prop_map(Peers::Sets),
@@ -115,7 +115,7 @@ fn any_ruleset() -> impl Strategy<Value = Ruleset> {
 }
 
 /// The first and last address of a CIDR and those just outside it.
-fn edges(net: IpNet) -> Vec<IpAddr> {
+pub(super) fn edges(net: IpNet) -> Vec<IpAddr> {
     match net {
         IpNet::V4(net) => {
             let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
@@ -130,7 +130,7 @@ fn edges(net: IpNet) -> Vec<IpAddr> {
     }
 }
 
-fn party(ruleset: &Ruleset, address: IpAddr) -> Party {
+pub(super) fn party(ruleset: &Ruleset, address: IpAddr) -> Party {
     let has = |pod: &Pod| pod.addresses.contains(&address);
     let pod = ruleset.pods.iter().position(has).map(|at| PodIndex(u32::try_from(at).unwrap()));
     Party { address, pod, own_node: false }
@@ -147,7 +147,7 @@ fn parties(ruleset: &Ruleset) -> Vec<Party> {
 }
 
 /// Every protocol with every port at which a verdict may change.
-fn services() -> Vec<(Protocol, u16)> {
+pub(super) fn services() -> Vec<(Protocol, u16)> {
     let around = |port: u16| [port.wrapping_sub(1), port, port.wrapping_add(1)];
     let mut ports: Vec<u16> = PORTS.into_iter().flat_map(around).collect();
     ports.sort_unstable();
@@ -183,7 +183,8 @@ proptest! {
                 prop_assert_eq!(compiled.decide(&asked), ruleset.decide(&asked), "{:?}", asked);
             }
         }
-        for (verdict, cause) in (0..).zip(&compiled.table.causes) {
+        let causes = &compiled.table.causes;
+        for (verdict, cause) in (0..).zip((0..causes.len()).map(|at| &causes[at])) {
             let allow = if cause.allows() { VerdictId::ALLOW } else { 0 };
             prop_assert_eq!(VerdictId(verdict | allow).is_allow(), cause.allows());
         }

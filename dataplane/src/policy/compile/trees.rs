@@ -67,6 +67,18 @@ impl Trees {
         self.leaves.value(leaf)
     }
 
+    /// The value at `at`.
+    pub(super) fn get(&self, root: Root, at: u32) -> u32 {
+        let at = at as usize;
+        let branch = self.leaves(self.branches(root)[at / BRANCH]);
+        self.values(branch[at / FAN % FAN])[at % FAN]
+    }
+
+    /// How many nodes there are in all: what is kept, whether or not anything still uses it.
+    pub(super) fn nodes(&self) -> usize {
+        self.leaves.len() + self.branches.len() + self.roots.len()
+    }
+
     /// The array that is `value` at `at` and `root` elsewhere.
     pub(super) fn with(&mut self, root: Root, at: u32, value: u32) -> Root {
         let at = at as usize;

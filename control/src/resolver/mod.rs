@@ -1,0 +1,296 @@
+//! What changed in the inventory, in; what changes in the ruleset, out. Pure.
+//!
+//! What production resolves with (house D13); [`resolve`](crate::resolve::resolve) is its slow
+//! twin. Everything that a change may need is kept and indexed both ways:
+//!
+//! ```text
+//!   labels     things by label, selectors by the label that they need
+//!   spaces     namespaces and namespace selectors, and which match
+//!   pods       places, whose an address is
+//!   sets       one for each distinct selector, block or named port, while a rule means it
+//!   policies   what each policy refers to
+//!   node       the pods of this node, the node's addresses
+//! ```
+//!
+//! A pod's change asks the selectors that need one of its labels, of its namespace and of the
+//! scopes that match it. A namespace's new labels ask again for its own pods only. A new selector
+//! asks the pods of its shortest list. A place is never given to another in the change that
+//! empties it, so that a [`Delta`] can be read in any order.
+
+mod labels;
+mod named;
+mod node;
+mod pods;
+mod policies;
+mod select;
+mod sets;
+mod spaces;
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+
+use lockgate_dataplane::ids::EndpointId;
+use lockgate_dataplane::policy::delta::Delta;
+use lockgate_dataplane::policy::ruleset::{self, PodIndex, PolicyId, SetId};
+
+use crate::inventory::Inventory;
+use crate::manifest::{ObjectKey, ObjectKind, Pod};
+use crate::resolve::PodView;
+use labels::{Things, Words, put, take};
+use node::Node;
+use pods::{Known, Place, Pods};
+use policies::Policies;
+use sets::{Meaning, Sets};
+use spaces::Spaces;
+
+/// The rules as they were last told, kept to be changed.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    words: Words,
+    spaces: Spaces,
+    pods: Pods,
+    /// The pods that selectors see, of all namespaces.
+    seen: Things,
+    /// The pods that are denied, ascending.
+    denied: Vec<Place>,
+    sets: Sets,
+    policies: Policies,
+    node: Node,
+}
+
+/// What is found while a change is taken in.
+#[derive(Default)]
+struct Work {
+    delta: Delta,
+    /// Pods to be looked at.
+    pods: BTreeSet<Place>,
+    /// Policies to be read again.
+    policies: BTreeSet<PolicyId>,
+}
+
+impl Resolver {
+    /// Takes in that the objects of these keys have changed.
+    pub fn apply(&mut self, inventory: &Inventory, changed: &BTreeSet<ObjectKey>) -> Delta {
+        let mut work = Work::default();
+        for key in changed {
+            match key.kind {
+                ObjectKind::Namespace => self.read_namespace(inventory, &key.name, &mut work),
+                ObjectKind::Pod => self.read_pod(inventory, key, &mut work),
+                ObjectKind::Policy => _ = work.policies.insert(self.policies.place(key)),
+            }
+        }
+        for place in std::mem::take(&mut work.pods) {
+            self.look_at(place, &mut work);
+        }
+        self.deny(&mut work.delta);
+        for id in std::mem::take(&mut work.policies) {
+            self.read_policy(inventory, id, &mut work.delta);
+        }
+        self.tell_sets(&mut work.delta);
+        self.node.settle(&self.pods, inventory);
+        self.pods.settle();
+        self.policies.settle();
+        work.delta
+    }
+
+    /// The pods with an interface on this node, by namespace and name.
+    #[must_use]
+    pub fn local(&self) -> &[PodView] {
+        self.node.local()
+    }
+
+    /// The addresses of this node, ascending.
+    #[must_use]
+    pub fn node_addresses(&self) -> &[IpAddr] {
+        self.node.addresses()
+    }
+
+    /// How many pods live.
+    #[must_use]
+    pub fn pods(&self) -> usize {
+        self.pods.living()
+    }
+
+    /// How many policies there are.
+    #[must_use]
+    pub fn policies(&self) -> usize {
+        self.policies.count()
+    }
+
+    fn read_namespace(&mut self, inventory: &Inventory, name: &str, work: &mut Work) {
+        let Some(space) = self.spaces.known(name) else { return };
+        if self.spaces.relabel(space, inventory, &mut self.words) {
+            work.pods.extend(&self.spaces.space(space).pods.all);
+        }
+    }
+
+    /// Puts the pod as it is now into its place, or empties that.
+    fn read_pod(&mut self, inventory: &Inventory, key: &ObjectKey, work: &mut Work) {
+        let mut old = None;
+        if let Some(place) = self.pods.place(key) {
+            old = self.pods.take(place, &mut work.pods);
+            if let Some(old) = &mut old {
+                self.hide(place, old, work);
+                self.node.forget(place, old);
+            }
+        }
+        let endpoint = inventory.endpoint(key);
+        if let Some((pod, endpoint)) = inventory.pod(&key.namespace, &key.name).zip(endpoint) {
+            let known = self.known(inventory, pod, endpoint, old.as_mut());
+            let place = self.pods.put(known, &mut work.pods);
+            if let Some(known) = self.pods.get(place) {
+                self.node.note(place, known);
+            }
+            work.pods.insert(place);
+        } else {
+            if let (Some(place), Some(old)) = (self.pods.place(key), &old) {
+                let index = PodIndex(place);
+                take(&mut self.denied, place);
+                work.pods.remove(&place);
+                work.delta.members.extend(old.sets.iter().map(|set| (*set, index, false)));
+                work.delta.pods.extend(old.told.as_ref().map(|_| (index, None)));
+            }
+            self.pods.forget(key);
+        }
+        if let Some(old) = old {
+            self.release(&old);
+        }
+    }
+
+    /// A pod as read, with what the ruleset was told of the one before.
+    fn known(
+        &mut self,
+        inventory: &Inventory,
+        pod: &Pod,
+        endpoint: EndpointId,
+        old: Option<&mut Known>,
+    ) -> Known {
+        let Self { words, spaces, .. } = self;
+        let key = pod.metadata.key.clone();
+        let (sets, told) =
+            old.map(|old| (std::mem::take(&mut old.sets), old.told.take())).unwrap_or_default();
+        let ports = pod.ports.iter();
+        Known {
+            space: spaces.enter(&key.namespace, inventory, words),
+            key,
+            labels: pod.labels.as_ref().map(|labels| words.take_labels(labels)),
+            ports: ports.map(|one| (words.take(&one.name), one.protocol, one.number)).collect(),
+            lives: pods::lives(pod),
+            is_completed: pod.is_completed,
+            host_network: pod.host_network,
+            has_interface: pod.interface.is_some(),
+            addresses: pod.addresses.clone(),
+            host_ips: pod.host_ips.clone(),
+            endpoint,
+            is_seen: false,
+            is_denied: false,
+            sets,
+            told,
+        }
+    }
+
+    /// Gives back what a pod used.
+    fn release(&mut self, old: &Known) {
+        old.labels.iter().for_each(|labels| self.words.release_labels(labels));
+        old.ports.iter().for_each(|port| self.words.release(port.0));
+        self.spaces.leave(old.space, &mut self.words);
+    }
+
+    /// Works out what a pod is to policy, and tells what differs.
+    fn look_at(&mut self, place: Place, work: &mut Work) {
+        let (owned, is_shared) = self.pods.owned(place);
+        let Some(mut known) = self.pods.lift(place) else { return };
+        let is_denied = known.lives && (is_shared || known.labels.is_none());
+        let is_seen = known.lives && !is_denied;
+        if known.is_seen && !is_seen {
+            self.hide(place, &mut known, work);
+        } else if is_seen && !known.is_seen {
+            self.show(place, &mut known, work);
+        }
+        known.is_denied = is_denied;
+        if is_denied {
+            put(&mut self.denied, place);
+        } else {
+            take(&mut self.denied, place);
+        }
+        let index = PodIndex(place);
+        let told = known.lives.then_some((known.endpoint, owned));
+        if told != known.told {
+            let pod = |(endpoint, addresses)| ruleset::Pod { endpoint, addresses };
+            work.delta.pods.push((index, told.clone().map(pod)));
+            known.told = told;
+        }
+        let sets = self.sets_of(&known, &mut work.policies);
+        let (old, new): (HashSet<_>, HashSet<_>) =
+            (known.sets.iter().copied().collect(), sets.iter().copied().collect());
+        work.delta.members.extend(old.difference(&new).map(|set| (*set, index, false)));
+        work.delta.members.extend(new.difference(&old).map(|set| (*set, index, true)));
+        known.sets = sets;
+        self.pods.lay(place, known);
+    }
+
+    /// The sets that a pod is in, ascending. Who asked for a name of its by a number that is not
+    /// there must be read again.
+    fn sets_of(&self, known: &Known, policies: &mut BTreeSet<PolicyId>) -> Vec<SetId> {
+        let mut found: Vec<SetId> = Vec::new();
+        if known.is_denied {
+            found.extend(self.sets.known(&Meaning::Denied));
+        }
+        if let Some(labels) = known.labels.as_ref().filter(|_| known.is_seen) {
+            let space = self.spaces.space(known.space);
+            let scopes = space.scopes.iter().map(|scope| &self.spaces.scope(*scope).sets);
+            for id in scopes.chain([&space.own]).flat_map(|sets| sets.wanting(labels)).map(SetId) {
+                let Some(set) = self.sets.get(id) else { continue };
+                let (Meaning::Own(_, wanted) | Meaning::Across(_, wanted)) = &set.meaning else {
+                    continue;
+                };
+                if !wanted.matches(labels) {
+                    continue;
+                }
+                found.push(id);
+                for name in &set.names {
+                    let Some(number) = known.port(name.word, name.protocol) else { continue };
+                    match name.numbers.get(&number) {
+                        Some(named) => found.push(*named),
+                        None => policies.extend(&name.policies),
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    /// Selectors see the pod from now on.
+    fn show(&mut self, place: Place, known: &mut Known, work: &mut Work) {
+        let labels = known.labels.clone().unwrap_or_default();
+        self.spaces.space_mut(known.space).pods.insert(place, &labels);
+        self.seen.insert(place, &labels);
+        for (name, protocol, _) in &known.ports {
+            put(self.pods.bearers.entry((*name, *protocol)).or_default(), place);
+            work.policies.extend(self.policies.meeting(*name, *protocol));
+        }
+        known.is_seen = true;
+    }
+
+    /// Selectors see the pod no more.
+    fn hide(&mut self, place: Place, known: &mut Known, work: &mut Work) {
+        if !std::mem::take(&mut known.is_seen) {
+            return;
+        }
+        let labels = known.labels.clone().unwrap_or_default();
+        self.spaces.space_mut(known.space).pods.remove(place, &labels);
+        self.seen.remove(place, &labels);
+        for (name, protocol, _) in &known.ports {
+            let bearers = self.pods.bearers.entry((*name, *protocol)).or_default();
+            take(bearers, place);
+            if bearers.is_empty() {
+                self.pods.bearers.remove(&(*name, *protocol));
+            }
+            work.policies.extend(self.policies.meeting(*name, *protocol));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! The pods that sets mean: asked when a set is made, and when nobody means it any more.
+
+use std::collections::HashSet;
+
+use lockgate_dataplane::policy::delta::Delta;
+use lockgate_dataplane::policy::ruleset::{PeerSet, PodIndex, SetId};
+
+use super::Resolver;
+use super::labels::Wanted;
+use super::pods::Place;
+use super::sets::Meaning;
+
+impl Resolver {
+    /// The pods that a set means, ascending.
+    pub(super) fn select(&self, meaning: &Meaning) -> Vec<Place> {
+        match meaning {
+            Meaning::Denied => self.denied.clone(),
+            Meaning::Blocks(_) => Vec::new(),
+            Meaning::Own(space, wanted) => {
+                self.matching(self.spaces.space(*space).pods.shortest(wanted), wanted).collect()
+            }
+            Meaning::Across(scope, wanted) => {
+                let spaces = &self.spaces.scope(*scope).spaces;
+                let everywhere = self.seen.shortest(wanted);
+                if everywhere.len() < spaces.len().saturating_mul(4) {
+                    let is_in = |place: &Place| {
+                        self.pods
+                            .get(*place)
+                            .is_some_and(|pod| spaces.binary_search(&pod.space).is_ok())
+                    };
+                    return self.matching(everywhere, wanted).filter(is_in).collect();
+                }
+                let lists =
+                    spaces.iter().map(|space| self.spaces.space(*space).pods.shortest(wanted));
+                let mut found: Vec<Place> =
+                    lists.flat_map(|list| self.matching(list, wanted)).collect();
+                found.sort_unstable();
+                found
+            }
+            Meaning::Named(base, name, protocol, number) => {
+                let base = self.sets.get(*base).map(|set| self.select(&set.meaning));
+                let bears = |place: &Place| {
+                    let pod = self.pods.get(*place);
+                    pod.and_then(|pod| pod.port(*name, *protocol)) == Some(*number)
+                };
+                base.unwrap_or_default().into_iter().filter(bears).collect()
+            }
+        }
+    }
+
+    fn matching<'r>(
+        &'r self,
+        places: &'r [Place],
+        wanted: &'r Wanted,
+    ) -> impl Iterator<Item = Place> + 'r {
+        let matches = |place: &Place| {
+            let labels = self.pods.get(*place).and_then(|pod| pod.labels.as_ref());
+            labels.is_some_and(|labels| wanted.matches(labels))
+        };
+        places.iter().copied().filter(matches)
+    }
+
+    /// Tells of sets that were made or that nobody means any more.
+    pub(super) fn tell_sets(&mut self, delta: &mut Delta) {
+        let mut gone: HashSet<SetId> = HashSet::new();
+        let made: HashSet<SetId> = self.sets.made.iter().copied().collect();
+        while let Some(id) = self.sets.unused.pop() {
+            let Some(set) = self.sets.drop(id) else { continue };
+            gone.insert(id);
+            if !made.contains(&id) {
+                for place in self.select(&set.meaning) {
+                    if let Some(known) = self.pods.get_mut(place) {
+                        known.sets.retain(|one| *one != id);
+                    }
+                }
+                delta.sets.push((id, None));
+            }
+            self.forget_meaning(id, set.meaning);
+        }
+        delta.members.retain(|(set, _, _)| !gone.contains(set));
+        for id in self.sets.made.clone() {
+            let Some(meaning) = self.sets.get(id).map(|set| set.meaning.clone()) else { continue };
+            let places = self.select(&meaning);
+            for place in &places {
+                if let Some(known) = self.pods.get_mut(*place)
+                    && let Err(at) = known.sets.binary_search(&id)
+                {
+                    known.sets.insert(at, id);
+                }
+            }
+            let pods = places.into_iter().map(PodIndex).collect();
+            let blocks = if let Meaning::Blocks(blocks) = meaning { blocks } else { Vec::new() };
+            delta.sets.push((id, Some(PeerSet { pods, blocks })));
+        }
+        self.sets.settle();
+    }
+
+    /// Gives back what a meaning used.
+    fn forget_meaning(&mut self, id: SetId, meaning: Meaning) {
+        match meaning {
+            Meaning::Own(space, wanted) => {
+                self.spaces.space_mut(space).own.remove(id.0, &wanted);
+                self.words.release_wanted(&wanted);
+                self.spaces.leave(space, &mut self.words);
+            }
+            Meaning::Across(scope, wanted) => {
+                self.spaces.scope_mut(scope).sets.remove(id.0, &wanted);
+                self.words.release_wanted(&wanted);
+                self.spaces.leave_scope(scope, &mut self.words);
+            }
+            Meaning::Named(base, name, protocol, number) => {
+                if let Some(base) = self.sets.get_mut(base) {
+                    for one in base
+                        .names
+                        .iter_mut()
+                        .filter(|one| (one.word, one.protocol) == (name, protocol))
+                    {
+                        one.numbers.remove(&number);
+                    }
+                    base.names.retain(|one| !one.numbers.is_empty() || !one.policies.is_empty());
+                }
+                self.words.release(name);
+                self.sets.leave(base);
+            }
+            Meaning::Denied | Meaning::Blocks(_) => {}
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Namespaces, the selectors of namespaces, and which match which.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::labels::{Labels, Selectors, Things, Wanted, Words, put, take};
+use crate::inventory::Inventory;
+
+/// A namespace's number; used again.
+pub(super) type SpaceId = u32;
+/// A namespace selector's number; used again.
+pub(super) type ScopeId = u32;
+
+/// A namespace that somebody speaks of.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    name: Arc<str>,
+    labels: Labels,
+    /// Pods and sets that need it.
+    users: u32,
+    /// Its pods that selectors may see.
+    pub(super) pods: Things,
+    /// The sets of its own pods.
+    pub(super) own: Selectors,
+    /// The namespace selectors that match it, ascending.
+    pub(super) scopes: Vec<ScopeId>,
+}
+
+/// A namespace selector.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    wanted: Wanted,
+    users: u32,
+    /// The namespaces that match, ascending.
+    pub(super) spaces: Vec<SpaceId>,
+    /// The sets of pods in them.
+    pub(super) sets: Selectors,
+}
+
+/// All of both.
+#[derive(Debug, Default)]
+pub(super) struct Spaces {
+    all: Vec<Space>,
+    by_name: HashMap<Arc<str>, SpaceId>,
+    free: Vec<SpaceId>,
+    things: Things,
+    scopes: Vec<Scope>,
+    by_wanted: HashMap<Wanted, ScopeId>,
+    free_scopes: Vec<ScopeId>,
+    selectors: Selectors,
+}
+
+impl Spaces {
+    pub(super) fn space(&self, id: SpaceId) -> &Space {
+        &self.all[id as usize]
+    }
+
+    pub(super) fn space_mut(&mut self, id: SpaceId) -> &mut Space {
+        &mut self.all[id as usize]
+    }
+
+    pub(super) fn scope(&self, id: ScopeId) -> &Scope {
+        &self.scopes[id as usize]
+    }
+
+    pub(super) fn scope_mut(&mut self, id: ScopeId) -> &mut Scope {
+        &mut self.scopes[id as usize]
+    }
+
+    /// The namespace of that name, if anybody speaks of it.
+    pub(super) fn known(&self, name: &str) -> Option<SpaceId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The namespace of that name, for one more user.
+    pub(super) fn enter(
+        &mut self,
+        name: &str,
+        inventory: &Inventory,
+        words: &mut Words,
+    ) -> SpaceId {
+        if let Some(&known) = self.by_name.get(name) {
+            self.all[known as usize].users += 1;
+            return known;
+        }
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.all.push(Space::default());
+            number(self.all.len() - 1)
+        });
+        let name: Arc<str> = name.into();
+        self.by_name.insert(Arc::clone(&name), id);
+        let labels = words.take_labels(&inventory.namespace_labels(&name));
+        self.all[id as usize] = Space { name, users: 1, ..Space::default() };
+        self.label(id, labels);
+        id
+    }
+
+    /// One user less.
+    pub(super) fn leave(&mut self, id: SpaceId, words: &mut Words) {
+        let space = &mut self.all[id as usize];
+        space.users = space.users.saturating_sub(1);
+        if space.users == 0 {
+            let old = self.unlabel(id);
+            words.release_labels(&old);
+            let space = std::mem::take(&mut self.all[id as usize]);
+            self.by_name.remove(&space.name);
+            self.free.push(id);
+        }
+    }
+
+    /// Reads a namespace's labels again. Whether they differ.
+    pub(super) fn relabel(
+        &mut self,
+        id: SpaceId,
+        inventory: &Inventory,
+        words: &mut Words,
+    ) -> bool {
+        let name = Arc::clone(&self.all[id as usize].name);
+        let new = words.take_labels(&inventory.namespace_labels(&name));
+        let differs = self.all[id as usize].labels != new;
+        let old = self.unlabel(id);
+        words.release_labels(&old);
+        self.label(id, new);
+        differs
+    }
+
+    fn label(&mut self, id: SpaceId, labels: Labels) {
+        self.things.insert(id, &labels);
+        let wanting = self.selectors.wanting(&labels);
+        let matches = |scope: &ScopeId| self.scopes[*scope as usize].wanted.matches(&labels);
+        let mut scopes: Vec<ScopeId> = wanting.filter(matches).collect();
+        scopes.sort_unstable();
+        for &scope in &scopes {
+            put(&mut self.scopes[scope as usize].spaces, id);
+        }
+        let space = &mut self.all[id as usize];
+        (space.labels, space.scopes) = (labels, scopes);
+    }
+
+    fn unlabel(&mut self, id: SpaceId) -> Labels {
+        let space = &mut self.all[id as usize];
+        for scope in std::mem::take(&mut space.scopes) {
+            take(&mut self.scopes[scope as usize].spaces, id);
+        }
+        let labels = std::mem::take(&mut space.labels);
+        self.things.remove(id, &labels);
+        labels
+    }
+
+    /// The scope that is wanted, for one more user. The words are its own if it is new.
+    pub(super) fn enter_scope(&mut self, wanted: Wanted, words: &mut Words) -> ScopeId {
+        if let Some(&known) = self.by_wanted.get(&wanted) {
+            words.release_wanted(&wanted);
+            self.scopes[known as usize].users += 1;
+            return known;
+        }
+        let candidates = self.things.shortest(&wanted).iter().copied();
+        let matches = |space: &SpaceId| wanted.matches(&self.all[*space as usize].labels);
+        let spaces: Vec<SpaceId> = candidates.filter(matches).collect();
+        let id = self.free_scopes.pop().unwrap_or_else(|| {
+            self.scopes.push(Scope::default());
+            number(self.scopes.len() - 1)
+        });
+        for &space in &spaces {
+            put(&mut self.all[space as usize].scopes, id);
+        }
+        self.selectors.insert(id, &wanted);
+        self.by_wanted.insert(wanted.clone(), id);
+        self.scopes[id as usize] = Scope { wanted, users: 1, spaces, sets: Selectors::default() };
+        id
+    }
+
+    /// One user less.
+    pub(super) fn leave_scope(&mut self, id: ScopeId, words: &mut Words) {
+        let scope = &mut self.scopes[id as usize];
+        scope.users = scope.users.saturating_sub(1);
+        if scope.users > 0 {
+            return;
+        }
+        let scope = std::mem::take(scope);
+        for space in scope.spaces {
+            take(&mut self.all[space as usize].scopes, id);
+        }
+        self.selectors.remove(id, &scope.wanted);
+        self.by_wanted.remove(&scope.wanted);
+        words.release_wanted(&scope.wanted);
+        self.free_scopes.push(id);
+    }
+}
+
+/// A place as a number of 32 bits; there are never as many as that.
+pub(super) fn number(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,160 @@
+//! What a delta says, event by event. That it is right is the suite's to find
+//! (`tests/suite/incremental.rs`).
+
+use lockgate_dataplane::policy::ruleset::Ruleset;
+
+use super::*;
+use crate::inventory::{Change, Effect};
+use crate::manifest::{Object, read_text};
+use crate::sample::{namespace, pod, pod_with, policy, ports, small};
+
+/// A resolver, and the ruleset of all it has told.
+struct Bench {
+    inventory: Inventory,
+    resolver: Resolver,
+    ruleset: Ruleset,
+}
+
+impl Bench {
+    fn new(text: &str) -> Self {
+        let (inventory, resolver) = (Inventory::new(), Resolver::default());
+        let mut bench = Self { inventory, resolver, ruleset: Ruleset::default() };
+        bench.set(text);
+        bench
+    }
+
+    fn set(&mut self, text: &str) -> Delta {
+        for object in read_text("", text).unwrap().objects {
+            let _: Effect = self.inventory.apply(Change::Set(object));
+        }
+        self.apply()
+    }
+
+    fn remove(&mut self, text: &str) -> Delta {
+        let object: Object = read_text("", text).unwrap().objects.remove(0);
+        let _: Effect = self.inventory.apply(Change::Remove(object.metadata().key.clone()));
+        self.apply()
+    }
+
+    fn apply(&mut self) -> Delta {
+        let changes = self.inventory.take_changes();
+        let delta = self.resolver.apply(&self.inventory, &changes);
+        self.ruleset.apply(&delta);
+        delta
+    }
+}
+
+const PEERS: &str = "ingress: [{from: [{podSelector: {matchLabels: {app: a}}}]}]";
+
+#[test]
+fn a_pod_that_nobody_asks_for_joins_no_set() {
+    let mut bench = Bench::new(&(small() + &policy("x/p", PEERS)));
+    let new = pod("y/new", "10.0.9.9", "app: a");
+    let delta = bench.set(&new);
+    assert_eq!((delta.pods.len(), delta.members.len(), delta.sets.len()), (1, 0, 0));
+    assert_eq!(bench.set(&new.replace("app: a", "app: b")), Delta::default());
+}
+
+#[test]
+fn a_relabelled_pod_leaves_one_set_and_joins_another() {
+    let other = "podSelector: {matchLabels: {app: b}}, ingress: []";
+    let text = small() + &policy("x/p", PEERS) + &policy("x/q", other);
+    let mut bench = Bench::new(&(text + &pod("x/new", "10.0.9.9", "app: a")));
+    let delta = bench.set(&pod("x/new", "10.0.9.9", "app: b"));
+    let mut moves: Vec<bool> = delta.members.iter().map(|one| one.2).collect();
+    moves.sort_unstable();
+    assert_eq!((moves, delta.pods.len(), delta.policies.len()), (vec![false, true], 0, 0));
+}
+
+#[test]
+fn a_place_is_used_again_but_not_in_the_change_that_empties_it() {
+    let mut bench = Bench::new(&pod("x/a", "10.0.0.1", ""));
+    let _: Effect = bench.inventory.apply(Change::Remove(ObjectKey {
+        kind: ObjectKind::Pod,
+        namespace: "x".to_owned(),
+        name: "a".to_owned(),
+    }));
+    let delta = bench.set(&pod("x/b", "10.0.0.1", ""));
+    let places: Vec<u32> = delta.pods.iter().map(|one| one.0.0).collect();
+    assert_eq!(places.len(), 2);
+    assert_ne!(places[0], places[1]);
+    assert_eq!(bench.set(&pod("x/c", "10.0.0.2", "")).pods[0].0, PodIndex(0));
+}
+
+#[test]
+fn sets_go_with_the_last_rule_that_means_them() {
+    let mut bench = Bench::new(&(small() + &policy("x/p", PEERS)));
+    let same = policy("x/q", PEERS);
+    assert!(bench.set(&same).sets.is_empty());
+    assert!(bench.remove(&same).sets.is_empty());
+    let delta = bench.remove(&policy("x/p", PEERS));
+    assert!(delta.sets.len() == 2 && delta.sets.iter().all(|(_, set)| set.is_none()));
+    assert!(bench.resolver.sets.known(&Meaning::Denied).is_none());
+    assert_eq!(bench.resolver.policies(), 0);
+}
+
+#[test]
+fn nobody_joins_a_set_in_the_change_that_drops_it() {
+    let mut bench = Bench::new(&(small() + &policy("x/p", PEERS)));
+    let gone = read_text("", &policy("x/p", PEERS)).unwrap().objects.remove(0);
+    let _: Effect = bench.inventory.apply(Change::Remove(gone.metadata().key.clone()));
+    let delta = bench.set(&pod("x/new", "10.0.9.9", "app: a"));
+    assert_eq!((delta.sets.len(), delta.members.len(), delta.pods.len()), (2, 0, 1));
+}
+
+#[test]
+fn np_22_a_number_that_nobody_had_is_heard_of_by_who_asked_for_the_name() {
+    let rules = "ingress: [{ports: [{port: web}]}]";
+    let mut bench = Bench::new(&(small() + &policy("x/p", rules)));
+    let with = |number: u16| {
+        let named = format!("{{name: web, containerPort: {number}}}");
+        pod_with("x/new", "10.0.9.9", "", &ports(&named))
+    };
+    let delta = bench.set(&with(9999));
+    assert_eq!((delta.policies.len(), delta.sets.len()), (1, 1));
+    // The number is known by now.
+    let more = with(9999).replace("x/new", "x/more").replace("name: new", "name: more");
+    let delta = bench.set(&more.replace("10.0.9.9", "10.0.9.8"));
+    assert_eq!((delta.policies.len(), delta.sets.len()), (0, 0));
+}
+
+#[test]
+fn a_namespaces_labels_move_its_own_pods_only() {
+    let peers = "ingress: [{from: [{namespaceSelector: {matchLabels: {team: new}}}]}]";
+    let mut bench = Bench::new(&(small() + &policy("x/p", peers)));
+    let delta = bench.set(&namespace("y", "team: new"));
+    let moved: BTreeSet<&str> = delta
+        .members
+        .iter()
+        .map(|(_, pod, joins)| {
+            assert!(joins);
+            bench.resolver.pods.get(pod.0).unwrap().key.namespace.as_str()
+        })
+        .collect();
+    assert_eq!(moved, ["y"].into());
+    assert!(bench.set(&namespace("z", "team: new")).is_empty());
+}
+
+#[test]
+fn two_pods_of_one_address_are_denied_until_one_goes() {
+    let mut bench = Bench::new(&(small() + &policy("x/p", PEERS)));
+    let twin = pod("y/twin", "10.0.1.1", "app: a");
+    let delta = bench.set(&twin);
+    let denied = delta.policies.iter().find_map(|(_, policy)| policy.as_ref()).unwrap();
+    assert_eq!(&*denied.name, crate::inventory::DENIED_POLICY);
+    assert_eq!(bench.ruleset.sets[denied.subjects.0 as usize].pods.len(), 2);
+    let delta = bench.remove(&twin);
+    assert!(delta.policies.iter().all(|(_, policy)| policy.is_none()));
+}
+
+#[test]
+fn words_go_with_the_last_who_uses_them() {
+    let mut bench = Bench::new(&pod("x/a", "10.0.0.1", ""));
+    for round in 0..50 {
+        let text = pod("x/a", "10.0.0.1", &format!("app: hash{round}"));
+        bench.set(&text);
+        let peers = PEERS.replace("app: a", &format!("app: hash{round}"));
+        bench.set(&policy("x/p", &peers));
+    }
+    assert!(bench.resolver.words.len() < 20, "{} words", bench.resolver.words.len());
+}

@@ -1,0 +1,91 @@
+//! From a change of rules and places to the next snapshot's tables: what production compiles with
+//! (house D13). Cold, pure.
+//!
+//! It keeps what `policy::compile` and `Endpoints::build` make and drop, and changes what a change
+//! touches; those two are its slow twins, and the suite holds it to them after every event
+//! (`tests/suite/incremental.rs`). What does not change is shared with the snapshots before.
+
+use crate::endpoint::{Endpoints, KeptEndpoints, Topology};
+use crate::ids::EndpointId;
+use crate::policy::delta::Delta;
+use crate::policy::ruleset::Ruleset;
+use crate::policy::{Kept, PolicyTable, Update};
+
+pub use crate::policy::Out;
+
+/// What a snapshot is published with.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// Who may send what to whom.
+    pub policy: PolicyTable,
+    /// Who is where.
+    pub endpoints: Endpoints,
+    /// Some verdict can differ from those before: the epoch must move.
+    pub verdicts: bool,
+    /// Why everything was built anew, if it was.
+    pub rebuilt: Option<Out>,
+}
+
+/// The tables as they are, kept to be changed.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    policy: Kept,
+    endpoints: KeptEndpoints,
+    topology: Topology,
+}
+
+impl Compiler {
+    /// Takes a change of rules in, and places as they are now.
+    ///
+    /// Who is attached and which addresses are the node's can change verdicts; where exactly
+    /// somebody is cannot.
+    pub fn apply(&mut self, delta: &Delta, topology: &Topology) -> Tables {
+        let update = self.policy.apply(delta);
+        self.finish(&update, topology)
+    }
+
+    /// Builds everything anew from the rules that are kept: what [`Compiler::apply`] does by
+    /// itself when that is cheaper.
+    pub fn rebuild(&mut self) -> Tables {
+        let update = self.policy.build(Out::Asked);
+        let topology = self.topology.clone();
+        self.finish(&update, &topology)
+    }
+
+    /// How often everything was built anew.
+    #[must_use]
+    pub fn rebuilds(&self) -> u64 {
+        self.policy.rebuilds()
+    }
+
+    /// The rules as they are.
+    #[must_use]
+    pub fn ruleset(&self) -> &Ruleset {
+        self.policy.ruleset()
+    }
+
+    /// Places as they are.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    fn finish(&mut self, update: &Update, topology: &Topology) -> Tables {
+        let moved = who(topology) != who(&self.topology)
+            || topology.node_addresses != self.topology.node_addresses;
+        if self.topology != *topology {
+            self.topology.clone_from(topology);
+        }
+        Tables {
+            policy: self.policy.table(),
+            endpoints: self.endpoints.apply(&self.policy, update, topology),
+            verdicts: update.verdicts || moved,
+            rebuilt: update.rebuilt,
+        }
+    }
+}
+
+/// The pods that are attached: their own side is judged here.
+fn who(topology: &Topology) -> impl PartialEq {
+    topology.attachments.iter().map(|one| one.endpoint).collect::<Vec<EndpointId>>()
+}

@@ -1,0 +1,260 @@
+//! All that is made from the rules: built once, then brought up to date change by change.
+
+use hashbrown::{HashMap, HashSet};
+
+use super::super::super::ruleset::{Direction, PodIndex, SetId};
+use super::super::super::table::{ClassId, PolicySetId, Sets};
+use super::super::intern::index;
+use super::super::regions::Geometries;
+use super::classes::{Key, Kinds, New, Signature};
+use super::columns::Columns;
+use super::model::{Changes, Model};
+use super::numbers::{Kind, Numbers};
+use super::policy_sets::PolicySets;
+use super::rows::Rows;
+use super::{Out, Resident};
+
+/// All that is made from the rules.
+#[derive(Debug)]
+pub(super) struct Built {
+    numbers: Numbers,
+    pub(super) kinds: Kinds,
+    columns: Columns,
+    policy_sets: PolicySets,
+    pub(super) rows: Rows,
+    pub(super) residents: Vec<Resident>,
+    pub(super) nobody: Resident,
+}
+
+impl Built {
+    /// Builds everything; tells how much is kept.
+    pub(super) fn new(model: &Model) -> (Self, usize) {
+        let mut geometries = Geometries::new();
+        let mut changes = model.everything();
+        for policy in &changes.policies {
+            for set in model.peers_of(*policy) {
+                let blocks = &model.ruleset.sets[set.0 as usize].blocks;
+                if !blocks.is_empty() {
+                    geometries.number(blocks);
+                }
+            }
+        }
+        let mut built = Self {
+            numbers: Numbers::default(),
+            kinds: Kinds::new(geometries),
+            columns: Columns::new(0),
+            policy_sets: PolicySets::new(),
+            rows: Rows::new(),
+            residents: Vec::new(),
+            nobody: Resident::default(),
+        };
+        // Nothing can be unknown, run out or be dear: all was counted beforehand.
+        let _never = built.lay_out(model, &changes);
+        let _never = built.update(model, &mut changes);
+        built.columns.changed_max = built.columns.shapes() + 1024;
+        let size = built.size();
+        (built, size)
+    }
+
+    /// Counts the classes that there will be, and makes room for them.
+    fn lay_out(&mut self, model: &Model, changes: &Changes) -> Result<(), Out> {
+        for policy in &changes.policies {
+            for set in model.peers_of(*policy) {
+                self.numbers.add(
+                    set,
+                    &model.ruleset.sets[set.0 as usize],
+                    &self.kinds.geometries,
+                )?;
+            }
+        }
+        let mut keys: Vec<Key> = Vec::new();
+        for &pod in &changes.pods {
+            let signature = self.signature(model, pod);
+            let addresses = &model.ruleset.pods[pod.0 as usize].addresses;
+            keys.extend(addresses.iter().map(|address| self.kinds.key(*address, signature)));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys.retain(|key| key.1 != 0);
+        self.kinds.lay_out(&keys);
+        self.columns = Columns::new(self.kinds.span());
+        for number in 0..index(self.numbers.len()) {
+            if let Kind::Blocks(geometry) = self.numbers.kind(number) {
+                self.columns.begin_number(number, self.kinds.of_geometry(geometry));
+            }
+        }
+        Ok(())
+    }
+
+    /// How much is kept, used or not.
+    pub(super) fn size(&self) -> usize {
+        self.columns.nodes()
+            + self.rows.causes.len()
+            + self.kinds.signatures.len()
+            + self.numbers.len()
+    }
+
+    /// What is known of pods that may be about to differ.
+    fn remember(&self, changes: &Changes) -> Vec<(PodIndex, Resident)> {
+        let known =
+            |pod: &PodIndex| self.residents.get(pod.0 as usize).cloned().unwrap_or_default();
+        changes.pods.iter().map(|pod| (*pod, known(pod))).collect()
+    }
+
+    /// Of what was remembered, what differs.
+    pub(super) fn differing(&self, before: Vec<(PodIndex, Resident)>) -> Vec<(PodIndex, Resident)> {
+        let differs =
+            |(pod, was): &(PodIndex, Resident)| self.residents.get(pod.0 as usize) != Some(was);
+        before.into_iter().filter(differs).collect()
+    }
+
+    /// Brings everything up to date. Gives what was known of the pods that were looked at.
+    pub(super) fn update(
+        &mut self,
+        model: &Model,
+        changes: &mut Changes,
+    ) -> Result<Vec<(PodIndex, Resident)>, Out> {
+        self.columns.begin();
+        changes.dropped.iter().for_each(|set| self.numbers.drop(*set));
+        let fresh = self.number(model, changes)?;
+        let before = self.remember(changes);
+        self.classify(model, changes)?;
+        self.begin_numbers(model, fresh);
+        for &pod in &changes.pods {
+            let sets = [Direction::Egress, Direction::Ingress].map(|direction| {
+                PolicySetId(self.policy_sets.enter(model.parts_of(pod, direction)))
+            });
+            let resident = &mut self.residents[pod.0 as usize];
+            let new = Sets { egress: sets[0], ingress: sets[1] };
+            let old = std::mem::replace(&mut resident.sets, new);
+            self.policy_sets.leave(old.egress.0);
+            self.policy_sets.leave(old.ingress.0);
+        }
+        let Self { rows, numbers, policy_sets, columns, .. } = self;
+        rows.update(&changes.parts, (model, numbers), policy_sets, columns);
+        Ok(before)
+    }
+
+    /// Numbers the peers of new policies; their pods must be looked at again.
+    fn number(&mut self, model: &Model, changes: &mut Changes) -> Result<Vec<SetId>, Out> {
+        let mut fresh = Vec::new();
+        let mut seen: HashSet<SetId> = HashSet::new();
+        for policy in &changes.policies {
+            for id in model.peers_of(*policy) {
+                if self.columns.has_begun(self.numbers.pods(id)) || !seen.insert(id) {
+                    continue;
+                }
+                let set = &model.ruleset.sets[id.0 as usize];
+                self.numbers.add(id, set, &self.kinds.geometries)?;
+                changes.pods.extend(&set.pods);
+                fresh.push(id);
+            }
+        }
+        changes.pods.sort_unstable();
+        changes.pods.dedup();
+        Ok(fresh)
+    }
+
+    fn signature(&mut self, model: &Model, pod: PodIndex) -> Signature {
+        let sets = model.sets_of(pod).iter();
+        let mut numbers: Vec<u32> = sets.filter_map(|set| self.numbers.pods(*set)).collect();
+        numbers.sort_unstable();
+        self.kinds.signatures.number(&numbers)
+    }
+
+    /// Gives every address of these pods its class.
+    fn classify(&mut self, model: &Model, changes: &Changes) -> Result<(), Out> {
+        let pods = model.ruleset.pods.len();
+        if self.residents.len() < pods {
+            self.residents.resize_with(pods, Resident::default);
+        }
+        // By old class and new key: how many addresses go that way.
+        let mut ways: HashMap<(u32, Key), u32> = HashMap::new();
+        let mut wanted: Vec<(PodIndex, Vec<Key>)> = Vec::with_capacity(changes.pods.len());
+        for &pod in &changes.pods {
+            let signature = self.signature(model, pod);
+            let addresses = &model.ruleset.pods[pod.0 as usize].addresses;
+            let keys: Vec<Key> =
+                addresses.iter().map(|one| self.kinds.key(*one, signature)).collect();
+            let old = &self.residents[pod.0 as usize].hosts;
+            for (address, key) in addresses.iter().zip(&keys) {
+                let known = old.iter().find(|host| host.0 == *address);
+                if let Some((_, class)) = known.filter(|_| self.kinds.find(*key).is_none()) {
+                    *ways.entry((class.0, *key)).or_default() += 1;
+                }
+            }
+            wanted.push((pod, keys));
+        }
+        self.sign(ways)?;
+        for (pod, keys) in wanted {
+            let new = &model.ruleset.pods[pod.0 as usize];
+            let mut hosts = Vec::with_capacity(keys.len());
+            for (address, key) in new.addresses.iter().zip(keys) {
+                let class = match self.kinds.find(key) {
+                    Some(class) => class,
+                    None => self.make_class(key)?,
+                };
+                self.kinds.count(class, true);
+                hosts.push((*address, ClassId(class)));
+            }
+            let resident = &mut self.residents[pod.0 as usize];
+            resident.endpoint = (!hosts.is_empty()).then_some(new.endpoint);
+            for (_, class) in std::mem::replace(&mut resident.hosts, hosts) {
+                self.kinds.count(class.0, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs classes anew that go one way as a whole and enter sets, leaving none.
+    fn sign(&mut self, ways: HashMap<(u32, Key), u32>) -> Result<(), Out> {
+        for ((class, key), addresses) in ways {
+            let (region, old) = self.kinds.key_of(class);
+            let is_whole = old != 0 && addresses == self.kinds.hosts(class) && region == key.0;
+            if !is_whole || self.kinds.find(key).is_some() {
+                continue;
+            }
+            let numbers = self.kinds.signatures.value(key.1);
+            let is_there = |number: &&u32| self.numbers.kind(**number) != Kind::Gone;
+            let old = self.kinds.signatures.value(old);
+            let left = old.iter().filter(is_there).any(|one| numbers.binary_search(one).is_err());
+            if !left {
+                let entered: Vec<u32> =
+                    numbers.iter().copied().filter(|one| old.binary_search(one).is_err()).collect();
+                self.kinds.sign(class, key);
+                self.columns.enter(class, &entered)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_class(&mut self, key: Key) -> Result<u32, Out> {
+        let class = match self.kinds.make(key)? {
+            New::Spare(class) => class,
+            New::Common(class) => {
+                self.columns.copy(self.kinds.base(key.0), class)?;
+                class
+            }
+        };
+        self.columns.enter(class, self.kinds.signatures.value(key.1))?;
+        Ok(class)
+    }
+
+    /// The first classes of numbers that are new.
+    fn begin_numbers(&mut self, model: &Model, fresh: Vec<SetId>) {
+        for id in fresh {
+            let Some(pods) = self.numbers.pods(id) else { continue };
+            let members = model.ruleset.sets[id.0 as usize].pods.iter();
+            let hosts = members.flat_map(|pod| &self.residents[pod.0 as usize].hosts);
+            let classes = hosts.map(|(_, class)| class.0..class.0 + 1).collect();
+            self.columns.begin_number(pods, classes);
+            for number in self.numbers.list(&[id]) {
+                if let Kind::Blocks(geometry) = self.numbers.kind(number)
+                    && !self.columns.has_begun(Some(number))
+                {
+                    self.columns.begin_number(number, self.kinds.of_geometry(geometry));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The kept table against the slow judge after every change of tiny worlds.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::super::super::ruleset::{Answer, Cause, PeerSet, Pod, Policy, PolicyId, Question, Rule};
+use super::super::super::table::Query;
+use super::super::tests::{NETS, any_rule, any_set, edges, net, party, pods, services};
+use super::*;
+
+impl Kept {
+    fn class_of(&self, address: IpAddr) -> ClassId {
+        let mut hosts = self.pods().flat_map(|(_, resident)| &resident.hosts);
+        hosts.find(|host| host.0 == address).map_or_else(|| self.outside(address), |host| host.1)
+    }
+
+    /// As `Compiled::decide`.
+    fn decide(&self, question: &Question) -> Answer {
+        let Question { source, target, protocol, port } = *question;
+        if source.pod.is_some() && source.pod == target.pod {
+            return Answer { egress: Cause::Itself, ingress: Cause::Itself };
+        }
+        let sets = |pod: Option<PodIndex>| pod.map_or(Sets::NONE, |pod| self.resident(pod).sets);
+        let table = self.table();
+        let decision = table.decide(&Query {
+            egress: sets(source.pod).egress,
+            target_class: self.class_of(target.address),
+            ingress: sets(target.pod).ingress,
+            source_class: self.class_of(source.address),
+            protocol,
+            port,
+        });
+        let cause = |verdict| table.cause(verdict).clone();
+        Answer { egress: cause(decision.egress), ingress: cause(decision.ingress) }
+    }
+}
+
+/// One thing that happens; what cannot happen any more is left out.
+#[derive(Clone, Debug)]
+enum Event {
+    Pod(u32, Option<u8>),
+    Join(u32, u32, bool),
+    Make(PeerSet),
+    Policy(u32, Option<(u32, Option<Vec<Rule>>, Option<Vec<Rule>>)>),
+}
+
+const PODS: u32 = 4;
+const SETS: u32 = 6;
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let rules = || prop::option::weighted(0.7, prop::collection::vec(any_rule(), 0..3));
+    let policy = prop::option::weighted(0.8, (0..SETS, rules(), rules()));
+    prop_oneof![
+        (0..PODS, prop::option::weighted(0.8, 0..3u8))
+            .prop_map(|(pod, family)| Event::Pod(pod, family)),
+        (0..SETS, 0..PODS, any::<bool>())
+            .prop_map(|(set, pod, joins)| Event::Join(set, pod, joins)),
+        any_set().prop_map(Event::Make),
+        (0..4u32, policy).prop_map(|(id, policy)| Event::Policy(id, policy)),
+    ]
+}
+
+/// What an event changes, when it comes after others of the same delta.
+fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
+    let alive = |pod: PodIndex| !ruleset.pods[pod.0 as usize].addresses.is_empty();
+    let once = |delta: &Delta, pod: PodIndex| {
+        delta.pods.iter().all(|one| one.0 != pod) && delta.members.iter().all(|one| one.1 != pod)
+    };
+    match event {
+        Event::Pod(pod, family) if once(delta, PodIndex(*pod)) => {
+            let id = PodIndex(*pod);
+            let new = family.map(|family| pods(&[family; PODS as usize])[*pod as usize].clone());
+            if new.is_none() {
+                let sets = (0..).map(SetId).zip(&ruleset.sets);
+                let of = sets.filter(|(_, set)| set.pods.contains(&id));
+                delta.members.extend(of.map(|(set, _)| (set, id, false)));
+            }
+            delta.pods.push((id, new));
+        }
+        Event::Join(set, pod, joins)
+            if once(delta, PodIndex(*pod))
+                && alive(PodIndex(*pod))
+                && ruleset.sets[*set as usize].pods.contains(&PodIndex(*pod)) != *joins =>
+        {
+            delta.members.push((SetId(*set), PodIndex(*pod), *joins));
+        }
+        Event::Make(set) if delta.pods.is_empty() && delta.sets.is_empty() => {
+            let set = PeerSet {
+                pods: set.pods.iter().copied().filter(|pod| alive(*pod)).collect(),
+                blocks: set.blocks.clone(),
+            };
+            let id = SetId(u32::try_from(ruleset.sets.len()).unwrap());
+            delta.sets.push((id, Some(set)));
+        }
+        Event::Policy(id, policy) if delta.policies.iter().all(|one| one.0.0 != *id) => {
+            // The newest sets, so that those made by `Make` are used.
+            let newest = u32::try_from(ruleset.sets.len()).unwrap() - SETS;
+            let meant = |set: &mut SetId| set.0 += newest;
+            let new = policy.clone().map(|(subjects, mut ingress, mut egress)| {
+                for rule in ingress.iter_mut().chain(&mut egress).flatten() {
+                    if let super::super::super::ruleset::Peers::Sets(sets) = &mut rule.peers {
+                        sets.iter_mut().for_each(meant);
+                    }
+                    rule.subjects.as_mut().into_iter().for_each(meant);
+                }
+                // The order of names is not that of places.
+                let name = format!("demo/{}", (id * 3 + subjects) % 5).into();
+                Policy { name, subjects: SetId(subjects + newest), ingress, egress }
+            });
+            delta.policies.push((PolicyId(*id), new));
+        }
+        _ => {}
+    }
+}
+
+fn assert_agrees(kept: &Kept, ruleset: &Ruleset) {
+    let own = ruleset.pods.iter().flat_map(|pod| pod.addresses.clone());
+    let mut addresses: Vec<IpAddr> =
+        own.chain(NETS.iter().flat_map(|text| edges(net(text)))).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let parties: Vec<_> = addresses.into_iter().map(|address| party(ruleset, address)).collect();
+    for source in &parties {
+        for target in &parties {
+            let family = source.address.is_ipv4() == target.address.is_ipv4();
+            if !family || (source.pod.is_none() && target.pod.is_none()) {
+                continue;
+            }
+            for (protocol, port) in services().into_iter().step_by(3) {
+                let asked = Question { source: *source, target: *target, protocol, port };
+                assert_eq!(kept.decide(&asked), ruleset.decide(&asked), "{asked:?}");
+            }
+        }
+    }
+}
+
+fn start() -> Ruleset {
+    Ruleset {
+        pods: pods(&[0, 1, 2, 2]),
+        sets: (0..SETS)
+            .map(|one| PeerSet { pods: vec![PodIndex(one % PODS)], blocks: vec![] })
+            .collect(),
+        policies: vec![],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_every_change_the_kept_table_agrees_with_reading_every_rule(
+        batches in prop::collection::vec(prop::collection::vec(any_event(), 1..4), 1..10)
+    ) {
+        let mut ruleset = start();
+        let mut kept = Kept::default();
+        kept.apply(&Delta::of(&ruleset));
+        for batch in batches {
+            let mut delta = Delta::default();
+            batch.iter().for_each(|event| change(event, &ruleset, &mut delta));
+            ruleset.apply(&delta);
+            let update = kept.apply(&delta);
+            prop_assert_eq!(&kept.model.ruleset, &ruleset);
+            prop_assert!(update.verdicts || update.pods.is_empty());
+            assert_agrees(&kept, &ruleset);
+        }
+        kept.build(Out::Asked);
+        assert_agrees(&kept, &ruleset);
+    }
+}
+
+/// Pods 0 to 3 in set 0; a policy lets set 0 reach them.
+fn web() -> (Kept, Ruleset) {
+    let peers = super::super::super::ruleset::Peers::Sets(vec![SetId(0)]);
+    let rule =
+        Rule { index: 0, subjects: None, peers, ports: super::super::super::ruleset::Ports::Any };
+    let members = (0..PODS).map(PodIndex).collect();
+    let sets = vec![PeerSet { pods: members, blocks: vec![] }, PeerSet::default()];
+    let policy =
+        Policy { name: "x/p".into(), subjects: SetId(0), ingress: Some(vec![rule]), egress: None };
+    let ruleset = Ruleset { pods: pods(&[0; 4]), sets, policies: vec![policy] };
+    let mut kept = Kept::default();
+    kept.apply(&Delta::of(&ruleset));
+    kept.build(Out::Asked);
+    (kept, ruleset)
+}
+
+#[test]
+fn a_pod_whose_like_is_there_shares_every_row() {
+    let (mut kept, _) = web();
+    let before = kept.table();
+    let rebuilds = kept.rebuilds();
+    let pod = Pod { endpoint: EndpointId(9), addresses: vec![[10, 0, 0, 9].into()] };
+    let update = kept.apply(&Delta {
+        pods: vec![(PodIndex(4), Some(pod))],
+        members: vec![(SetId(0), PodIndex(4), true)],
+        ..Delta::default()
+    });
+    assert_eq!((update.pods.len(), update.rebuilt, update.verdicts), (1, None, true));
+    assert!(Arc::ptr_eq(&before.rows, &kept.table().rows));
+    let classes = |pod: u32| kept.resident(PodIndex(pod)).hosts[0].1;
+    assert_eq!(classes(4), classes(0));
+    assert_eq!(kept.rebuilds(), rebuilds);
+}
+
+#[test]
+fn a_class_that_enters_a_set_as_a_whole_keeps_its_number() {
+    let (mut kept, ruleset) = web();
+    let class = kept.resident(PodIndex(0)).hosts[0].1;
+    let peers = super::super::super::ruleset::Peers::Sets(vec![SetId(1)]);
+    let rule =
+        Rule { index: 0, subjects: None, peers, ports: super::super::super::ruleset::Ports::Any };
+    let policy =
+        Policy { name: "x/q".into(), ingress: Some(vec![rule]), ..ruleset.policies[0].clone() };
+    let joins = (0..PODS).map(|pod| (SetId(1), PodIndex(pod), true)).collect();
+    let policies = vec![(PolicyId(1), Some(policy))];
+    let update = kept.apply(&Delta { members: joins, policies, ..Delta::default() });
+    assert_eq!(update.rebuilt, None);
+    assert!((0..PODS).all(|pod| kept.resident(PodIndex(pod)).hosts[0].1 == class));
+    assert_agrees(&kept, kept.ruleset());
+}
+
+#[test]
+fn a_class_whose_last_pod_went_is_there_when_its_like_comes_back() {
+    let (mut kept, ruleset) = web();
+    let class = kept.resident(PodIndex(0)).hosts[0].1;
+    let members = |joins| (0..PODS).map(|pod| (SetId(0), PodIndex(pod), joins)).collect();
+    let gone = (0..PODS).map(|pod| (PodIndex(pod), None)).collect();
+    kept.apply(&Delta { pods: gone, members: members(false), ..Delta::default() });
+    assert_eq!(kept.resident(PodIndex(0)), &Resident::default());
+    let back = (0..).map(PodIndex).zip(ruleset.pods.into_iter().map(Some)).collect();
+    kept.apply(&Delta { pods: back, members: members(true), ..Delta::default() });
+    assert_eq!(kept.resident(PodIndex(3)).hosts[0].1, class);
+}
+
+#[test]
+fn a_change_of_what_selects_nobody_moves_no_verdict() {
+    let (mut kept, ruleset) = web();
+    let nobody = Policy { name: "x/n".into(), subjects: SetId(1), ..ruleset.policies[0].clone() };
+    let policies = vec![(PolicyId(1), Some(nobody))];
+    assert!(!kept.apply(&Delta { policies, ..Delta::default() }).verdicts);
+    let somebody = Policy { name: "x/n".into(), ..ruleset.policies[0].clone() };
+    let policies = vec![(PolicyId(1), Some(somebody))];
+    assert!(kept.apply(&Delta { policies, ..Delta::default() }).verdicts);
+}
