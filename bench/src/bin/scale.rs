@@ -4,6 +4,8 @@
 //! Time is the thread's time on a core, but where it says otherwise. `scale events`,
 //! `scale large` and `scale decide` run one part.
 
+#![allow(clippy::cast_precision_loss)] // sizes and counts far below 2^52
+
 use std::collections::VecDeque;
 use std::env;
 use std::error::Error;
@@ -36,11 +38,13 @@ const LARGE: Size = Size { pods: 100_000, policies: 75_000, namespaces: 25_000, 
 /// Few namespaces, so few policy sets: what the memory of tables is measured at.
 const WIDE: Size = Size { pods: 100_000, policies: 2_000, namespaces: 200, dual: false };
 
+/// A part of the bench: its table, or why there is none.
+type Part = fn() -> Result<String, Box<dyn Error>>;
+
 #[allow(clippy::print_stdout)] // its only output
 fn main() -> ExitCode {
     let only = env::args().nth(1);
-    let parts: [(&str, fn() -> Result<String, Box<dyn Error>>); 3] =
-        [("events", events), ("large", large), ("decide", decide)];
+    let parts: [(&str, Part); 3] = [("events", events), ("large", large), ("decide", decide)];
     for (name, part) in parts {
         if only.as_deref().is_some_and(|only| only != name) {
             continue;
@@ -308,5 +312,5 @@ fn resident_mb(line: &str) -> Result<f64, Box<dyn Error>> {
 }
 
 fn megabytes(bytes: usize) -> f64 {
-    bytes as f64 / 1048576.0
+    bytes as f64 / 1_048_576.0
 }
