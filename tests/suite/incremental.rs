@@ -16,7 +16,7 @@ use lockgate_control::manifest::{FileObjects, Object, ObjectKey, read_text};
 use lockgate_control::resolve::{Resolved, resolve};
 use lockgate_control::resolver::Resolver;
 use lockgate_dataplane::compiler::{Compiler, Tables};
-use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Kind, Place, Topology};
+use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Kind, Local, Place, Topology};
 use lockgate_dataplane::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::compile;
@@ -100,7 +100,6 @@ impl Pool {
     fn event(&self, choices: &mut Choices) -> Event {
         let object = |choices: &mut Choices| choices.pick(&self.objects);
         match choices.below(20) {
-            0..=10 => Event::Set(Box::new(object(choices))),
             11..=14 => Event::Remove(object(choices).metadata().key.clone()),
             15 => {
                 let count = choices.below(6);
@@ -289,7 +288,7 @@ fn difference(
 ) -> Option<String> {
     let mut judge = Judge::new(one, other, edges, by_verdict);
     let locals: Vec<_> = topology.attachments.iter().map(|at| at.at).collect();
-    let own = other.endpoints.locals().flat_map(|local| local.addresses()).map(IpAddr::from);
+    let own = other.endpoints.locals().flat_map(Local::addresses).map(IpAddr::from);
     let addresses: BTreeSet<IpAddr> = edges.addresses.iter().copied().chain(own).collect();
     if !by_verdict && one.endpoints.host() != other.endpoints.host() {
         return Some("the host port differs".to_owned());

@@ -4,8 +4,6 @@
 //! Time is the thread's time on a core, but where it says otherwise. `scale events`,
 //! `scale large` and `scale decide` run one part.
 
-#![allow(clippy::cast_precision_loss)] // sizes and counts far below 2^52
-
 use std::collections::VecDeque;
 use std::env;
 use std::error::Error;
@@ -38,7 +36,7 @@ const LARGE: Size = Size { pods: 100_000, policies: 75_000, namespaces: 25_000, 
 /// Few namespaces, so few policy sets: what the memory of tables is measured at.
 const WIDE: Size = Size { pods: 100_000, policies: 2_000, namespaces: 200, dual: false };
 
-/// A part of the bench: its table, or why there is none.
+/// Measures something; gives the table.
 type Part = fn() -> Result<String, Box<dyn Error>>;
 
 #[allow(clippy::print_stdout)] // its only output
@@ -276,6 +274,7 @@ fn decide() -> Result<String, Box<dyn Error>> {
                 port,
             })
             .collect();
+        let asked = f64::from(u32::try_from(queries.len() * 100)?);
         let mut times: Vec<f64> = (0..200)
             .map(|_| {
                 let begun = Instant::now();
@@ -284,7 +283,7 @@ fn decide() -> Result<String, Box<dyn Error>> {
                         black_box(snapshot.policy.decide(black_box(query)));
                     }
                 }
-                begun.elapsed().as_secs_f64() * 1e9 / 100.0 / queries.len() as f64
+                begun.elapsed().as_secs_f64() * 1e9 / asked
             })
             .collect();
         rows.push(format!("| {rules} | {} |", spread(&mut times)));
@@ -311,6 +310,7 @@ fn resident_mb(line: &str) -> Result<f64, Box<dyn Error>> {
     Ok(kb / 1024.0)
 }
 
+#[allow(clippy::cast_precision_loss)] // to a tenth
 fn megabytes(bytes: usize) -> f64 {
-    bytes as f64 / 1_048_576.0
+    bytes as f64 / f64::from(1 << 20)
 }
