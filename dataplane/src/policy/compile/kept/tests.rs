@@ -36,13 +36,16 @@ impl Kept {
     }
 }
 
+/// A policy's subjects, and its rules where it has the direction.
+type Written = (u32, Option<Vec<Rule>>, Option<Vec<Rule>>);
+
 /// One thing that happens; what cannot happen any more is left out.
 #[derive(Clone, Debug)]
 enum Event {
     Pod(u32, Option<u8>),
     Join(u32, u32, bool),
     Make(PeerSet),
-    Policy(u32, Option<(u32, Option<Vec<Rule>>, Option<Vec<Rule>>)>),
+    Policy(u32, Option<Written>),
 }
 
 const PODS: u32 = 4;
@@ -171,7 +174,9 @@ proptest! {
         kept.apply(&Delta::of(&ruleset));
         for batch in batches {
             let mut delta = Delta::default();
-            batch.iter().for_each(|event| change(event, &ruleset, &mut delta));
+            for event in &batch {
+                change(event, &ruleset, &mut delta);
+            }
             let before = ruleset.clone();
             ruleset.apply(&delta);
             let update = kept.apply(&delta);
