@@ -38,7 +38,8 @@ impl Ruleset {
     fn side(&self, direction: Direction, own: PodIndex, other: &Party, asked: &Question) -> Cause {
         let mut isolating = Vec::new();
         let mut allowing: Option<(PolicyId, u32)> = None;
-        let order = |id: PolicyId| self.policies[id.0 as usize].order();
+        // Names are unique where objects come from; should two be equal, places decide.
+        let order = |id: PolicyId| (self.policies[id.0 as usize].order(), id);
         for (id, policy) in (0..).map(PolicyId).zip(&self.policies) {
             let Some(rules) = policy.rules(direction) else { continue };
             if !self.set(policy.subjects).has_pod(own) {

@@ -143,8 +143,7 @@ impl Rows {
         let mut lines =
             Lines { everyone: Vec::new(), grouped: Vec::new(), closed: VerdictId::NOT_ISOLATED };
         let mut policies: Vec<PolicyId> = parts.iter().map(|&id| model.part(id).policy).collect();
-        // Names are unique where objects come from; should two be equal, places decide, as with
-        // the twins, whose sorts are stable.
+        // Should two names be equal, places decide, as with the twins.
         policies.sort_unstable_by_key(|id| (model.ruleset.policies[id.0 as usize].order(), *id));
         policies.dedup();
         let mut isolating = Vec::new();
