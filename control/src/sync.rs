@@ -12,6 +12,7 @@
 
 use std::time::{Duration, Instant};
 
+use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::endpoint::Topology;
 use lockgate_dataplane::ids::{EndpointId, Epoch, Generation};
 use lockgate_dataplane::policy::ruleset::Ruleset;
@@ -279,6 +280,12 @@ impl<D: Dataplane> Sync<D> {
     #[must_use]
     pub fn numbers(&self) -> (Epoch, Generation) {
         (self.epoch, self.published)
+    }
+
+    /// Now, as samples of denied packets count time.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.dataplane.now()
     }
 
     /// How long changes took.
