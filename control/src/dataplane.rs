@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::Counters;
 use lockgate_dataplane::endpoint::Endpoints;
@@ -59,6 +60,9 @@ pub trait Dataplane {
     /// # Errors
     /// Where a worker does not answer in time.
     fn connections(&mut self, limit: usize) -> Result<Vec<Row>, Self::Error>;
+
+    /// Now, as samples and connections count time.
+    fn now(&self) -> Tick;
 
     /// The samples of denied packets since the last call.
     fn denied(&mut self) -> Vec<Denied>;

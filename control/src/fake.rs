@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::{Counters, PortCounters};
 use lockgate_dataplane::endpoint::Endpoints;
@@ -41,6 +42,7 @@ pub(crate) struct FakeSwitch {
     pub(crate) refuse_ports: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) samples: Vec<Denied>,
+    pub(crate) now: Tick,
     pub(crate) counters: Arc<Counters>,
     views: Vec<PortView>,
     generation: u64,
@@ -121,6 +123,10 @@ impl Dataplane for FakeSwitch {
 
     fn connections(&mut self, limit: usize) -> Result<Vec<Row>, Refused> {
         Ok(self.rows.iter().take(limit).copied().collect())
+    }
+
+    fn now(&self) -> Tick {
+        self.now
     }
 
     fn denied(&mut self) -> Vec<Denied> {

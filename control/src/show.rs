@@ -62,7 +62,7 @@ const POLICIES: [Column; 5] = [
 ];
 
 const DENIED: [Column; 10] = [
-    ("AT MS", "at_ms"),
+    ("TIME", "time"),
     ("PROTOCOL", "protocol"),
     ("SOURCE", "source"),
     ("POD", "source_pod"),

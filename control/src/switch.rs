@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::{self, Row};
 use lockgate_dataplane::counters::Counters;
 use lockgate_dataplane::endpoint::Endpoints;
@@ -113,6 +114,10 @@ impl Dataplane for Switch {
 
     fn connections(&mut self, limit: usize) -> Result<Vec<Row>, SwitchError> {
         Self::connections(self, limit)
+    }
+
+    fn now(&self) -> Tick {
+        Self::now(self)
     }
 
     fn denied(&mut self) -> Vec<Denied> {

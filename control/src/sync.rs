@@ -18,6 +18,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::compiler::Compiler;
 use lockgate_dataplane::endpoint::Topology;
 use lockgate_dataplane::ids::{Epoch, Generation};
@@ -327,6 +328,12 @@ impl<D: Dataplane> Sync<D> {
     #[must_use]
     pub fn numbers(&self) -> (Epoch, Generation) {
         (self.epoch, self.published)
+    }
+
+    /// Now, as samples of denied packets count time.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.dataplane.now()
     }
 
     /// How long changes took.

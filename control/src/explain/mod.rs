@@ -4,6 +4,7 @@
 //! rule and the part of it, and so that it stands beside the compiled table as a second judge:
 //! tests hold the two to the same verdict.
 
+mod caveats;
 mod ends;
 mod judge;
 mod nearest;
@@ -194,6 +195,9 @@ pub struct Explanation {
     pub egress: Side,
     /// What the target's policies say.
     pub ingress: Side,
+    /// What the verdict does not say, in sentences: the switch drops or answers such packets
+    /// whatever policy says, or never sees them.
+    pub caveats: Vec<String>,
 }
 
 /// Answers a question.
@@ -234,6 +238,7 @@ impl<'i> Explainer<'i> {
         let judge = Judge { inventory, census };
         let egress = judge.side(&asked, Direction::Egress);
         let ingress = judge.side(&asked, Direction::Ingress);
+        let caveats = caveats::of(&from, &to);
         let allows = [&egress, &ingress].iter().all(|side| side.verdict == Verdict::Allow);
         Ok(Explanation {
             verdict: Verdict::of(allows),
@@ -247,6 +252,7 @@ impl<'i> Explainer<'i> {
             icmp_code: request.icmp_code,
             egress,
             ingress,
+            caveats,
         })
     }
 }

@@ -676,8 +676,41 @@ fn the_answer_as_json_has_the_agreed_shape() {
             "nearest": {"policy": "x/p", "rule": 0, "failed": ["port"],
                 "detail": ["81 wanted, is 80"]},
             "broken": []},
+        "caveats": [],
     });
     assert_eq!(seen, wanted);
     let seen = serde_json::to_value(explained(&text, "y/a x/b TCP 81")).unwrap();
     assert_eq!(seen["ingress"]["by"], serde_json::json!([{"policy": "x/p", "rule": 0}]));
+}
+
+#[test]
+fn what_the_switch_does_whatever_policy_says_is_told_beside_the_verdict() {
+    let caveats = |question: &str| explained(&small(), question).caveats;
+    for plain in ["x/a x/b TCP 80", "x/a 169.254.169.254 TCP 80", "203.0.113.9 x/a TCP 80"] {
+        assert_eq!(caveats(plain), [] as [&str; 0], "{plain}");
+    }
+    for (address, what) in [
+        ("0.0.0.0", "unspecified"),
+        ("0.1.2.3", "this network"),
+        ("127.0.0.1", "loopback"),
+        ("224.0.0.5", "multicast"),
+        ("240.0.0.1", "reserved"),
+        ("255.255.255.255", "broadcast"),
+        ("169.254.1.1", "gateway"),
+    ] {
+        let (to, from) = (format!("x/a {address} TCP 80"), format!("{address} x/a TCP 80"));
+        for question in [to, from] {
+            let seen = caveats(&question);
+            assert!(seen.len() == 1 && seen[0].contains(what), "{question}: {seen:?}");
+        }
+    }
+    assert!(caveats("x/a 169.254.1.1 ICMP")[0].contains("answers echo"));
+    let six = [("::1", "loopback"), ("fe80::1", "gateway"), ("fe80::2", "link-local")];
+    for (address, what) in six.into_iter().chain([("ff02::1", "multicast"), ("::5", "written")]) {
+        let seen = caveats(&format!("2001:db8::1 {address} TCP 80"));
+        assert!(seen.len() == 2 && seen[1].contains(what), "{address}: {seen:?}");
+    }
+    let outside = explained(&small(), "203.0.113.9 203.0.113.8 TCP 80");
+    assert!(outside.caveats[0].contains("neither 203.0.113.9 nor 203.0.113.8"));
+    assert!(outside.to_string().ends_with("no policy judges this\n"), "{outside}");
 }

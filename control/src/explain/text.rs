@@ -23,7 +23,8 @@ impl Display for Explanation {
         }
         writeln!(f)?;
         write_side(f, "egress", &self.from, &self.egress)?;
-        write_side(f, "ingress", &self.to, &self.ingress)
+        write_side(f, "ingress", &self.to, &self.ingress)?;
+        self.caveats.iter().try_for_each(|caveat| writeln!(f, "but      {}", escape(caveat)))
     }
 }
 

@@ -219,11 +219,14 @@ fn port_or_name(at: &Place<'_>, report: &mut Report<'_>) -> Result<WhichPorts, B
 
 /// Reads a port number.
 pub(crate) fn number(at: &Place<'_>, report: &mut Report<'_>) -> Result<u16, Broken> {
-    let Value::Integer(number) = at.node.value else {
-        return Err(at.mistyped(report, "a port", "a plain decimal number"));
+    let written = match &at.node.value {
+        Value::Integer(number) => match u16::try_from(*number) {
+            Ok(port) if port > 0 => return Ok(port),
+            _ => number.to_string(),
+        },
+        Value::Number(written) => written.clone(),
+        _ => return Err(at.mistyped(report, "a port", "a number")),
     };
-    match u16::try_from(number) {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err(report.error(at, &format!("{number} is not a port"), "write 1 to 65535")),
-    }
+    let message = format!("{} is not a port", super::escape(&written));
+    Err(report.error(at, &message, "write a whole decimal number, 1 to 65535"))
 }

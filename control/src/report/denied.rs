@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
+use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::packet::FlowKey;
@@ -20,7 +22,8 @@ pub(super) struct DeniedList {
 
 #[derive(Serialize)]
 struct DeniedRow {
-    at_ms: u64,
+    /// In UTC, by the clock of the node as it is set now.
+    time: String,
     #[serde(flatten)]
     flow: Flow,
     direction: &'static str,
@@ -38,14 +41,22 @@ struct DeniedRow {
 pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Denied>, sync: &Sync<D>) -> DeniedList {
     let names = Names::new(sync.resolved());
     let explainer = Explainer::new(sync.files().inventory());
+    let now = (SystemTime::now(), sync.now());
     // One flow is sampled again and again, and policy asks for no source port.
     let mut known: HashMap<FlowKey, Option<Explanation>> = HashMap::new();
     let rows = seen.iter().map(|sample| {
         let asked = FlowKey { source_port: 0, ..sample.key };
         let told = known.entry(asked).or_insert_with(|| explained(&explainer, &asked));
-        row(sample, names.flow(&sample.key), told.as_ref())
+        row(sample, time(now, sample), names.flow(&sample.key), told.as_ref())
     });
     DeniedList { denied: rows.collect() }
+}
+
+/// When a packet was denied; now is told by both clocks.
+fn time((now, ticks): (SystemTime, Tick), sample: &Denied) -> String {
+    let ago = Duration::from_millis(ticks.since_ms(sample.at));
+    let then = now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
+    humantime::format_rfc3339_millis(then).to_string()
 }
 
 fn explained(explainer: &Explainer<'_>, key: &FlowKey) -> Option<Explanation> {
@@ -61,13 +72,13 @@ fn explained(explainer: &Explainer<'_>, key: &FlowKey) -> Option<Explanation> {
     explainer.explain(&request).ok()
 }
 
-fn row(sample: &Denied, flow: Flow, told: Option<&Explanation>) -> DeniedRow {
+fn row(sample: &Denied, time: String, flow: Flow, told: Option<&Explanation>) -> DeniedRow {
     let (direction, side): (_, Option<&Side>) = match sample.reason {
         DropReason::EgressDenied => ("egress", told.map(|told| &told.egress)),
         _ => ("ingress", told.map(|told| &told.ingress)),
     };
     DeniedRow {
-        at_ms: sample.at.0,
+        time,
         flow,
         direction,
         isolated_by: side.map_or_else(Vec::new, |side| side.isolated_by.clone()),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::clock::Tick;
 use crate::connection::{self, Connections, Page};
 use crate::counters::Counters;
 use crate::doorbell::Doorbell;
@@ -151,6 +152,7 @@ struct Handle {
 /// [`Switch::stop`] to say what becomes of the interfaces.
 #[derive(Debug)]
 pub struct Switch {
+    begun: Instant,
     workers: Vec<Handle>,
     publisher: Publisher,
     ports: Ports,
@@ -177,7 +179,9 @@ impl Switch {
         let ends = handoff::connect(&bells);
         let seats = config.workers.iter().zip(subscribers).zip(ends.into_iter().zip(bells));
         // Dropped where a later worker does not start: that stops the earlier ones.
+        let begun = Instant::now();
         let mut switch = Self {
+            begun,
             workers: Vec::with_capacity(count),
             publisher,
             ports: Ports::new(config.bpffs.clone()),
@@ -201,6 +205,7 @@ impl Switch {
                 established: config.established,
             };
             let turns = thread::Turns {
+                begun,
                 worker: Worker::new(parts),
                 bell: Arc::clone(&bell),
                 counters: Arc::clone(&counters),
@@ -211,6 +216,12 @@ impl Switch {
             switch.workers.push(Handle { id, desk, counters, events, bell, memory, thread });
         }
         Ok(switch)
+    }
+
+    /// Now, as the workers count time.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        Tick(thread::milliseconds(self.begun.elapsed()))
     }
 
     /// Publishes a snapshot to all workers and wakes them.

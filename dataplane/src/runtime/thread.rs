@@ -24,6 +24,8 @@ const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 /// What the thread turns.
 #[derive(Debug)]
 pub(super) struct Turns {
+    /// What ticks are counted from: the same for all workers.
+    pub(super) begun: Instant,
     pub(super) worker: Worker<XskPort, WorkerMemory>,
     pub(super) bell: Arc<Doorbell>,
     pub(super) counters: Arc<Counters>,
@@ -91,8 +93,8 @@ impl Thread {
 }
 
 fn run(mut turns: Turns, stop: &AtomicBool) {
-    let begun = Instant::now();
-    let mut before = Duration::ZERO;
+    let begun = turns.begun;
+    let mut before = begun.elapsed();
     let mut empty = 0_u32;
     // Acquire pairs with the Release in `stop`: what control did before is seen.
     while !stop.load(Ordering::Acquire) {
@@ -137,6 +139,6 @@ fn sleep(turns: &Turns) {
     turns.bell.awake();
 }
 
-fn milliseconds(time: Duration) -> u64 {
+pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

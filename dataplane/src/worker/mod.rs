@@ -270,11 +270,9 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
         let (from, kind) = (attached.at, attached.kind);
         // Another core wrote the packets, so each header is a cache miss: all at once, not one by
-        // one (measured on veth: a tenth of the worker's time was the load of the first EtherType).
+        // one (measured on veth: a twentieth of the worker's time).
         for frame in batch.iter() {
-            if let Some(first) = self.memory.bytes(frame).first() {
-                crate::prefetch::read(first);
-            }
+            crate::prefetch::touch(self.memory.bytes(frame));
         }
         let mut bytes = 0_u64;
         for frame in batch.drain() {
