@@ -1,15 +1,13 @@
 //! Incremental equals full: after every event of random streams the kept resolver and compiler
 //! say what `resolve`, `compile` and `Endpoints::build` say from nothing, and for the same causes.
 //!
-//! `SEED=n` repeats one stream; `STREAMS=n` runs more of them than usual. A failing stream is
-//! made small before it is told.
+//! `seeds` tells how to repeat one stream or to run more. A failing stream is made small before it
+//! is told.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::env;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use lockgate_control::inventory::{Change, Inventory};
 use lockgate_control::manifest::{FileObjects, Object, ObjectKey, read_text};
@@ -22,10 +20,10 @@ use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::compile;
 use lockgate_dataplane::policy::ruleset::Cause;
 use lockgate_dataplane::policy::{PolicySetId, PolicyTable, Query, VerdictId};
-use lockgate_tests::cluster::{Size, large_policy};
 use lockgate_tests::worlds::{Choices, World};
-use nix::time::ClockId;
 use serde_json::{Value, json};
+
+use crate::seeds::Seeds;
 
 /// Streams run by default, and the events of each.
 const STREAMS: u64 = 250;
@@ -468,82 +466,28 @@ fn check(seed: u64) -> Result<(usize, u64), String> {
 
 #[test]
 fn incremental_equals_full_after_every_event() {
-    let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("SEED") {
-        check(seed).unwrap_or_else(|failure| panic!("{failure}"));
-        return;
-    }
-    let streams = number("STREAMS").unwrap_or(STREAMS);
-    let (next, events, rebuilds) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let seeds = Seeds::usually(STREAMS);
+    let (events, rebuilds) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || {
-        let mut failures = Vec::new();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= streams || !failures.is_empty() {
-                return failures;
-            }
+        while let Some(seed) = seeds.next() {
             match check(seed) {
                 Ok((count, built)) => {
                     events.fetch_add(count as u64, Ordering::Relaxed);
                     rebuilds.fetch_add(built, Ordering::Relaxed);
                 }
-                Err(failure) => failures.push(failure),
+                Err(failure) => return Some(failure),
             }
         }
+        None
     };
     let failures: Vec<String> = thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|one| one.join().unwrap()).collect()
+        threads.into_iter().filter_map(|one| one.join().unwrap()).collect()
     });
     let (events, rebuilds) = (events.into_inner(), rebuilds.into_inner());
-    println!("{events} events in {streams} streams, {rebuilds} times built anew");
+    println!("{events} events in {}, {rebuilds} times built anew", seeds.told());
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    assert!(events >= 20_000 || streams < STREAMS, "only {events} events");
+    assert!(events >= 20_000 || seeds.is_one(), "only {events} events");
     // Building anew is the way out, not the way.
     assert!(rebuilds * 4 < events, "{rebuilds} of {events} events built everything anew");
-}
-
-/// Milliseconds that this thread has been on a core.
-fn cpu_ms() -> f64 {
-    Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap()).as_secs_f64() * 1e3
-}
-
-/// Ten times the goals of the bench (`scale`), so that it fails for a mistake and not for a busy
-/// machine. Compiling everything for each event would take longer than that.
-#[test]
-fn a_change_in_a_large_cluster_costs_what_it_touches() {
-    let size = Size { pods: 10_000, policies: 1_000, namespaces: 50, dual: true };
-    let mut twins = Twins::new();
-    for object in size.objects() {
-        twins.happen(&Event::Set(Box::new(object)));
-    }
-    let mut apply = |event: &Event| {
-        let begun = cpu_ms();
-        twins.happen(event);
-        let changes = twins.inventory.take_changes();
-        let delta = twins.resolver.apply(&twins.inventory, &changes);
-        let tables = twins.compiler.apply(&delta, &Topology::default());
-        twins.tables = Some(tables);
-        cpu_ms() - begun
-    };
-    apply(&Event::Rebuild);
-    let set = |object: Object| Event::Set(Box::new(object));
-    let added = (0..30).map(|one| set(size.pod(size.pods + one)));
-    let moved = (0..30).map(|one| set(size.pod_of(one * 7, "a1")));
-    let gone = (0..30).map(|one| Event::Remove(size.pod(one * 3).metadata().key.clone()));
-    let policies = (0..12).map(|one| set(large_policy(1000, one)));
-    let kinds: [(&str, Vec<Event>, f64); 4] = [
-        ("a pod comes", added.collect(), 0.5),
-        ("a pod is relabelled", moved.collect(), 0.5),
-        ("a pod goes", gone.collect(), 0.5),
-        ("a policy of 1000 rules changes", policies.collect(), 5.0),
-    ];
-    for (name, events, goal) in kinds {
-        let mut times: Vec<f64> = events.iter().map(&mut apply).collect();
-        times.sort_by(f64::total_cmp);
-        let median = times[times.len() / 2];
-        assert!(median < goal * 10.0, "{name}: {median} ms, the goal is {goal}");
-    }
-    let rebuilds = twins.compiler.rebuilds();
-    assert!(rebuilds <= 2, "{rebuilds} times built anew");
 }

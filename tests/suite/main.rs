@@ -8,6 +8,7 @@ mod cases;
 mod incremental;
 mod product;
 mod properties;
+mod scale;
 mod seeds;
 mod semantics;
 mod simulation;

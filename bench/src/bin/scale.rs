@@ -143,6 +143,10 @@ fn events() -> Result<String, Box<dyn Error>> {
         }
         if size.pods == MIDDLE.pods && !size.dual {
             rows.push(format!(
+                "| {name} | churn, share of a core | {} | |",
+                churn(&mut agent, &mut worker)
+            ));
+            rows.push(format!(
                 "| {name} | event to the worker, wall clock | {} | |",
                 reached(agent, worker)?
             ));
@@ -187,6 +191,20 @@ fn kinds(size: Size) -> Vec<(&'static str, Vec<Change>)> {
         ("a policy with 1000 rules changes", policies(1000, 30)),
         ("a namespace is relabelled", spaces.collect()),
     ]
+}
+
+/// What a second costs in which a hundred pods come and go, of those there are.
+fn churn(agent: &mut Agent, worker: &mut Subscriber) -> String {
+    let second = |second: u32| {
+        let pods = (0..100).map(|one| MIDDLE.pod(second * 100 + one));
+        let changes =
+            pods.flat_map(|pod| [Change::Remove(pod.metadata().key.clone()), Change::Set(pod)]);
+        changes.collect::<Vec<_>>()
+    };
+    let mut shares: Vec<f64> = (0..50)
+        .map(|at| second(at).into_iter().map(|one| agent.event(one, worker)).sum::<f64>() / 1e3)
+        .collect();
+    spread(&mut shares)
 }
 
 /// From an event to a worker that looks all the time.
