@@ -77,6 +77,9 @@ impl Files {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.inventory.problems();
         problems.extend(self.unreadable.values().chain(&self.missing).cloned());
+        if self.known.is_empty() && self.missing.is_none() {
+            problems.push(manifest::nothing_in(&self.directory));
+        }
         problems.sort();
         problems
     }

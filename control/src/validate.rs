@@ -13,7 +13,11 @@ use crate::manifest::{self, Problem, Severity};
 pub fn problems(directory: &Path) -> Result<Vec<Problem>, Problem> {
     let mut inventory = Inventory::new();
     let mut problems = Vec::new();
-    for (file, read) in manifest::read_dir(directory)? {
+    let files = manifest::read_dir(directory)?;
+    if files.is_empty() {
+        problems.push(manifest::nothing_in(directory));
+    }
+    for (file, read) in files {
         match read {
             Ok(found) => _ = inventory.set_file(&file, found),
             Err(problem) => problems.push(problem),
@@ -50,5 +54,14 @@ mod tests {
         assert_eq!(files, ["a.yaml", "b.yml", "c.json", "c.json"]);
         assert!(has_errors(&found));
         assert!(problems(&directory).unwrap_err().message.contains("cannot read the directory"));
+    }
+
+    #[test]
+    fn a_directory_without_a_manifest_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("notes.txt"), "a: [").unwrap();
+        let found = problems(directory.path()).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(!has_errors(&found) && found[0].message.contains("no file of the directory"));
     }
 }

@@ -51,7 +51,7 @@ fn a_deleted_file_takes_its_objects_and_its_report_along() {
     fs::remove_file(&path).unwrap();
     assert_eq!(files.take(&one("a.yaml")), Effect::Changed);
     assert_eq!(files.inventory().pods().count(), 0);
-    assert_eq!(files.problems(), []);
+    assert_eq!(files.problems(), [manifest::nothing_in(directory.path())]);
 }
 
 #[test]

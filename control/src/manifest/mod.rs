@@ -147,6 +147,16 @@ pub fn read_dir(directory: &Path) -> Result<Vec<ReadFile>, Problem> {
         .collect())
 }
 
+/// To be known of a directory in which no file is read.
+#[must_use]
+pub fn nothing_in(directory: &Path) -> Problem {
+    let shown = directory.display().to_string();
+    let message = "no file of the directory is a manifest: no pod and no policy is known";
+    let remedy = "name manifests *.yaml, *.yml or *.json, or name another directory";
+    let severity = Severity::Notice;
+    Problem::of_object(severity, (Some(&shown), None), "", "", message, remedy)
+}
+
 /// Whether a file of this name is read.
 #[must_use]
 pub fn is_manifest(name: &str) -> bool {
