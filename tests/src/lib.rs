@@ -3,7 +3,8 @@
 //! `oracle` judges Kubernetes objects by their text; `worlds` makes such objects up, and `cluster`
 //! many; `cases` reads the folders of `tests/cases`; `world` is a simulated node; `lab` makes a node
 //! of network namespaces and real sockets; `packets` builds packets; `panics` walks the release
-//! binary; `allocator` counts. `api` is an API server and what is told of it.
+//! binary; `allocator` counts. `api` is an API server and what is told of it. `product` is the
+//! product in the oracle's words, `twins` its kept tables beside fresh ones.
 
 #![deny(unsafe_code)]
 
@@ -15,5 +16,7 @@ pub mod lab;
 pub mod oracle;
 pub mod packets;
 pub mod panics;
+pub mod product;
+pub mod twins;
 pub mod world;
 pub mod worlds;

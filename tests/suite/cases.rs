@@ -5,7 +5,7 @@ use std::path::Path;
 use lockgate_tests::cases::{Action, Case, Judge, Send, outcome};
 use lockgate_tests::oracle::Cluster;
 
-use crate::product::Product;
+use lockgate_tests::product::Product;
 
 #[test]
 fn every_case_comes_out_as_written() {

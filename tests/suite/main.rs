@@ -6,7 +6,6 @@
 mod allocation;
 mod cases;
 mod incremental;
-mod product;
 mod properties;
 mod scale;
 mod seeds;

@@ -12,8 +12,8 @@ use lockgate_tests::worlds::{
 };
 use proptest::prelude::*;
 
-use crate::product::{Product, Row};
 use crate::seeds::Seeds;
+use lockgate_tests::product::{Product, Row};
 
 /// Worlds asked of by default, half of them broken.
 const WORLDS: u64 = 3000;

@@ -67,8 +67,9 @@ fn listed<'n>(
             }
         }
     }
-    if places.is_empty() {
-        places.extend(status.field(single));
+    match status.field(single) {
+        Some(at) if !places.is_empty() => tell_unless_listed(&at, &places, list, report),
+        at => places.extend(at),
     }
     let mut seen = BTreeSet::new();
     let found = places.into_iter().filter_map(|at| {
@@ -76,6 +77,17 @@ fn listed<'n>(
         seen.insert(address).then_some((at, address))
     });
     found.collect()
+}
+
+/// The API server keeps the single address and the list the same. By hand they can differ, and
+/// what is written only there is nobody's.
+fn tell_unless_listed(at: &Place<'_>, places: &[Place<'_>], list: &str, report: &mut Report<'_>) {
+    let address = |at: &Place<'_>| block::address(at.node.text()?).map(|(address, _)| address);
+    let wanted = address(at);
+    if wanted.is_none() || !places.iter().any(|one| address(one) == wanted) {
+        let message = format!("it is not in {list}, which alone counts");
+        report.error(at, &message, &format!("write the same in both; {NOT_USED}"));
+    }
 }
 
 /// Reads an address that a pod can have.

@@ -645,6 +645,24 @@ fn of_two_addresses_of_one_family_the_first_is_used() {
 }
 
 #[test]
+fn an_address_that_contradicts_its_list_is_told_and_not_used() {
+    for (name, list) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
+        for (single, told) in
+            [("10.0.0.1", None), ("'fd00::1'", None), ("10.0.0.2", Some(Severity::Error))]
+        {
+            let text = format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nstatus: {{{name}: {single}, \
+                 {list}: [{{ip: 10.0.0.1}}, {{ip: 'fd00:0::1'}}]}}\n"
+            );
+            let said = problems(&text);
+            let of_field = |one: &&Problem| one.field == format!("status.{name}");
+            let severity = said.iter().find(of_field).map(|one| one.severity);
+            assert_eq!(severity, told, "{text}{said:?}");
+        }
+    }
+}
+
+#[test]
 fn np_41_a_pod_on_its_nodes_network_may_have_whatever_its_node_has() {
     let list = ["192.0.2.1", "192.0.2.2", "169.254.1.1", "fe80::7"];
     let (used, said) = listed("{hostNetwork: true}", &list);

@@ -8,7 +8,7 @@ use super::reading::{Broken, field, list, object, only};
 ///
 /// # Errors
 /// When any part of it is not a selector of the API, however the rest would match.
-pub(super) fn selects(value: &Value, labels: &Map<String, Value>) -> Result<bool, Broken> {
+pub fn selects(value: &Value, labels: &Map<String, Value>) -> Result<bool, Broken> {
     object(value, "a selector must be an object")?;
     only(value, &["matchLabels", "matchExpressions"])?;
     let mut all = true;

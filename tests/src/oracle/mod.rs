@@ -27,6 +27,7 @@ use std::net::IpAddr;
 use lockgate_dataplane::packet::Protocol;
 use serde_json::Value;
 
+pub use label::selects;
 pub use network::Cidr;
 pub use reading::Broken;
 
@@ -197,6 +198,13 @@ impl Cluster {
             }
         }
         Ok(Self { objects })
+    }
+
+    /// The objects as a manifest: a document of JSON each.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let document = |text: String, object: &Value| format!("{text}---\n{object}\n");
+        self.objects.iter().fold(String::new(), document)
     }
 
     /// Answers, or says that an end is no living pod or lacks an address of the family.

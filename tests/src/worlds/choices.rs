@@ -27,6 +27,12 @@ impl Choices {
         Self { origin: Origin::Numbers(numbers.into_iter()) }
     }
 
+    /// The choices of these bytes, one each; 0 for ever after them.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self::from_numbers(bytes.iter().copied().map(u32::from).collect())
+    }
+
     /// A number below `bound`, which must not be 0; 0 is the simplest.
     pub fn below(&mut self, bound: usize) -> usize {
         self.draw() as usize % bound

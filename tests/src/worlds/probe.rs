@@ -111,8 +111,9 @@ fn collect(node: &Value, addresses: &mut Vec<IpAddr>, ports: &mut Vec<u16>) {
             addresses.extend(text.parse::<IpAddr>());
         }
         Value::Number(number) => {
-            let near = number.as_u64().into_iter().flat_map(|n| [n.saturating_sub(1), n, n + 1]);
-            ports.extend(near.filter_map(|n| u16::try_from(n).ok()));
+            let number = number.as_u64().and_then(|number| u16::try_from(number).ok());
+            let near = |n: u16| [n.saturating_sub(1), n, n.saturating_add(1)];
+            ports.extend(number.into_iter().flat_map(near));
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, addresses, ports)),
         Value::Object(fields) => {

@@ -14,9 +14,8 @@ use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_tests::cases::{Action, Case, Judge, Send, Step, frame};
 use lockgate_tests::oracle::{Cluster, End};
 use lockgate_tests::packets::Ends;
+use lockgate_tests::product::sample_disagreement;
 use lockgate_tests::world::{Fate, HOST, Shape, World};
-
-use crate::product::sample_disagreement;
 
 #[test]
 fn every_case_comes_out_as_written_on_simulated_nodes() {
