@@ -388,10 +388,10 @@ fn hundreds_of_ports_are_told_apart() {
 }
 
 /// A small deterministic source of numbers (xorshift).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u32) -> u32 {
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -401,7 +401,7 @@ impl Dice {
 
 /// 2 000 pods in 100 namespaces with 5 apps, 300 policies that name namespaces, apps across
 /// namespaces, both, and blocks that cut through the pods' addresses.
-fn cluster(dice: &mut Dice) -> Ruleset {
+pub(super) fn cluster(dice: &mut Dice) -> Ruleset {
     let mut sets = vec![set(0..2000), set([])];
     sets.extend((0..100).map(|ns| set(ns * 20..ns * 20 + 20)));
     sets.extend((0..5).map(|app| set((0..2000).filter(move |pod| pod % 5 == app))));

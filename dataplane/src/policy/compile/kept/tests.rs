@@ -4,10 +4,15 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::super::super::ruleset::{Answer, Cause, PeerSet, Pod, Policy, PolicyId, Question, Rule};
+use super::super::super::ruleset::{
+    Answer, Cause, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
+};
 use super::super::super::table::Query;
-use super::super::tests::{NETS, any_rule, any_set, edges, net, party, pods, services};
+use super::super::tests::{
+    Dice, NETS, any_rule, any_set, cluster, edges, net, party, pods, services,
+};
 use super::*;
+use crate::packet::Protocol;
 
 impl Kept {
     fn class_of(&self, address: IpAddr) -> ClassId {
@@ -264,4 +269,70 @@ fn a_change_of_what_selects_nobody_moves_no_verdict() {
     let somebody = Policy { name: "x/n".into(), ..ruleset.policies[0].clone() };
     let policies = vec![(PolicyId(1), Some(somebody))];
     assert!(kept.apply(&Delta { policies, ..Delta::default() }).verdicts);
+}
+
+#[test]
+fn a_policy_that_changes_in_place_is_judged_as_it_is_now() {
+    let (mut kept, ruleset) = web();
+    let rules = ruleset.policies[0].ingress.clone();
+    let none = Some(Vec::new());
+    for (ingress, egress) in [
+        (none.clone(), None),
+        (rules.clone(), None),
+        (None, rules.clone()),
+        (None, none.clone()),
+        (rules.clone(), none.clone()),
+        (none, rules.clone()),
+        (rules, None),
+    ] {
+        let new = Policy { ingress, egress, ..ruleset.policies[0].clone() };
+        let policies = vec![(PolicyId(0), Some(new))];
+        let update = kept.apply(&Delta { policies, ..Delta::default() });
+        assert_eq!((update.rebuilt, kept.table().policies()), (None, 1));
+        assert_agrees(&kept, kept.ruleset());
+    }
+    kept.apply(&Delta { policies: vec![(PolicyId(0), None)], ..Delta::default() });
+    assert_eq!(kept.table().policies(), 0);
+}
+
+/// More classes than there is room left for, blocks through them, and shapes that many share.
+#[test]
+fn a_cluster_that_changes_is_judged_as_by_reading_every_rule() {
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut ruleset = cluster(&mut dice);
+    let mut kept = Kept::default();
+    kept.apply(&Delta::of(&ruleset));
+    let rebuilds = kept.rebuilds();
+    for round in 1..=60 {
+        let mut delta = Delta::default();
+        for _ in 0..6 {
+            let pod = PodIndex(dice.below(2000));
+            let set = SetId(2 + dice.below(305));
+            if delta.members.iter().all(|one| one.1 != pod) {
+                let joins = !ruleset.sets[set.0 as usize].pods.contains(&pod);
+                delta.members.push((set, pod, joins));
+            }
+        }
+        // A policy has another's rules from now on.
+        let other = ruleset.policies[dice.below(300) as usize].clone();
+        let at = dice.below(300);
+        let Policy { name, subjects, .. } = ruleset.policies[at as usize].clone();
+        delta.policies.push((PolicyId(at), Some(Policy { name, subjects, ..other })));
+        ruleset.apply(&delta);
+        kept.apply(&delta);
+        for _ in 0..if round % 6 == 0 { 600 } else { 0 } {
+            let mut anybody = || {
+                let pod = dice.below(2100);
+                let address = IpAddr::from(std::net::Ipv4Addr::from_bits(0x0a00_0000 + pod));
+                Party { address, pod: (pod < 2000).then_some(PodIndex(pod)), own_node: false }
+            };
+            let (source, target) = (anybody(), anybody());
+            let protocol = Protocol::ALL[dice.below(5) as usize];
+            let port = u16::try_from(dice.below(150)).unwrap();
+            let asked = Question { source, target, protocol, port };
+            assert_eq!(kept.decide(&asked), ruleset.decide(&asked), "round {round}: {asked:?}");
+        }
+    }
+    assert_eq!(kept.ruleset(), &ruleset);
+    assert!(kept.rebuilds() - rebuilds < 10, "{} times built anew", kept.rebuilds() - rebuilds);
 }
