@@ -296,6 +296,38 @@ fn an_exception_brings_back_the_class_around_its_block() {
 }
 
 #[test]
+fn prefixes_are_the_blocks_and_their_exceptions_with_their_classes() {
+    let block = |cidr, except| Block { cidr: net(cidr), except };
+    let blocks = vec![
+        block("198.51.100.0/24", vec![net("198.51.100.64/26")]),
+        block("2001:db8::/33", vec![net("2001:db8::/64")]),
+    ];
+    let peers = PeerSet { pods: vec![], blocks };
+    let policies = vec![policy("a/a", 0, vec![rule(0, &[1], Ports::Any)])];
+    let compiled = compile(&Ruleset { pods: v4_pods(1), sets: vec![set(0..1), peers], policies });
+    let mut told: Vec<_> = compiled.classes.prefixes().collect();
+    told.sort_unstable();
+    let (inside, outside) =
+        (compiled.classes.of("198.51.100.1".parse().unwrap()), ClassId::NOTHING);
+    assert_ne!(inside, outside);
+    let wanted = [
+        (net("198.51.100.0/24"), inside),
+        (net("198.51.100.64/26"), outside),
+        (net("2001:db8::/33"), inside),
+        (net("2001:db8::/64"), outside),
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn policies_are_sorted_by_namespace_before_name() {
+    let order = |name| policy(name, 0, vec![]).order() < policy("a/z", 0, vec![]).order();
+    assert!(order("a/b") && !order("b/a"));
+    // As a text, it would come before.
+    assert!(!order("a-b/a"));
+}
+
+#[test]
 fn rows_with_equal_peers_share_their_cells() {
     let sets = vec![set(0..1), set(1..2), set(100..200)];
     let policies = vec![

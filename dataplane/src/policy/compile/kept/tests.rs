@@ -336,3 +336,16 @@ fn a_cluster_that_changes_is_judged_as_by_reading_every_rule() {
     assert_eq!(kept.ruleset(), &ruleset);
     assert!(kept.rebuilds() - rebuilds < 10, "{} times built anew", kept.rebuilds() - rebuilds);
 }
+
+#[test]
+fn classes_are_made_until_their_numbers_run_out() {
+    let mut kinds = super::classes::Kinds::new(super::super::regions::Geometries::new());
+    kinds.lay_out(&[]);
+    let numbers = u32::try_from(kinds.span()).unwrap();
+    // Number 0 is the class of addresses of no pod.
+    for signature in 1..numbers {
+        assert!(kinds.make((0, signature)).is_ok(), "class {signature} of {numbers}");
+    }
+    assert_eq!(kinds.make((0, numbers)).err(), Some(Out::Classes));
+    assert!((1..numbers).all(|signature| kinds.find((0, signature)) == Some(signature)));
+}
