@@ -18,14 +18,16 @@ mod wiring;
 pub use fate::Fate;
 pub use shape::{Local, Shape};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use lockgate_control::inventory::{Change, Inventory};
-use lockgate_control::manifest::read_text;
+use lockgate_control::manifest::{ObjectKey, read_text};
 use lockgate_control::resolve::Resolved;
+use lockgate_control::resolver::Resolver;
 use lockgate_dataplane::clock::Tick;
+use lockgate_dataplane::compiler::Compiler;
 use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
@@ -71,6 +73,10 @@ pub struct World {
     seats: Vec<Seat>,
     publisher: Publisher,
     inventory: Inventory,
+    /// Objects that the resolver has not been told of.
+    unread: BTreeSet<ObjectKey>,
+    resolver: Resolver,
+    compiler: Compiler,
     files: BTreeMap<String, String>,
     wires: BTreeMap<String, Wire>,
     resolved: Option<Resolved>,
@@ -123,6 +129,9 @@ impl World {
             seats,
             publisher,
             inventory: Inventory::new(),
+            unread: BTreeSet::new(),
+            resolver: Resolver::default(),
+            compiler: Compiler::default(),
             files: BTreeMap::new(),
             wires: BTreeMap::new(),
             resolved: None,

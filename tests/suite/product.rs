@@ -7,7 +7,9 @@ use lockgate_control::inventory::{Change, Effect, Inventory};
 use lockgate_control::manifest::{ObjectKey, Problem, Severity, read_text};
 use lockgate_control::matrix::{self, MatrixRequest, matrix};
 use lockgate_control::resolve::{Resolved, resolve};
+use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::endpoint::{Endpoints, Topology};
+use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::{Compiled, compile};
 use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex};
@@ -199,6 +201,41 @@ impl Product {
             ingress: explained_side(explained.ingress),
         })
     }
+}
+
+/// What the agent tells of a denied packet that was sampled otherwise than the oracle tells of its
+/// flow.
+pub(crate) fn sample_disagreement(
+    cluster: &Cluster,
+    inventory: &Inventory,
+    sample: &Denied,
+) -> Option<String> {
+    let key = &sample.key;
+    let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
+    let question = Question {
+        source: End::Address(source),
+        target: End::Address(target),
+        protocol: key.protocol,
+        port: key.target_port,
+        family: if source.is_ipv4() { Family::V4 } else { Family::V6 },
+    };
+    let oracle = match cluster.judge(&question) {
+        Ok(oracle) => oracle,
+        Err(why) => return Some(format!("sampled {key:?}: {why:?}")),
+    };
+    let told = match explain(inventory, &Request::of(key)) {
+        Ok(told) => told,
+        Err(why) => return Some(format!("sampled {key:?}: {why}")),
+    };
+    let denied = match sample.reason {
+        DropReason::EgressDenied => &oracle.egress,
+        _ => &oracle.ingress,
+    };
+    let told =
+        Answer { egress: explained_side(told.egress), ingress: explained_side(told.ingress) };
+    (denied.by != By::DefaultDeny)
+        .then(|| format!("sampled as {}: {oracle:?}", sample.reason.label()))
+        .or_else(|| full_difference(&oracle, &told).map(|text| format!("sampled, {text}")))
 }
 
 /// A row of the matrix.

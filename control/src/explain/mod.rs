@@ -12,7 +12,7 @@ mod text;
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::packet::{FlowKey, Protocol};
 use lockgate_dataplane::policy::ruleset::Direction;
 use serde::Serialize;
 
@@ -258,6 +258,20 @@ impl<'i> Explainer<'i> {
 }
 
 impl Request {
+    /// What a packet of this flow asks, as whoever has its addresses now.
+    #[must_use]
+    pub fn of(key: &FlowKey) -> Self {
+        Self {
+            from: Subject::Address(IpAddr::from(key.source)),
+            to: Subject::Address(IpAddr::from(key.target)),
+            protocol: key.protocol,
+            port: key.protocol.has_ports().then_some(key.target_port),
+            icmp_type: None,
+            icmp_code: None,
+            family: None,
+        }
+    }
+
     /// The port that the question is about, 0 where there is none.
     ///
     /// # Errors

@@ -84,6 +84,14 @@ impl Inventory {
         if unreadable.is_empty() { Ok(inventory) } else { Err(unreadable) }
     }
 
+    /// One that knows nothing yet but who has which identity: for an agent that begins anew while
+    /// its workers go on, so that connections stay their pods' (NP-58).
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let endpoints = self.endpoints.clone();
+        Self { endpoints, endpoints_given: self.endpoints_given, ..Self::default() }
+    }
+
     /// Takes one change in.
     pub fn apply(&mut self, change: Change) -> Effect {
         match change {

@@ -1,7 +1,6 @@
 //! The document of denied packets: what was denied, and why, by the policies as they are now.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use lockgate_dataplane::clock::Tick;
@@ -12,7 +11,7 @@ use serde::Serialize;
 
 use super::documents::{Flow, Names};
 use crate::dataplane::Dataplane;
-use crate::explain::{Explainer, Explanation, Nearest, Request, RuleName, Side, Subject, Verdict};
+use crate::explain::{Explainer, Explanation, Nearest, Request, RuleName, Side, Verdict};
 use crate::sync::Sync;
 
 #[derive(Serialize)]
@@ -46,7 +45,8 @@ pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Denied>, sync: &Sync<D>) -> D
     let mut known: HashMap<FlowKey, Option<Explanation>> = HashMap::new();
     let rows = seen.iter().map(|sample| {
         let asked = FlowKey { source_port: 0, ..sample.key };
-        let told = known.entry(asked).or_insert_with(|| explained(&explainer, &asked));
+        let told =
+            known.entry(asked).or_insert_with(|| explainer.explain(&Request::of(&asked)).ok());
         row(sample, time(now, sample), names.flow(&sample.key), told.as_ref())
     });
     DeniedList { denied: rows.collect() }
@@ -57,19 +57,6 @@ fn time((now, ticks): (SystemTime, Tick), sample: &Denied) -> String {
     let ago = Duration::from_millis(ticks.since_ms(sample.at));
     let then = now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
     humantime::format_rfc3339_millis(then).to_string()
-}
-
-fn explained(explainer: &Explainer<'_>, key: &FlowKey) -> Option<Explanation> {
-    let request = Request {
-        from: Subject::Address(IpAddr::from(key.source)),
-        to: Subject::Address(IpAddr::from(key.target)),
-        protocol: key.protocol,
-        port: key.protocol.has_ports().then_some(key.target_port),
-        icmp_type: None,
-        icmp_code: None,
-        family: None,
-    };
-    explainer.explain(&request).ok()
 }
 
 fn row(sample: &Denied, time: String, flow: Flow, told: Option<&Explanation>) -> DeniedRow {

@@ -1,6 +1,11 @@
 //! Objects of a simulated node that come and go one by one, and a switch that begins anew.
 
-use lockgate_control::inventory::Change;
+use std::collections::BTreeSet;
+
+use lockgate_control::inventory::{Change, Inventory};
+use lockgate_control::manifest::ObjectKey;
+use lockgate_control::resolver::Resolver;
+use lockgate_dataplane::compiler::Compiler;
 
 use super::World;
 
@@ -18,11 +23,27 @@ impl World {
     pub fn restart(&mut self) {
         let old = std::mem::replace(self, Self::new(self.shape));
         (self.inventory, self.files, self.now) = (old.inventory, old.files, old.now);
+        self.unread = keys(&self.inventory);
         self.plug_local();
+    }
+
+    /// The agent begins anew while its workers go on: nothing is known, and what is in force
+    /// stays until something else is published.
+    pub fn begin_anew(&mut self) {
+        self.inventory = self.inventory.successor();
+        (self.resolver, self.compiler) = (Resolver::default(), Compiler::default());
     }
 
     /// All has been read: it is in force.
     pub fn sync(&mut self) {
         self.publish();
     }
+}
+
+/// Everything that is in force.
+fn keys(inventory: &Inventory) -> BTreeSet<ObjectKey> {
+    let pods = inventory.pods().map(|pod| &pod.metadata);
+    let namespaces = inventory.namespaces().map(|namespace| &namespace.metadata);
+    let policies = inventory.policies().map(|policy| &policy.metadata);
+    pods.chain(namespaces).chain(policies).map(|metadata| metadata.key.clone()).collect()
 }

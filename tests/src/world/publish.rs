@@ -2,9 +2,8 @@
 //! compiled and published.
 
 use lockgate_control::resolve::{PodView, resolve};
-use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
+use lockgate_dataplane::endpoint::{Attachment, HostPort, Topology};
 use lockgate_dataplane::ids::{EndpointId, Epoch, Mac};
-use lockgate_dataplane::policy::compile::compile;
 use lockgate_dataplane::worker::mailbox::PortKind;
 
 use super::{HOST, HOST_MAC, Local, World};
@@ -54,11 +53,12 @@ impl World {
         local
     }
 
-    /// Publishes a new epoch of the objects there are, without turning a worker.
+    /// Publishes the objects there are, without turning a worker: as the agent compiles, by changes.
     pub fn publish_only(&mut self) {
         let local = self.plug_local();
-        let resolved = self.resolved.clone().unwrap_or_default();
-        let compiled = compile(&resolved.ruleset);
+        let mut changes = self.inventory.take_changes();
+        changes.append(&mut self.unread);
+        let delta = self.resolver.apply(&self.inventory, &changes);
         let attachments = local
             .iter()
             .map(|(name, endpoint)| {
@@ -74,10 +74,10 @@ impl World {
             mac: HOST_MAC,
             mtu: self.shape.mtu,
         };
-        let node_addresses = resolved.node_addresses.clone();
+        let node_addresses = self.resolver.node_addresses().to_vec();
         let topology = Topology { attachments, host: Some(host), node_addresses };
-        let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &topology);
-        self.epoch += 1;
-        self.publisher.publish(Epoch(self.epoch), compiled.table, endpoints);
+        let tables = self.compiler.apply(&delta, &topology);
+        self.epoch += u64::from(tables.verdicts);
+        self.publisher.publish(Epoch(self.epoch), tables.policy, tables.endpoints);
     }
 }

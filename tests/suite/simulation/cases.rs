@@ -16,11 +16,13 @@ use lockgate_tests::oracle::{Cluster, End};
 use lockgate_tests::packets::Ends;
 use lockgate_tests::world::{Fate, HOST, Shape, World};
 
+use crate::product::sample_disagreement;
+
 #[test]
 fn every_case_comes_out_as_written_on_simulated_nodes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let cases = Case::read_all(&root).unwrap();
-    let mut lines = 0;
+    let (mut lines, mut samples) = (0, 0);
     let mut failures = Vec::new();
     for case in cases.iter().filter(|case| case.has(Judge::Node)) {
         for workers in [1, 2] {
@@ -31,10 +33,12 @@ fn every_case_comes_out_as_written_on_simulated_nodes() {
                 failures.extend(told.into_iter().map(place));
             }
             lines += nodes.lines;
+            samples += nodes.samples;
         }
     }
     assert!(failures.is_empty(), "{} lines:\n{}", failures.len(), failures.join("\n"));
     assert!(lines > 500, "only {lines} lines were run");
+    assert!(samples > 1000, "only {samples} denied packets were sampled");
 }
 
 /// The nodes of a case.
@@ -44,6 +48,8 @@ struct Nodes {
     all: Vec<Node>,
     now_ms: u64,
     lines: usize,
+    /// Denied packets that were sampled, and their causes told.
+    samples: usize,
 }
 
 /// One of them.
@@ -73,7 +79,8 @@ impl Nodes {
         let shape = Shape { workers, ..Shape::default() };
         let node = |addresses| Node { addresses, world: World::new(shape), last: BTreeMap::new() };
         let nodes = homes.into_iter().map(node).collect();
-        let mut all = Self { cluster: Cluster::default(), all: nodes, now_ms: 0, lines: 0 };
+        let mut all =
+            Self { cluster: Cluster::default(), all: nodes, now_ms: 0, lines: 0, samples: 0 };
         all.set(&case.cluster);
         all
     }
@@ -163,6 +170,11 @@ impl Nodes {
                 odd => format!("{odd:?}"),
             };
             node.last.insert((source, target), frame);
+            for sample in node.world.denied() {
+                let inventory = node.world.inventory();
+                failures.extend(sample_disagreement(&self.cluster, inventory, &sample));
+                self.samples += 1;
+            }
             self.lines += 1;
             if seen != wanted {
                 failures.push(format!("node {at}: written {wanted}, came out {seen}"));

@@ -1,6 +1,6 @@
 //! Control plane and node together, in virtual time: what is true changes, what is told of it
-//! comes late, twice, out of order between kinds or as a list, the agent starts anew at any
-//! instant, and packets are on their way meanwhile.
+//! comes late, twice, out of order between kinds or as a list, the switch starts anew at any
+//! instant, or the agent alone beside workers that go on, and packets are on their way meanwhile.
 //!
 //! After every packet: what was sent is allowed by the raw objects of a snapshot in force, what
 //! was allowed throughout was not dropped (NP-56), nothing passes before all is known (NP-58), and
@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use lockgate_control::inventory::Change;
 use lockgate_control::manifest::{ObjectKey, ObjectKind, read_text};
+use lockgate_control::resolve::PodView;
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::ids::EndpointId;
 use lockgate_dataplane::packet::Protocol;
@@ -72,7 +73,8 @@ fn history(seed: u64) -> usize {
             }
             60..70 => agent.publish(),
             70..71 => agent = Agent { judged: agent.judged, ..Agent::new(workers, seed) },
-            71..80 => agent.try_flow(&mut choices),
+            71..73 => agent.begin_anew(),
+            73..80 => agent.try_flow(&mut choices),
             _ => agent.try_packet(&mut choices),
         }
     }
@@ -101,6 +103,10 @@ struct Flow {
 /// An agent and its node.
 struct Agent {
     world: World,
+    /// Who was who when it began anew: they still are.
+    remembered: Vec<(String, EndpointId)>,
+    /// What went since something was published: if it comes again it is another.
+    gone: BTreeSet<String>,
     /// What it has been told.
     told: BTreeMap<Key, Value>,
     /// The kinds it has been told all of, once.
@@ -118,6 +124,8 @@ impl Agent {
         let shape = Shape { workers, local: Local::Every, ..Shape::default() };
         Self {
             world: World::new(shape),
+            remembered: Vec::new(),
+            gone: BTreeSet::new(),
             told: BTreeMap::new(),
             heard: BTreeSet::new(),
             views: Vec::new(),
@@ -155,6 +163,7 @@ impl Agent {
 
     fn gone(&mut self, key: &Key) {
         self.told.remove(key);
+        self.gone.insert(format!("{}/{}", key.1, key.2));
         let kind = match key.0.as_str() {
             "Pod" => ObjectKind::Pod,
             "Namespace" => ObjectKind::Namespace,
@@ -164,8 +173,22 @@ impl Agent {
         self.world.hear(Change::Remove(ObjectKey { kind, namespace, name }));
     }
 
+    /// It begins anew while its workers go on, by the last good tables (NP-58).
+    fn begin_anew(&mut self) {
+        if let Some(resolved) = self.world.resolved() {
+            let name = |pod: &PodView| (format!("{}/{}", pod.namespace, pod.name), pod.endpoint);
+            self.remembered = resolved.pods.iter().map(name).collect();
+        }
+        self.world.begin_anew();
+        self.told.clear();
+        self.heard.clear();
+    }
+
     /// Puts what it knows in force, once it knows all of every kind (NP-58).
     fn publish(&mut self) {
+        if self.heard.len() < KINDS.len() && !self.views.is_empty() {
+            return; // the last good tables stay
+        }
         if self.heard.len() < KINDS.len() {
             let host = self.world.inject(HOST, &self.packet_to_nobody());
             self.world.settle();
@@ -180,6 +203,12 @@ impl Agent {
     fn publish_only(&mut self) {
         self.world.publish_only();
         self.views.push(Cluster { objects: self.told.values().cloned().collect() });
+        let gone = std::mem::take(&mut self.gone);
+        for (name, endpoint) in std::mem::take(&mut self.remembered) {
+            if let Some(now) = self.identity(&name).filter(|_| !gone.contains(&name)) {
+                assert_eq!(now.0, endpoint, "SEED={} {name}", self.seed);
+            }
+        }
         let ends: Vec<Identity> = self.identities().collect();
         self.flows.retain(|flow| flow.ends.iter().all(|end| ends.contains(end)));
     }

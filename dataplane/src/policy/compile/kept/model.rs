@@ -170,19 +170,15 @@ impl Model {
         let old = self.ruleset.policies.get(at);
         let old_subjects = old.map(|old| old.subjects);
         // Of another name it would come elsewhere among those that isolate with it.
-        let is_same = old.map(|old| (old.subjects, &old.name))
-            == new.map(|new| (new.subjects, &new.name));
+        let is_same =
+            old.map(|old| (old.subjects, &old.name)) == new.map(|new| (new.subjects, &new.name));
         // A direction's parts differ together: which of its rules it was is not worth finding.
         let differs = |direction: Direction| {
             old.and_then(|old| old.rules(direction)) != new.and_then(|new| new.rules(direction))
         };
         let differing = [Direction::Egress, Direction::Ingress].map(differs);
         let wanted: Vec<Part> = new.map_or_else(Vec::new, |new| parts(id, new));
-        let kept = if is_same {
-            self.like(&self.of_policy[at], &wanted)
-        } else {
-            0
-        };
+        let kept = if is_same { self.like(&self.of_policy[at], &wanted) } else { 0 };
         for (&part, new_part) in self.of_policy[at].iter().zip(&wanted).take(kept) {
             if differing[usize::from(new_part.direction == Direction::Ingress)] {
                 changes.parts.push(part);
