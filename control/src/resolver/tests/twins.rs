@@ -90,10 +90,13 @@ fn pool() -> Vec<String> {
             ] {
                 pool.push(pod_with(&name, &format!("10.0.0.{own}"), labels, &more));
             }
-            // Another's address, and one that is done.
+            // Another's address, one that is done, one of this node and one of another.
             pool.push(pod(&name, "10.0.0.1", "app: a"));
-            let done = pod(&name, &format!("10.0.0.{own}"), "app: a");
-            pool.push(done.replace("Running", "Succeeded"));
+            let plain = pod(&name, &format!("10.0.0.{own}"), "app: a");
+            pool.push(plain.replace("Running", "Succeeded"));
+            let interface = format!("annotations: {{lockgate.dev/interface: lg{own}}}, labels:");
+            pool.push(plain.replace("labels:", &interface));
+            pool.push(plain.replace("192.0.2.1", "192.0.2.2").replace("labels:", &interface));
         }
     }
     pool
@@ -129,6 +132,8 @@ proptest! {
                 let fresh = resolve(&bench.inventory);
                 prop_assert_eq!(meaning(&bench.ruleset), meaning(&fresh.ruleset));
                 prop_assert_eq!(bench.resolver.node_addresses(), &fresh.node_addresses[..]);
+                let local = fresh.pods.iter().filter(|pod| pod.interface.is_some());
+                prop_assert!(bench.resolver.local().iter().eq(local));
                 prop_assert_eq!(bench.resolver.pods(), fresh.ruleset.pods.len());
             }
         }

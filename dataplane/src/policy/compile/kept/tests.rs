@@ -8,9 +8,11 @@ use super::super::super::ruleset::{
     Answer, Cause, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
 };
 use super::super::super::table::Query;
+use super::super::regions::Geometries;
 use super::super::tests::{
     Dice, NETS, any_rule, any_set, cluster, edges, net, party, pods, services,
 };
+use super::classes::{Kinds, New};
 use super::*;
 use crate::packet::Protocol;
 
@@ -338,8 +340,29 @@ fn a_cluster_that_changes_is_judged_as_by_reading_every_rule() {
 }
 
 #[test]
+fn rules_that_change_leave_pods_and_their_policy_sets_alone() {
+    let (mut kept, ruleset) = web();
+    let new = Policy { ingress: Some(Vec::new()), ..ruleset.policies[0].clone() };
+    let policies = vec![(PolicyId(0), Some(new))];
+    let update = kept.apply(&Delta { policies, ..Delta::default() });
+    assert_eq!((update.pods, update.rebuilt, update.verdicts), (Vec::new(), None, true));
+}
+
+#[test]
+fn classes_have_room_for_a_fourth_more_and_eight() {
+    let mut kinds = Kinds::new(Geometries::new());
+    let keys: Vec<_> = (1..=5593).map(|signature| (0, signature)).collect();
+    kinds.lay_out(&keys);
+    let mut made = (1..).map(|signature| kinds.make((0, signature)));
+    assert_eq!(made.position(|one| !matches!(one, Ok(New::Spare(_)))), Some(5593 + 1398 + 8));
+    drop(made);
+    // 7 000 numbers and a fourth are two branches and a part.
+    assert_eq!(kinds.span(), 4 * 64 * 64);
+}
+
+#[test]
 fn classes_are_made_until_their_numbers_run_out() {
-    let mut kinds = super::classes::Kinds::new(super::super::regions::Geometries::new());
+    let mut kinds = Kinds::new(Geometries::new());
     kinds.lay_out(&[]);
     let numbers = u32::try_from(kinds.span()).unwrap();
     // Number 0 is the class of addresses of no pod.
@@ -348,4 +371,21 @@ fn classes_are_made_until_their_numbers_run_out() {
     }
     assert_eq!(kinds.make((0, numbers)).err(), Some(Out::Classes));
     assert!((1..numbers).all(|signature| kinds.find((0, signature)) == Some(signature)));
+}
+
+#[test]
+fn classes_made_later_are_in_the_blocks_of_their_addresses() {
+    let mut geometries = Geometries::new();
+    let blocks = [super::super::super::ruleset::Block { cidr: net("10.0.0.0/8"), except: vec![] }];
+    let inside = geometries.number(&blocks);
+    let mut kinds = Kinds::new(geometries);
+    kinds.lay_out(&[]);
+    for signature in 1..40 {
+        for (address, is_inside) in [([10, 0, 0, 1], true), ([192, 0, 2, 1], false)] {
+            let made = kinds.make(kinds.key(address.into(), signature)).unwrap();
+            let (New::Spare(class) | New::Common(class)) = made;
+            let ranges = kinds.of_geometry(inside);
+            assert_eq!(ranges.iter().any(|range| range.contains(&class)), is_inside);
+        }
+    }
 }
