@@ -389,3 +389,21 @@ fn classes_made_later_are_in_the_blocks_of_their_addresses() {
         }
     }
 }
+
+#[test]
+fn what_is_kept_unused_is_given_up_and_the_change_is_told_all_the_same() {
+    let (mut kept, ruleset) = web();
+    let rule = ruleset.policies[0].ingress.as_ref().unwrap()[0].clone();
+    for index in 1..50_000 {
+        // Each is another cause, and the one before is not used any more.
+        let ingress = Some(vec![Rule { index, ..rule.clone() }]);
+        let policies = vec![(PolicyId(0), Some(Policy { ingress, ..ruleset.policies[0].clone() }))];
+        let update = kept.apply(&Delta { policies, ..Delta::default() });
+        assert!(update.verdicts);
+        if update.rebuilt.is_some() {
+            assert!(update.rebuilt == Some(Out::Unused) && index > 1000, "{update:?} at {index}");
+            return assert_agrees(&kept, kept.ruleset());
+        }
+    }
+    unreachable!("nothing was ever built anew");
+}
