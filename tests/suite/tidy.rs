@@ -129,6 +129,21 @@ fn every_script_is_short_strict_and_executable() {
 }
 
 #[test]
+fn every_survivor_of_mutation_is_of_a_file_that_is_there_and_explained() {
+    let text = fs::read_to_string(root().join("tests/mutants.allow")).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(!lines.is_empty(), "tests/mutants.allow explains nothing");
+    let is_sound = |line: &&str| {
+        line.split_once(" # ").is_some_and(|(what, why)| {
+            let file = what.split_once(": ").map(|(file, _)| file);
+            file.is_some_and(|file| root().join(file).is_file()) && !why.trim().is_empty()
+        })
+    };
+    let wrong: Vec<_> = lines.into_iter().filter(|line| !is_sound(line)).collect();
+    assert!(wrong.is_empty(), "tests/mutants.allow: `FILE: WHAT # WHY` is wanted: {wrong:?}");
+}
+
+#[test]
 fn nothing_in_the_tree_reads_outside_it() {
     // Written in two parts, so that this very line is none.
     let outside = concat!("../", "shared");

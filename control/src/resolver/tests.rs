@@ -1,5 +1,7 @@
 //! What a delta says, event by event. That it is right is the suite's to find
-//! (`tests/suite/incremental.rs`).
+//! (`tests/suite/incremental.rs`), and in small that of `twins`.
+
+mod twins;
 
 use lockgate_dataplane::policy::ruleset::Ruleset;
 

@@ -120,4 +120,17 @@ mod tests {
         assert_eq!(made.sets, [set(&[1, 3]), set(&[3])]);
         assert_eq!(made.policies, [no_policy(), policy]);
     }
+
+    #[test]
+    fn a_delta_with_one_change_of_any_kind_is_not_empty() {
+        let none = Delta::default();
+        assert!(none.is_empty());
+        let one = [
+            Delta { pods: vec![(PodIndex(0), None)], ..none.clone() },
+            Delta { sets: vec![(SetId(0), None)], ..none.clone() },
+            Delta { members: vec![(SetId(0), PodIndex(0), true)], ..none.clone() },
+            Delta { policies: vec![(PolicyId(0), None)], ..none },
+        ];
+        assert!(one.iter().all(|delta| !delta.is_empty()));
+    }
 }

@@ -160,4 +160,12 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn memory_is_the_pages_the_bitmaps_and_the_verdicts() {
+        let many = Many::new(&ladder(9, 79, 1));
+        let (pages, verdicts) = (256 * size_of::<Page>(), 9 * size_of::<VerdictId>());
+        let bitmaps = many.bitmaps.len() * size_of::<Bitmap>();
+        assert_eq!(many.memory_bytes(), size_of::<Many>() + pages + bitmaps + verdicts);
+    }
 }

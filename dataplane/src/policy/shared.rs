@@ -86,4 +86,15 @@ mod tests {
         assert_eq!([1000, 1001, 1002].map(|at| list[at]), [5, 5, 9]);
         assert!(Arc::ptr_eq(&list.0[0], &copy.0[0]) && !Arc::ptr_eq(&list.0[1], &copy.0[1]));
     }
+
+    #[test]
+    fn what_is_pushed_fills_one_page_after_the_other() {
+        let mut list = Shared::default();
+        for at in 0..3 * PAGE {
+            assert_eq!(list.len(), at);
+            list.push(at);
+        }
+        assert!((0..3 * PAGE).all(|at| list[at] == at));
+        assert!(list.0.iter().all(|page| page.len() == PAGE));
+    }
 }

@@ -296,6 +296,38 @@ fn an_exception_brings_back_the_class_around_its_block() {
 }
 
 #[test]
+fn prefixes_are_the_blocks_and_their_exceptions_with_their_classes() {
+    let block = |cidr, except| Block { cidr: net(cidr), except };
+    let blocks = vec![
+        block("198.51.100.0/24", vec![net("198.51.100.64/26")]),
+        block("2001:db8::/33", vec![net("2001:db8::/64")]),
+    ];
+    let peers = PeerSet { pods: vec![], blocks };
+    let policies = vec![policy("a/a", 0, vec![rule(0, &[1], Ports::Any)])];
+    let compiled = compile(&Ruleset { pods: v4_pods(1), sets: vec![set(0..1), peers], policies });
+    let mut told: Vec<_> = compiled.classes.prefixes().collect();
+    told.sort_unstable();
+    let (inside, outside) =
+        (compiled.classes.of("198.51.100.1".parse().unwrap()), ClassId::NOTHING);
+    assert_ne!(inside, outside);
+    let wanted = [
+        (net("198.51.100.0/24"), inside),
+        (net("198.51.100.64/26"), outside),
+        (net("2001:db8::/33"), inside),
+        (net("2001:db8::/64"), outside),
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn policies_are_sorted_by_namespace_before_name() {
+    let order = |name| policy(name, 0, vec![]).order() < policy("a/z", 0, vec![]).order();
+    assert!(order("a/b") && !order("b/a"));
+    // As a text, it would come before.
+    assert!(!order("a-b/a"));
+}
+
+#[test]
 fn rows_with_equal_peers_share_their_cells() {
     let sets = vec![set(0..1), set(1..2), set(100..200)];
     let policies = vec![
@@ -388,10 +420,10 @@ fn hundreds_of_ports_are_told_apart() {
 }
 
 /// A small deterministic source of numbers (xorshift).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u32) -> u32 {
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -401,7 +433,7 @@ impl Dice {
 
 /// 2 000 pods in 100 namespaces with 5 apps, 300 policies that name namespaces, apps across
 /// namespaces, both, and blocks that cut through the pods' addresses.
-fn cluster(dice: &mut Dice) -> Ruleset {
+pub(super) fn cluster(dice: &mut Dice) -> Ruleset {
     let mut sets = vec![set(0..2000), set([])];
     sets.extend((0..100).map(|ns| set(ns * 20..ns * 20 + 20)));
     sets.extend((0..5).map(|app| set((0..2000).filter(move |pod| pod % 5 == app))));

@@ -228,6 +228,8 @@ mod tests {
             changed[at as usize] = 9;
             let with = trees.with(sum, at, 9);
             prop_assert_eq!(&read(&trees, with), &changed);
+            let got = |at: u32| trees.get(with, at) == changed[at as usize];
+            prop_assert!(got(at) && (0..SPAN).step_by(13).all(got));
             // Equal arrays are one, however they came about.
             let either = trees.overlay(ta, tb, |_| 1);
             prop_assert_eq!(either, trees.overlay(tb, ta, |_| 1));

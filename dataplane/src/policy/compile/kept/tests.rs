@@ -4,10 +4,17 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::super::super::ruleset::{Answer, Cause, PeerSet, Pod, Policy, PolicyId, Question, Rule};
+use super::super::super::ruleset::{
+    Answer, Cause, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
+};
 use super::super::super::table::Query;
-use super::super::tests::{NETS, any_rule, any_set, edges, net, party, pods, services};
+use super::super::regions::Geometries;
+use super::super::tests::{
+    Dice, NETS, any_rule, any_set, cluster, edges, net, party, pods, services,
+};
+use super::classes::{Kinds, New};
 use super::*;
+use crate::packet::Protocol;
 
 impl Kept {
     fn class_of(&self, address: IpAddr) -> ClassId {
@@ -264,4 +271,139 @@ fn a_change_of_what_selects_nobody_moves_no_verdict() {
     let somebody = Policy { name: "x/n".into(), ..ruleset.policies[0].clone() };
     let policies = vec![(PolicyId(1), Some(somebody))];
     assert!(kept.apply(&Delta { policies, ..Delta::default() }).verdicts);
+}
+
+#[test]
+fn a_policy_that_changes_in_place_is_judged_as_it_is_now() {
+    let (mut kept, ruleset) = web();
+    let rules = ruleset.policies[0].ingress.clone();
+    let none = Some(Vec::new());
+    for (ingress, egress) in [
+        (none.clone(), None),
+        (rules.clone(), None),
+        (None, rules.clone()),
+        (None, none.clone()),
+        (rules.clone(), none.clone()),
+        (none, rules.clone()),
+        (rules, None),
+    ] {
+        let new = Policy { ingress, egress, ..ruleset.policies[0].clone() };
+        let policies = vec![(PolicyId(0), Some(new))];
+        let update = kept.apply(&Delta { policies, ..Delta::default() });
+        assert_eq!((update.rebuilt, kept.table().policies()), (None, 1));
+        assert_agrees(&kept, kept.ruleset());
+    }
+    kept.apply(&Delta { policies: vec![(PolicyId(0), None)], ..Delta::default() });
+    assert_eq!(kept.table().policies(), 0);
+}
+
+/// More classes than there is room left for, blocks through them, and shapes that many share.
+#[test]
+fn a_cluster_that_changes_is_judged_as_by_reading_every_rule() {
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut ruleset = cluster(&mut dice);
+    let mut kept = Kept::default();
+    kept.apply(&Delta::of(&ruleset));
+    let rebuilds = kept.rebuilds();
+    for round in 1..=60 {
+        let mut delta = Delta::default();
+        for _ in 0..6 {
+            let pod = PodIndex(dice.below(2000));
+            let set = SetId(2 + dice.below(305));
+            if delta.members.iter().all(|one| one.1 != pod) {
+                let joins = !ruleset.sets[set.0 as usize].pods.contains(&pod);
+                delta.members.push((set, pod, joins));
+            }
+        }
+        // A policy has another's rules from now on.
+        let other = ruleset.policies[dice.below(300) as usize].clone();
+        let at = dice.below(300);
+        let Policy { name, subjects, .. } = ruleset.policies[at as usize].clone();
+        delta.policies.push((PolicyId(at), Some(Policy { name, subjects, ..other })));
+        ruleset.apply(&delta);
+        kept.apply(&delta);
+        for _ in 0..if round % 6 == 0 { 600 } else { 0 } {
+            let mut anybody = || {
+                let pod = dice.below(2100);
+                let address = IpAddr::from(std::net::Ipv4Addr::from_bits(0x0a00_0000 + pod));
+                Party { address, pod: (pod < 2000).then_some(PodIndex(pod)), own_node: false }
+            };
+            let (source, target) = (anybody(), anybody());
+            let protocol = Protocol::ALL[dice.below(5) as usize];
+            let port = u16::try_from(dice.below(150)).unwrap();
+            let asked = Question { source, target, protocol, port };
+            assert_eq!(kept.decide(&asked), ruleset.decide(&asked), "round {round}: {asked:?}");
+        }
+    }
+    assert_eq!(kept.ruleset(), &ruleset);
+    assert!(kept.rebuilds() - rebuilds < 10, "{} times built anew", kept.rebuilds() - rebuilds);
+}
+
+#[test]
+fn rules_that_change_leave_pods_and_their_policy_sets_alone() {
+    let (mut kept, ruleset) = web();
+    let new = Policy { ingress: Some(Vec::new()), ..ruleset.policies[0].clone() };
+    let policies = vec![(PolicyId(0), Some(new))];
+    let update = kept.apply(&Delta { policies, ..Delta::default() });
+    assert_eq!((update.pods, update.rebuilt, update.verdicts), (Vec::new(), None, true));
+}
+
+#[test]
+fn classes_have_room_for_a_fourth_more_and_eight() {
+    let mut kinds = Kinds::new(Geometries::new());
+    let keys: Vec<_> = (1..=5593).map(|signature| (0, signature)).collect();
+    kinds.lay_out(&keys);
+    let mut made = (1..).map(|signature| kinds.make((0, signature)));
+    assert_eq!(made.position(|one| !matches!(one, Ok(New::Spare(_)))), Some(5593 + 1398 + 8));
+    drop(made);
+    // 7 000 numbers and a fourth are two branches and a part.
+    assert_eq!(kinds.span(), 4 * 64 * 64);
+}
+
+#[test]
+fn classes_are_made_until_their_numbers_run_out() {
+    let mut kinds = Kinds::new(Geometries::new());
+    kinds.lay_out(&[]);
+    let numbers = u32::try_from(kinds.span()).unwrap();
+    // Number 0 is the class of addresses of no pod.
+    for signature in 1..numbers {
+        assert!(kinds.make((0, signature)).is_ok(), "class {signature} of {numbers}");
+    }
+    assert_eq!(kinds.make((0, numbers)).err(), Some(Out::Classes));
+    assert!((1..numbers).all(|signature| kinds.find((0, signature)) == Some(signature)));
+}
+
+#[test]
+fn classes_made_later_are_in_the_blocks_of_their_addresses() {
+    let mut geometries = Geometries::new();
+    let blocks = [super::super::super::ruleset::Block { cidr: net("10.0.0.0/8"), except: vec![] }];
+    let inside = geometries.number(&blocks);
+    let mut kinds = Kinds::new(geometries);
+    kinds.lay_out(&[]);
+    for signature in 1..40 {
+        for (address, is_inside) in [([10, 0, 0, 1], true), ([192, 0, 2, 1], false)] {
+            let made = kinds.make(kinds.key(address.into(), signature)).unwrap();
+            let (New::Spare(class) | New::Common(class)) = made;
+            let ranges = kinds.of_geometry(inside);
+            assert_eq!(ranges.iter().any(|range| range.contains(&class)), is_inside);
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_unused_is_given_up_and_the_change_is_told_all_the_same() {
+    let (mut kept, ruleset) = web();
+    let rule = ruleset.policies[0].ingress.as_ref().unwrap()[0].clone();
+    for index in 1..50_000 {
+        // Each is another cause, and the one before is not used any more.
+        let ingress = Some(vec![Rule { index, ..rule.clone() }]);
+        let policies = vec![(PolicyId(0), Some(Policy { ingress, ..ruleset.policies[0].clone() }))];
+        let update = kept.apply(&Delta { policies, ..Delta::default() });
+        assert!(update.verdicts);
+        if update.rebuilt.is_some() {
+            assert!(update.rebuilt == Some(Out::Unused) && index > 1000, "{update:?} at {index}");
+            return assert_agrees(&kept, kept.ruleset());
+        }
+    }
+    unreachable!("nothing was ever built anew");
 }

@@ -1,0 +1,149 @@
+//! The kept rules against those made from nothing, after every change of a tiny cluster. The suite
+//! asks the same of larger ones, by verdicts; here a rule that is there twice, or for nobody, is
+//! as good as one.
+
+use lockgate_dataplane::policy::ruleset::{Direction, Peers, Policy, Ports};
+use proptest::prelude::*;
+
+use super::*;
+use crate::resolve::resolve;
+
+/// A ruleset without places and numbers: pods with their addresses, policies that isolate, and of
+/// each rule every subject with every peer and every range of ports.
+type Meaning = [BTreeSet<String>; 3];
+
+fn meaning(ruleset: &Ruleset) -> Meaning {
+    let pods = ruleset.pods.iter().filter(|pod| pod.endpoint != EndpointId(u32::MAX));
+    let pods = pods.map(|pod| format!("{:?} {:?}", pod.endpoint, pod.addresses)).collect();
+    let members = |set: SetId| {
+        let pods = ruleset.sets[set.0 as usize].pods.iter();
+        pods.map(|pod| format!("{:?}", ruleset.pods[pod.0 as usize].endpoint)).collect::<Vec<_>>()
+    };
+    let peers = |peers: &Peers| match peers {
+        Peers::Any => vec!["any".to_owned()],
+        Peers::Sets(sets) => {
+            let blocks = sets.iter().flat_map(|set| &ruleset.sets[set.0 as usize].blocks);
+            let blocks = blocks.map(|block| format!("{block:?}"));
+            sets.iter().flat_map(|set| members(*set)).chain(blocks).collect()
+        }
+    };
+    let ports = |ports: &Ports| match ports {
+        Ports::Any => vec!["any".to_owned()],
+        Ports::Ranges(ranges) => ranges.iter().map(|range| format!("{range:?}")).collect(),
+    };
+    let (mut isolated, mut allowed) = (BTreeSet::new(), BTreeSet::new());
+    for policy in &ruleset.policies {
+        for direction in [Direction::Egress, Direction::Ingress] {
+            let Some(rules) = Policy::rules(policy, direction) else { continue };
+            let head = format!("{} {direction:?}", policy.name);
+            isolated.extend(members(policy.subjects).iter().map(|pod| format!("{head} {pod}")));
+            for rule in rules {
+                for subject in members(rule.subjects.unwrap_or(policy.subjects)) {
+                    for peer in peers(&rule.peers) {
+                        allowed.extend(ports(&rule.ports).iter().map(|ports| {
+                            format!("{head} {} {subject} {peer} {ports}", rule.index)
+                        }));
+                    }
+                }
+            }
+        }
+    }
+    [pods, isolated, allowed]
+}
+
+const SPECS: [&str; 12] = [
+    "ingress: []",
+    "ingress: [{from: [{podSelector: {matchLabels: {app: a}}}]}]",
+    "podSelector: {matchLabels: {app: b}}, ingress: [{ports: [{port: web}, {port: 9}]}]",
+    "podSelector: {matchLabels: {app: a}}, ingress: [{ports: [{port: web}]}], egress: []",
+    "egress: [{to: [{podSelector: {}}], ports: [{port: web}]}]",
+    "egress: [{to: [{ipBlock: {cidr: 10.0.0.0/30}}], ports: [{port: web}]}]",
+    "egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.2/32]}}], ports: [{port: web}]}]",
+    "ingress: [{from: [{namespaceSelector: {matchLabels: {team: t}}}]}]",
+    "ingress: [{from: [{namespaceSelector: {matchExpressions: [{key: team, operator: \
+     DoesNotExist}]}, podSelector: {matchExpressions: [{key: app, operator: In, values: [a, b]}]}}]}]",
+    "egress: [{to: [{namespaceSelector: {}, podSelector: {matchLabels: {app: a}}}], ports: \
+     [{port: web}, {port: web, protocol: UDP}]}]",
+    "ingress: [{from: [{podSelector: {matchExpressions: [{key: app, operator: NotIn, values: \
+     [a]}]}}, {ipBlock: {cidr: 10.0.0.0/24}}]}]",
+    "podSelector: {matchExpressions: [{key: app, operator: Exists}]}, egress: [{ports: [{port: \
+     1, endPort: 5}]}, {to: [{namespaceSelector: {matchLabels: {team: u}}}]}]",
+];
+
+/// Versions of few objects.
+fn pool() -> Vec<String> {
+    let mut pool = Vec::new();
+    for space in ["x", "y"] {
+        pool.extend(["team: t", "team: u", ""].map(|labels| namespace(space, labels)));
+        for spec in SPECS {
+            pool.extend(["p", "q"].map(|name| policy(&format!("{space}/{name}"), spec)));
+        }
+        for (name, own) in [("a", 1), ("b", 2), ("c", 3)] {
+            let name = format!("{space}/{name}");
+            let own = if space == "x" { own } else { own + 3 };
+            for (labels, more) in [
+                ("app: a", ports("{name: web, containerPort: 80}")),
+                ("app: a", ports("{name: web, containerPort: 81}")),
+                ("app: b, tier: z", ports("{name: web, containerPort: 80, protocol: UDP}")),
+                ("app: b", String::new()),
+                ("", "hostNetwork: true".to_owned()),
+            ] {
+                pool.push(pod_with(&name, &format!("10.0.0.{own}"), labels, &more));
+            }
+            // Another's address, one that is done, one of this node and one of another.
+            pool.push(pod(&name, "10.0.0.1", "app: a"));
+            let plain = pod(&name, &format!("10.0.0.{own}"), "app: a");
+            pool.push(plain.replace("Running", "Succeeded"));
+            let interface = format!("annotations: {{lockgate.dev/interface: lg{own}}}, labels:");
+            pool.push(plain.replace("labels:", &interface));
+            pool.push(plain.replace("192.0.2.1", "192.0.2.2").replace("labels:", &interface));
+        }
+    }
+    pool
+}
+
+/// Which of the pool, whether it is removed, and whether the resolver is told at once.
+type Event = (prop::sample::Index, bool, bool);
+
+fn any_events() -> impl Strategy<Value = Vec<Event>> {
+    let removed = prop::bool::weighted(0.25);
+    let told = prop::bool::weighted(0.7);
+    prop::collection::vec((any::<prop::sample::Index>(), removed, told), 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_every_change_the_kept_rules_are_those_made_from_nothing(events in any_events()) {
+        let pool: Vec<Object> = pool()
+            .iter()
+            .map(|text| read_text("", text).unwrap().objects.remove(0))
+            .collect();
+        let (inventory, resolver) = (Inventory::new(), Resolver::default());
+        let mut bench = Bench { inventory, resolver, ruleset: Ruleset::default() };
+        for (at, removed, told) in events {
+            let object = at.get(&pool).clone();
+            let key = object.metadata().key.clone();
+            let change = if removed { Change::Remove(key) } else { Change::Set(object) };
+            let _: Effect = bench.inventory.apply(change);
+            if told {
+                bench.apply();
+                let fresh = resolve(&bench.inventory);
+                prop_assert_eq!(meaning(&bench.ruleset), meaning(&fresh.ruleset));
+                prop_assert_eq!(bench.resolver.node_addresses(), &fresh.node_addresses[..]);
+                let local = fresh.pods.iter().filter(|pod| pod.interface.is_some());
+                prop_assert!(bench.resolver.local().iter().eq(local));
+                prop_assert_eq!(bench.resolver.pods(), fresh.ruleset.pods.len());
+            }
+        }
+        // Who is gone leaves nothing behind.
+        for object in &pool {
+            let _: Effect = bench.inventory.apply(Change::Remove(object.metadata().key.clone()));
+        }
+        bench.apply();
+        prop_assert_eq!(meaning(&bench.ruleset), Meaning::default());
+        prop_assert_eq!(bench.resolver.words.len(), 0);
+        prop_assert_eq!(bench.resolver.policies(), 0);
+    }
+}
