@@ -56,7 +56,8 @@ fn ask(arguments: &AskArguments, question: Show) -> Result<String> {
 fn start(arguments: &RunArguments) -> Result<()> {
     let file = arguments.config.as_deref().map(Raw::read).transpose()?.unwrap_or_default();
     let settings = Settings::new(arguments.to_raw().over(file), &preflight::machine()?)?;
-    log::start(settings.log_level, settings.log_format);
+    // To the end: it writes what still waits.
+    let _log = log::start(settings.log_level, settings.log_format);
     let detach = if arguments.detach { Detach::Detach } else { Detach::Leave };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run::run(settings, detach, switch::start))?;

@@ -89,6 +89,8 @@ pub struct Scrape<'a> {
     pub policies: usize,
     /// Problems by severity's label.
     pub problems: &'a [(&'static str, usize)],
+    /// Lines of the log that found no room.
+    pub log_lines_lost: usize,
     /// Apply latency.
     pub latency: &'a ApplyLatency,
 }
@@ -138,6 +140,11 @@ impl Scrape<'_> {
             (Labels::new().with("severity", severity), float(*count as u64))
         });
         families.gauge("problems", "Problems with objects, files and interfaces.", problems);
+        families.counter(
+            "log_lines_lost_total",
+            "Lines of the log that found no room: whoever reads it is slow or stuck.",
+            one(self.log_lines_lost as u64),
+        );
     }
 
     fn packets(&self, families: &mut Families) {

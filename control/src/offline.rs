@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::{ExplainArguments, MatrixArguments, Output, ValidateArguments};
 use crate::explain::{ExplainError, Request, explain};
 use crate::inventory::Inventory;
-use crate::manifest::{self, Problem};
+use crate::manifest::{self, Problem, Severity};
 use crate::matrix::{MatrixRequest, matrix};
 use crate::validate;
 
@@ -82,10 +82,19 @@ pub fn answer_validate(arguments: &ValidateArguments) -> Result<(String, bool), 
     let text = || {
         let problems = document.problems.iter().map(|problem| format!("{problem}\n"));
         let summary = if document.valid { "valid" } else { "not valid" };
-        let count = document.problems.len();
-        problems.collect::<String>() + &format!("{summary}: {count} problems and notices\n")
+        problems.collect::<String>() + &format!("{summary}: {}\n", counted(&document.problems))
     };
     Ok((written(arguments.output, &document, text)?, document.valid))
+}
+
+/// `1 error, 2 warnings, 0 notices`.
+fn counted(problems: &[Problem]) -> String {
+    let count = |severity: Severity| {
+        let count = problems.iter().filter(|problem| problem.severity == severity).count();
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {}{plural}", severity.label())
+    };
+    [Severity::Error, Severity::Warning, Severity::Notice].map(count).join(", ")
 }
 
 fn read(directory: &Path) -> Result<Inventory, OfflineError> {

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::ask::{Answer, Question, Show};
 use crate::dataplane::Dataplane;
+use crate::log;
 use crate::manifest::{Problem, Severity};
 use crate::metrics::{PortScrape, Scrape};
 use crate::ports::Held;
@@ -106,6 +107,7 @@ impl Observer {
             pods: sync.resolver().pods(),
             policies: sync.resolver().policies(),
             problems: &counts,
+            log_lines_lost: log::lines_lost(),
             latency: sync.latency(),
         };
         match scrape.encode() {

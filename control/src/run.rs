@@ -99,12 +99,12 @@ pub async fn run<D: Dataplane>(
     detach: Detach,
     start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
 ) -> Result<(), RunError<D::Error>> {
+    preflight::check(&settings)?;
     let _lock = Lock::take(&settings.lock)?;
     let _node = NodeLock::take(lock::NODE)?;
     // Watched before it is read: a change in between is told of.
     let watch = DirWatch::open(&settings.manifests)?;
     let files = Files::read(&settings.manifests).map_err(RunError::Manifests)?;
-    preflight::check(&settings)?;
     let (asker, incoming) = questions();
     let socket = ShowSocket::listen(&settings.socket)?;
     let http = HttpServer::listen(settings.listen).await?;

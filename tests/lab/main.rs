@@ -14,6 +14,7 @@ mod fixture;
 mod interfaces;
 mod itself;
 mod lifecycle;
+mod log;
 mod policy;
 mod traffic;
 
@@ -38,6 +39,7 @@ const CASES: &[&[Case]] = &[
     policy::CASES,
     cases::CASES,
     lifecycle::CASES,
+    log::CASES,
     interfaces::CASES,
     fail_closed::CASES,
     bad_input::CASES,

@@ -78,17 +78,13 @@ pub struct FileObjects {
 /// # Errors
 /// The text is empty, is not YAML, or holds no Kubernetes object but something else.
 pub fn read_text(file: &str, text: &str) -> Result<FileObjects, Problem> {
+    let documents = tree::parse(file, &json::joined(text))
+        .map_err(|problem| json::told(file, text, problem))?;
     // Comments alone are as empty: a policy file that lost its objects must not open anything.
-    let is_empty = |line: &str| {
-        let line = line.trim();
-        matches!(line, "" | "---" | "...") || line.starts_with('#')
-    };
-    if text.lines().all(is_empty) {
+    if documents.is_empty() {
         let remedy = "remove the file, or write its objects into it";
         return Err(Problem::of_file(file, None, "the file is empty", remedy));
     }
-    let documents = tree::parse(file, &json::joined(text))
-        .map_err(|problem| json::told(file, text, problem))?;
     reader::read(file, &documents)
 }
 

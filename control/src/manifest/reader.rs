@@ -125,7 +125,9 @@ impl Reader {
 
     /// A list's items are objects; those of `PodList` and the like may leave out their kind.
     fn list(&mut self, spot: &Spot<'_>, called: Called<'_>) {
-        let Some(items) = spot.node.field("items") else { return };
+        let Some(items) = spot.node.field("items") else {
+            return self.stray(spot, "a List without items");
+        };
         let joint = if spot.path.is_empty() { "" } else { "." };
         let path = format!("{}{joint}items", spot.path);
         let Value::List(nodes) = &items.value else {

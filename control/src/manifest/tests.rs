@@ -312,6 +312,14 @@ fn a_file_that_holds_no_objects_is_refused_and_named() {
     for (text, wanted) in [
         ("", "is empty"),
         (" \n---\n\n", "is empty"),
+        ("\u{feff}", "is empty"),
+        ("--- # words\n...\n", "is empty"),
+        ("null\n", "holds nothing"),
+        ("~", "holds nothing"),
+        ("---\n# c\n---\n~\n", "holds nothing"),
+        ("null # was a policy\n---\nNull\n", "holds nothing"),
+        ("apiVersion: v1\nkind: List\n", "a List without items"),
+        ("apiVersion: v1\nkind: PodList\nitems: null\n", "a List without items"),
         ("hello", "holds text"),
         ("- a\n- b\n", "holds a list"),
         ("a: [", "is not YAML"),
@@ -342,6 +350,8 @@ fn a_document_that_is_no_object_hides_no_other_and_is_told_by_number_and_line() 
     for (stray, wanted) in [
         ("- 1", "holds a list where an object must be"),
         ("just words", "holds text where an object must be"),
+        ("null", "holds nothing where an object must be"),
+        ("{apiVersion: v1, kind: List}", "holds a List without items"),
         ("5", "holds a number where an object must be"),
         ("metadata: {name: c}", "holds an object without a kind"),
         ("{apiVersion: v1, kind: [Pod]}", "holds an object without a kind"),

@@ -150,6 +150,12 @@ impl<'a> Builder<'a> {
                 self.begun = self.begun.saturating_add(1);
                 Ok(())
             }
+            // Nothing but comments. A document that says `null` is one.
+            Event::Scalar(text, ScalarStyle::Plain, ..)
+                if text.is_empty() && self.open.is_empty() =>
+            {
+                Ok(())
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_deref())
                     .map_err(|message| self.problem(Some(line), &message))?;
@@ -224,9 +230,7 @@ impl<'a> Builder<'a> {
         }
         let line = node.line;
         let Some(open) = self.open.last_mut() else {
-            if node.value != Value::Null {
-                self.documents.push(Document { number: self.begun, root: node });
-            }
+            self.documents.push(Document { number: self.begun, root: node });
             return Ok(());
         };
         match &mut open.content {

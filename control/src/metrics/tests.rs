@@ -52,6 +52,7 @@ fn scrape(workers: &[Arc<Counters>], ports: &[PortScrape]) -> String {
         pods: 9,
         policies: 2,
         problems: &[("error", 1), ("warning", 0), ("notice", 2)],
+        log_lines_lost: 7,
         latency: &latency,
     };
     scrape.encode().unwrap()

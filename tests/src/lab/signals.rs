@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::error::LabError;
@@ -34,8 +34,8 @@ pub fn await_the_end() {
 /// # Errors
 /// When the handlers can't be set.
 pub fn take_down_at_the_end(prefix: &str) -> Result<(), LabError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(LabError::io("handle SIGINT, SIGTERM and SIGHUP"))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])
+        .map_err(LabError::io("handle SIGINT, SIGTERM, SIGHUP and SIGQUIT"))?;
     let name = prefix.to_owned();
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
