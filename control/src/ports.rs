@@ -24,13 +24,10 @@ use tracing::{debug, info, warn};
 use crate::attach::{AttachError, HostPortPlan, InterfaceName, Link, Probed};
 use crate::dataplane::Dataplane;
 use crate::interfaces::Interfaces;
-use crate::manifest::{Problem, Severity};
+use crate::manifest::{INTERFACE_FIELD, Problem, Severity};
 use crate::resolve::PodView;
 
 pub use host::Host;
-
-/// Where a pod says which interface is its own.
-const FIELD: &str = "metadata.annotations[lockgate.dev/interface]";
 
 /// How long ports are added before what there is is published and everybody else gets a turn.
 pub const ADD_BUDGET: Duration = Duration::from_millis(100);
@@ -258,7 +255,7 @@ impl Ports {
                 Err(refused) => Err(refused),
             };
             let object = format!("Pod {}/{}", pod.namespace, pod.name);
-            self.note(name, &object, FIELD, "the pod is not attached", added);
+            self.note(name, &object, INTERFACE_FIELD, "the pod is not attached", added);
         }
     }
 

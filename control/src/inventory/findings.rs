@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Census, Inventory};
-use crate::manifest::{Metadata, Object, ObjectKey, Pod, Problem, Severity};
+use crate::manifest::{INTERFACE_FIELD, Metadata, Object, ObjectKey, Pod, Problem, Severity};
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -121,8 +121,8 @@ fn shared_interfaces(inventory: &Inventory) -> Vec<Problem> {
     for (name, pods) in by_name.iter().filter(|(_, pods)| pods.len() > 1) {
         let message = format!("interface {name} is another pod's too: neither gets it");
         let text = (message.as_str(), "give each pod an interface of its own");
-        let field = "metadata.annotations[lockgate.dev/interface]";
-        found.extend(pods.iter().map(|pod| finding(Severity::Error, &pod.metadata, field, text)));
+        let error = |pod: &&Pod| finding(Severity::Error, &pod.metadata, INTERFACE_FIELD, text);
+        found.extend(pods.iter().map(error));
     }
     found
 }

@@ -25,7 +25,7 @@ mod tree;
 use std::path::Path;
 
 pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, ObjectKind, Origin};
-pub use pod::{INTERFACE_ANNOTATION, MAC_ANNOTATION, NamedPort, Namespace, Pod};
+pub use pod::{INTERFACE_ANNOTATION, INTERFACE_FIELD, MAC_ANNOTATION, NamedPort, Namespace, Pod};
 pub use policy::NetworkPolicy;
 pub use problem::{Problem, Severity, escape};
 pub use rule::{Peer, PortPattern, Rule, WhichPorts};

@@ -20,6 +20,9 @@ use crate::selector::{Labels, is_port_name};
 
 /// Names the interface at the switch's side of a pod of this node.
 pub const INTERFACE_ANNOTATION: &str = "lockgate.dev/interface";
+
+/// Where problems say that the interface is written.
+pub const INTERFACE_FIELD: &str = "metadata.annotations[lockgate.dev/interface]";
 /// Gives the pod's Ethernet address, where the kernel is not to be asked.
 pub const MAC_ANNOTATION: &str = "lockgate.dev/mac";
 /// The longest name of an interface (`IFNAMSIZ` less its end).

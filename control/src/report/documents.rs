@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Observer, owner};
 use crate::ask::CONNECTIONS_SHOWN_MAX;
 use crate::dataplane::Dataplane;
-use crate::manifest::Problem;
+use crate::manifest::{INTERFACE_FIELD, Problem, Severity};
 use crate::resolve::Resolved;
 use crate::sync::Sync;
 
@@ -144,7 +144,12 @@ pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
             statistics,
         });
     }
-    let not_attached = sync.ports().problems().cloned().collect();
+    // Two pods that name one interface are never asked for: nobody knows whose it is.
+    let named_twice =
+        sync.files().inventory().problems().into_iter().filter(|problem| {
+            problem.severity == Severity::Error && problem.field == INTERFACE_FIELD
+        });
+    let not_attached = sync.ports().problems().cloned().chain(named_twice).collect();
     PortList { ports: rows, not_attached }
 }
 

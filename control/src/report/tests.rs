@@ -108,6 +108,19 @@ async fn policies_name_the_pods_that_they_select() {
 }
 
 #[tokio::test]
+async fn ports_says_why_pods_that_name_one_interface_have_none() {
+    let (mut observer, mut sync) = agent_of(&PODS.replace("interface: eb", "interface: ea")).await;
+    let list = document(&mut observer, &mut sync, Show::Ports {});
+    let told: Vec<&str> = list["not_attached"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|one| one["object"].as_str())
+        .collect();
+    assert_eq!(told, ["Pod demo/a", "Pod demo/b"], "{list}");
+}
+
+#[tokio::test]
 async fn connections_are_shown_with_pods_and_verdict() {
     let (mut observer, mut sync) = agent().await;
     let row = Row {
