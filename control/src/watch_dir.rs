@@ -12,7 +12,7 @@ mod settling;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use futures_util::{FutureExt, StreamExt};
 use inotify::{Event, EventMask, EventStream, Inotify, WatchMask};
 
+use crate::manifest::is_manifest;
 use settling::Settling;
 pub use settling::{Changed, PATIENCE, QUIET, Settled};
 
@@ -35,7 +36,7 @@ const CONFIG_MAP_LINK: &str = "..data";
 
 /// A directory that cannot be watched.
 #[derive(Debug, thiserror::Error)]
-#[error("watch {}: {source}; the setting is manifests", directory.display())]
+#[error("watch {}: {source}; name a directory that is there; the setting is manifests", directory.display())]
 pub struct WatchError {
     directory: PathBuf,
     source: io::Error,
@@ -150,13 +151,6 @@ impl DirWatch {
         std::fs::symlink_metadata(self.directory.join(name))
             .is_ok_and(|found| found.is_symlink() || found.nlink() > 1)
     }
-}
-
-/// Whether a file of this name is read: `*.yaml`, `*.yml`, `*.json`, not hidden.
-#[must_use]
-pub fn is_manifest(name: &str) -> bool {
-    let extension = Path::new(name).extension().and_then(OsStr::to_str);
-    !name.starts_with('.') && matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 fn watch(directory: &Path) -> io::Result<EventStream<Vec<u8>>> {

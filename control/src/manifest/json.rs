@@ -16,7 +16,7 @@ const ESCAPE_BYTES: usize = 6;
 
 /// Whether a file is meant to be JSON.
 pub(super) fn is_meant(file: &str) -> bool {
-    Path::new(file).extension().is_some_and(|extension| extension == "json")
+    Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }
 
 /// The text with each surrogate pair of a JSON text as the letter that it means. No line moves.

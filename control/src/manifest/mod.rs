@@ -157,7 +157,9 @@ pub fn nothing_in(directory: &Path) -> Problem {
 #[must_use]
 pub fn is_manifest(name: &str) -> bool {
     let extension = Path::new(name).extension().and_then(|text| text.to_str());
-    !name.starts_with('.') && matches!(extension, Some("yaml" | "yml" | "json"))
+    let is_one =
+        |text: &str| ["yaml", "yml", "json"].iter().any(|one| text.eq_ignore_ascii_case(one));
+    !name.starts_with('.') && extension.is_some_and(is_one)
 }
 
 /// Reads one file; `name` is what problems call it.

@@ -678,3 +678,13 @@ fn np_41_a_pod_on_its_nodes_network_may_have_whatever_its_node_has() {
     let (used, said) = listed("{hostNetwork: true}", &list);
     assert_eq!((used.as_slice(), said), (list.map(str::to_owned).as_slice(), vec![]));
 }
+
+#[test]
+fn a_manifest_is_known_by_its_ending_in_any_case() {
+    for name in ["a.yaml", "a.yml", "a.json", "A.YAML", "a.Yml", "a.b.JSON"] {
+        assert!(is_manifest(name), "{name}");
+    }
+    for name in ["a.txt", ".a.yaml", "yaml", "a.yaml~", "a.yaml.bak", "a"] {
+        assert!(!is_manifest(name), "{name}");
+    }
+}
