@@ -39,7 +39,9 @@ fn measure() -> Result<String, Box<dyn Error>> {
     fs::write(directory.join("cluster.yaml"), pods()?)?;
     let lab = Lab::build(&directory, Shape { prefix: PREFIX.to_owned(), ..Shape::default() })?;
     let binary = binaries.join("lockgate");
-    let options = Options::new(&binary, &directory);
+    let mut options = Options::new(&binary, &directory);
+    // What one worker needs for so many ports; with four workers the defaults are enough.
+    options.settings = format!("ports_max = {PORTS}\nframes_per_worker = 65536\n");
     let switch = SwitchProcess::start(&lab, &options)?;
     let socket = socket(&lab, &options.instance).to_string_lossy().into_owned();
     let end = Instant::now() + READY_MAX;
