@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use lockgate_dataplane::packet::answer::{GATEWAY_V4, GATEWAY_V6};
 
 use super::ends::Met;
+use crate::manifest::why_no_pods;
 
 /// What is to be known beside the verdict; mostly nothing.
 pub(super) fn of(from: &Met, to: &Met) -> Vec<String> {
@@ -44,18 +45,11 @@ fn is_gateway(address: IpAddr) -> bool {
     address == IpAddr::from(GATEWAY_V4) || address == IpAddr::from(GATEWAY_V6)
 }
 
-/// Why no packet from or to an address is forwarded. IPv4 link-local is: clouds keep their
-/// metadata service there.
+/// Why no packet from or to an address is forwarded: mostly what keeps it from being a pod's. IPv4
+/// link-local is forwarded: clouds keep their metadata service there.
 fn never_forwarded(address: IpAddr) -> Option<&'static str> {
     match address {
-        _ if address.is_unspecified() => Some("unspecified"),
-        _ if address.is_loopback() => Some("loopback"),
-        _ if address.is_multicast() => Some("a multicast group"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("of \"this network\" (0.0.0.0/8)"),
-        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("reserved (240.0.0.0/4)"),
-        IpAddr::V6(v6) if v6.segments()[..6] == [0; 6] => Some("IPv4 written as IPv6"),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("link-local"),
-        _ => None,
+        IpAddr::V4(v4) if v4.is_link_local() => None,
+        _ => why_no_pods(address),
     }
 }

@@ -103,11 +103,19 @@ fn pod_address(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpAddr, Broken
     Err(report.error(at, &message, &format!("write the pod's own; {NOT_USED}")))
 }
 
+/// Why no pod can have an address, as it stands in a sentence: "it is …".
+pub(crate) fn why_no_pods(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) => why_no_pods_v4(v4),
+        IpAddr::V6(v6) => why_no_pods_v6(v6),
+    }
+}
+
 fn why_no_pods_v4(address: Ipv4Addr) -> Option<&'static str> {
     Some(match address.octets() {
         _ if IpAddr::V4(address) == IpAddr::from(GATEWAY_V4) => "the switch's gateway",
         [169, 254, ..] => "link-local",
-        [0, ..] => "unspecified (0.0.0.0/8)",
+        [0, ..] => "unspecified (\"this network\", 0.0.0.0/8)",
         [127, ..] => "loopback",
         [224..=239, ..] => "multicast",
         [255, 255, 255, 255] => "broadcast",

@@ -24,6 +24,7 @@ mod tree;
 
 use std::path::Path;
 
+pub(crate) use address::why_no_pods;
 pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, ObjectKind, Origin};
 pub use pod::{INTERFACE_ANNOTATION, INTERFACE_FIELD, MAC_ANNOTATION, NamedPort, Namespace, Pod};
 pub use policy::NetworkPolicy;
