@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use lockgate_bench::tell;
 use lockgate_tests::lab::switch::{Options, SwitchProcess};
 use lockgate_tests::lab::{Lab, Place, Shape};
 
@@ -16,18 +17,8 @@ const CHANGES: u32 = 40;
 const PREFIX: &str = "lgb";
 const METRIC: &str = "lockgate_apply_latency_seconds";
 
-#[allow(clippy::print_stdout)] // its only output
 fn main() -> ExitCode {
-    match measure() {
-        Ok(table) => {
-            println!("{table}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("apply: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    tell("apply", measure())
 }
 
 fn measure() -> Result<String, Box<dyn Error>> {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lockgate_bench::contender::{Contender, check_tools, pin, wait_until};
+use lockgate_bench::tell;
 use lockgate_bench::traffic::{Sink, TrafficError, flood};
 use lockgate_tests::lab::node::{Lab, Shape};
 use nix::net::if_::if_nametoindex;
@@ -16,18 +17,8 @@ const WARM: Duration = Duration::from_secs(1);
 const COUNTED: Duration = Duration::from_secs(3);
 const FLOWS: u32 = 1024;
 
-#[allow(clippy::print_stdout)] // its only output
 fn main() -> ExitCode {
-    match measure() {
-        Ok(table) => {
-            println!("{table}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("pps: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    tell("pps", measure())
 }
 
 fn measure() -> Result<String, TrafficError> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use lockgate_bench::tell;
 use lockgate_tests::lab::switch::{Options, SwitchProcess, ask, socket};
 use lockgate_tests::lab::{Lab, Shape};
 
@@ -17,18 +18,8 @@ const PREFIX: &str = "lgb";
 /// Attaching them all.
 const READY_MAX: Duration = Duration::from_mins(1);
 
-#[allow(clippy::print_stdout)] // its only output
 fn main() -> ExitCode {
-    match measure() {
-        Ok(table) => {
-            println!("{table}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("scrape: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    tell("scrape", measure())
 }
 
 fn measure() -> Result<String, Box<dyn Error>> {
