@@ -1,6 +1,6 @@
-//! Asks the processor for memory before it is needed. Hot path.
+//! Has memory near before it is needed, by a read or by a hint. Hot path.
 //!
-//! One intrinsic, the only unsafe outside `port` (house 9). A prefetch reads nothing into the
+//! The hint is one intrinsic, the only unsafe outside `port` (house 9). It reads nothing into the
 //! program and cannot fault; elsewhere than on `x86_64` it does nothing, and only time is lost.
 #![allow(unsafe_code)]
 
