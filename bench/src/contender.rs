@@ -35,6 +35,20 @@ pub struct Running {
     child: Option<Child>,
 }
 
+impl Running {
+    /// Whether it is still at work: one that has ended has measured nothing.
+    ///
+    /// # Errors
+    /// When it has ended; it has told why on stderr.
+    pub fn check(&mut self) -> Result<(), TrafficError> {
+        match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => Err(format!("the bare forwarder has ended: {status}").into()),
+            Some(Err(cause)) => Err(cause.into()),
+            Some(Ok(None)) | None => Ok(()),
+        }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.switch.take());
@@ -101,7 +115,9 @@ impl Contender {
                 ])?;
                 let mut command = lab.node().command("taskset");
                 command.args(["-c", "0"]).arg(binaries.join("bare-forwarder"));
-                command.args(INTERFACES).args([ANCHOR, &(time.as_secs() + 5).to_string()]);
+                // The lab's own bpffs: a bare machine has none mounted.
+                command.args(INTERFACES).arg(ANCHOR).arg(lab.state().join("bpf/bare"));
+                command.arg((time.as_secs() + 5).to_string());
                 let child = command.stdout(Stdio::null()).spawn()?;
                 std::thread::sleep(Duration::from_millis(500));
                 Ok(Running { switch: None, child: Some(child) })

@@ -6,11 +6,17 @@ use std::time::Duration;
 
 use lockgate_bench::bare::{BareError, Forwarder, Report};
 
-const USAGE: &str = "usage: bare-forwarder IF IF ANCHOR SECONDS\n\
-    joins two interfaces at queue 0, as root; pin it to a core with taskset";
+const USAGE: &str = "usage: bare-forwarder IF IF ANCHOR PINS SECONDS\n\
+    joins two interfaces at queue 0, as root; pin it to a core with taskset;\n\
+    PINS is a directory on a bpffs, made if it is not there";
 
-fn run(interfaces: [&str; 2], anchor: &str, seconds: u64) -> Result<Report, BareError> {
-    let mut forwarder = Forwarder::new(interfaces, anchor, Path::new("/sys/fs/bpf/lgbare"))?;
+fn run(
+    interfaces: [&str; 2],
+    anchor: &str,
+    pins: &Path,
+    seconds: u64,
+) -> Result<Report, BareError> {
+    let mut forwarder = Forwarder::new(interfaces, anchor, pins)?;
     let report = forwarder.run(Duration::from_secs(seconds));
     forwarder.close()?;
     Ok(report)
@@ -19,7 +25,7 @@ fn run(interfaces: [&str; 2], anchor: &str, seconds: u64) -> Result<Report, Bare
 #[allow(clippy::print_stdout)] // its only output
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [first, other, anchor, seconds] = words.as_slice() else {
+    let [first, other, anchor, pins, seconds] = words.as_slice() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -27,7 +33,7 @@ fn main() -> ExitCode {
         eprintln!("{seconds}: not a number of seconds\n{USAGE}");
         return ExitCode::from(2);
     };
-    match run([first, other], anchor, seconds) {
+    match run([first, other], anchor, Path::new(pins), seconds) {
         Ok(report) => {
             let (forwarded, dropped) = (report.forwarded, report.dropped);
             println!("forwarded={forwarded} dropped={dropped} kpps={}", report.kpps());

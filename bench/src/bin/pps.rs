@@ -42,7 +42,7 @@ fn one(contender: Contender, binaries: &Path) -> Result<f64, TrafficError> {
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
     let lab = Lab::build(&manifests, Shape { prefix: "lgb".to_owned(), ..Shape::default() })?;
     let time = WARM + COUNTED;
-    let running = contender.start(&lab, binaries, time)?;
+    let mut running = contender.start(&lab, binaries, time)?;
     let (source, sink) = (lab.place("default/source")?, lab.place("default/sink")?);
     let frame = frame(contender.target_mac(&lab)?, &source.namespace.mac("eth0")?)?;
     let counter = sink.namespace.enter(|| Sink::attach(if_nametoindex("eth0")?))??;
@@ -63,7 +63,10 @@ fn one(contender: Contender, binaries: &Path) -> Result<f64, TrafficError> {
         let packets = (after? - before?) as f64;
         Ok::<f64, TrafficError>(packets / (to - from).as_secs_f64() / 1000.0)
     })?;
-    drop(running);
+    running.check()?;
+    if rate <= 0.0 {
+        return Err(format!("{}: no packet reached the sink", contender.label()).into());
+    }
     Ok(rate)
 }
 
