@@ -55,7 +55,10 @@ pub enum HttpError {
     #[error("{0} is in use by another process: change the setting listen, or stop that process")]
     InUse(SocketAddr),
     /// The system refused.
-    #[error("listen on {address}: {source}; the setting is listen")]
+    #[error(
+        "listen on {address}: {source}; change the setting listen to an address of this machine \
+         and a port that may be used"
+    )]
     Refused {
         /// The address.
         address: SocketAddr,
@@ -246,6 +249,10 @@ mod tests {
         let error = HttpServer::listen(address).await.unwrap_err().to_string();
         let expected = format!("{address} is in use by another process: change the setting listen");
         assert!(error.starts_with(&expected), "{error}");
+        // TEST-NET-1: no machine has it.
+        let elsewhere = "192.0.2.1:9".parse().unwrap();
+        let error = HttpServer::listen(elsewhere).await.unwrap_err().to_string();
+        assert!(error.contains("change the setting listen to an address of this"), "{error}");
     }
 
     /// Clients that connect and ask nothing, every second one with half a request.

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::paths;
+
 /// How long is waited for a holder that is dying.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long for one whose lock file is another: nobody says whether it is dying.
@@ -49,7 +51,10 @@ pub enum LockError {
     )]
     Namespace,
     /// The name that one switch of a network namespace holds cannot be taken.
-    #[error("the name @{name} in this network namespace: {source}; stop whoever holds it")]
+    #[error(
+        "the name @{name} cannot be taken in this network namespace: {source}; stop whoever \
+         `ss -xlp` shows on it, or start this one in a network namespace of its own"
+    )]
     Name {
         /// The name, as `ss -xl` shows it.
         name: String,
@@ -57,7 +62,7 @@ pub enum LockError {
         source: io::Error,
     },
     /// The file cannot be made or locked.
-    #[error("lock file {}: {source}; the setting is lock", path.display())]
+    #[error("lock file {}: {source}; {}", path.display(), paths::remedy("lock", path, source))]
     File {
         /// The file.
         path: PathBuf,
@@ -170,8 +175,19 @@ mod tests {
         let first = NodeLock::take(&name).unwrap();
         let error = NodeLock::take(&name).unwrap_err().to_string();
         assert!(error.starts_with("another lockgate is running in this network namespace"));
+        assert!(error.contains("stop it first"), "{error}");
         drop(first);
         NodeLock::take(&name).unwrap();
+        let long = NodeLock::take(&"x".repeat(200)).unwrap_err().to_string();
+        assert!(long.contains("stop whoever `ss -xlp` shows"), "{long}");
+    }
+
+    #[test]
+    fn a_lock_file_that_cannot_be_one_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Lock::take(directory.path()).unwrap_err().to_string();
+        let wanted = "change the setting lock to a file that can be made";
+        assert!(error.contains(wanted), "{error}");
     }
 
     #[test]
@@ -182,6 +198,7 @@ mod tests {
         let error = Lock::take(&path).unwrap_err().to_string();
         let expected = format!("already running (process {};", std::process::id());
         assert!(error.contains(&expected), "{error}");
+        assert!(error.contains("stop it first"), "{error}");
         drop(first);
         Lock::take(&path).unwrap();
     }
@@ -230,6 +247,7 @@ mod tests {
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = Lock::take(&file.join("lock")).unwrap_err().to_string();
-        assert!(error.contains("the setting is lock"), "{error}");
+        let wanted = format!("{} is no directory: remove it, or change the", file.display());
+        assert!(error.contains(&wanted) && error.contains("setting lock"), "{error}");
     }
 }
