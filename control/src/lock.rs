@@ -72,7 +72,8 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes the lock and writes our process id into it. Its directory is made if need be.
+    /// Takes the lock and writes our process id into it. Its directory must be there, unless it
+    /// is [`DIRECTORY`](crate::paths::DIRECTORY).
     /// Blocks for at most `PATIENCE`, and only for a holder that is dying.
     ///
     /// # Errors
@@ -93,9 +94,7 @@ impl Lock {
 
     fn try_take(path: &Path) -> Result<Self, LockError> {
         let wrong = |source: io::Error| LockError::File { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(wrong)?;
-        }
+        paths::prepare(path, Path::new(paths::DIRECTORY)).map_err(wrong)?;
         let mut options = OpenOptions::new();
         // Not truncated: until the lock is ours the text in it is its holder's.
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn the_second_taker_is_told_who_has_it() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("run/lock");
+        let path = directory.path().join("lock");
         let first = Lock::take(&path).unwrap();
         let error = Lock::take(&path).unwrap_err().to_string();
         let expected = format!("already running (process {};", std::process::id());
@@ -242,8 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_made_names_the_setting() {
+    fn a_directory_that_is_not_there_is_not_made_and_names_the_setting() {
         let directory = tempfile::tempdir().unwrap();
+        let slip = directory.path().join("slip");
+        let error = Lock::take(&slip.join("lock")).unwrap_err().to_string();
+        let wanted = format!("run `mkdir -m 0700 {}`, or change the setting lock", slip.display());
+        assert!(error.contains(&wanted) && !slip.exists(), "{error}");
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = Lock::take(&file.join("lock")).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! The Unix socket that `lockgate status` and its like ask: one line of JSON in, one document out.
 //!
-//! Mode 0600 and in a directory of the switch's own: whoever may connect may see who talks to
-//! whom. A request is at most [`REQUEST_BYTES_MAX`] and must come within [`CLIENT_TIMEOUT`]; at
+//! Mode 0600, and unless set in a directory of the switch's own: whoever may connect may see who
+//! talks to whom. A request is at most [`REQUEST_BYTES_MAX`] and must come within [`CLIENT_TIMEOUT`]; at
 //! most [`CLIENTS_MAX`] are served at once. Nothing here changes anything.
 
 #[cfg(test)]
@@ -66,16 +66,15 @@ pub struct ShowSocket {
 }
 
 impl ShowSocket {
-    /// Listens. A socket on which nobody answers any more is replaced. Call before other threads
-    /// are started: the umask, private for a moment, is the whole process's.
+    /// Listens. A socket on which nobody answers any more is replaced; its directory must be
+    /// there, unless it is [`DIRECTORY`](crate::paths::DIRECTORY). Call before other threads are
+    /// started: the umask, private for a moment, is the whole process's.
     ///
     /// # Errors
     /// [`SocketError`] where somebody is there already, or the system refuses.
     pub fn listen(path: &Path) -> Result<Self, SocketError> {
         let wrong = |source| SocketError::Refused { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(wrong)?;
-        }
+        paths::prepare(path, Path::new(paths::DIRECTORY)).map_err(wrong)?;
         remove_stale(path)?;
         let before = umask(Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(path);

@@ -12,7 +12,7 @@ struct Served {
 /// A socket whose agent answers every question with what it understood.
 fn serve() -> Served {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("run/lockgate.sock");
+    let path = directory.path().join("lockgate.sock");
     let socket = ShowSocket::listen(&path).unwrap();
     let (asker, mut incoming) = questions();
     tokio::spawn(socket.serve(asker));
@@ -115,6 +115,10 @@ async fn a_file_in_the_way_is_not_removed() {
 #[tokio::test]
 async fn a_socket_that_cannot_be_made_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
+    let slip = directory.path().join("slip");
+    let error = ShowSocket::listen(&slip.join("s")).unwrap_err().to_string();
+    let wanted = format!("run `mkdir -m 0700 {}`, or change the setting socket", slip.display());
+    assert!(error.contains(&wanted) && !slip.exists(), "{error}");
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
     let error = ShowSocket::listen(&file.join("s")).unwrap_err().to_string();
