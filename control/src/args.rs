@@ -23,7 +23,8 @@ Unless set (`lockgate run --help` lists all settings):
   socket that the other commands ask     /run/lockgate/lockgate.sock
   lock file                              /run/lockgate/lockgate.lock
   pinned programs, on a BPF file system  /sys/fs/bpf/lockgate
-  /metrics, /livez and /readyz           127.0.0.1:9790";
+  /metrics, /livez and /readyz           127.0.0.1:9790
+The directory /run/lockgate is made, mode 0700, if it is missing; any other must be there.";
 
 /// What `lockgate` does.
 #[derive(Clone, Debug, Subcommand)]
@@ -111,10 +112,11 @@ pub struct RunArguments {
     /// Address of /metrics, /livez and /readyz [default: 127.0.0.1:9790].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
-    /// Unix socket that the other commands ask, mode 0600 [default: /run/lockgate/lockgate.sock].
+    /// Unix socket that the other commands ask, mode 0600, in a directory that is there
+    /// [default: /run/lockgate/lockgate.sock].
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Lock file [default: /run/lockgate/lockgate.lock].
+    /// Lock file, in a directory that is there [default: /run/lockgate/lockgate.lock].
     #[arg(long, value_name = "PATH")]
     pub lock: Option<PathBuf>,
     /// Directory on a BPF file system for pinned programs [default: /sys/fs/bpf/lockgate].
@@ -281,6 +283,7 @@ mod tests {
     use lockgate_dataplane::worker::Established;
 
     use super::*;
+    use crate::paths::DIRECTORY;
     use crate::settings::{BPFFS, LISTEN, LOCK, Machine, SOCKET, Settings};
 
     fn run(line: &str) -> RunArguments {
@@ -311,7 +314,7 @@ mod tests {
     #[test]
     fn the_help_of_all_states_the_defaults_and_nothing_that_is_not_there() {
         let help = Arguments::command().render_long_help().to_string();
-        for stated in [LISTEN, SOCKET, LOCK, BPFFS, "lockgate run --help"] {
+        for stated in [LISTEN, SOCKET, LOCK, BPFFS, DIRECTORY, "lockgate run --help"] {
             assert!(help.contains(stated), "{stated}: {help}");
         }
         assert!(!help.contains("cluster"), "{help}");

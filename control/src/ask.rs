@@ -70,10 +70,10 @@ pub enum AskError {
     #[error("too many questions wait for the agent; ask again later")]
     Busy,
     /// No answer within [`ANSWER_TIMEOUT`].
-    #[error("the agent did not answer in time")]
+    #[error("the agent did not answer in time; ask again, or see its log for what holds it up")]
     Slow,
     /// The agent is stopping.
-    #[error("the agent is stopping")]
+    #[error("the agent is stopping; ask again when it runs")]
     Gone,
 }
 

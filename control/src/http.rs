@@ -1,14 +1,18 @@
 //! Metrics and health over HTTP: `/metrics`, `/livez`, `/readyz`. Loopback unless set otherwise.
 //!
-//! Every answer comes from the one task that owns the switch. A connection lasts at most
-//! `CONNECTION_LIFE` and at most `CONNECTIONS_MAX` are open at once, so that a client that
-//! sends a header a minute holds nothing for long.
+//! Every answer comes from the one task that owns the switch. A connection asks once, within
+//! `REQUEST_WAIT`, and lasts at most `CONNECTION_LIFE`.
+//!
+//! A probe is answered whatever other clients do: nobody waits for a place. At most
+//! `CONNECTIONS_MAX` are open, and a new connection takes the place of the oldest that has not
+//! asked yet. A queue for places was tried first, and clients that connect and say nothing kept
+//! probes out of it for as long as they liked.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,19 +20,30 @@ use axum::extract::State;
 use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::task::JoinHandle;
+use tracing::warn;
 
 use crate::ask::{Asker, Question};
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 32;
 
-/// How long a connection may last; a scraper that keeps it alive opens another.
+/// How long a client may take to ask.
+const REQUEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a connection may last.
 const CONNECTION_LIFE: Duration = Duration::from_secs(10);
+
+/// What is kept of a request and of an answer that the client has not read, of each connection.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
+
+/// How long is waited after the system refused a connection: it is short of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
@@ -40,7 +55,10 @@ pub enum HttpError {
     #[error("{0} is in use by another process: change the setting listen, or stop that process")]
     InUse(SocketAddr),
     /// The system refused.
-    #[error("listen on {address}: {source}; the setting is listen")]
+    #[error(
+        "listen on {address}: {source}; change the setting listen to an address of this machine \
+         and a port that may be used"
+    )]
     Refused {
         /// The address.
         address: SocketAddr,
@@ -79,16 +97,75 @@ impl HttpServer {
 
     /// Serves for ever.
     pub async fn serve(self, asker: Asker) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let bounded = Bounded { listener: self.listener, places };
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .with_state(asker);
-        // Its only way to end is an error of `accept`, which it retries.
-        let _never = axum::serve(bounded, router).await;
+        let mut places = Places::default();
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    places.make_room().await;
+                    places.take(stream, router.clone());
+                }
+                Err(error) => {
+                    warn!(%error, "the address of metrics takes no connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
+}
+
+/// The connections that are open, the oldest first.
+#[derive(Default)]
+struct Places(VecDeque<Place>);
+
+struct Place {
+    served: JoinHandle<()>,
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Places {
+    /// Ends the oldest connection that has not asked, or that lasts longest, if all places are
+    /// taken. Its descriptor is closed after this.
+    async fn make_room(&mut self) {
+        self.0.retain(|place| !place.served.is_finished());
+        if self.0.len() < CONNECTIONS_MAX {
+            return;
+        }
+        let waits = |place: &Place| !place.has_asked.load(Ordering::Relaxed);
+        let oldest = self.0.iter().position(waits).unwrap_or(0);
+        if let Some(place) = self.0.remove(oldest) {
+            place.served.abort();
+            // Others get their turn meanwhile: one that came with its request has asked by then.
+            let _aborted = place.served.await;
+        }
+    }
+
+    fn take(&mut self, stream: TcpStream, router: Router) {
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let served = tokio::spawn(serve_client(stream, router, Arc::clone(&has_asked)));
+        self.0.push_back(Place { served, has_asked });
+    }
+}
+
+/// Answers one request.
+async fn serve_client(stream: TcpStream, router: Router, has_asked: Arc<AtomicBool>) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: hyper::Request<_>| {
+        has_asked.store(true, Ordering::Relaxed);
+        hyper::service::Service::call(&router, request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_WAIT)
+        .keep_alive(false)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    // What goes wrong with a connection is its client's.
+    let _ended = tokio::time::timeout(CONNECTION_LIFE, connection).await;
 }
 
 async fn metrics(State(asker): State<Asker>) -> Response {
@@ -113,76 +190,6 @@ async fn answer(asker: &Asker, question: Question, kind: &'static str) -> Respon
             let body = serde_json::json!({ "error": error.to_string() }).to_string();
             (StatusCode::SERVICE_UNAVAILABLE, [(CONTENT_TYPE, JSON)], body).into_response()
         }
-    }
-}
-
-/// A listener with a bounded number of bounded connections.
-struct Bounded {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-impl Listener for Bounded {
-    type Io = Mortal;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Mortal, SocketAddr) {
-        // The semaphore is never closed; without a place the connection is merely not counted.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
-        let end = Box::pin(tokio::time::sleep(CONNECTION_LIFE));
-        (Mortal { stream, end, _place: place }, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that ends at its time, whatever its client does.
-struct Mortal {
-    stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Mortal {
-    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
-        self.end.as_mut().poll(context).is_ready()
-    }
-}
-
-impl AsyncRead for Mortal {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.is_over(context) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Mortal {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.is_over(context) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -242,18 +249,99 @@ mod tests {
         let error = HttpServer::listen(address).await.unwrap_err().to_string();
         let expected = format!("{address} is in use by another process: change the setting listen");
         assert!(error.starts_with(&expected), "{error}");
+        // TEST-NET-1: no machine has it.
+        let elsewhere = "192.0.2.1:9".parse().unwrap();
+        let error = HttpServer::listen(elsewhere).await.unwrap_err().to_string();
+        assert!(error.contains("change the setting listen to an address of this"), "{error}");
+    }
+
+    /// Clients that connect and ask nothing, every second one with half a request.
+    async fn idlers(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+        let mut idlers = Vec::new();
+        for number in 0..count {
+            let mut idler = TcpStream::connect(address).await.unwrap();
+            if number % 2 == 0 {
+                // It may have been cut off already.
+                let _cut = idler.write_all(b"GET /metrics HTTP/1.1\r\nX: ").await;
+            }
+            idlers.push(idler);
+        }
+        idlers
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_answered_though_others_hold_every_connection() {
+        let address = serve().await;
+        let mut idlers = idlers(address, CONNECTIONS_MAX * 5).await;
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let asked = get(path);
+            let answer = tokio::time::timeout(Duration::from_secs(1), fetch(address, &asked)).await;
+            assert!(answer.unwrap().starts_with("HTTP/1.1 "), "{path}");
+        }
+        let mut open = 0;
+        for idler in &mut idlers {
+            let mut byte = [0];
+            let read = tokio::time::timeout(Duration::from_millis(1), idler.read(&mut byte));
+            open += usize::from(read.await.is_err());
+        }
+        assert!(open < CONNECTIONS_MAX, "{open} are left");
+        assert!(open > CONNECTIONS_MAX / 2, "only as many are cut off as need be: {open} are left");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_asked_keeps_its_place() {
+        let server = HttpServer::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address();
+        let (asker, mut incoming) = questions();
+        tokio::spawn(server.serve(asker));
+        let asks = tokio::spawn(async move { fetch(address, &get("/metrics")).await });
+        let asked = incoming.recv().await.unwrap();
+        let _idlers = idlers(address, CONNECTIONS_MAX * 2).await;
+        asked.reply.send(Answer { good: true, body: "late".to_owned() }).unwrap();
+        let answer = asks.await.unwrap();
+        assert!(answer.ends_with("late"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn clients_that_do_not_wait_for_their_answers_shut_nobody_out() {
+        let server = HttpServer::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address();
+        let (asker, mut incoming) = questions();
+        tokio::spawn(server.serve(asker));
+        let mut unanswered = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(get("/metrics").as_bytes()).await.unwrap();
+            unanswered.push((client, incoming.recv().await.unwrap()));
+        }
+        let probe = tokio::spawn(async move { fetch(address, &get("/livez")).await });
+        let asked = tokio::time::timeout(Duration::from_secs(1), incoming.recv()).await;
+        let asked = asked.unwrap().unwrap();
+        assert_eq!(asked.question, Question::Live);
+        asked.reply.send(Answer { good: true, body: String::new() }).unwrap();
+        assert!(probe.await.unwrap().starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_request_without_end_is_refused() {
+        let address = serve().await;
+        let endless = format!("GET /livez HTTP/1.1\r\nX: {}", "x".repeat(BUFFER_BYTES_MAX * 4));
+        let answer = fetch(address, &endless).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_never_finishes_its_request_is_cut_off() {
         let address = serve().await;
-        let mut slow = TcpStream::connect(address).await.unwrap();
-        slow.write_all(b"GET /metrics HTTP/1.1\r\nX: ").await.unwrap();
-        let begun = tokio::time::Instant::now();
-        let mut answer = Vec::new();
-        let _reset = slow.read_to_end(&mut answer).await;
-        let waited = begun.elapsed();
-        assert!(waited <= CONNECTION_LIFE + Duration::from_secs(1), "{waited:?}");
-        assert!(waited >= CONNECTION_LIFE / 2, "{waited:?}");
+        for said in ["", "GET /metrics HTTP/1.1\r\nX: "] {
+            let mut slow = TcpStream::connect(address).await.unwrap();
+            slow.write_all(said.as_bytes()).await.unwrap();
+            let begun = tokio::time::Instant::now();
+            let mut answer = Vec::new();
+            let _reset = slow.read_to_end(&mut answer).await;
+            let waited = begun.elapsed();
+            assert!(waited <= REQUEST_WAIT + Duration::from_secs(1), "{waited:?}");
+            assert!(waited >= REQUEST_WAIT / 2, "{waited:?}");
+        }
     }
 }

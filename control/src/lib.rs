@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod matrix;
 pub mod metrics;
 pub mod offline;
+pub mod paths;
 pub mod ports;
 pub mod preflight;
 pub mod report;

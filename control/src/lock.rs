@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::paths;
+
 /// How long is waited for a holder that is dying.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long for one whose lock file is another: nobody says whether it is dying.
@@ -49,7 +51,10 @@ pub enum LockError {
     )]
     Namespace,
     /// The name that one switch of a network namespace holds cannot be taken.
-    #[error("the name @{name} in this network namespace: {source}; stop whoever holds it")]
+    #[error(
+        "the name @{name} cannot be taken in this network namespace: {source}; stop whoever \
+         `ss -xlp` shows on it, or start this one in a network namespace of its own"
+    )]
     Name {
         /// The name, as `ss -xl` shows it.
         name: String,
@@ -57,7 +62,7 @@ pub enum LockError {
         source: io::Error,
     },
     /// The file cannot be made or locked.
-    #[error("lock file {}: {source}; the setting is lock", path.display())]
+    #[error("lock file {}: {source}; {}", path.display(), paths::remedy("lock", path, source))]
     File {
         /// The file.
         path: PathBuf,
@@ -67,7 +72,8 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes the lock and writes our process id into it. Its directory is made if need be.
+    /// Takes the lock and writes our process id into it. Its directory must be there, unless it
+    /// is [`DIRECTORY`](crate::paths::DIRECTORY).
     /// Blocks for at most `PATIENCE`, and only for a holder that is dying.
     ///
     /// # Errors
@@ -88,9 +94,7 @@ impl Lock {
 
     fn try_take(path: &Path) -> Result<Self, LockError> {
         let wrong = |source: io::Error| LockError::File { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(wrong)?;
-        }
+        paths::prepare(path, Path::new(paths::DIRECTORY)).map_err(wrong)?;
         let mut options = OpenOptions::new();
         // Not truncated: until the lock is ours the text in it is its holder's.
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -170,18 +174,30 @@ mod tests {
         let first = NodeLock::take(&name).unwrap();
         let error = NodeLock::take(&name).unwrap_err().to_string();
         assert!(error.starts_with("another lockgate is running in this network namespace"));
+        assert!(error.contains("stop it first"), "{error}");
         drop(first);
         NodeLock::take(&name).unwrap();
+        let long = NodeLock::take(&"x".repeat(200)).unwrap_err().to_string();
+        assert!(long.contains("stop whoever `ss -xlp` shows"), "{long}");
+    }
+
+    #[test]
+    fn a_lock_file_that_cannot_be_one_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Lock::take(directory.path()).unwrap_err().to_string();
+        let wanted = "change the setting lock to a file that can be made";
+        assert!(error.contains(wanted), "{error}");
     }
 
     #[test]
     fn the_second_taker_is_told_who_has_it() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("run/lock");
+        let path = directory.path().join("lock");
         let first = Lock::take(&path).unwrap();
         let error = Lock::take(&path).unwrap_err().to_string();
         let expected = format!("already running (process {};", std::process::id());
         assert!(error.contains(&expected), "{error}");
+        assert!(error.contains("stop it first"), "{error}");
         drop(first);
         Lock::take(&path).unwrap();
     }
@@ -225,11 +241,16 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_made_names_the_setting() {
+    fn a_directory_that_is_not_there_is_not_made_and_names_the_setting() {
         let directory = tempfile::tempdir().unwrap();
+        let slip = directory.path().join("slip");
+        let error = Lock::take(&slip.join("lock")).unwrap_err().to_string();
+        let wanted = format!("run `mkdir -m 0700 {}`, or change the setting lock", slip.display());
+        assert!(error.contains(&wanted) && !slip.exists(), "{error}");
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = Lock::take(&file.join("lock")).unwrap_err().to_string();
-        assert!(error.contains("the setting is lock"), "{error}");
+        let wanted = format!("{} is no directory: remove it, or change the", file.display());
+        assert!(error.contains(&wanted) && error.contains("setting lock"), "{error}");
     }
 }

@@ -91,11 +91,8 @@ impl Observer {
         let in_force = sync.dataplane().in_force();
         let ports = port_scrapes(sync);
         let (epoch, published) = sync.numbers();
-        let problems = sync.problems();
-        let counts = [Severity::Error, Severity::Warning, Severity::Notice].map(|severity| {
-            let count = problems.iter().filter(|problem| problem.severity == severity).count();
-            (severity.label(), count)
-        });
+        let counts = [Severity::Error, Severity::Warning, Severity::Notice]
+            .map(|severity| (severity.label(), sync.problem_count(severity)));
         let workers = sync.dataplane().counters();
         let scrape = Scrape {
             workers: &workers,

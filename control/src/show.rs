@@ -116,6 +116,10 @@ fn with_cause(row: &Value) -> Value {
         told.push(format!("{}: {}", rule(nearest), failed.collect::<Vec<_>>().join("; ")));
     }
     told.extend(list(row, "broken").iter().map(|broken| format!("broken: {}", rule(broken))));
+    // What is in a rule is told by the rule.
+    let in_rule = |field: &str| field.contains("gress[");
+    let elsewhere = list(row, "problems").iter().filter(|one| !in_rule(&part(one, "field")));
+    told.extend(elsewhere.map(|one| format!("{}: {}", part(one, "object"), part(one, "message"))));
     let mut row = row.clone();
     if let Value::Object(fields) = &mut row {
         fields.insert("told".to_owned(), told.join("; ").into());

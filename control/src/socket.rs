@@ -1,7 +1,7 @@
 //! The Unix socket that `lockgate status` and its like ask: one line of JSON in, one document out.
 //!
-//! Mode 0600 and in a directory of the switch's own: whoever may connect may see who talks to
-//! whom. A request is at most [`REQUEST_BYTES_MAX`] and must come within [`CLIENT_TIMEOUT`]; at
+//! Mode 0600, and unless set in a directory of the switch's own: whoever may connect may see who
+//! talks to whom. A request is at most [`REQUEST_BYTES_MAX`] and must come within [`CLIENT_TIMEOUT`]; at
 //! most [`CLIENTS_MAX`] are served at once. Nothing here changes anything.
 
 #[cfg(test)]
@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::ask::{Asker, Question, Show};
+use crate::paths;
 
 /// The longest request, its line end included.
 pub const REQUEST_BYTES_MAX: usize = 4096;
@@ -38,13 +39,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Somebody answers there.
-    #[error("lockgate is already running: somebody listens on {}; the setting is socket", .0.display())]
+    #[error(
+        "lockgate is already running: somebody listens on {}; stop it first, or change the \
+         setting socket",
+        .0.display()
+    )]
     Busy(PathBuf),
     /// Something else than a socket has the name.
     #[error("{} is there and is no socket: remove it, or change the setting socket", .0.display())]
     NotASocket(PathBuf),
     /// The system refused.
-    #[error("socket {}: {source}; the setting is socket", path.display())]
+    #[error("socket {}: {source}; {}", path.display(), paths::remedy("socket", path, source))]
     Refused {
         /// The socket.
         path: PathBuf,
@@ -61,16 +66,15 @@ pub struct ShowSocket {
 }
 
 impl ShowSocket {
-    /// Listens. A socket on which nobody answers any more is replaced. Call before other threads
-    /// are started: the umask, private for a moment, is the whole process's.
+    /// Listens. A socket on which nobody answers any more is replaced; its directory must be
+    /// there, unless it is [`DIRECTORY`](crate::paths::DIRECTORY). Call before other threads are
+    /// started: the umask, private for a moment, is the whole process's.
     ///
     /// # Errors
     /// [`SocketError`] where somebody is there already, or the system refuses.
     pub fn listen(path: &Path) -> Result<Self, SocketError> {
         let wrong = |source| SocketError::Refused { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(wrong)?;
-        }
+        paths::prepare(path, Path::new(paths::DIRECTORY)).map_err(wrong)?;
         remove_stale(path)?;
         let before = umask(Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(path);
@@ -170,7 +174,7 @@ fn error_document(message: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers.
-    #[error("no switch answers on {}: {source}; is `lockgate run` running, and as the same user?", path.display())]
+    #[error("no switch answers on {}: {source}; {}", path.display(), client_remedy(source))]
     Silent {
         /// The socket.
         path: PathBuf,
@@ -180,9 +184,32 @@ pub enum ClientError {
     /// It answered with an error.
     #[error("the switch answered: {0}")]
     Refused(String),
+    /// It closed without an answer.
+    #[error(
+        "the switch on {} closed without an answer: it is stopping, or busy with others; ask again",
+        .0.display()
+    )]
+    Closed(PathBuf),
     /// It answered nonsense.
-    #[error("the switch's answer is not JSON: {0}")]
+    #[error(
+        "the switch's answer is not JSON: {0}; name the socket of a `lockgate run` of this version \
+         with --socket"
+    )]
     Garbled(#[from] serde_json::Error),
+}
+
+/// What a client can do where nobody answers.
+fn client_remedy(refused: &io::Error) -> &'static str {
+    match refused.kind() {
+        io::ErrorKind::PermissionDenied => "ask as the user that runs the switch",
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "start `lockgate run`, or name the socket that it has with --socket"
+        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            "ask again; where that does not help, restart the switch"
+        }
+        _ => "name the socket of a running switch with --socket",
+    }
 }
 
 /// Asks a running switch. Blocks, at most for [`CLIENT_TIMEOUT`] and the agent's own.
@@ -201,6 +228,9 @@ pub fn ask(path: &Path, show: Show) -> Result<serde_json::Value, ClientError> {
     stream.write_all(&request).map_err(silent)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(silent)?;
+    if answer.is_empty() {
+        return Err(ClientError::Closed(path.to_owned()));
+    }
     let document: serde_json::Value = serde_json::from_slice(&answer)?;
     match document.get("error").and_then(|error| error.as_str()) {
         Some(message) => Err(ClientError::Refused(message.to_owned())),

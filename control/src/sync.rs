@@ -138,10 +138,17 @@ impl<D: Dataplane> Sync<D> {
     }
 
     /// Tells of problems that are new. To find them all objects are looked at: not with every
-    /// change, and not before what changed is published.
+    /// change, and not before what changed is in force.
     fn tell(&mut self) {
         let is_due = self.told.at.is_none_or(|at| at.elapsed() >= TELL_EVERY);
-        if !self.told.is_stale || !is_due {
+        if is_due && self.pending.is_none_or(|pending| pending.since.elapsed() > STALL) {
+            self.look_for_problems();
+        }
+    }
+
+    /// Looks at all objects, unless nothing has changed since that was done.
+    fn look_for_problems(&mut self) {
+        if !self.told.is_stale {
             return;
         }
         let problems = self.files.problems();
@@ -258,11 +265,29 @@ impl<D: Dataplane> Sync<D> {
         }
     }
 
-    /// Everything to be said.
+    /// Everything to be said, as of now.
     #[must_use]
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut problems = self.files.problems();
-        problems.extend(self.ports.problems().chain(&self.trouble).cloned());
+    pub fn problems(&mut self) -> Vec<Problem> {
+        self.look_for_problems();
+        let mut problems = self.told.problems.clone();
+        problems.extend(self.own_problems());
+        problems.sort();
+        problems
+    }
+
+    /// How many problems of a severity there are. Those of objects are the ones last told, a
+    /// second old at most: whoever scrapes often has not all objects looked at.
+    #[must_use]
+    pub fn problem_count(&self, severity: Severity) -> usize {
+        let own = self.own_problems();
+        let all = self.told.problems.iter().chain(&own);
+        all.filter(|problem| problem.severity == severity).count()
+    }
+
+    /// What is wrong with ports, netlink and workers.
+    fn own_problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> =
+            self.ports.problems().chain(&self.trouble).cloned().collect();
         if let Some(pending) = self.pending.filter(|pending| pending.since.elapsed() > STALL) {
             problems.push(own_problem(
                 &format!("snapshot {} is not in force with every worker", pending.generation.0),
@@ -272,7 +297,6 @@ impl<D: Dataplane> Sync<D> {
         if !self.dataplane.is_alive() {
             problems.push(own_problem("a worker has ended", "restart the switch"));
         }
-        problems.sort();
         problems
     }
 

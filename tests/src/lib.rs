@@ -4,10 +4,12 @@
 //! many; `cases` reads the folders of `tests/cases`; `world` is a simulated node; `lab` makes a node
 //! of network namespaces and real sockets; `packets` builds packets; `panics` walks the release
 //! binary; `allocator` counts. `api` is an API server and what is told of it. `product` is the
-//! product in the oracle's words, `twins` its kept tables beside fresh ones.
+//! product in the oracle's words, `agent` its middle from objects to tables, `twins` those tables
+//! beside fresh ones.
 
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod allocator;
 pub mod api;
 pub mod cases;

@@ -18,16 +18,14 @@ mod wiring;
 pub use fate::Fate;
 pub use shape::{Local, Shape};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use lockgate_control::inventory::{Change, Inventory};
-use lockgate_control::manifest::{ObjectKey, read_text};
+use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::Resolved;
-use lockgate_control::resolver::Resolver;
 use lockgate_dataplane::clock::Tick;
-use lockgate_dataplane::compiler::Compiler;
 use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
@@ -40,6 +38,7 @@ use lockgate_dataplane::publish::Publisher;
 use lockgate_dataplane::worker::mailbox::{Mailbox, PortKind};
 use lockgate_dataplane::worker::{Parts, Worker};
 
+use crate::agent::Agent;
 use crate::packets::Ends;
 
 /// Turns after which a world that still moves packets is taken to be in a loop.
@@ -72,11 +71,7 @@ pub struct World {
     shape: Shape,
     seats: Vec<Seat>,
     publisher: Publisher,
-    inventory: Inventory,
-    /// Objects that the resolver has not been told of.
-    unread: BTreeSet<ObjectKey>,
-    resolver: Resolver,
-    compiler: Compiler,
+    agent: Agent,
     files: BTreeMap<String, String>,
     wires: BTreeMap<String, Wire>,
     resolved: Option<Resolved>,
@@ -128,10 +123,7 @@ impl World {
             shape,
             seats,
             publisher,
-            inventory: Inventory::new(),
-            unread: BTreeSet::new(),
-            resolver: Resolver::default(),
-            compiler: Compiler::default(),
+            agent: Agent::default(),
             files: BTreeMap::new(),
             wires: BTreeMap::new(),
             resolved: None,
@@ -158,21 +150,21 @@ impl World {
     /// When the text is not YAML.
     pub fn set_file(&mut self, name: &str, yaml: &str) {
         let objects = read_text(name, yaml).unwrap_or_else(|problem| panic!("{problem}"));
-        let _ = self.inventory.set_file(name, objects);
+        let _ = self.agent.inventory.set_file(name, objects);
         self.files.insert(name.to_owned(), yaml.to_owned());
         self.publish();
     }
 
     /// Deletes a file of the manifest directory and puts the change in force.
     pub fn remove_file(&mut self, name: &str) {
-        let _ = self.inventory.remove_file(name);
+        let _ = self.agent.inventory.remove_file(name);
         self.files.remove(name);
         self.publish();
     }
 
     /// Takes a change in; [`World::publish`] puts it in force.
     pub fn hear(&mut self, change: Change) {
-        let _ = self.inventory.apply(change);
+        let _ = self.agent.inventory.apply(change);
     }
 
     /// What the objects in force were resolved to.
@@ -184,7 +176,7 @@ impl World {
     /// The objects in force.
     #[must_use]
     pub fn inventory(&self) -> &Inventory {
-        &self.inventory
+        &self.agent.inventory
     }
 
     /// Lets time pass, turning each worker once for every step of the wheel.

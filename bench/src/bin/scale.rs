@@ -15,17 +15,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lockgate_control::inventory::{Change, Effect, Inventory};
+use lockgate_control::inventory::{Change, Effect};
 use lockgate_control::manifest::Object;
-use lockgate_control::resolver::Resolver;
-use lockgate_dataplane::compiler::Compiler;
 use lockgate_dataplane::endpoint::{Attachment, Topology};
 use lockgate_dataplane::ids::{Epoch, Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::packet::{Address, Protocol};
 use lockgate_dataplane::policy::{PolicySetId, Query};
 use lockgate_dataplane::publish::{Publisher, Subscriber};
+use lockgate_tests::agent::{Agent, cpu_ms};
 use lockgate_tests::cluster::{Size, large_policy, namespace};
-use nix::time::ClockId;
 
 /// Events of each kind.
 const EVENTS: u32 = 300;
@@ -58,33 +56,23 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A node's agent without its edges: objects in, snapshots out.
-struct Agent {
-    inventory: Inventory,
-    resolver: Resolver,
-    compiler: Compiler,
+/// A node's agent that publishes: objects in, snapshots out.
+struct Node {
+    agent: Agent,
     topology: Topology,
     publisher: Publisher,
     epoch: u64,
 }
 
-impl Agent {
+impl Node {
     fn new(size: Size) -> (Self, Subscriber) {
         let (publisher, mut subscribers) = Publisher::new(1);
-        let mut inventory = Inventory::new();
-        for object in size.objects() {
-            let _: Effect = inventory.apply(Change::Set(object));
-        }
-        let (resolver, compiler) = (Resolver::default(), Compiler::default());
-        let topology = Topology::default();
-        let agent = Self { inventory, resolver, compiler, topology, publisher, epoch: 0 };
-        (agent, subscribers.remove(0))
+        let (agent, topology) = (Agent::told_of(size), Topology::default());
+        (Self { agent, topology, publisher, epoch: 0 }, subscribers.remove(0))
     }
 
     fn publish(&mut self) {
-        let changes = self.inventory.take_changes();
-        let delta = self.resolver.apply(&self.inventory, &changes);
-        let tables = self.compiler.apply(&delta, &self.topology);
+        let tables = self.agent.apply(&self.topology);
         self.epoch += u64::from(tables.verdicts);
         self.publisher.publish(Epoch(self.epoch), tables.policy, tables.endpoints);
     }
@@ -99,15 +87,15 @@ impl Agent {
             };
             Attachment { endpoint, at, mac: Mac::default(), mtu: 1500 }
         };
-        let local = self.resolver.local().iter().map(|pod| pod.endpoint);
+        let local = self.agent.resolver().local().iter().map(|pod| pod.endpoint);
         self.topology.attachments = (0..).zip(local).map(attachment).collect();
-        self.topology.node_addresses = self.resolver.node_addresses().to_vec();
+        self.topology.node_addresses = self.agent.resolver().node_addresses().to_vec();
     }
 
     /// What an event costs, published and the snapshot before it freed.
     fn event(&mut self, change: Change, worker: &mut Subscriber) -> f64 {
         let begun = cpu_ms();
-        let _: Effect = self.inventory.apply(change);
+        let _: Effect = self.agent.inventory.apply(change);
         self.publish();
         worker.refresh();
         self.publisher.retire();
@@ -129,26 +117,26 @@ fn events() -> Result<String, Box<dyn Error>> {
     for (name, size) in
         [("10k/1k/50", MIDDLE), ("the same, dual stack", DUAL), ("100k/75k/25k", LARGE)]
     {
-        let (mut agent, mut worker) = Agent::new(size);
-        agent.publish();
-        agent.attach();
-        agent.publish();
+        let (mut node, mut worker) = Node::new(size);
+        node.publish();
+        node.attach();
+        node.publish();
         worker.refresh();
         for (event, changes) in kinds(size) {
-            let before = agent.compiler.rebuilds();
+            let before = node.agent.rebuilds();
             let mut times: Vec<f64> =
-                changes.into_iter().map(|change| agent.event(change, &mut worker)).collect();
-            let rebuilt = agent.compiler.rebuilds() - before;
+                changes.into_iter().map(|change| node.event(change, &mut worker)).collect();
+            let rebuilt = node.agent.rebuilds() - before;
             rows.push(format!("| {name} | {event} | {} | {rebuilt} |", spread(&mut times)));
         }
         if size.pods == MIDDLE.pods && !size.dual {
             rows.push(format!(
                 "| {name} | churn, share of a core | {} | |",
-                churn(&mut agent, &mut worker)
+                churn(&mut node, &mut worker)
             ));
             rows.push(format!(
                 "| {name} | event to the worker, wall clock | {} | |",
-                reached(agent, worker)?
+                reached(node, worker)?
             ));
         }
     }
@@ -194,7 +182,7 @@ fn kinds(size: Size) -> Vec<(&'static str, Vec<Change>)> {
 }
 
 /// What a second costs in which a hundred pods come and go, of those there are.
-fn churn(agent: &mut Agent, worker: &mut Subscriber) -> String {
+fn churn(node: &mut Node, worker: &mut Subscriber) -> String {
     let second = |second: u32| {
         let pods = (0..100).map(|one| MIDDLE.pod(second * 100 + one));
         let changes =
@@ -202,13 +190,13 @@ fn churn(agent: &mut Agent, worker: &mut Subscriber) -> String {
         changes.collect::<Vec<_>>()
     };
     let mut shares: Vec<f64> = (0..50)
-        .map(|at| second(at).into_iter().map(|one| agent.event(one, worker)).sum::<f64>() / 1e3)
+        .map(|at| second(at).into_iter().map(|one| node.event(one, worker)).sum::<f64>() / 1e3)
         .collect();
     spread(&mut shares)
 }
 
 /// From an event to a worker that looks all the time.
-fn reached(mut agent: Agent, mut worker: Subscriber) -> Result<String, Box<dyn Error>> {
+fn reached(mut node: Node, mut worker: Subscriber) -> Result<String, Box<dyn Error>> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let looking = thread::spawn(move || {
@@ -220,10 +208,10 @@ fn reached(mut agent: Agent, mut worker: Subscriber) -> Result<String, Box<dyn E
     let mut times = Vec::new();
     for number in 0..EVENTS {
         let begun = Instant::now();
-        let _: Effect = agent.inventory.apply(Change::Set(MIDDLE.pod(MIDDLE.pods + number)));
-        agent.publish();
-        let published = agent.publisher.newest().map(|one| one.generation);
-        while published > Some(agent.publisher.in_force()) {
+        let _: Effect = node.agent.inventory.apply(Change::Set(MIDDLE.pod(MIDDLE.pods + number)));
+        node.publish();
+        let published = node.publisher.newest().map(|one| one.generation);
+        while published > Some(node.publisher.in_force()) {
             std::hint::spin_loop();
         }
         times.push(begun.elapsed().as_secs_f64() * 1e3);
@@ -241,23 +229,22 @@ fn large() -> Result<String, Box<dyn Error>> {
             .to_owned(),
     ];
     for (name, size) in [("10k/1k/50", MIDDLE), ("100k/2k/200", WIDE), ("100k/75k/25k", LARGE)] {
-        let (mut agent, _worker) = Agent::new(size);
+        let (mut node, _worker) = Node::new(size);
         let before = resident_mb("VmRSS:")?;
         fs::write("/proc/self/clear_refs", "5")?;
         let begun = cpu_ms();
-        let changes = agent.inventory.take_changes();
-        let delta = agent.resolver.apply(&agent.inventory, &changes);
+        let delta = node.agent.resolve();
         let resolved = cpu_ms();
-        let tables = agent.compiler.apply(&delta, &agent.topology);
+        let tables = node.agent.compile(&delta, &node.topology);
         let compiled = cpu_ms();
         let peak = resident_mb("VmHWM:")? - before;
         let sets = tables.policy.policy_sets();
-        agent.publisher.publish(Epoch(1), tables.policy, tables.endpoints);
+        node.publisher.publish(Epoch(1), tables.policy, tables.endpoints);
         rows.push(format!(
             "| {name} | {:.0} | {:.0} | {peak:.0} | {:.1} | {sets} |",
             resolved - begun,
             compiled - resolved,
-            megabytes(agent.bytes()),
+            megabytes(node.bytes()),
         ));
     }
     Ok(rows.join("\n"))
@@ -268,14 +255,14 @@ fn decide() -> Result<String, Box<dyn Error>> {
     let mut rows =
         vec!["| rules of the row | ns, median | 90 % | most |\n|---|---|---|---|".to_owned()];
     for rules in [1, 10_000] {
-        let (mut agent, _worker) =
-            Agent::new(Size { pods: 1000, policies: 50, namespaces: 50, dual: false });
-        let _: Effect = agent.inventory.apply(Change::Set(large_policy(rules, 0)));
-        agent.publish();
-        agent.attach();
-        agent.publish();
-        let snapshot = agent.publisher.newest().ok_or("nothing is published")?;
-        let pods = agent.resolver.local().iter().map(|pod| Address::from(pod.addresses[0]));
+        let (mut node, _worker) =
+            Node::new(Size { pods: 1000, policies: 50, namespaces: 50, dual: false });
+        let _: Effect = node.agent.inventory.apply(Change::Set(large_policy(rules, 0)));
+        node.publish();
+        node.attach();
+        node.publish();
+        let snapshot = node.publisher.newest().ok_or("nothing is published")?;
+        let pods = node.agent.resolver().local().iter().map(|pod| Address::from(pod.addresses[0]));
         let places: VecDeque<_> = pods.map(|address| snapshot.endpoints.place(address)).collect();
         let ingress =
             places.iter().map(|place| place.sets.ingress).find(|set| *set != PolicySetId::NONE);
@@ -313,12 +300,6 @@ fn spread(times: &mut [f64]) -> String {
     times.sort_by(f64::total_cmp);
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     format!("{:.3} | {:.3} | {:.3}", at(50), at(90), at(100))
-}
-
-/// Milliseconds that this thread has been on a core.
-fn cpu_ms() -> f64 {
-    let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from);
-    time.unwrap_or_default().as_secs_f64() * 1e3
 }
 
 fn resident_mb(line: &str) -> Result<f64, Box<dyn Error>> {

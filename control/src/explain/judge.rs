@@ -9,7 +9,7 @@ use super::ends::Met;
 use super::nearest::{self, Meeting, Miss};
 use super::{Reason, RuleName, Side, Verdict};
 use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
-use crate::manifest::NetworkPolicy;
+use crate::manifest::{NetworkPolicy, Problem, Severity};
 
 /// A question whose ends are found.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,21 @@ impl<'i> Judge<'_, 'i> {
             isolated_by: names(policies),
             nearest: nearest::nearest(misses),
             broken,
+            problems: self.problems(policies, direction),
         }
+    }
+
+    /// What is wrong with policies that matters in a direction: not what is in the other's rules.
+    fn problems(&self, policies: &[&NetworkPolicy], direction: Direction) -> Vec<Problem> {
+        let others = match direction {
+            Direction::Egress => "spec.ingress",
+            Direction::Ingress => "spec.egress",
+        };
+        let matters = |problem: &&Problem| {
+            problem.severity != Severity::Notice && !problem.field.starts_with(others)
+        };
+        let said = policies.iter().flat_map(|policy| self.inventory.problems_of(&policy.metadata));
+        said.filter(matters).cloned().collect()
     }
 
     /// The policies that select a pod in a direction, by name (NP-2).
@@ -139,8 +153,15 @@ fn denied_pod(own: &Met, other: &Met) -> Side {
 }
 
 fn allowed(reason: Reason, isolated_by: Vec<String>) -> Side {
-    let verdict = Verdict::Allow;
-    Side { verdict, reason, by: Vec::new(), isolated_by, nearest: None, broken: Vec::new() }
+    Side {
+        verdict: Verdict::Allow,
+        reason,
+        by: Vec::new(),
+        isolated_by,
+        nearest: None,
+        broken: Vec::new(),
+        problems: Vec::new(),
+    }
 }
 
 fn names(policies: &[&NetworkPolicy]) -> Vec<String> {

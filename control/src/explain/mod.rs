@@ -20,7 +20,7 @@ pub use ends::{Family, Subject};
 pub use nearest::{Nearest, Part};
 
 use crate::inventory::{Census, Inventory};
-use crate::manifest::escape;
+use crate::manifest::{Problem, escape};
 use ends::End;
 use judge::{Asked, Judge};
 
@@ -167,6 +167,9 @@ pub struct Side {
     pub nearest: Option<Nearest>,
     /// Rules of those policies that are broken and so open nothing.
     pub broken: Vec<RuleName>,
+    /// When no rule allows: what is wrong with those policies, with object and field, as
+    /// `lockgate validate` says it. A policy that is broken elsewhere than in a rule is seen here.
+    pub problems: Vec<Problem>,
 }
 
 /// An answer. Allowed only where both directions allow (NP-7).

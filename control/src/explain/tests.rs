@@ -435,6 +435,35 @@ fn np_59_a_broken_selector_isolates_the_whole_namespace() {
 }
 
 #[test]
+fn np_59_a_policy_that_is_broken_elsewhere_than_in_a_rule_is_told_with_its_place() {
+    for (spec, fields) in [
+        ("podSelector: {matchLabels: {app: 1}}", ["spec.podSelector.matchLabels[app]"]),
+        ("podSelector: {}, policyTypes: [Ingres]", ["spec.policyTypes[0]"]),
+        ("podSelector: {}, ingres: []", ["spec.ingres"]),
+        ("podSelector: {}, ingress: 1", ["spec.ingress"]),
+    ] {
+        let seen = explained(&with(spec), "y/a x/a TCP 80");
+        assert_eq!((seen.ingress.verdict, &seen.ingress.nearest), (Verdict::Deny, &None));
+        let told: Vec<_> = seen.ingress.problems.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(told, fields, "{spec}");
+        assert!(seen.ingress.problems.iter().all(|one| one.object == "NetworkPolicy x/p"));
+        let text = seen.to_string();
+        let line = text.lines().last().unwrap();
+        assert!(line.contains("NetworkPolicy x/p: ") && line.contains(fields[0]), "{text}");
+    }
+    let text = small() + &policy("x/p", "").replace("spec: {}", "spec: 1");
+    let seen = explained(&text, "x/a y/a TCP 80");
+    assert_eq!(seen.egress.problems[0].field, "spec");
+    // Another policy's, and what is in the other direction's rules, says nothing here.
+    let other = policy("y/q", "podSelector: 1") + &policy("x/p", "egress: [1], ingress: []");
+    let seen = explained(&(small() + &other), "x/b x/a TCP 80");
+    assert_eq!((seen.egress.problems.len(), seen.ingress.problems.len()), (1, 0));
+    // Nor does a policy that is broken where another's rule allows.
+    let open = with("podSelector: {}, ingres: []") + &policy("x/open", "ingress: [{}]");
+    assert_eq!(explained(&open, "y/a x/a TCP 80").ingress.problems, []);
+}
+
+#[test]
 fn two_pods_with_one_address_are_both_denied_and_reported() {
     let text = small() + &pod("y/twin", "10.0.1.1", "app: twin");
     check(
@@ -643,7 +672,9 @@ fn the_answer_as_text_is_as_it_was() {
          \u{20}               nearest: x/p ingress[1]\n\
          \u{20}                 pod labels: app=c wanted, has app=b\n\
          \u{20}                 port: web (8080) wanted, is 80\n\
-         \u{20}               broken: x/p ingress[0] opens nothing (see lockgate validate)\n"
+         \u{20}               broken: x/p ingress[0] opens nothing (see lockgate validate)\n\
+         \u{20}               error: t.yaml:36: NetworkPolicy x/p: spec.ingress[0].form: \"form\" is \
+         not a field of an ingress rule (write from; until then the whole rule opens nothing)\n"
     );
     let mut icmp = request("203.0.113.9 x/a ICMP");
     (icmp.icmp_type, icmp.icmp_code) = (Some(8), Some(0));
@@ -671,11 +702,11 @@ fn the_answer_as_json_has_the_agreed_shape() {
         "icmp_type": null,
         "icmp_code": null,
         "egress": {"verdict": "allow", "reason": "not_isolated", "by": [], "isolated_by": [],
-            "nearest": null, "broken": []},
+            "nearest": null, "broken": [], "problems": []},
         "ingress": {"verdict": "deny", "reason": "default_deny", "by": [], "isolated_by": ["x/p"],
             "nearest": {"policy": "x/p", "rule": 0, "failed": ["port"],
                 "detail": ["81 wanted, is 80"]},
-            "broken": []},
+            "broken": [], "problems": []},
         "caveats": [],
     });
     assert_eq!(seen, wanted);

@@ -58,7 +58,7 @@ fn write_side(f: &mut Formatter<'_>, direction: &str, own: &str, side: &Side) ->
         let name = written(rule, direction);
         writeln!(f, "{:15} broken: {name} opens nothing (see lockgate validate)", "")?;
     }
-    Ok(())
+    side.problems.iter().try_for_each(|problem| writeln!(f, "{:15} {problem}", ""))
 }
 
 /// `namespace/name ingress[2]`.

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use lockgate_dataplane::ids::EndpointId;
 
 use crate::manifest::{
-    Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Pod, Problem, ReadFile,
+    Metadata, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Pod, Problem,
+    ReadFile, escape,
 };
 use crate::selector::Labels;
 
@@ -198,6 +199,19 @@ impl Inventory {
         problems.sort();
         problems.dedup();
         problems
+    }
+
+    /// What the file of an object says of it: nothing of an object that came from the cluster, nor
+    /// of how it fits with others.
+    pub(crate) fn problems_of<'a>(
+        &'a self,
+        metadata: &Metadata,
+    ) -> impl Iterator<Item = &'a Problem> + use<'a> {
+        // As it stands in a problem.
+        let object = escape(&metadata.key.to_string());
+        let held = self.files.get(&metadata.origin.file);
+        let said = held.into_iter().flat_map(|held| &held.problems);
+        said.filter(move |problem| problem.object == object)
     }
 
     /// Every version of objects that are written more than once.

@@ -68,8 +68,9 @@ fn listed<'n>(
         }
     }
     match status.field(single) {
-        Some(at) if !places.is_empty() => tell_unless_listed(&at, &places, list, report),
-        at => places.extend(at),
+        Some(at) if places.is_empty() => places.push(at),
+        Some(at) if !is_listed(&at, &places, list, report) => return Vec::new(),
+        _ => {}
     }
     let mut seen = BTreeSet::new();
     let found = places.into_iter().filter_map(|at| {
@@ -80,14 +81,19 @@ fn listed<'n>(
 }
 
 /// The API server keeps the single address and the list the same. By hand they can differ, and
-/// what is written only there is nobody's.
-fn tell_unless_listed(at: &Place<'_>, places: &[Place<'_>], list: &str, report: &mut Report<'_>) {
+/// which of the two is stale nobody can tell: rules would open to whoever has that address now. So
+/// neither counts. (The API server itself takes the single one, for it knows which was written
+/// last.)
+fn is_listed(at: &Place<'_>, places: &[Place<'_>], list: &str, report: &mut Report<'_>) -> bool {
     let address = |at: &Place<'_>| block::address(at.node.text()?).map(|(address, _)| address);
     let wanted = address(at);
-    if wanted.is_none() || !places.iter().any(|one| address(one) == wanted) {
-        let message = format!("it is not in {list}, which alone counts");
-        report.error(at, &message, &format!("write the same in both; {NOT_USED}"));
+    let is_listed = wanted.is_some() && places.iter().any(|one| address(one) == wanted);
+    if !is_listed {
+        let message = format!("it contradicts {list}, where it is not: neither counts");
+        let remedy = format!("write the same in both, or {list} alone; until then none is used");
+        report.error(at, &message, &remedy);
     }
+    is_listed
 }
 
 /// Reads an address that a pod can have.

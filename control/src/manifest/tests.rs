@@ -536,7 +536,7 @@ fn a_pods_fields_are_read_as_far_as_they_can_be() {
     let pod = a_pod(
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels: {n: 1, t: true, v: 1.10}\n  \
          annotations: {lockgate.dev/interface: lgp0, lockgate.dev/mac: '02:00:00:00:00:0a'}\n\
-         spec: {hostNetwork: false}\nstatus:\n  phase: Running\n  podIP: 10.0.0.9\n  podIPs: \
+         spec: {hostNetwork: false}\nstatus:\n  phase: Running\n  podIP: 10.0.0.1\n  podIPs: \
          [{ip: 10.0.0.1}, {ip: 'fd00::1'}, {ip: 10.0.0.1}, {ip: nonsense}, {}]\n  hostIP: \
          192.0.2.1\n",
     );
@@ -655,19 +655,32 @@ fn of_two_addresses_of_one_family_the_first_is_used() {
 }
 
 #[test]
-fn an_address_that_contradicts_its_list_is_told_and_not_used() {
-    for (name, list) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
-        for (single, told) in
-            [("10.0.0.1", None), ("'fd00::1'", None), ("10.0.0.2", Some(Severity::Error))]
-        {
-            let text = format!(
-                "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nstatus: {{{name}: {single}, \
-                 {list}: [{{ip: 10.0.0.1}}, {{ip: 'fd00:0::1'}}]}}\n"
-            );
-            let said = problems(&text);
-            let of_field = |one: &&Problem| one.field == format!("status.{name}");
-            let severity = said.iter().find(of_field).map(|one| one.severity);
-            assert_eq!(severity, told, "{text}{said:?}");
+fn of_an_address_and_a_list_that_contradict_each_other_neither_is_used() {
+    for host_network in [false, true] {
+        for (name, list) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
+            for (single, is_sound) in [
+                ("10.0.0.1", true),
+                ("'fd00::1'", true),
+                ("null", true),
+                ("10.0.0.2", false),
+                ("nonsense", false),
+            ] {
+                let text = format!(
+                    "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{hostNetwork: \
+                     {host_network}}}\nstatus: {{{name}: {single}, {list}: [{{ip: 10.0.0.1}}, \
+                     {{ip: 'fd00:0::1'}}]}}\n"
+                );
+                let said = problems(&text);
+                let told = said.iter().find(|one| one.field == format!("status.{name}"));
+                let severity = told.map(|one| one.severity);
+                assert_eq!(severity, (!is_sound).then_some(Severity::Error), "{text}{said:?}");
+                let pod = a_pod(&text);
+                let used = if name == "podIP" { pod.addresses } else { pod.host_ips };
+                assert_eq!(used.len(), if is_sound { 2 } else { 0 }, "{text}");
+                if let Some(told) = told {
+                    assert!(told.remedy.starts_with("write the same in both"), "{told}");
+                }
+            }
         }
     }
 }

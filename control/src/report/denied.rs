@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::documents::{Flow, Names};
 use crate::dataplane::Dataplane;
 use crate::explain::{Explainer, Explanation, Nearest, Request, RuleName, Side, Verdict};
+use crate::manifest::Problem;
 use crate::sync::Sync;
 
 #[derive(Serialize)]
@@ -34,6 +35,8 @@ struct DeniedRow {
     nearest: Option<Nearest>,
     /// Rules of those policies that are broken and so open nothing.
     broken: Vec<RuleName>,
+    /// What is wrong with those policies.
+    problems: Vec<Problem>,
     generation: u64,
 }
 
@@ -72,6 +75,7 @@ fn row(sample: &Denied, time: String, flow: Flow, told: Option<&Explanation>) ->
         allowed_now: side.is_some_and(|side| side.verdict == Verdict::Allow),
         nearest: side.and_then(|side| side.nearest.clone()),
         broken: side.map_or_else(Vec::new, |side| side.broken.clone()),
+        problems: side.map_or_else(Vec::new, |side| side.problems.clone()),
         generation: sample.generation.0,
     }
 }

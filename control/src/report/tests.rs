@@ -211,6 +211,16 @@ async fn a_denied_packet_is_told_with_the_nearest_rule_and_what_of_it_failed() {
 }
 
 #[tokio::test]
+async fn a_denied_packet_is_told_with_what_is_broken_outside_of_rules() {
+    let (row, text) = denied_under("egress: 1", DropReason::EgressDenied).await;
+    assert_eq!(row["problems"][0]["field"], "spec.egress");
+    assert!(
+        text.ends_with("NetworkPolicy demo/web: egress must be a list, not a number\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn a_denied_packet_that_would_pass_now_is_told_so() {
     let (row, text) = denied_under("egress: [{}]", DropReason::EgressDenied).await;
     assert_eq!((&row["allowed_now"], &row["nearest"]), (&true.into(), &Value::Null));

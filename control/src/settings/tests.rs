@@ -214,3 +214,11 @@ fn flags_win_over_the_file_field_by_field() {
     assert_eq!(settings.log_level, tracing::Level::WARN);
     assert_eq!(settings.log_format, LogFormat::Json);
 }
+
+#[test]
+fn the_default_files_are_in_the_directory_that_is_made() {
+    for file in [SOCKET, LOCK] {
+        let directory = Path::new(file).parent();
+        assert_eq!(directory, Some(Path::new(crate::paths::DIRECTORY)), "{file}");
+    }
+}

@@ -12,7 +12,7 @@ struct Served {
 /// A socket whose agent answers every question with what it understood.
 fn serve() -> Served {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("run/lockgate.sock");
+    let path = directory.path().join("lockgate.sock");
     let socket = ShowSocket::listen(&path).unwrap();
     let (asker, mut incoming) = questions();
     tokio::spawn(socket.serve(asker));
@@ -97,6 +97,7 @@ async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let held = ShowSocket::listen(&path).unwrap();
     let error = ShowSocket::listen(&path).unwrap_err().to_string();
     assert!(error.contains("already running"), "{error}");
+    assert!(error.contains("stop it first, or change the setting socket"), "{error}");
     drop(held);
     assert!(!path.exists());
 }
@@ -111,8 +112,50 @@ async fn a_file_in_the_way_is_not_removed() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
+#[tokio::test]
+async fn a_socket_that_cannot_be_made_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let slip = directory.path().join("slip");
+    let error = ShowSocket::listen(&slip.join("s")).unwrap_err().to_string();
+    let wanted = format!("run `mkdir -m 0700 {}`, or change the setting socket", slip.display());
+    assert!(error.contains(&wanted) && !slip.exists(), "{error}");
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = ShowSocket::listen(&file.join("s")).unwrap_err().to_string();
+    let wanted = format!("{} is no directory: remove it, or change the", file.display());
+    assert!(error.contains(&wanted) && error.contains("setting socket"), "{error}");
+}
+
 #[test]
-fn a_switch_that_is_not_there_is_told_of_with_the_path() {
+fn a_switch_that_is_not_there_is_told_of_with_the_path_and_what_to_do() {
     let error = ask(Path::new("/nonexistent/s"), Show::Status {}).unwrap_err().to_string();
     assert!(error.contains("no switch answers on /nonexistent/s"), "{error}");
+    assert!(error.contains("start `lockgate run`, or name the socket"), "{error}");
+}
+
+#[test]
+fn every_reason_for_silence_has_its_remedy() {
+    for (kind, wanted) in [
+        (io::ErrorKind::PermissionDenied, "as the user that runs the switch"),
+        (io::ErrorKind::ConnectionRefused, "start `lockgate run`"),
+        (io::ErrorKind::WouldBlock, "ask again"),
+        (io::ErrorKind::NotADirectory, "--socket"),
+    ] {
+        let error = ClientError::Silent { path: "/s".into(), source: kind.into() }.to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn a_switch_that_closes_without_an_answer_is_told_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let closing = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        io::Read::read(&mut client, &mut [0; 64]).unwrap();
+    });
+    let error = ask(&path, Show::Status {}).unwrap_err().to_string();
+    assert!(error.contains("or busy with others; ask again"), "{error}");
+    closing.join().unwrap();
 }

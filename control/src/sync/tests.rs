@@ -64,7 +64,7 @@ impl Bench {
         self.sync.files_settled(&Settled { changed, at: Instant::now() });
     }
 
-    fn problems(&self) -> Vec<String> {
+    fn problems(&mut self) -> Vec<String> {
         let errors = self.sync.problems().into_iter().filter(|p| p.severity == Severity::Error);
         errors.map(|problem| problem.to_string()).collect()
     }
@@ -100,6 +100,26 @@ async fn a_changed_policy_moves_the_epoch_and_its_latency_is_counted() {
     bench.remove("p.yaml");
     assert_eq!(bench.advance().await, [published(3, 3, 0, 2)]);
     assert_eq!(bench.sync.latency().count(), 2);
+}
+
+#[tokio::test]
+async fn objects_are_looked_at_for_problems_after_the_change_is_in_force_and_for_no_scrape() {
+    let mut bench = Bench::new(FakeSwitch::default(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    bench.taken.store(1, Ordering::Relaxed);
+    bench.advance().await;
+    bench.write("p.yaml", &DENY.replace("podSelector: {}", "podSelector: 1"));
+    bench.advance().await;
+    assert!(bench.sync.is_pending());
+    assert_eq!(bench.sync.problem_count(Severity::Error), 0, "workers wait for nobody's words");
+    bench.taken.store(u64::MAX, Ordering::Relaxed);
+    bench.advance().await;
+    assert_eq!(bench.sync.problem_count(Severity::Error), 1);
+    bench.write("p.yaml", DENY);
+    bench.advance().await;
+    assert_eq!(bench.sync.problem_count(Severity::Error), 1, "not a second has passed");
+    assert_eq!(bench.problems(), [""; 0], "whoever asks for them gets those of now");
+    assert_eq!(bench.sync.problem_count(Severity::Error), 0);
 }
 
 #[tokio::test]

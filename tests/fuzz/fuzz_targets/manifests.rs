@@ -136,12 +136,12 @@ fn twins_agree(found: &FileObjects, known: &[Value]) {
             _ => vec![],
         };
         let _effect = match step {
-            0 | 2 => twins.inventory.set_file(FILE, found.clone()),
-            3 => twins.inventory.remove_file(FILE),
+            0 | 2 => twins.agent.inventory.set_file(FILE, found.clone()),
+            3 => twins.agent.inventory.remove_file(FILE),
             _ => lockgate_control::inventory::Effect::Nothing,
         };
         assert_eq!(twins.step(&events, &edges), None, "step {step} of {found:?}");
-        twins.inventory.problems().iter().filter(|one| one.file.is_some()).for_each(is_told);
+        twins.agent.inventory.problems().iter().filter(|one| one.file.is_some()).for_each(is_told);
     }
 }
 

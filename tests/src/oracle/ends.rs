@@ -64,7 +64,7 @@ fn is_completed(pod: &Value) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// `status.podIPs` and `status.podIP`, each once; of a pod with a network of its own, the first
+/// `status.podIPs` or `status.podIP`, each once; of a pod with a network of its own, the first
 /// of each family that a pod can have.
 pub(super) fn addresses(pod: &Value) -> Vec<IpAddr> {
     let mut found = listed(pod, "status/podIPs", "status/podIP");
@@ -99,14 +99,21 @@ pub(super) fn is_own_node(cluster: &Cluster, pod: &Value, address: IpAddr) -> bo
     })
 }
 
+/// The addresses of a list, or the one beside it where there is no list. Where both are written
+/// and the one is not in the list, they contradict each other: then nobody knows any.
 fn listed(pod: &Value, many: &str, one: &str) -> Vec<IpAddr> {
+    let read = |text: &Value| text.as_str()?.parse::<IpAddr>().ok();
     let many = at(pod, many).and_then(Value::as_array).into_iter().flatten();
-    let many = many.filter_map(|item| item.get("ip"));
+    let many: Vec<_> = many.filter_map(|item| item.get("ip")).map(read).collect();
+    let one = at(pod, one).filter(|one| !one.is_null()).map(read);
+    let all = match one {
+        Some(one) if many.is_empty() => vec![one],
+        Some(one) if one.is_none() || !many.contains(&one) => vec![],
+        _ => many,
+    };
     let mut found = Vec::new();
-    for text in many.chain(at(pod, one)).filter_map(Value::as_str) {
-        if let Ok(address) = text.parse()
-            && !found.contains(&address)
-        {
+    for address in all.into_iter().flatten() {
+        if !found.contains(&address) {
             found.push(address);
         }
     }

@@ -8,16 +8,16 @@ mod difference;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use lockgate_control::inventory::{Change, Inventory};
+use lockgate_control::inventory::Change;
 use lockgate_control::manifest::{FileObjects, Object, ObjectKey};
 use lockgate_control::resolve::{Resolved, resolve};
-use lockgate_control::resolver::Resolver;
-use lockgate_dataplane::compiler::{Compiler, Tables};
+use lockgate_dataplane::compiler::Tables;
 use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
 use lockgate_dataplane::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::policy::compile::compile;
 use serde_json::Value;
 
+use crate::agent::Agent;
 use crate::oracle::Cidr;
 use difference::difference;
 
@@ -70,10 +70,8 @@ impl Edges {
 /// Both ways side by side.
 #[derive(Debug, Default)]
 pub struct Twins {
-    /// What both are given. May be changed between steps.
-    pub inventory: Inventory,
-    resolver: Resolver,
-    compiler: Compiler,
+    /// What is kept; its inventory is what both are given. May be changed between steps.
+    pub agent: Agent,
     tables: Option<Tables>,
     /// Who moved last: counted into the places of ports.
     moves: u16,
@@ -91,17 +89,16 @@ impl Twins {
         for event in events {
             self.happen(event);
         }
-        let changes = self.inventory.take_changes();
-        let delta = self.resolver.apply(&self.inventory, &changes);
-        let full = resolve(&self.inventory);
+        let delta = self.agent.resolve();
+        let full = resolve(&self.agent.inventory);
         if let Some(what) = self.misplaced(&full) {
             return Some(what);
         }
         let topology = topology(&full, self.moves);
-        let mut kept = self.compiler.apply(&delta, &topology);
+        let mut kept = self.agent.compile(&delta, &topology);
         if events.iter().any(|event| matches!(event, Event::Rebuild)) {
             let verdicts = kept.verdicts;
-            kept = Tables { verdicts, ..self.compiler.rebuild() };
+            kept = Tables { verdicts, ..self.agent.rebuild() };
         }
         let compiled = compile(&full.ruleset);
         let endpoints = Endpoints::build(&full.ruleset, &compiled, &topology);
@@ -121,20 +118,18 @@ impl Twins {
 
     /// Brings only the kept one up to date, as production does.
     pub fn apply(&mut self, topology: &Topology) {
-        let changes = self.inventory.take_changes();
-        let delta = self.resolver.apply(&self.inventory, &changes);
-        self.tables = Some(self.compiler.apply(&delta, topology));
+        self.tables = Some(self.agent.apply(topology));
     }
 
     /// How often the compiler built everything anew.
     #[must_use]
     pub fn rebuilds(&self) -> u64 {
-        self.compiler.rebuilds()
+        self.agent.rebuilds()
     }
 
     /// Lets an event happen, without a step.
     pub fn happen(&mut self, event: &Event) {
-        let inventory = &mut self.inventory;
+        let inventory = &mut self.agent.inventory;
         let _effect = match event {
             Event::Set(object) => inventory.apply(Change::Set((**object).clone())),
             Event::Remove(key) => inventory.apply(Change::Remove(key.clone())),
@@ -163,12 +158,12 @@ impl Twins {
     /// What the resolver tells of this node otherwise.
     fn misplaced(&self, full: &Resolved) -> Option<String> {
         let told: Vec<_> =
-            self.resolver.local().iter().filter(|pod| pod.interface.is_some()).collect();
+            self.agent.resolver().local().iter().filter(|pod| pod.interface.is_some()).collect();
         let wanted: Vec<_> = full.pods.iter().filter(|pod| pod.interface.is_some()).collect();
         if told != wanted {
             return Some(format!("local pods\n  kept {told:?}\n  full {wanted:?}"));
         }
-        let (told, wanted) = (self.resolver.node_addresses(), &full.node_addresses);
+        let (told, wanted) = (self.agent.resolver().node_addresses(), &full.node_addresses);
         (told != wanted).then(|| format!("node addresses\n  kept {told:?}\n  full {wanted:?}"))
     }
 }

@@ -1,19 +1,15 @@
 //! Objects of a simulated node that come and go one by one, and a switch that begins anew.
 
-use std::collections::BTreeSet;
-
-use lockgate_control::inventory::{Change, Inventory};
-use lockgate_control::manifest::ObjectKey;
-use lockgate_control::resolver::Resolver;
-use lockgate_dataplane::compiler::Compiler;
+use lockgate_control::inventory::Change;
 
 use super::World;
+use crate::agent::Agent;
 
 impl World {
     /// Takes changes in and puts them in force together.
     pub fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
-            let _ = self.inventory.apply(change);
+            let _ = self.agent.inventory.apply(change);
         }
         self.publish();
     }
@@ -22,28 +18,19 @@ impl World {
     /// in force. What it will read is what was there.
     pub fn restart(&mut self) {
         let old = std::mem::replace(self, Self::new(self.shape));
-        (self.inventory, self.files, self.now) = (old.inventory, old.files, old.now);
-        self.unread = keys(&self.inventory);
+        (self.files, self.now) = (old.files, old.now);
+        self.agent = Agent::of(old.agent.inventory);
         self.plug_local();
     }
 
     /// The agent begins anew while its workers go on: nothing is known, and what is in force
     /// stays until something else is published.
     pub fn begin_anew(&mut self) {
-        self.inventory = self.inventory.successor();
-        (self.resolver, self.compiler) = (Resolver::default(), Compiler::default());
+        self.agent = self.agent.successor();
     }
 
     /// All has been read: it is in force.
     pub fn sync(&mut self) {
         self.publish();
     }
-}
-
-/// Everything that is in force.
-fn keys(inventory: &Inventory) -> BTreeSet<ObjectKey> {
-    let pods = inventory.pods().map(|pod| &pod.metadata);
-    let namespaces = inventory.namespaces().map(|namespace| &namespace.metadata);
-    let policies = inventory.policies().map(|policy| &policy.metadata);
-    pods.chain(namespaces).chain(policies).map(|metadata| metadata.key.clone()).collect()
 }

@@ -41,7 +41,7 @@ impl World {
 
     /// Resolves the objects there are and gives every pod of this node a wire.
     pub(super) fn plug_local(&mut self) -> Vec<(String, EndpointId)> {
-        self.resolved = Some(resolve(&self.inventory));
+        self.resolved = Some(resolve(&self.agent.inventory));
         let local = self.local();
         for (name, endpoint) in &local {
             if !self.wires.contains_key(name) {
@@ -56,9 +56,7 @@ impl World {
     /// Publishes the objects there are, without turning a worker: as the agent compiles, by changes.
     pub fn publish_only(&mut self) {
         let local = self.plug_local();
-        let mut changes = self.inventory.take_changes();
-        changes.append(&mut self.unread);
-        let delta = self.resolver.apply(&self.inventory, &changes);
+        let delta = self.agent.resolve();
         let attachments = local
             .iter()
             .map(|(name, endpoint)| {
@@ -74,9 +72,9 @@ impl World {
             mac: HOST_MAC,
             mtu: self.shape.mtu,
         };
-        let node_addresses = self.resolver.node_addresses().to_vec();
+        let node_addresses = self.agent.resolver().node_addresses().to_vec();
         let topology = Topology { attachments, host: Some(host), node_addresses };
-        let tables = self.compiler.apply(&delta, &topology);
+        let tables = self.agent.compile(&delta, &topology);
         self.epoch += u64::from(tables.verdicts);
         self.publisher.publish(Epoch(self.epoch), tables.policy, tables.endpoints);
     }

@@ -1,4 +1,4 @@
-//! Breaking policies: what people mistype, and what nobody would.
+//! Breaking policies, and addresses of pods: what people mistype, and what nobody would.
 
 use serde_json::{Value, json};
 
@@ -30,6 +30,20 @@ pub(super) fn break_one(objects: &mut [Value], choices: &mut Choices) {
     if let Some(node) = find(spec, &place) {
         break_node(node, name.as_deref().unwrap_or_default(), choices);
     }
+}
+
+/// Lets one pod's address, or its node's, contradict the list beside it.
+pub(super) fn contradict(objects: &mut [Value], choices: &mut Choices) {
+    let mut pods: Vec<&mut Value> =
+        objects.iter_mut().filter(|object| object["kind"] == "Pod").collect();
+    if pods.is_empty() {
+        return;
+    }
+    let pod = choices.below(pods.len());
+    let status = &mut pods.swap_remove(pod)["status"];
+    let name = choices.pick(&["podIP", "hostIP"]);
+    let number = 1 + choices.below(8);
+    status[name] = choices.pick(&[format!("10.0.0.{number}"), format!("fd00::{number}")]).into();
 }
 
 fn walk(node: &Value, here: &mut Vec<Step>, places: &mut Vec<Vec<Step>>) {

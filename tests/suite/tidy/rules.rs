@@ -71,6 +71,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("anyhow", &["control/src/main.rs"]),
     ("core_affinity", &["dataplane/src/runtime"]),
     ("axum", &["control/src/http"]),
+    ("hyper", &["control/src/http"]),
+    ("hyper_util", &["control/src/http"]),
     ("inotify", &["control/src/watch_dir"]),
     ("rtnetlink", &["control/src/attach"]),
 ];
