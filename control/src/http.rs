@@ -295,9 +295,9 @@ mod tests {
         let (asker, mut incoming) = questions();
         tokio::spawn(server.serve(asker));
         let asks = tokio::spawn(async move { fetch(address, &get("/metrics")).await });
-        let asked = incoming.recv().await.unwrap();
+        let first = incoming.recv().await.unwrap();
         let _idlers = idlers(address, CONNECTIONS_MAX * 2).await;
-        asked.reply.send(Answer { good: true, body: "late".to_owned() }).unwrap();
+        first.reply.send(Answer { good: true, body: "late".to_owned() }).unwrap();
         let answer = asks.await.unwrap();
         assert!(answer.ends_with("late"), "{answer}");
     }
@@ -315,10 +315,10 @@ mod tests {
             unanswered.push((client, incoming.recv().await.unwrap()));
         }
         let probe = tokio::spawn(async move { fetch(address, &get("/livez")).await });
-        let asked = tokio::time::timeout(Duration::from_secs(1), incoming.recv()).await;
-        let asked = asked.unwrap().unwrap();
-        assert_eq!(asked.question, Question::Live);
-        asked.reply.send(Answer { good: true, body: String::new() }).unwrap();
+        let first = tokio::time::timeout(Duration::from_secs(1), incoming.recv()).await;
+        let first = first.unwrap().unwrap();
+        assert_eq!(first.question, Question::Live);
+        first.reply.send(Answer { good: true, body: String::new() }).unwrap();
         assert!(probe.await.unwrap().starts_with("HTTP/1.1 200"));
     }
 
