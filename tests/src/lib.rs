@@ -19,6 +19,7 @@ pub mod oracle;
 pub mod packets;
 pub mod panics;
 pub mod product;
+pub mod scale;
 pub mod twins;
 pub mod world;
 pub mod worlds;
