@@ -27,7 +27,7 @@ use lockgate_control::manifest::{ObjectKey, read_text};
 use lockgate_control::resolve::Resolved;
 use lockgate_control::resolver::Resolver;
 use lockgate_dataplane::clock::Tick;
-use lockgate_dataplane::compiler::Compiler;
+use lockgate_dataplane::compiler::{Compiler, Counted};
 use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
@@ -131,7 +131,7 @@ impl World {
             inventory: Inventory::new(),
             unread: BTreeSet::new(),
             resolver: Resolver::default(),
-            compiler: Compiler::default(),
+            compiler: Compiler::counted_by(shape.workers),
             files: BTreeMap::new(),
             wires: BTreeMap::new(),
             resolved: None,
@@ -318,6 +318,11 @@ impl World {
     /// The samples of denied packets since the last call.
     pub fn denied(&mut self) -> Vec<Denied> {
         self.seats.iter().flat_map(|s| std::iter::from_fn(|| s.events.pop())).collect()
+    }
+
+    /// What workers have counted for policies since the last call.
+    pub fn counted(&mut self) -> Vec<Counted> {
+        self.compiler.take_counted()
     }
 
     /// Names of all wires: pods and `host`.

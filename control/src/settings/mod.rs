@@ -39,6 +39,9 @@ pub const FRAMES_PER_WORKER: u32 = 8192;
 /// Connections of each worker unless set.
 pub const CAPACITY: u32 = 131_072;
 
+/// Policies that metrics name unless set.
+pub const POLICY_METRICS_MAX: usize = 1000;
+
 /// What the machine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -95,6 +98,8 @@ pub struct Settings {
     pub frames_per_worker: u32,
     /// The most pod ports.
     pub ports_max: u16,
+    /// The most policies that metrics name; 0: what policies do is not counted.
+    pub policy_metrics_max: usize,
     /// The frame budget, which fits.
     pub budget: FrameBudget,
     /// Connections of each worker.
@@ -147,6 +152,13 @@ impl Settings {
             cores,
             frames_per_worker,
             ports_max,
+            policy_metrics_max: number(
+                "policy_metrics_max",
+                raw.policy_metrics_max,
+                POLICY_METRICS_MAX,
+                0,
+                100_000,
+            )?,
             budget,
             capacity: number(
                 "connections.capacity",

@@ -31,7 +31,8 @@ impl World {
     /// stays until something else is published.
     pub fn begin_anew(&mut self) {
         self.inventory = self.inventory.successor();
-        (self.resolver, self.compiler) = (Resolver::default(), Compiler::default());
+        (self.resolver, self.compiler) =
+            (Resolver::default(), Compiler::counted_by(self.shape.workers));
     }
 
     /// All has been read: it is in force.
