@@ -143,6 +143,9 @@ impl Settings {
         let fit = FrameBudget::ports_that_fit(frames_per_worker, workers, has_host).max(1);
         let most = i64::from(workers) * (bound(PORTS_MAX) - i64::from(has_host));
         let ports_max: u16 = number("ports_max", raw.ports_max, fit, 1, most)?;
+        let named = raw.policy_metrics_max;
+        let policy_metrics_max =
+            number("policy_metrics_max", named, POLICY_METRICS_MAX, 0, 100_000)?;
         let budget = FrameBudget::new(frames_per_worker, ports_max, workers, has_host);
         if !budget.fits() {
             return Err(SettingsError::Frames(budget));
@@ -152,13 +155,7 @@ impl Settings {
             cores,
             frames_per_worker,
             ports_max,
-            policy_metrics_max: number(
-                "policy_metrics_max",
-                raw.policy_metrics_max,
-                POLICY_METRICS_MAX,
-                0,
-                100_000,
-            )?,
+            policy_metrics_max,
             budget,
             capacity: number(
                 "connections.capacity",

@@ -220,24 +220,30 @@ impl Nodes {
     ) -> Option<String> {
         let there = (source, send.source_port, target, send.target_port);
         let back = (target, Some(send.target_port), source, send.source_port.unwrap_or(0));
-        if opened {
-            self.opened.insert(there, send.question(&self.cluster).ok()?);
-        }
-        // Of a connection that is known, what opened it is judged, whichever way the packet goes.
-        let known = self.opened.get(&there).or_else(|| self.opened.get(&back)).cloned();
-        let question = known.or_else(|| send.question(&self.cluster).ok())?;
-        let answer = self.cluster.judge(&question).expect("the question has an answer");
         let denied = match seen {
             "egress_denied" => Some(Direction::Egress),
             "ingress_denied" => Some(Direction::Ingress),
             _ => None,
         };
+        // Of a connection that is known, what opened it is judged, whichever way the packet goes.
+        let known = self.opened.get(&there).or_else(|| self.opened.get(&back));
+        let known = known.filter(|_| !send.is_decided_by_policy()).cloned();
+        let question = known.or_else(|| send.question(&self.cluster).ok());
+        if let Some(question) = question.as_ref().filter(|_| opened) {
+            self.opened.insert(there, question.clone());
+        }
+        // What neither opened a connection nor was denied may be about pods that are gone.
+        let decided = question.filter(|_| opened || denied.is_some());
+        let answer = decided.map(|asked| self.cluster.judge(&asked).expect("an answer"));
         let node = &mut self.all[at];
         let mut expected: Vec<Count> = Vec::new();
-        for (direction, side, end, address) in [
-            (Direction::Egress, &answer.egress, &send.source, source),
-            (Direction::Ingress, &answer.ingress, &send.target, target),
-        ] {
+        let sides = answer.iter().flat_map(|answer| {
+            [
+                (Direction::Egress, &answer.egress, &send.source, source),
+                (Direction::Ingress, &answer.ingress, &send.target, target),
+            ]
+        });
+        for (direction, side, end, address) in sides {
             if denied == Some(direction) {
                 let each = side.isolating.iter().cloned();
                 expected.extend(each.map(|policy| (policy, direction, false)));
