@@ -85,6 +85,9 @@ pub struct RunArguments {
     /// The most pod ports there shall be [default: as many as the frames allow].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub ports_max: Option<i64>,
+    /// The most policies that metrics name, 0 to 100000; 0 counts none [default: 1000].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub policy_metrics_max: Option<i64>,
     /// Connections per worker, 1024 to 16777216 [default: 131072].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub connections: Option<i64>,
@@ -132,8 +135,8 @@ pub struct RunArguments {
 
 const FILE_HELP: &str = "\
 Settings of the configuration file (flags win over it):
-  manifests, workers, cores, frames_per_worker, ports_max, established, polling, node_addresses,
-  listen, socket, lock, bpffs
+  manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
+  polling, node_addresses, listen, socket, lock, bpffs
   connections.capacity
   connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
     tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
@@ -257,6 +260,7 @@ impl RunArguments {
             cores: all.cores,
             frames_per_worker: all.frames_per_worker,
             ports_max: all.ports_max,
+            policy_metrics_max: all.policy_metrics_max,
             established: all.established,
             polling: all.polling,
             node_addresses: Some(all.node_addresses).filter(|list| !list.is_empty()),
@@ -337,7 +341,7 @@ mod tests {
     fn every_flag_of_run_reaches_its_setting() {
         let raw =
             run("lockgate run --manifests /m --workers 2 --cores 0,1 --frames-per-worker 4096 \
-             --ports-max 10 --connections 2048 --established keep --polling busy \
+             --ports-max 10 --policy-metrics-max 7 --connections 2048 --established keep --polling busy \
              --node-address 10.0.0.1 --node-address fd00::1 --host-interface h0 --host-peer h1 \
              --host-netns outside --host-mtu 1400 --listen [::1]:1 --socket /s --lock /l \
              --bpffs /b --log-level warn --log-format json")
@@ -347,6 +351,7 @@ mod tests {
         assert_eq!((host.interface.as_str(), host.peer.as_str(), host.mtu), ("h0", "h1", 1400));
         assert_eq!(host.netns.as_deref(), Some("outside"));
         assert_eq!((settings.cores, settings.ports_max), (vec![0, 1], 10));
+        assert_eq!(settings.policy_metrics_max, 7);
         assert_eq!((settings.frames_per_worker, settings.capacity), (4096, 2048));
         assert_eq!(settings.established, Established::Keep);
         assert_eq!(settings.polling, Polling::Busy);

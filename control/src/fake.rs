@@ -44,6 +44,8 @@ pub(crate) struct FakeSwitch {
     pub(crate) samples: Vec<Denied>,
     pub(crate) now: Tick,
     pub(crate) counters: Arc<Counters>,
+    /// What is judged by.
+    pub(crate) tables: Option<(PolicyTable, Endpoints)>,
     views: Vec<PortView>,
     generation: u64,
     next: u32,
@@ -98,6 +100,7 @@ impl Dataplane for FakeSwitch {
             policies: policy.policies(),
             attached: endpoints.locals().count(),
         });
+        self.tables = Some((policy, endpoints));
         Generation(self.generation)
     }
 

@@ -1,10 +1,12 @@
 //! What was counted, as Prometheus text. The only place that knows Prometheus.
 //!
 //! A scrape copies the workers' cells into families and encodes them: no registry is kept, since
-//! every number has its one home in a cell. Labels are bounded: ports by `ports_max`, reasons
-//! and states by their types, workers by `WORKERS_MAX`. Units are seconds and bytes.
+//! every number has its one home in a cell. Labels are bounded: ports by `ports_max`, policies by
+//! `policy_metrics_max`, reasons and states by their types, workers by `WORKERS_MAX`. Units are
+//! seconds and bytes.
 
 mod family;
+mod policies;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, TextEncoder};
 
 use family::{Families, Labels};
+pub use policies::PolicyCounts;
 
 /// Upper bounds of the apply latency, in seconds: around 2 ms (the goal), 50 ms (the promise).
 const LATENCY_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -87,6 +90,8 @@ pub struct Scrape<'a> {
     pub pods: usize,
     /// Policies in force.
     pub policies: usize,
+    /// What they did.
+    pub policy_counts: &'a PolicyCounts,
     /// Problems by severity's label.
     pub problems: &'a [(&'static str, usize)],
     /// Lines of the log that found no room.
@@ -105,6 +110,7 @@ impl Scrape<'_> {
         self.agent(&mut families);
         self.packets(&mut families);
         self.connections(&mut families);
+        self.policy_counts.families(&mut families);
         self.turns(&mut families);
         self.port_cells(&mut families);
         self.port_statistics(&mut families);

@@ -46,6 +46,8 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// The most pod ports.
     pub ports_max: usize,
+    /// The most policies that metrics name; 0: what policies do is not counted.
+    pub policy_metrics_max: usize,
 }
 
 impl Node {

@@ -89,6 +89,7 @@ impl Observer {
 
     fn metrics<D: Dataplane>(&self, sync: &mut Sync<D>) -> Answer {
         let in_force = sync.dataplane().in_force();
+        sync.count_policies();
         let ports = port_scrapes(sync);
         let (epoch, published) = sync.numbers();
         let counts = [Severity::Error, Severity::Warning, Severity::Notice]
@@ -103,6 +104,7 @@ impl Observer {
             in_force,
             pods: sync.resolver().pods(),
             policies: sync.resolver().policies(),
+            policy_counts: sync.policy_counts(),
             problems: &counts,
             log_lines_lost: log::lines_lost(),
             latency: sync.latency(),

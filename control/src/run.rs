@@ -171,6 +171,7 @@ async fn begin<D: Dataplane>(
         workers: settings.workers(),
         addresses: settings.node_addresses.clone(),
         ports_max: usize::from(settings.ports_max),
+        policy_metrics_max: settings.policy_metrics_max,
     };
     let mut sync = Sync::new(node, files, dataplane, latency);
     if let Some(probed) = probed {

@@ -31,7 +31,7 @@ use crate::files::Files;
 use crate::interfaces::Interfaces;
 use crate::inventory::Effect;
 use crate::manifest::{Problem, Severity};
-use crate::metrics::ApplyLatency;
+use crate::metrics::{ApplyLatency, PolicyCounts};
 pub use crate::ports::Node;
 use crate::ports::Ports;
 use crate::resolve::{Resolved, resolve};
@@ -88,6 +88,7 @@ pub struct Sync<D: Dataplane> {
     verdicts_differ: bool,
     told: Told,
     latency: ApplyLatency,
+    policy_counts: PolicyCounts,
     /// What is wrong with netlink.
     trouble: Option<Problem>,
 }
@@ -97,11 +98,13 @@ impl<D: Dataplane> Sync<D> {
     #[must_use]
     pub fn new(node: Node, files: Files, dataplane: D, latency: ApplyLatency) -> Self {
         let told = Told { problems: files.problems(), at: None, is_stale: false };
+        let workers = if node.policy_metrics_max == 0 { 0 } else { node.workers };
         Self {
+            policy_counts: PolicyCounts::new(node.policy_metrics_max),
             node,
             files,
             resolver: Resolver::default(),
-            compiler: Compiler::default(),
+            compiler: Compiler::counted_by(workers),
             resolved: OnceCell::new(),
             ports: Ports::default(),
             dataplane,
@@ -181,6 +184,8 @@ impl<D: Dataplane> Sync<D> {
     pub async fn advance(&mut self, interfaces: &mut impl Interfaces) {
         let in_force = self.dataplane.in_force();
         self.settle(in_force);
+        let counted = self.compiler.take_settled();
+        self.policy_counts.add(counted, self.compiler.ruleset());
         if self.ports.remove_unused(in_force, &mut self.dataplane) {
             self.links_changed();
         }
@@ -358,6 +363,18 @@ impl<D: Dataplane> Sync<D> {
     #[must_use]
     pub fn now(&self) -> Tick {
         self.dataplane.now()
+    }
+
+    /// Takes in what workers have counted for policies.
+    pub fn count_policies(&mut self) {
+        let counted = self.compiler.take_counted();
+        self.policy_counts.add(counted, self.compiler.ruleset());
+    }
+
+    /// What policies did, as last taken in.
+    #[must_use]
+    pub fn policy_counts(&self) -> &PolicyCounts {
+        &self.policy_counts
     }
 
     /// How long changes took.

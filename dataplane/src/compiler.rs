@@ -11,7 +11,7 @@ use crate::policy::delta::Delta;
 use crate::policy::ruleset::Ruleset;
 use crate::policy::{Kept, PolicyTable, Update};
 
-pub use crate::policy::Out;
+pub use crate::policy::{Counted, Out};
 
 /// What a snapshot is published with.
 #[derive(Clone, Debug)]
@@ -35,6 +35,24 @@ pub struct Compiler {
 }
 
 impl Compiler {
+    /// Without rules or places yet; this many workers count which policies deny and allow.
+    #[must_use]
+    pub fn counted_by(workers: u8) -> Self {
+        Self { policy: Kept::counted_by(workers), ..Self::default() }
+    }
+
+    /// What the workers have counted since this was last asked, by the names that policies had
+    /// then; each count once. Walks every verdict there is.
+    pub fn take_counted(&mut self) -> Vec<Counted> {
+        self.policy.take_counted()
+    }
+
+    /// The same, but only of tables built before that no worker judges by any more; what they hold
+    /// is freed. To be called now and then, also where nobody asks for counts.
+    pub fn take_settled(&mut self) -> Vec<Counted> {
+        self.policy.take_settled()
+    }
+
     /// Takes a change of rules in, and places as they are now.
     ///
     /// Who is attached and which addresses are the node's can change verdicts; where exactly

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lockgate_control::inventory::{Change, Effect, Inventory};
 use lockgate_control::manifest::ObjectKey;
 use lockgate_control::resolver::Resolver;
-use lockgate_dataplane::compiler::{Compiler, Tables};
+use lockgate_dataplane::compiler::{Compiler, Counted, Tables};
 use lockgate_dataplane::endpoint::Topology;
 use lockgate_dataplane::policy::delta::Delta;
 use nix::time::ClockId;
@@ -21,15 +21,17 @@ pub struct Agent {
     pub inventory: Inventory,
     resolver: Resolver,
     compiler: Compiler,
+    /// Workers that its tables count for.
+    workers: u8,
     /// Objects that the resolver has not been told of.
     unread: BTreeSet<ObjectKey>,
 }
 
 impl Agent {
-    /// One that has been told of a whole cluster and has compiled nothing.
+    /// One that has been told of a whole cluster and has compiled nothing; two workers will count.
     #[must_use]
     pub fn told_of(size: Size) -> Self {
-        let mut agent = Self::default();
+        let mut agent = Self::counted_by(2);
         for object in size.objects() {
             let _: Effect = agent.inventory.apply(Change::Set(object));
         }
@@ -47,10 +49,16 @@ impl Agent {
         Self { inventory, unread, ..Self::default() }
     }
 
+    /// One whose tables count for so many workers.
+    #[must_use]
+    pub fn counted_by(workers: u8) -> Self {
+        Self { compiler: Compiler::counted_by(workers), workers, ..Self::default() }
+    }
+
     /// One that begins anew and has read nothing: it knows who had which identity.
     #[must_use]
     pub fn successor(&self) -> Self {
-        Self { inventory: self.inventory.successor(), ..Self::default() }
+        Self { inventory: self.inventory.successor(), ..Self::counted_by(self.workers) }
     }
 
     /// Resolves what has changed.
@@ -80,6 +88,11 @@ impl Agent {
     #[must_use]
     pub fn rebuilds(&self) -> u64 {
         self.compiler.rebuilds()
+    }
+
+    /// What workers have counted for policies since the last call.
+    pub fn take_counted(&mut self) -> Vec<Counted> {
+        self.compiler.take_counted()
     }
 
     /// What was resolved last.

@@ -26,6 +26,7 @@ use lockgate_control::inventory::{Change, Inventory};
 use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::Resolved;
 use lockgate_dataplane::clock::Tick;
+use lockgate_dataplane::compiler::Counted;
 use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
@@ -123,7 +124,7 @@ impl World {
             shape,
             seats,
             publisher,
-            agent: Agent::default(),
+            agent: Agent::counted_by(shape.workers),
             files: BTreeMap::new(),
             wires: BTreeMap::new(),
             resolved: None,
@@ -310,6 +311,11 @@ impl World {
     /// The samples of denied packets since the last call.
     pub fn denied(&mut self) -> Vec<Denied> {
         self.seats.iter().flat_map(|s| std::iter::from_fn(|| s.events.pop())).collect()
+    }
+
+    /// What workers have counted for policies since the last call.
+    pub fn counted(&mut self) -> Vec<Counted> {
+        self.agent.take_counted()
     }
 
     /// Names of all wires: pods and `host`.

@@ -1,5 +1,8 @@
 use std::time::Instant;
 
+use lockgate_dataplane::compiler::Counted;
+use lockgate_dataplane::policy::ruleset::{Direction, Policy, Ruleset, SetId};
+
 use super::*;
 
 fn port(number: usize) -> PortScrape {
@@ -39,6 +42,33 @@ fn worker() -> Arc<Counters> {
     Arc::new(cells)
 }
 
+/// Two named policies, and a third beyond the bound.
+fn policy_counts() -> PolicyCounts {
+    let mut counts = PolicyCounts::new(2);
+    let counted = |policy: &str, direction, opened, count| Counted {
+        policy: policy.into(),
+        direction,
+        opened,
+        count,
+    };
+    let living = ["demo/allow-web", "demo/deny", "demo/third"].map(|name| Policy {
+        name: name.into(),
+        subjects: SetId(0),
+        ingress: Some(vec![]),
+        egress: None,
+    });
+    let all = vec![
+        counted("demo/deny", Direction::Ingress, false, 2),
+        counted("demo/allow-web", Direction::Ingress, true, 4),
+        counted("demo/allow-web", Direction::Egress, true, 1),
+        counted("demo/deny", Direction::Egress, false, 3),
+        counted("demo/third", Direction::Ingress, false, 5),
+        counted("demo/deny", Direction::Ingress, false, 1),
+    ];
+    counts.add(all, &Ruleset { policies: living.to_vec(), ..Ruleset::default() });
+    counts
+}
+
 fn scrape(workers: &[Arc<Counters>], ports: &[PortScrape]) -> String {
     let latency = ApplyLatency::new().unwrap();
     latency.observe(Duration::from_millis(4));
@@ -51,6 +81,7 @@ fn scrape(workers: &[Arc<Counters>], ports: &[PortScrape]) -> String {
         in_force: Generation(4),
         pods: 9,
         policies: 2,
+        policy_counts: &policy_counts(),
         problems: &[("error", 1), ("warning", 0), ("notice", 2)],
         log_lines_lost: 7,
         latency: &latency,

@@ -4,8 +4,10 @@ use std::time::{Duration, SystemTime};
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::{Row, State};
 use lockgate_dataplane::counters::DropReason;
-use lockgate_dataplane::ids::{Epoch, Generation};
+use lockgate_dataplane::ids::{Epoch, Generation, WorkerId};
 use lockgate_dataplane::packet::{Address, FlowKey, Protocol};
+use lockgate_dataplane::policy::ruleset::Direction;
+use lockgate_dataplane::policy::{ClassId, PolicySetId, Query};
 use serde_json::Value;
 
 use super::*;
@@ -47,12 +49,16 @@ async fn agent() -> (Observer, Sync<FakeSwitch>) {
 }
 
 async fn agent_of(manifest: &str) -> (Observer, Sync<FakeSwitch>) {
+    let node = Node { ports_max: 10, workers: 1, policy_metrics_max: 10, ..Node::default() };
+    agent_on(node, manifest).await
+}
+
+async fn agent_on(node: Node, manifest: &str) -> (Observer, Sync<FakeSwitch>) {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("all.yaml"), manifest).unwrap();
     let files = Files::read(directory.path()).unwrap();
     let raw = Raw { manifests: Some("/m".into()), ..Raw::default() };
     let settings = Settings::new(raw, &Machine { cores: vec![0] }).unwrap();
-    let node = Node { ports_max: 10, ..Node::default() };
     let latency = ApplyLatency::new().unwrap();
     let mut sync = Sync::new(node, files, FakeSwitch::quick(), latency);
     for _ in 0..3 {
@@ -229,6 +235,39 @@ async fn a_denied_packet_that_would_pass_now_is_told_so() {
     let (row, text) = denied_under("egress: []", DropReason::EgressDenied).await;
     assert_eq!((&row["allowed_now"], &row["nearest"]), (&false.into(), &Value::Null));
     assert!(text.ends_with("demo/web     -\n"), "{text}");
+}
+
+/// A worker denies a packet to pod a.
+fn deny(sync: &mut Sync<FakeSwitch>) {
+    let (policy, endpoints) = sync.dataplane().tables.as_ref().unwrap();
+    let target = endpoints.place(KEY.source);
+    let decision = policy.decide(&Query {
+        egress: PolicySetId::NONE,
+        target_class: target.class,
+        ingress: target.sets.ingress,
+        source_class: ClassId::NOTHING,
+        protocol: Protocol::Tcp,
+        port: 80,
+    });
+    assert!(!decision.ingress.is_allow());
+    policy.count(WorkerId(0), Direction::Ingress, decision.ingress);
+}
+
+#[tokio::test]
+async fn metrics_name_the_policies_that_deny_unless_none_are_to_be_named() {
+    let manifest = PODS.replace("matchLabels: {app: b}", "");
+    let series = "lockgate_policy_denied_packets_total{direction=\"ingress\",\
+                  namespace=\"demo\",policy=\"deny\"}";
+    for (policy_metrics_max, expected) in [(10, [true, true]), (0, [false, false])] {
+        let node = Node { ports_max: 10, workers: 1, policy_metrics_max, ..Node::default() };
+        let (mut observer, mut sync) = agent_on(node, &manifest).await;
+        let seen = [1, 2].map(|count| {
+            deny(&mut sync);
+            let metrics = observer.answer(Question::Metrics, &mut sync).body;
+            metrics.contains(&format!("{series} {count}\n"))
+        });
+        assert_eq!(seen, expected, "policy_metrics_max is {policy_metrics_max}");
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,9 @@ pub const FRAMES_PER_WORKER: u32 = 8192;
 /// Connections of each worker unless set.
 pub const CAPACITY: u32 = 131_072;
 
+/// Policies that metrics name unless set.
+pub const POLICY_METRICS_MAX: usize = 1000;
+
 /// What the machine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -95,6 +98,8 @@ pub struct Settings {
     pub frames_per_worker: u32,
     /// The most pod ports.
     pub ports_max: u16,
+    /// The most policies that metrics name; 0: what policies do is not counted.
+    pub policy_metrics_max: usize,
     /// The frame budget, which fits.
     pub budget: FrameBudget,
     /// Connections of each worker.
@@ -138,6 +143,9 @@ impl Settings {
         let fit = FrameBudget::ports_that_fit(frames_per_worker, workers, has_host).max(1);
         let most = i64::from(workers) * (bound(PORTS_MAX) - i64::from(has_host));
         let ports_max: u16 = number("ports_max", raw.ports_max, fit, 1, most)?;
+        let named = raw.policy_metrics_max;
+        let policy_metrics_max =
+            number("policy_metrics_max", named, POLICY_METRICS_MAX, 0, 100_000)?;
         let budget = FrameBudget::new(frames_per_worker, ports_max, workers, has_host);
         if !budget.fits() {
             return Err(SettingsError::Frames(budget));
@@ -147,6 +155,7 @@ impl Settings {
             cores,
             frames_per_worker,
             ports_max,
+            policy_metrics_max,
             budget,
             capacity: number(
                 "connections.capacity",

@@ -21,6 +21,8 @@ pub struct Raw {
     pub frames_per_worker: Option<i64>,
     /// The most pod ports that the switch shall bear.
     pub ports_max: Option<i64>,
+    /// The most policies that metrics name.
+    pub policy_metrics_max: Option<i64>,
     /// `recheck` or `keep`.
     pub established: Option<String>,
     /// `adaptive` or `busy`.
@@ -134,6 +136,7 @@ impl Raw {
             cores,
             frames_per_worker,
             ports_max,
+            policy_metrics_max,
             established,
             polling,
             node_addresses,

@@ -27,7 +27,7 @@ fn nothing_but_the_directory_must_be_set() {
     let settings = toml("").unwrap();
     assert_eq!(settings.cores, [5]);
     assert_eq!((settings.frames_per_worker, settings.ports_max), (8192, 56));
-    assert_eq!(settings.capacity, 131_072);
+    assert_eq!((settings.capacity, settings.policy_metrics_max), (131_072, 1000));
     assert_eq!(settings.established, Established::Recheck);
     assert_eq!(settings.polling, Polling::Adaptive);
     assert_eq!(settings.listen, LISTEN.parse().unwrap());
@@ -46,6 +46,7 @@ fn every_number_out_of_bounds_names_itself_its_value_and_its_bounds() {
         ("workers", (1, 16)),
         ("frames_per_worker", (256, 262_144)),
         ("ports_max", (1, 256)),
+        ("policy_metrics_max", (0, 100_000)),
         ("connections.capacity", (1024, 16_777_216)),
         ("connections.timeouts.tcp_syn", seconds),
         ("connections.timeouts.tcp_established", seconds),

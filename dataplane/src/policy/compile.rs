@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use super::ruleset::{Answer, Cause, Party, Question, Ruleset};
 use super::table::{PolicyTable, Query, Sets};
+use super::tally::Tallies;
 use trees::{Root, Trees};
 
 pub use classes::{Classes, Host};
@@ -74,7 +75,7 @@ pub fn compile(ruleset: &Ruleset) -> Compiled {
 
     let names = ruleset.policies.iter().map(|policy| Arc::clone(&policy.name)).collect();
     let causes = causes.all.into_iter().collect();
-    let table = PolicyTable { rows: rows.into(), causes, names };
+    let table = PolicyTable { rows: rows.into(), causes, names, tallies: Tallies::default() };
     Compiled { table, sets: rules.sets, classes }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `ruleset` is the meaning: policies over resolved sets of addresses. `judge` answers questions
 //! to it by reading every rule (cold, the obvious twin). `compile` turns it into a `table` (cold),
-//! which answers the same questions in two cells (hot), with `ports` for the last step.
+//! which answers the same questions in two cells (hot), with `ports` for the last step. `tally`
+//! counts its verdicts, so that control can tell which policy denies.
 
 pub mod compile;
 pub mod delta;
@@ -11,7 +12,8 @@ mod ports;
 pub mod ruleset;
 mod shared;
 pub mod table;
+mod tally;
 
-pub use compile::kept::{Kept, Out, Resident, Update};
+pub use compile::kept::{Counted, Kept, Out, Resident, Update};
 pub use compile::{Classes, Compiled, compile};
 pub use table::{ClassId, Decision, PolicySetId, PolicyTable, Query, Sets, VerdictId};

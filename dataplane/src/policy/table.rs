@@ -56,8 +56,10 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::ports::{Few, Many};
-use super::ruleset::{Cause, PolicyId};
+use super::ruleset::{Cause, Direction, PolicyId};
 use super::shared::Shared;
+use super::tally::Tallies;
+use crate::ids::WorkerId;
 use crate::packet::Protocol;
 
 /// Addresses that no rule's peers tell apart. 0 is the class of those in no peer at all.
@@ -114,6 +116,12 @@ impl VerdictId {
     #[must_use]
     pub const fn is_allow(self) -> bool {
         self.0 & Self::ALLOW != 0
+    }
+
+    /// Its place in lists by verdict.
+    #[inline]
+    pub(super) const fn place(self) -> usize {
+        (self.0 & !Self::ALLOW) as usize
     }
 }
 
@@ -200,6 +208,8 @@ pub struct PolicyTable {
     pub(super) causes: Shared<Cause>,
     /// By `PolicyId`; empty where there is no policy.
     pub(super) names: Shared<Arc<str>>,
+    /// By verdict and worker.
+    pub(super) tallies: Tallies,
 }
 
 impl PolicyTable {
@@ -236,7 +246,14 @@ impl PolicyTable {
     /// When the verdict is another table's and this one has fewer.
     #[must_use]
     pub fn cause(&self, verdict: VerdictId) -> &Cause {
-        &self.causes[(verdict.0 & !VerdictId::ALLOW) as usize]
+        &self.causes[verdict.place()]
+    }
+
+    /// Counts a verdict of a packet that was denied or opened a connection, for the policies that
+    /// are its cause. A worker counts for itself only.
+    #[inline]
+    pub fn count(&self, worker: WorkerId, direction: Direction, verdict: VerdictId) {
+        self.tallies.count(worker, direction, verdict);
     }
 
     /// The policy's `namespace/name`.
@@ -268,6 +285,7 @@ impl PolicyTable {
         let mut seen = HashSet::new();
         let mut bytes =
             size_of_val(&*self.rows) + self.causes.memory_bytes() + self.names.memory_bytes();
+        bytes += self.tallies.memory_bytes();
         let mut count = |at: *const u8, size: usize| {
             let new = seen.insert(at);
             bytes += if new { size + ARC } else { 0 };

@@ -12,6 +12,7 @@ use crate::event::{Denied, Sampled};
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
+use crate::policy::ruleset::Direction;
 use crate::policy::table::{Decision, PolicySetId, Query};
 use crate::publish::Snapshot;
 
@@ -63,6 +64,8 @@ impl<P, M> Path<P, M> {
             Opening { source: source.endpoint, target: target.endpoint, epoch: snapshot.epoch };
         self.connections.open(&headers.key, hash, opening, headers, self.now)?;
         self.counters.opened.add(1);
+        snapshot.policy.count(self.id, Direction::Egress, decision.egress);
+        snapshot.policy.count(self.id, Direction::Ingress, decision.ingress);
         Ok(())
     }
 
@@ -153,7 +156,8 @@ impl<P, M> Path<P, M> {
         record.source == opener.endpoint && record.target == other.endpoint
     }
 
-    /// The reason of a denial; some of them are shown to control.
+    /// The reason of a denial, counted for the policies of that side; some of them are shown to
+    /// control.
     #[cold]
     fn denied(
         &mut self,
@@ -163,11 +167,12 @@ impl<P, M> Path<P, M> {
         key: &FlowKey,
         decision: Decision,
     ) -> DropReason {
-        let reason = if decision.egress.is_allow() {
-            DropReason::IngressDenied
+        let (reason, direction, verdict) = if decision.egress.is_allow() {
+            (DropReason::IngressDenied, Direction::Ingress, decision.ingress)
         } else {
-            DropReason::EgressDenied
+            (DropReason::EgressDenied, Direction::Egress, decision.egress)
         };
+        snapshot.policy.count(self.id, direction, verdict);
         let sample = Denied {
             at: self.now,
             key: *key,

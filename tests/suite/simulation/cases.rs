@@ -3,6 +3,10 @@
 //!
 //! A line is run where its ends live. Between two nodes the source's lets pass what its egress
 //! allows, and the target's judges ingress; what is dropped elsewhere is not sent on.
+//!
+//! After each line the counters by policy must have moved as the oracle says: by one for each
+//! policy that isolates where the packet was denied, by one for the policy of each rule that let a
+//! connection be opened, and by nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,8 +15,9 @@ use std::path::Path;
 use lockgate_control::inventory::Change;
 use lockgate_control::manifest::{Object, ObjectKey, ObjectKind, Pod, read_text};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
+use lockgate_dataplane::policy::ruleset::Direction;
 use lockgate_tests::cases::{Action, Case, Judge, Send, Step, frame};
-use lockgate_tests::oracle::{Cluster, End};
+use lockgate_tests::oracle::{By, Cluster, End, Question};
 use lockgate_tests::packets::Ends;
 use lockgate_tests::product::sample_disagreement;
 use lockgate_tests::world::{Fate, HOST, Shape, World};
@@ -21,7 +26,7 @@ use lockgate_tests::world::{Fate, HOST, Shape, World};
 fn every_case_comes_out_as_written_on_simulated_nodes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let cases = Case::read_all(&root).unwrap();
-    let (mut lines, mut samples) = (0, 0);
+    let (mut lines, mut samples, mut counts) = (0, 0, [0, 0]);
     let mut failures = Vec::new();
     for case in cases.iter().filter(|case| case.has(Judge::Node)) {
         for workers in [1, 2] {
@@ -33,11 +38,13 @@ fn every_case_comes_out_as_written_on_simulated_nodes() {
             }
             lines += nodes.lines;
             samples += nodes.samples;
+            counts = [0, 1].map(|at| counts[at] + nodes.counts[at]);
         }
     }
     assert!(failures.is_empty(), "{} lines:\n{}", failures.len(), failures.join("\n"));
     assert!(lines > 500, "only {lines} lines were run");
     assert!(samples > 1000, "only {samples} denied packets were sampled");
+    assert!(counts[0] > 1000 && counts[1] > 500, "only {counts:?} denials, openings were counted");
 }
 
 /// The nodes of a case.
@@ -49,7 +56,17 @@ struct Nodes {
     lines: usize,
     /// Denied packets that were sampled, and their causes told.
     samples: usize,
+    /// Counts by policy that were as the oracle says: of denied packets, of opened connections.
+    counts: [usize; 2],
+    /// What opened a connection, by who sent what to whom.
+    opened: BTreeMap<Flow, Question>,
 }
+
+/// Source, its port where one is stated, target, its port.
+type Flow = (IpAddr, Option<u16>, IpAddr, u16);
+
+/// A policy that counted once, as whose, and whether a connection was opened.
+type Count = (String, Direction, bool);
 
 /// One of them.
 struct Node {
@@ -78,8 +95,15 @@ impl Nodes {
         let shape = Shape { workers, ..Shape::default() };
         let node = |addresses| Node { addresses, world: World::new(shape), last: BTreeMap::new() };
         let nodes = homes.into_iter().map(node).collect();
-        let mut all =
-            Self { cluster: Cluster::default(), all: nodes, now_ms: 0, lines: 0, samples: 0 };
+        let mut all = Self {
+            cluster: Cluster::default(),
+            all: nodes,
+            now_ms: 0,
+            lines: 0,
+            samples: 0,
+            counts: [0, 0],
+            opened: BTreeMap::new(),
+        };
         all.set(&case.cluster);
         all
     }
@@ -163,6 +187,7 @@ impl Nodes {
             let ends = Ends { source_mac, target_mac, source, target };
             let last = node.last.get(&(target, source)).map(Vec::as_slice);
             let frame = frame(send, ends, number, last);
+            let opened = node.world.total(|cells| cells.opened.load());
             let seen = match node.world.fate(&from, &to, &frame) {
                 Fate::Sent(_) => "sent".to_owned(),
                 Fate::Dropped(reason) => reason.label().to_owned(),
@@ -174,12 +199,78 @@ impl Nodes {
                 failures.extend(sample_disagreement(&self.cluster, inventory, &sample));
                 self.samples += 1;
             }
+            let opened = node.world.total(|cells| cells.opened.load()) > opened;
+            failures.extend(self.miscounted(at, send, (source, target), &seen, opened));
             self.lines += 1;
             if seen != wanted {
                 failures.push(format!("node {at}: written {wanted}, came out {seen}"));
             }
         }
         failures
+    }
+
+    /// How the counters by policy of a node have moved otherwise than the oracle says, if they have.
+    fn miscounted(
+        &mut self,
+        at: usize,
+        send: &Send,
+        (source, target): (IpAddr, IpAddr),
+        seen: &str,
+        opened: bool,
+    ) -> Option<String> {
+        let there = (source, send.source_port, target, send.target_port);
+        let back = (target, Some(send.target_port), source, send.source_port.unwrap_or(0));
+        let denied = match seen {
+            "egress_denied" => Some(Direction::Egress),
+            "ingress_denied" => Some(Direction::Ingress),
+            _ => None,
+        };
+        // Of a connection that is known, what opened it is judged, whichever way the packet goes.
+        let known = self.opened.get(&there).or_else(|| self.opened.get(&back));
+        let known = known.filter(|_| !send.is_decided_by_policy()).cloned();
+        let question = known.or_else(|| send.question(&self.cluster).ok());
+        if let Some(question) = question.as_ref().filter(|_| opened) {
+            self.opened.insert(there, question.clone());
+        }
+        // What neither opened a connection nor was denied may be about pods that are gone.
+        let decided = question.filter(|_| opened || denied.is_some());
+        let answer = decided.map(|asked| self.cluster.judge(&asked).expect("an answer"));
+        let node = &mut self.all[at];
+        let mut expected: Vec<Count> = Vec::new();
+        let sides = answer.iter().flat_map(|answer| {
+            [
+                (Direction::Egress, &answer.egress, &send.source, source),
+                (Direction::Ingress, &answer.ingress, &send.target, target),
+            ]
+        });
+        for (direction, side, end, address) in sides {
+            if denied == Some(direction) {
+                let each = side.isolating.iter().cloned();
+                expected.extend(each.map(|policy| (policy, direction, false)));
+            }
+            // The side of a pod elsewhere is judged there.
+            let is_judged_here = node.wire(end, address) != HOST;
+            if let By::Rule(rule) = &side.by
+                && opened
+                && is_judged_here
+            {
+                expected.push((rule.policy.clone(), direction, true));
+            }
+        }
+        expected.sort();
+        let counted = node.world.counted();
+        let mut seen: Vec<Count> = counted
+            .iter()
+            .flat_map(|one| {
+                let count = (one.policy.to_string(), one.direction, one.opened);
+                std::iter::repeat_n(count, usize::try_from(one.count).unwrap_or(usize::MAX))
+            })
+            .collect();
+        seen.sort();
+        for (_, _, opened) in &seen {
+            self.counts[usize::from(*opened)] += 1;
+        }
+        (seen != expected).then(|| format!("node {at}: counted {seen:?}, should be {expected:?}"))
     }
 
     /// The addresses that the packet bears.

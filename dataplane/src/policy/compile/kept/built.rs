@@ -27,8 +27,8 @@ pub(super) struct Built {
 }
 
 impl Built {
-    /// Builds everything; tells how much is kept.
-    pub(super) fn new(model: &Model) -> (Self, usize) {
+    /// Builds everything, to be counted by so many workers; tells how much is kept.
+    pub(super) fn new(model: &Model, workers: u8) -> (Self, usize) {
         let mut geometries = Geometries::new();
         let mut changes = model.everything();
         for policy in &changes.policies {
@@ -44,7 +44,7 @@ impl Built {
             kinds: Kinds::new(geometries),
             columns: Columns::new(0),
             policy_sets: PolicySets::new(),
-            rows: Rows::new(),
+            rows: Rows::new(workers),
             residents: Vec::new(),
             nobody: Resident::default(),
         };

@@ -8,6 +8,7 @@
 //!   columns       numbers, groups and shapes as arrays over classes
 //!   policy_sets   lists of parts, while a pod has them
 //!   rows          cells and programs of every policy set
+//!   tallied       whose verdicts are, by name, to be counted
 //! ```
 //!
 //! | change | costs |
@@ -34,6 +35,7 @@ mod model;
 mod numbers;
 mod policy_sets;
 mod rows;
+mod tallied;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -47,6 +49,8 @@ use super::super::table::{ClassId, PolicyTable, Sets};
 use crate::ids::EndpointId;
 use built::Built;
 use model::{Changes, Model};
+pub use tallied::Counted;
+use tallied::Tallied;
 
 /// Why everything was built anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +102,10 @@ pub struct Kept {
     /// What was kept just after building: twice that is too much.
     size: usize,
     rebuilds: u64,
+    /// How many workers count what they judge; none where nobody wants to know.
+    workers: u8,
+    /// What was built before, while somebody may count there, or has and it was not told.
+    retired: Vec<Tallied>,
 }
 
 /// Less than this is not worth building anew for.
@@ -105,13 +113,20 @@ const SIZE_MIN: usize = 1 << 14;
 
 impl Default for Kept {
     fn default() -> Self {
-        let model = Model::default();
-        let (built, size) = Built::new(&model);
-        Self { model, built, names: Shared::default(), size, rebuilds: 0 }
+        Self::counted_by(0)
     }
 }
 
 impl Kept {
+    /// No rules yet; this many workers count what they judge by them.
+    #[must_use]
+    pub fn counted_by(workers: u8) -> Self {
+        let model = Model::default();
+        let (built, size) = Built::new(&model, workers);
+        let (names, retired) = (Shared::default(), Vec::new());
+        Self { model, built, names, size, rebuilds: 0, workers, retired }
+    }
+
     /// Takes a change in.
     pub fn apply(&mut self, delta: &Delta) -> Update {
         let verdicts = self.concerns(delta);
@@ -135,7 +150,10 @@ impl Kept {
 
     /// Builds everything anew from the rules.
     pub fn build(&mut self, why: Out) -> Update {
-        (self.built, self.size) = Built::new(&self.model);
+        let (built, size) = Built::new(&self.model, self.workers);
+        let before = std::mem::replace(&mut self.built, built);
+        self.retired.push(before.rows.tallied);
+        self.size = size;
         self.rebuilds += 1;
         Update { pods: Vec::new(), rebuilt: Some(why), verdicts: false }
     }
@@ -159,7 +177,30 @@ impl Kept {
             rows: Arc::clone(&self.built.rows.all),
             causes: self.built.rows.causes.clone(),
             names: self.names.clone(),
+            tallies: self.built.rows.tallied.cells(),
         }
+    }
+
+    /// What was counted since this was last asked, each count once.
+    pub fn take_counted(&mut self) -> Vec<Counted> {
+        let mut counted = self.take_settled();
+        for tallied in self.retired.iter_mut().chain([&mut self.built.rows.tallied]) {
+            tallied.take(&mut counted);
+        }
+        counted
+    }
+
+    /// The same, but only of what was built before and no table counts in any more: it goes.
+    pub fn take_settled(&mut self) -> Vec<Counted> {
+        let mut counted = Vec::new();
+        self.retired.retain_mut(|tallied| {
+            let is_settled = tallied.is_alone();
+            if is_settled {
+                tallied.take(&mut counted);
+            }
+            !is_settled
+        });
+        counted
     }
 
     /// What is known of a pod.
@@ -212,6 +253,9 @@ impl Kept {
         for id in ids {
             let at = id.0 as usize;
             let name = Arc::clone(&self.model.ruleset.policies[at].name);
+            if at < self.names.len() && !self.names[at].is_empty() && self.names[at] != name {
+                self.built.rows.hand_over(*id);
+            }
             self.names.set(at, name, &nameless);
         }
     }

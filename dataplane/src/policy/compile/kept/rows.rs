@@ -16,6 +16,7 @@ use super::columns::{Columns, GroupId, Shape};
 use super::model::{Model, PartId};
 use super::numbers::Numbers;
 use super::policy_sets::{PolicySets, SetNumber};
+use super::tallied::{Owners, Tallied};
 
 /// Every row, and the causes of their verdicts.
 #[derive(Debug)]
@@ -23,10 +24,17 @@ pub(super) struct Rows {
     /// By policy set, and some empty ones to grow into.
     pub(super) all: Arc<[Row]>,
     pub(super) causes: Shared<Cause>,
-    allows: HashMap<(PolicyId, u32), VerdictId>,
-    denies: HashMap<Box<[PolicyId]>, VerdictId>,
+    /// Whose they are, by name.
+    pub(super) tallied: Tallied,
+    /// By policy: how often its place has changed hands. Verdicts of another have other numbers.
+    terms: Vec<u32>,
+    allows: HashMap<(Tenant, u32), VerdictId>,
+    denies: HashMap<Box<[Tenant]>, VerdictId>,
     none: Arc<[Few]>,
 }
+
+/// A policy's place and the term of who has it.
+type Tenant = (PolicyId, u32);
 
 /// The lines of a policy set: everyone's, and others with their group.
 struct Lines<'m> {
@@ -36,12 +44,27 @@ struct Lines<'m> {
 }
 
 impl Rows {
-    pub(super) fn new() -> Self {
+    /// No rows yet; the verdicts of each are counted by so many workers.
+    pub(super) fn new(workers: u8) -> Self {
         let closed = Cause::DefaultDeny { isolating: [].into() };
         let causes = [closed, Cause::NotIsolated, Cause::Itself, Cause::OwnNode];
         let (allows, denies) = (HashMap::new(), HashMap::new());
+        let mut tallied = Tallied::new(workers);
+        for _ in &causes {
+            tallied.push(|| Owners::Nobody);
+        }
         let causes = causes.into_iter().collect();
-        Self { all: Arc::new([]), causes, allows, denies, none: Arc::new([]) }
+        let terms = Vec::new();
+        Self { all: Arc::new([]), causes, tallied, terms, allows, denies, none: Arc::new([]) }
+    }
+
+    /// A policy's place is another's now, or nobody's.
+    pub(super) fn hand_over(&mut self, policy: PolicyId) {
+        let at = policy.0 as usize;
+        if self.terms.len() <= at {
+            self.terms.resize(at + 1, 0);
+        }
+        self.terms[at] += 1;
     }
 
     /// Brings all rows up to date. `parts` are those whose rules differ.
@@ -67,6 +90,7 @@ impl Rows {
         self.grow(sets.len());
         self.refresh(&stale, (model, numbers), sets, columns);
         self.make(&stale, (model, numbers), sets, columns);
+        self.tallied.grow();
     }
 
     /// Rows whose shapes have changed, but for those that are to be made anew.
@@ -154,7 +178,7 @@ impl Rows {
             }
             let rank = policies.iter().position(|one| *one == part.policy).map_or(0, index);
             for rule in model.rules_of(part) {
-                let verdict = self.allow(part.policy, rule.index);
+                let verdict = self.allow(part.policy, rule.index, model);
                 let line = Line {
                     rank: (rank, rule.index),
                     verdict,
@@ -172,22 +196,31 @@ impl Rows {
         }
         if !isolating.is_empty() {
             policies.retain(|policy| isolating.contains(policy));
-            lines.closed = self.deny(policies);
+            lines.closed = self.deny(&policies, model);
         }
         lines
     }
 
-    fn allow(&mut self, policy: PolicyId, rule: u32) -> VerdictId {
-        *self.allows.entry((policy, rule)).or_insert_with(|| {
+    fn tenant(&self, policy: PolicyId) -> Tenant {
+        (policy, self.terms.get(policy.0 as usize).copied().unwrap_or(0))
+    }
+
+    fn allow(&mut self, policy: PolicyId, rule: u32, model: &Model) -> VerdictId {
+        let tenant = self.tenant(policy);
+        *self.allows.entry((tenant, rule)).or_insert_with(|| {
             self.causes.push(Cause::Rule { policy, rule });
+            self.tallied.push(|| Owners::Rule(name(policy, model)));
             VerdictId(index(self.causes.len() - 1) | VerdictId::ALLOW)
         })
     }
 
     /// The verdict of isolation by these policies, by name.
-    fn deny(&mut self, policies: Vec<PolicyId>) -> VerdictId {
-        *self.denies.entry(policies.into()).or_insert_with_key(|policies| {
-            self.causes.push(Cause::DefaultDeny { isolating: policies.clone().into() });
+    fn deny(&mut self, policies: &[PolicyId], model: &Model) -> VerdictId {
+        let tenants = policies.iter().map(|policy| self.tenant(*policy)).collect();
+        *self.denies.entry(tenants).or_insert_with(|| {
+            self.causes.push(Cause::DefaultDeny { isolating: policies.into() });
+            let names = || policies.iter().map(|policy| name(*policy, model)).collect();
+            self.tallied.push(|| Owners::Isolating(names()));
             VerdictId(index(self.causes.len() - 1))
         })
     }
@@ -211,6 +244,10 @@ impl Rows {
             plane: 0,
         }
     }
+}
+
+fn name(policy: PolicyId, model: &Model) -> Arc<str> {
+    Arc::clone(&model.ruleset.policies[policy.0 as usize].name)
 }
 
 /// The programs of a shape's values from the `first` on.

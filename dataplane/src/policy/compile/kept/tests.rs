@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::super::ruleset::{
     Answer, Cause, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
 };
-use super::super::super::table::Query;
+use super::super::super::table::{Decision, Query};
 use super::super::regions::Geometries;
 use super::super::tests::{
     Dice, NETS, any_rule, any_set, cluster, edges, net, party, pods, services,
@@ -24,31 +24,36 @@ impl Kept {
 
     /// As `Compiled::decide`.
     fn decide(&self, question: &Question) -> Answer {
-        let Question { source, target, protocol, port } = *question;
+        let Question { source, target, .. } = *question;
         if source.pod.is_some() && source.pod == target.pod {
             return Answer { egress: Cause::Itself, ingress: Cause::Itself };
         }
+        let (table, decision) = (self.table(), self.ask(question));
+        let cause = |verdict| table.cause(verdict).clone();
+        Answer { egress: cause(decision.egress), ingress: cause(decision.ingress) }
+    }
+
+    /// What the table says.
+    pub(super) fn ask(&self, question: &Question) -> Decision {
+        let Question { source, target, protocol, port } = *question;
         let sets = |pod: Option<PodIndex>| pod.map_or(Sets::NONE, |pod| self.resident(pod).sets);
-        let table = self.table();
-        let decision = table.decide(&Query {
+        self.table().decide(&Query {
             egress: sets(source.pod).egress,
             target_class: self.class_of(target.address),
             ingress: sets(target.pod).ingress,
             source_class: self.class_of(source.address),
             protocol,
             port,
-        });
-        let cause = |verdict| table.cause(verdict).clone();
-        Answer { egress: cause(decision.egress), ingress: cause(decision.ingress) }
+        })
     }
 }
 
 /// A policy's subjects, and its rules where it has the direction.
-type Written = (u32, Option<Vec<Rule>>, Option<Vec<Rule>>);
+pub(super) type Written = (u32, Option<Vec<Rule>>, Option<Vec<Rule>>);
 
 /// One thing that happens; what cannot happen any more is left out.
 #[derive(Clone, Debug)]
-enum Event {
+pub(super) enum Event {
     Pod(u32, Option<u8>),
     Join(u32, u32, bool),
     Make(PeerSet),
@@ -58,7 +63,7 @@ enum Event {
 const PODS: u32 = 4;
 const SETS: u32 = 6;
 
-fn any_event() -> impl Strategy<Value = Event> {
+pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let rules = || prop::option::weighted(0.7, prop::collection::vec(any_rule(), 0..3));
     let policy = prop::option::weighted(0.8, (0..SETS, rules(), rules()));
     prop_oneof![
@@ -72,7 +77,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 /// What an event changes, when it comes after others of the same delta.
-fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
+pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
     let alive = |pod: PodIndex| !ruleset.pods[pod.0 as usize].addresses.is_empty();
     let once = |delta: &Delta, pod: PodIndex| {
         delta.pods.iter().all(|one| one.0 != pod) && delta.members.iter().all(|one| one.1 != pod)
@@ -137,7 +142,7 @@ fn assert_judges_alike(before: &Ruleset, after: &Ruleset) {
     }
 }
 
-fn questions(ruleset: &Ruleset) -> Vec<Question> {
+pub(super) fn questions(ruleset: &Ruleset) -> Vec<Question> {
     let own = ruleset.pods.iter().flat_map(|pod| pod.addresses.clone());
     let mut addresses: Vec<IpAddr> =
         own.chain(NETS.iter().flat_map(|text| edges(net(text)))).collect();
@@ -159,7 +164,7 @@ fn questions(ruleset: &Ruleset) -> Vec<Question> {
     questions
 }
 
-fn start() -> Ruleset {
+pub(super) fn start() -> Ruleset {
     Ruleset {
         pods: pods(&[0, 1, 2, 2]),
         sets: (0..SETS)

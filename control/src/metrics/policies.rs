@@ -1,0 +1,114 @@
+//! What policies denied and let open, by name and within a bound. Pure.
+//!
+//! The first policies to count are named, up to the bound, and stay named while they are there;
+//! what others count goes to the series of no name, and stays there. So no series ever goes
+//! backwards. One of a policy that is gone stays too, until a living one wants its place: the last
+//! counts can still be scraped, and policies that come and go take nobody's place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+use lockgate_dataplane::compiler::Counted;
+use lockgate_dataplane::policy::ruleset::{Direction, Ruleset};
+
+use super::family::{Families, Labels};
+use super::float;
+
+/// Sums of what was counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    /// Packets denied, by direction.
+    denied: [u64; 2],
+    /// Connections opened, by direction.
+    opened: [u64; 2],
+}
+
+/// What policies did since the start.
+#[derive(Debug)]
+pub struct PolicyCounts {
+    /// So many are named.
+    named_max: usize,
+    /// By `namespace/name`.
+    named: BTreeMap<Arc<str>, Sums>,
+    /// Of all that found no place.
+    others: Sums,
+}
+
+impl PolicyCounts {
+    /// Nothing yet; at most so many policies will be named.
+    #[must_use]
+    pub fn new(named_max: usize) -> Self {
+        Self { named_max, named: BTreeMap::new(), others: Sums::default() }
+    }
+
+    /// Adds what was counted. Policies of the ruleset are there; others are gone.
+    pub fn add(&mut self, counted: Vec<Counted>, ruleset: &Ruleset) {
+        // Looked for once, and only where there is no place left.
+        let mut gone: Option<Vec<Arc<str>>> = None;
+        for Counted { policy, direction, opened, count } in counted {
+            if !self.named.contains_key(&policy) && self.named.len() >= self.named_max {
+                let gone = gone.get_or_insert_with(|| self.gone(ruleset));
+                if let Some(one) = gone.pop() {
+                    self.named.remove(&one);
+                }
+            }
+            let has_place = self.named.len() < self.named_max;
+            let sums = match self.named.get_mut(&policy) {
+                Some(sums) => sums,
+                None if has_place => self.named.entry(policy).or_default(),
+                None => &mut self.others,
+            };
+            let sums = if opened { &mut sums.opened } else { &mut sums.denied };
+            if let Some(sum) = sums.get_mut(direction as usize) {
+                *sum = sum.saturating_add(count);
+            }
+        }
+    }
+
+    /// The named policies that are there no more.
+    fn gone(&self, ruleset: &Ruleset) -> Vec<Arc<str>> {
+        let there: HashSet<&str> = ruleset.policies.iter().map(|policy| &*policy.name).collect();
+        self.named.keys().filter(|name| !there.contains(&***name)).cloned().collect()
+    }
+
+    /// The families; only what was counted has a series.
+    pub(super) fn families(&self, families: &mut Families) {
+        families.counter(
+            "policy_denied_packets_total",
+            "Packets denied because a pod is isolated in a direction and no rule allows them: each \
+             policy that isolates it there counts the packet. Without a name: all policies beyond \
+             policy_metrics_max.",
+            self.series(|sums| sums.denied),
+        );
+        families.counter(
+            "policy_allowed_connections_total",
+            "Connections opened because a rule of the policy allows them in a direction; of several \
+             policies the first by name counts. Without a name: all policies beyond \
+             policy_metrics_max.",
+            self.series(|sums| sums.opened),
+        );
+    }
+
+    fn series(&self, of: fn(&Sums) -> [u64; 2]) -> Vec<(Labels, f64)> {
+        let mut series = Vec::new();
+        for (direction, label) in [(Direction::Egress, "egress"), (Direction::Ingress, "ingress")] {
+            let named = self.named.iter().map(|(name, sums)| (&**name, sums));
+            for (name, sums) in named.chain([("", &self.others)]) {
+                let count = of(sums).get(direction as usize).copied().unwrap_or(0);
+                if count > 0 {
+                    let (namespace, policy) = name.split_once('/').unwrap_or(("", name));
+                    let labels = Labels::new()
+                        .with("direction", label)
+                        .with("namespace", namespace)
+                        .with("policy", policy);
+                    series.push((labels, float(count)));
+                }
+            }
+        }
+        series
+    }
+}
+
+#[cfg(test)]
+mod tests;

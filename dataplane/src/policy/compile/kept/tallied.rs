@@ -1,0 +1,94 @@
+//! Whose the verdicts of a table are, by name, and what of their tallies was told. Cold.
+//!
+//! A number stays its owners' until everything is built anew: where another policy takes a
+//! policy's place, its verdicts get other numbers (`rows`). What was built before goes on being
+//! read until no worker can count there any more, and is then gone; so each count is told once,
+//! and by the name that the policy had when it counted.
+
+use std::sync::Arc;
+
+use super::super::super::ruleset::Direction;
+use super::super::super::tally::Tallies;
+
+/// Something that a policy did, and how often since that was last asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The policy, as `namespace/name`.
+    pub policy: Arc<str>,
+    /// As the policy of which side.
+    pub direction: Direction,
+    /// Whether a rule of it opened connections; else it is among those that isolate, and packets
+    /// were denied.
+    pub opened: bool,
+    /// How often. Never 0.
+    pub count: u64,
+}
+
+/// The policies that a verdict is counted for.
+#[derive(Debug)]
+pub(super) enum Owners {
+    Nobody,
+    /// Of the rule that allows.
+    Rule(Arc<str>),
+    Isolating(Box<[Arc<str>]>),
+}
+
+/// The verdicts of a table by their numbers.
+#[derive(Debug)]
+pub(super) struct Tallied {
+    cells: Tallies,
+    owners: Vec<Owners>,
+    /// What of each was told, by direction.
+    told: Vec<[u64; 2]>,
+}
+
+impl Tallied {
+    pub(super) fn new(workers: u8) -> Self {
+        Self { cells: Tallies::new(workers), owners: Vec::new(), told: Vec::new() }
+    }
+
+    /// The next number is theirs.
+    pub(super) fn push(&mut self, owners: impl FnOnce() -> Owners) {
+        if !self.cells.is_off() {
+            self.owners.push(owners());
+        }
+    }
+
+    /// Makes cells for the numbers that have none yet.
+    pub(super) fn grow(&mut self) {
+        self.cells.grow(self.owners.len());
+        self.told.resize(self.owners.len(), [0, 0]);
+    }
+
+    pub(super) fn cells(&self) -> Tallies {
+        self.cells.clone()
+    }
+
+    /// Whether no table is left that counts here.
+    pub(super) fn is_alone(&mut self) -> bool {
+        self.cells.is_alone()
+    }
+
+    /// Tells what was counted since this was last asked.
+    pub(super) fn take(&mut self, counted: &mut Vec<Counted>) {
+        for (verdict, (owners, told)) in self.owners.iter().zip(&mut self.told).enumerate() {
+            let (opened, policies) = match owners {
+                Owners::Nobody => continue,
+                Owners::Rule(policy) => (true, std::slice::from_ref(policy)),
+                Owners::Isolating(policies) => (false, &**policies),
+            };
+            for (direction, told) in [Direction::Egress, Direction::Ingress].into_iter().zip(told) {
+                let sum = self.cells.sum(direction, verdict);
+                let count = sum.wrapping_sub(std::mem::replace(told, sum));
+                if count > 0 {
+                    let one =
+                        |policy| Counted { policy: Arc::clone(policy), direction, opened, count };
+                    counted.extend(policies.iter().map(one));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
