@@ -38,15 +38,15 @@ impl Agent {
         agent
     }
 
-    /// One that has read everything and has compiled nothing.
+    /// One that has read everything and has compiled nothing, for so many workers.
     #[must_use]
-    pub fn of(inventory: Inventory) -> Self {
+    pub fn of(inventory: Inventory, workers: u8) -> Self {
         let pods = inventory.pods().map(|pod| &pod.metadata);
         let namespaces = inventory.namespaces().map(|namespace| &namespace.metadata);
         let policies = inventory.policies().map(|policy| &policy.metadata);
         let all = pods.chain(namespaces).chain(policies);
         let unread = all.map(|metadata| metadata.key.clone()).collect();
-        Self { inventory, unread, ..Self::default() }
+        Self { inventory, unread, ..Self::counted_by(workers) }
     }
 
     /// One whose tables count for so many workers.

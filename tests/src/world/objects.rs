@@ -19,7 +19,7 @@ impl World {
     pub fn restart(&mut self) {
         let old = std::mem::replace(self, Self::new(self.shape));
         (self.files, self.now) = (old.files, old.now);
-        self.agent = Agent::of(old.agent.inventory);
+        self.agent = Agent::of(old.agent.inventory, self.shape.workers);
         self.plug_local();
     }
 
