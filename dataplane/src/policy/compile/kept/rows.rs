@@ -50,7 +50,9 @@ impl Rows {
         let causes = [closed, Cause::NotIsolated, Cause::Itself, Cause::OwnNode];
         let (allows, denies) = (HashMap::new(), HashMap::new());
         let mut tallied = Tallied::new(workers);
-        causes.iter().for_each(|_| tallied.push(|| Owners::Nobody));
+        for _ in &causes {
+            tallied.push(|| Owners::Nobody);
+        }
         let causes = causes.into_iter().collect();
         let terms = Vec::new();
         Self { all: Arc::new([]), causes, tallied, terms, allows, denies, none: Arc::new([]) }
