@@ -266,6 +266,8 @@ async fn metrics_name_the_policies_that_deny_unless_none_are_to_be_named() {
             let metrics = observer.answer(Question::Metrics, &mut sync).body;
             metrics.contains(&format!("{series} {count}\n"))
         });
+        let metrics = observer.answer(Question::Metrics, &mut sync).body;
+        assert_eq!(metrics.contains("lockgate_policy_denied_packets"), policy_metrics_max > 0);
         assert_eq!(seen, expected, "policy_metrics_max is {policy_metrics_max}");
     }
 }

@@ -140,6 +140,18 @@ fn counted(policy: &str, count: u64) -> Counted {
     Counted { policy: policy.into(), direction: Direction::Ingress, opened: false, count }
 }
 
+/// A policy with so many verdicts that there are more pages.
+fn widened() -> Delta {
+    let rule = |index| Rule { index, subjects: None, peers: Peers::Any, ports: Ports::Any };
+    let policy = Policy {
+        name: "demo/wide".into(),
+        subjects: SetId(1),
+        ingress: Some((0..600).map(rule).collect()),
+        egress: None,
+    };
+    Delta { policies: vec![(PolicyId(1), Some(policy))], ..Delta::default() }
+}
+
 #[test]
 fn a_policy_that_takes_anothers_place_inherits_no_counts() {
     let mut kept = Kept::counted_by(1);
@@ -173,6 +185,8 @@ fn what_was_counted_outlives_building_anew_and_is_told_once() {
 fn a_worker_without_cells_counts_nothing_and_nothing_of_anothers() {
     let mut kept = Kept::counted_by(1);
     kept.apply(&Delta::of(&isolated_by("demo/shut")));
+    // There are pages behind the first.
+    kept.apply(&widened());
     kept.table().count(WorkerId(1), Direction::Ingress, denial(&kept));
     assert_eq!(kept.take_counted(), []);
     let mut silent = Kept::default();
@@ -187,15 +201,7 @@ fn tables_share_the_cells_of_verdicts_that_mean_the_same() {
     let mut kept = Kept::counted_by(2);
     kept.apply(&Delta::of(&isolated_by("demo/shut")));
     let (before, verdict) = (kept.table(), denial(&kept));
-    // So many more verdicts that there are more pages.
-    let rule = |index| Rule { index, subjects: None, peers: Peers::Any, ports: Ports::Any };
-    let policy = Policy {
-        name: "demo/wide".into(),
-        subjects: SetId(1),
-        ingress: Some((0..600).map(rule).collect()),
-        egress: None,
-    };
-    kept.apply(&Delta { policies: vec![(PolicyId(1), Some(policy))], ..Delta::default() });
+    kept.apply(&widened());
     let after = kept.table();
     before.count(WorkerId(0), Direction::Ingress, verdict);
     after.count(WorkerId(0), Direction::Ingress, verdict);
