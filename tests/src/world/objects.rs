@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockgate_control::inventory::{Change, Inventory};
-use lockgate_control::manifest::ObjectKey;
+use lockgate_control::manifest::{FileObjects, ObjectKey};
 use lockgate_control::resolver::Resolver;
 use lockgate_dataplane::compiler::Compiler;
 
@@ -16,6 +16,12 @@ impl World {
             let _ = self.inventory.apply(change);
         }
         self.publish();
+    }
+
+    /// Takes files in as one change, `None` for one that is gone; [`World::publish`] puts it in
+    /// force.
+    pub fn hear(&mut self, files: Vec<(String, Option<FileObjects>)>) {
+        let _ = self.inventory.take_files(files);
     }
 
     /// The switch dies and begins anew: its ports are there again, nothing is known and nothing
