@@ -13,16 +13,18 @@ mod fate;
 mod objects;
 mod publish;
 mod shape;
+mod switch;
 mod wiring;
 
-pub use fate::Fate;
+pub use fate::{Drops, Fate};
 pub use shape::{Local, Shape};
+pub use switch::{Links, Switch, at_once};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lockgate_control::inventory::{Change, Inventory};
+use lockgate_control::inventory::Inventory;
 use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::Resolved;
 use lockgate_dataplane::clock::Tick;
@@ -32,7 +34,7 @@ use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
 use lockgate_dataplane::event::{Denied, Events, events};
 use lockgate_dataplane::handoff;
-use lockgate_dataplane::ids::{Mac, PortId, PortRef, WorkerId};
+use lockgate_dataplane::ids::{Generation, Mac, PortId, PortRef, WorkerId};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::port::memory::{FarEnd, HeapMemory, MemoryPort, Refused};
 use lockgate_dataplane::publish::Publisher;
@@ -163,11 +165,6 @@ impl World {
         self.publish();
     }
 
-    /// Takes a change in; [`World::publish`] puts it in force.
-    pub fn hear(&mut self, change: Change) {
-        let _ = self.agent.inventory.apply(change);
-    }
-
     /// What the objects in force were resolved to.
     #[must_use]
     pub fn resolved(&self) -> Option<&Resolved> {
@@ -274,15 +271,7 @@ impl World {
         }
         meanwhile(self);
         self.settle();
-        let arrived = self.received(to);
-        let mut dropped =
-            DropReason::ALL.iter().copied().filter(|&r| self.dropped(r) > before[r as usize]);
-        match (arrived.into_iter().next(), dropped.next()) {
-            (Some(frame), None) => Fate::Sent(frame),
-            (None, Some(reason)) => Fate::Dropped(reason),
-            (Some(frame), Some(reason)) => Fate::Both(frame, reason),
-            (None, None) => Fate::Lost,
-        }
+        self.fate_since(&before, to)
     }
 
     /// Drops for one reason, by all workers together.
@@ -293,7 +282,7 @@ impl World {
 
     /// Drops by reason.
     #[must_use]
-    pub fn drops(&self) -> [u64; DropReason::COUNT] {
+    pub fn drops(&self) -> Drops {
         std::array::from_fn(|at| self.dropped(DropReason::ALL[at]))
     }
 
@@ -322,6 +311,24 @@ impl World {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.wires.keys().cloned().collect()
+    }
+
+    /// The port at the switch's end of a wire, if there is such a wire.
+    #[must_use]
+    pub fn port(&self, name: &str) -> Option<PortId> {
+        self.wires.get(name).map(|wire| wire.port)
+    }
+
+    /// The newest snapshot; 0 before the first.
+    #[must_use]
+    pub fn newest(&self) -> Generation {
+        self.publisher.newest().map_or(Generation(0), |snapshot| snapshot.generation)
+    }
+
+    /// The newest snapshot that every worker uses; 0 before the first.
+    #[must_use]
+    pub fn in_force(&self) -> Generation {
+        self.publisher.in_force()
     }
 
     /// The first address of a family that a pod has.

@@ -14,17 +14,32 @@ pub(crate) struct Seeds {
     count: u64,
     given: AtomicU64,
     end: Option<Instant>,
+    is_usual: bool,
 }
 
 impl Seeds {
     /// So many, unless told otherwise.
     pub(crate) fn usually(count: u64) -> Self {
         if let Some(only) = number("SEED") {
-            return Self { first: only, count: 1, given: AtomicU64::new(0), end: None };
+            return Self {
+                first: only,
+                count: 1,
+                given: AtomicU64::new(0),
+                end: None,
+                is_usual: false,
+            };
         }
         let end = number("SECONDS_TOLD").map(|s| Instant::now() + Duration::from_secs(s));
-        let count = if end.is_some() { u64::MAX } else { number("WORLDS").unwrap_or(count) };
-        Self { first: number("FIRST").unwrap_or(0), count, given: AtomicU64::new(0), end }
+        let told = number("WORLDS").unwrap_or(count);
+        let is_usual = end.is_none() && told >= count;
+        let count = if end.is_some() { u64::MAX } else { told };
+        let first = number("FIRST").unwrap_or(0);
+        Self { first, count, given: AtomicU64::new(0), end, is_usual }
+    }
+
+    /// Whether there are as many as usual, or more: then a test can say how much it tried at least.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.is_usual
     }
 
     /// Whether one seed is repeated.
@@ -42,7 +57,8 @@ impl Seeds {
     /// How far it came, to be shown.
     pub(crate) fn told(&self) -> String {
         let given = self.given.load(Ordering::Relaxed).min(self.count);
-        format!("{given} seeds from {}", self.first)
+        let fewer = if self.is_usual { "" } else { ", not as usual: no floor is asserted" };
+        format!("{given} seeds from {}{fewer}", self.first)
     }
 }
 

@@ -4,11 +4,21 @@
 //! What is left of it is an object like any other, so that the judges need not know: its pods and
 //! its directions as they were, and no rules. It goes with the last pod of the namespace, or when
 //! the namespace turns out to live.
+//!
+//! What counts is what was told, in the order in which it was. A deletion told before the namespace
+//! is told to be terminating is one like any other: nobody can know why a policy went, and one that
+//! was deleted for its own sake must open at once (NP-51). What holds then is that nothing passes
+//! that no told state allows. What is told at once counts at once.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::reading::{at, types};
 use super::{Cluster, key};
+
+/// Kind, namespace (empty for a Namespace) and name.
+type Key = (String, String, String);
 
 /// Marks what is left of a policy.
 const REMAINS: &str = "remains";
@@ -16,8 +26,28 @@ const REMAINS: &str = "remains";
 impl Cluster {
     /// Writes an object, in place of the one of its name.
     pub fn set(&mut self, object: Value) {
-        self.objects.retain(|old| key(old) != key(&object));
-        self.objects.push(object);
+        self.change(&BTreeMap::from([(owned(key(&object)), Some(object))]));
+    }
+
+    /// Writes and deletes several objects at once.
+    pub fn change(&mut self, objects: &BTreeMap<Key, Option<Value>>) {
+        let mut gone = Vec::new();
+        for (name, object) in objects {
+            let is_named = |old: &Value| owned(key(old)) == *name;
+            let old = self.objects.iter().position(|old| is_named(old) && is_written(old));
+            match (object, old) {
+                (Some(object), _) => {
+                    self.objects.retain(|old| !is_named(old));
+                    self.objects.push(object.clone());
+                }
+                (None, Some(old)) => gone.push(self.objects.remove(old)),
+                (None, None) => {}
+            }
+        }
+        let policies = gone.into_iter().filter(|object| key(object).0 == "NetworkPolicy");
+        let left: Vec<Value> =
+            policies.filter(|one| self.is_going(key(one).1)).map(|one| remains(&one)).collect();
+        self.objects.extend(left);
         self.forget_remains();
     }
 
@@ -32,21 +62,24 @@ impl Cluster {
 
     /// The objects that are there: without what is left of deleted policies.
     pub fn written(&self) -> impl Iterator<Item = &Value> {
-        self.objects.iter().filter(|object| object.get(REMAINS).is_none())
+        self.objects.iter().filter(|object| is_written(object))
+    }
+
+    /// Whether a namespace is terminating.
+    #[must_use]
+    pub fn is_going(&self, namespace: &str) -> bool {
+        self.namespace(namespace).is_some_and(|one| {
+            at(one, "metadata/deletionTimestamp").is_some_and(Value::is_string)
+                || at(one, "status/phase").and_then(Value::as_str) == Some("Terminating")
+        })
     }
 
     /// Deletes an object; whether it was there.
     pub fn remove(&mut self, kind: &str, namespace: &str, name: &str) -> bool {
-        let Some(place) = self.objects.iter().position(|one| key(one) == (kind, namespace, name))
-        else {
-            return false;
-        };
-        let object = self.objects.remove(place);
-        if kind == "NetworkPolicy" && self.is_going(namespace) {
-            self.objects.push(remains(&object));
-        }
-        self.forget_remains();
-        true
+        let is_it = |one: &&Value| key(one) == (kind, namespace, name);
+        let was_there = self.written().any(|one| is_it(&one));
+        self.change(&BTreeMap::from([(owned((kind, namespace, name)), None)]));
+        was_there
     }
 
     fn forget_remains(&mut self) {
@@ -55,7 +88,7 @@ impl Cluster {
             let has_pods = self.pods().any(|pod| key(pod).1 == namespace);
             has_pods && (self.is_going(namespace) || self.namespace(namespace).is_none())
         };
-        let is_over = |object: &Value| object.get(REMAINS).is_some() && !needs(object);
+        let is_over = |object: &Value| !is_written(object) && !needs(object);
         let over: Vec<bool> = self.objects.iter().map(is_over).collect();
         let mut over = over.into_iter();
         self.objects.retain(|_| over.next() != Some(true));
@@ -64,13 +97,14 @@ impl Cluster {
     fn namespace(&self, name: &str) -> Option<&Value> {
         self.namespaces().find(|one| key(one).2 == name)
     }
+}
 
-    fn is_going(&self, namespace: &str) -> bool {
-        self.namespace(namespace).is_some_and(|one| {
-            at(one, "metadata/deletionTimestamp").is_some_and(Value::is_string)
-                || at(one, "status/phase").and_then(Value::as_str) == Some("Terminating")
-        })
-    }
+fn is_written(object: &Value) -> bool {
+    object.get(REMAINS).is_none()
+}
+
+fn owned((kind, namespace, name): (&str, &str, &str)) -> Key {
+    (kind.to_owned(), namespace.to_owned(), name.to_owned())
 }
 
 fn remains(policy: &Value) -> Value {

@@ -2,6 +2,11 @@
 
 use lockgate_dataplane::counters::DropReason;
 
+use super::World;
+
+/// Drops by reason.
+pub type Drops = [u64; DropReason::COUNT];
+
 /// What became of one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -22,5 +27,22 @@ impl Fate {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         matches!(self, Self::Sent(_))
+    }
+}
+
+impl World {
+    /// What became of the one packet that was on its way since these were the drops: its target
+    /// may have lost its wire meanwhile.
+    pub fn fate_since(&mut self, before: &Drops, to: &str) -> Fate {
+        let has_wire = self.wires.contains_key(to);
+        let arrived = if has_wire { self.received(to) } else { Vec::new() };
+        let mut dropped =
+            DropReason::ALL.iter().copied().filter(|&r| self.dropped(r) > before[r as usize]);
+        match (arrived.into_iter().next(), dropped.next()) {
+            (Some(frame), None) => Fate::Sent(frame),
+            (None, Some(reason)) => Fate::Dropped(reason),
+            (Some(frame), Some(reason)) => Fate::Both(frame, reason),
+            (None, None) => Fate::Lost,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Objects of a simulated node that come and go one by one, and a switch that begins anew.
 
 use lockgate_control::inventory::Change;
+use lockgate_control::manifest::FileObjects;
 
 use super::World;
 use crate::agent::Agent;
@@ -12,6 +13,12 @@ impl World {
             let _ = self.agent.inventory.apply(change);
         }
         self.publish();
+    }
+
+    /// Takes files in as one change, `None` for one that is gone; [`World::publish`] puts it in
+    /// force.
+    pub fn hear(&mut self, files: Vec<(String, Option<FileObjects>)>) {
+        let _ = self.agent.inventory.take_files(files);
     }
 
     /// The switch dies and begins anew: its ports are there again, nothing is known and nothing
