@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a part of a rule | the rule opens nothing; the policy isolates as stated |
 //! | `podSelector` | every pod of the namespace is isolated as stated; nothing is opened |
-//! | an entry of `policyTypes`, or its type | both directions are isolated; rules count |
+//! | `policyTypes`, an entry of it, or a third | both directions are isolated; rules count |
 //! | an unknown field of `spec`, no `policyTypes` | both directions are isolated; rules count |
 //! | an unknown field of `spec`, no `podSelector` | as a broken `podSelector` |
 //! | `spec` | every pod of the namespace is isolated in both directions |
@@ -139,6 +139,10 @@ struct Isolated {
     egress: bool,
 }
 
+impl Isolated {
+    const BOTH: Self = Self { ingress: true, egress: true };
+}
+
 /// The effective policy types (NP-3, NP-4), or both where they cannot be known.
 fn isolated(
     spec: &Place<'_>,
@@ -151,18 +155,24 @@ fn isolated(
         None => Ok(Vec::new()),
         Some(at) => at.items(report, "policyTypes"),
     });
-    let Ok(types) = types else { return Isolated { ingress: true, egress: true } };
+    let Ok(types) = types else { return Isolated::BOTH };
     if types.is_empty() {
         let has_egress = egress.as_ref().map_or(true, |rules| !rules.is_empty());
         return Isolated { ingress: true, egress: has_egress || !is_known };
     }
     let mut isolated = Isolated { ingress: false, egress: false };
+    if let Some(third) = types.get(2) {
+        isolated = Isolated::BOTH;
+        report.within(ISOLATES_BOTH, |report| {
+            report.error(third, "policyTypes has more than two entries", "write each type once")
+        });
+    }
     for item in &types {
         match item.node.text() {
             Some("Ingress") => isolated.ingress = true,
             Some("Egress") => isolated.egress = true,
             other => {
-                isolated = Isolated { ingress: true, egress: true };
+                isolated = Isolated::BOTH;
                 let what = other.map_or_else(|| item.node.kind().to_owned(), quoted);
                 report.within(ISOLATES_BOTH, |report| {
                     let message = format!("{what} is not a policy type");

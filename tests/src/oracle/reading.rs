@@ -94,6 +94,9 @@ pub(super) fn types(policy: &Value) -> Result<(bool, bool), Broken> {
         Some(written) => list(written, "policyTypes must be a list")?,
         None => &[],
     };
+    if written.len() > 2 {
+        return Err(Broken("two policy types at most"));
+    }
     if written.is_empty() {
         // An `egress` that is there but no list was meant to hold rules: it isolates.
         let egress = field(spec, "egress");
