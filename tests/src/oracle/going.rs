@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use super::reading::{at, types};
-use super::{Cluster, key};
+use super::{Cluster, doubt, key};
 
 /// Marks what is left of a policy.
 const REMAINS: &str = "remains";
@@ -66,10 +66,7 @@ impl Cluster {
     }
 
     fn is_going(&self, namespace: &str) -> bool {
-        self.namespace(namespace).is_some_and(|one| {
-            at(one, "metadata/deletionTimestamp").is_some_and(Value::is_string)
-                || at(one, "status/phase").and_then(Value::as_str) == Some("Terminating")
-        })
+        self.namespace(namespace).is_some_and(doubt::may_be_going)
     }
 }
 

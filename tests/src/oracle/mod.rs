@@ -15,6 +15,7 @@
 //!                     say, or is it broken? (NP-59) ──┘
 //! ```
 
+mod doubt;
 mod ends;
 mod going;
 mod judge;

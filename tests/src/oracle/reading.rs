@@ -271,7 +271,7 @@ pub(super) fn protocol(port: &Value) -> Result<Protocol, Broken> {
 }
 
 /// An IANA service name: what the API server accepts.
-fn is_port_name(name: &str) -> bool {
+pub(super) fn is_port_name(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && name.bytes().any(|b| b.is_ascii_lowercase())
