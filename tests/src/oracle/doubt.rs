@@ -79,6 +79,11 @@ pub(super) fn is_nameless(namespace: &Value) -> bool {
     !within(namespace, "metadata", "name").is_some_and(is_namespace_name)
 }
 
+/// Whether the rules of a policy are of another API than ours.
+pub(super) fn is_outdated(policy: &Value) -> bool {
+    policy["apiVersion"] != "networking.k8s.io/v1" || policy["kind"] != "NetworkPolicy"
+}
+
 /// Whether a container's port, or where it would stand, cannot be read.
 pub(super) fn is_about_ports(pod: &Value) -> bool {
     ["containers", "initContainers"].into_iter().any(|list| match within(pod, "spec", list) {

@@ -130,7 +130,7 @@ fn isolates(policy: &Value, asked: &Asked<'_>) -> bool {
 
 /// For every sound rule of the direction, its index and what of it fails.
 fn failing_of_rules(policy: &Value, asked: &Asked<'_>) -> Vec<(usize, Vec<Part>)> {
-    if reading::subjects(policy).is_err() || doubt::is_lost(policy) {
+    if reading::subjects(policy).is_err() || doubt::is_lost(policy) || doubt::is_outdated(policy) {
         return Vec::new();
     }
     let rules = reading::rules(policy, asked.direction).unwrap_or_default();

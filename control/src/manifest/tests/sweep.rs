@@ -178,6 +178,44 @@ fn np_59_a_namespace_that_cannot_be_known_is_told_and_unseen() {
     for (odd, namespace) in read(&nameless, "name: x", "") {
         assert!(namespace.metadata.key.is_lost(), "{odd}");
     }
+    for kind in ["namespace", "NameSpace", "Namespaces", "Namspace"] {
+        let text = whole.replace("kind: Namespace", &format!("kind: {kind}"));
+        let found = read_text("t.yaml", &text).unwrap();
+        let [Object::Namespace(one)] = found.objects.as_slice() else { panic!("{kind}") };
+        assert_eq!(one.labels.as_ref().unwrap()["team"].as_str(), "a");
+        assert_eq!(found.problems[0].severity, Severity::Error, "{kind}");
+    }
+}
+
+#[test]
+fn np_59_a_policy_of_a_group_in_other_letters_isolates() {
+    let whole = policy("x/p", "policyTypes: [Egress], egress: [{}]");
+    for odd in [
+        "NETWORKING.K8S.IO/v1",
+        "Networking.k8s.io/v1",
+        "networking.k8s.oi/v1",
+        "networking.k8s.io/V1",
+        "networking.k8s.io/v1beta1",
+        "networking.k8s.io",
+        "extensions/v1beta1",
+        "v1",
+        "''",
+        "1",
+        "[]",
+    ] {
+        let text = whole.replace("networking.k8s.io/v1", odd);
+        let found = read_text("t.yaml", &text).unwrap();
+        let [Object::Policy(one)] = found.objects.as_slice() else { panic!("{odd}: {found:?}") };
+        assert_eq!((&one.ingress, &one.egress), (&None, &Some(vec![None])), "{odd}");
+        assert_eq!(found.problems[0].severity, Severity::Error, "{odd}");
+    }
+    for other in ["projectcalico.org/v3", "crd.antrea.io/v1beta1"] {
+        let found = read_text("t.yaml", &whole.replace("networking.k8s.io/v1", other)).unwrap();
+        assert!(found.objects.is_empty() && found.stand_ins.is_empty(), "{other}");
+    }
+    // One that denies by saying nothing has none of the fields that policies are known by.
+    let bare = policy("x/p", "").replace("NetworkPolicy", "NetworkPolcy") + &namespace("x", "");
+    assert_eq!(read_text("t.yaml", &bare).unwrap().stand_ins.len(), 1);
 }
 
 #[test]
