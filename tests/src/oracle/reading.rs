@@ -8,8 +8,8 @@ use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
 use serde_json::{Map, Value};
 
-use super::label;
 use super::network::Cidr;
+use super::{doubt, label};
 
 const SPEC_FIELDS: [&str; 4] = ["podSelector", "policyTypes", "ingress", "egress"];
 
@@ -150,6 +150,9 @@ pub(super) fn rules(policy: &Value, direction: Direction) -> Result<&[Value], Br
 /// Every part of the policy that cannot be read, by the field that holds it.
 pub(super) fn broken_parts(policy: &Value) -> Vec<(String, Broken)> {
     let mut found = Vec::new();
+    if doubt::is_lost(policy) {
+        found.push(("metadata".to_owned(), Broken("of which namespace nobody can tell")));
+    }
     if let Err(why) = spec(policy) {
         // What it says of types and pods is then in doubt for this reason.
         found.push(("spec".to_owned(), why));

@@ -44,12 +44,16 @@ impl World {
         Self { objects }
     }
 
-    /// Makes up a world and then breaks one or more places of its policies.
+    /// Makes up a world and then breaks one or more places of its policies, perhaps of another
+    /// object too.
     #[must_use]
     pub fn broken(choices: &mut Choices) -> Self {
         let mut world = Self::sound(choices);
         for _ in 0..=choices.below(3) {
             break_object::break_one(&mut world.objects, choices);
+        }
+        if choices.chance(40) {
+            break_object::doubt_one(&mut world.objects, choices);
         }
         world
     }
