@@ -27,6 +27,11 @@ impl Seeds {
         Self { first: number("FIRST").unwrap_or(0), count, given: AtomicU64::new(0), end }
     }
 
+    /// Whether nobody asked for other seeds, or for more or less of them.
+    pub(crate) fn are_usual() -> bool {
+        ["SEED", "WORLDS", "SECONDS_TOLD"].iter().all(|name| number(name).is_none())
+    }
+
     /// Whether one seed is repeated.
     pub(crate) fn is_one(&self) -> bool {
         self.count == 1
