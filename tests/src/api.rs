@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::oracle::key;
 use crate::worlds::Choices;
@@ -50,6 +50,21 @@ impl ApiServer {
         let Some(kind) = watched(key) else { return };
         if self.truth.remove(key).is_some() {
             self.streams.entry(kind).or_default().push_back(Told::Gone(key.clone()));
+        }
+    }
+
+    /// Takes a namespace down: it is terminating, and its policies go before its pods (NP-55).
+    pub fn take_down(&mut self, namespace: &str) {
+        let key = ("Namespace".to_owned(), String::new(), namespace.to_owned());
+        let mut object = self.truth.get(&key).cloned().unwrap_or_else(|| {
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } })
+        });
+        object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        self.set(&object);
+        let is_policy = |key: &&Key| key.0 == "NetworkPolicy" && key.1 == namespace;
+        let policies: Vec<Key> = self.truth.keys().filter(is_policy).cloned().collect();
+        for key in &policies {
+            self.remove(key);
         }
     }
 

@@ -42,7 +42,8 @@ impl Cluster {
             return false;
         };
         let object = self.objects.remove(place);
-        if kind == "NetworkPolicy" && self.is_going(namespace) {
+        let is_left = object.get(REMAINS).is_some();
+        if kind == "NetworkPolicy" && (is_left || self.is_going(namespace)) {
             self.objects.push(remains(&object));
         }
         self.forget_remains();

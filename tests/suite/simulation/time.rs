@@ -54,7 +54,14 @@ fn history(seed: u64) -> usize {
     for _ in 0..EVENTS {
         match choices.below(100) {
             0..15 => api.set(&choices.pick(&pool)),
-            15..25 => {
+            15..17 => {
+                let pods = api.truth().keys().filter(|key| key.0 == "Pod");
+                let spaces: Vec<String> = pods.map(|key| key.1.clone()).collect();
+                if !spaces.is_empty() {
+                    api.take_down(&choices.pick(&spaces));
+                }
+            }
+            17..25 => {
                 let keys: Vec<Key> = api.truth().keys().cloned().collect();
                 if !keys.is_empty() {
                     api.remove(&choices.pick(&keys));
@@ -109,6 +116,8 @@ struct Agent {
     gone: BTreeSet<String>,
     /// What it has been told.
     told: BTreeMap<Key, Value>,
+    /// The same, with what is left of policies that went before their pods (NP-55).
+    known: Cluster,
     /// The kinds it has been told all of, once.
     heard: BTreeSet<&'static str>,
     /// What the snapshots say that packets may be judged by, the newest last.
@@ -127,6 +136,7 @@ impl Agent {
             remembered: Vec::new(),
             gone: BTreeSet::new(),
             told: BTreeMap::new(),
+            known: Cluster::default(),
             heard: BTreeSet::new(),
             views: Vec::new(),
             flows: Vec::new(),
@@ -158,11 +168,13 @@ impl Agent {
         for read in read_text("api", &object.to_string()).unwrap().objects {
             self.world.hear(Change::Set(read));
         }
+        self.known.set(object.clone());
         self.told.insert(key_of(&object), object);
     }
 
     fn gone(&mut self, key: &Key) {
         self.told.remove(key);
+        self.known.remove(&key.0, &key.1, &key.2);
         self.gone.insert(format!("{}/{}", key.1, key.2));
         let kind = match key.0.as_str() {
             "Pod" => ObjectKind::Pod,
@@ -181,6 +193,7 @@ impl Agent {
         }
         self.world.begin_anew();
         self.told.clear();
+        self.known = Cluster::default();
         self.heard.clear();
     }
 
@@ -202,7 +215,7 @@ impl Agent {
 
     fn publish_only(&mut self) {
         self.world.publish_only();
-        self.views.push(Cluster { objects: self.told.values().cloned().collect() });
+        self.views.push(self.known.clone());
         let gone = std::mem::take(&mut self.gone);
         for (name, endpoint) in std::mem::take(&mut self.remembered) {
             if let Some(now) = self.identity(&name).filter(|_| !gone.contains(&name)) {
@@ -229,8 +242,7 @@ impl Agent {
         let first = u8::try_from(choices.below(2)).unwrap();
         if change {
             // One worker may have judged it before the snapshot comes and another after.
-            let (told, views) = (&self.told, &mut self.views);
-            views.push(Cluster { objects: told.values().cloned().collect() });
+            self.views.push(self.known.clone());
         }
         let fate = self.world.fate_after(&wires[0], &wires[1], &frame, |world| {
             if change {
