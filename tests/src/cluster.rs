@@ -169,7 +169,7 @@ pub fn namespace(number: u32) -> Object {
         labels.insert("role".to_owned(), (*role).to_owned());
     }
     let metadata = metadata(ObjectKind::Namespace, "", &name_of(number));
-    Object::Namespace(Namespace { metadata, labels, is_terminating: false })
+    Object::Namespace(Namespace { metadata, labels: Some(labels), is_terminating: false })
 }
 
 fn kind_port(kind: u32) -> u16 {

@@ -98,7 +98,9 @@ impl Product {
         let namespaces = self.inventory.namespaces().map(|one| &one.metadata.key);
         let mut keys = pods.chain(policies).chain(namespaces);
         let wanted = |key: &&ObjectKey| {
-            key.kind.label() == kind && key.namespace == namespace && key.name == name
+            // One that cannot be a namespace is marked with `?`.
+            let namespaces = [key.namespace.as_str(), key.namespace.trim_start_matches('?')];
+            key.kind.label() == kind && namespaces.contains(&namespace) && key.name == name
         };
         keys.find(wanted).cloned()
     }

@@ -85,7 +85,8 @@ fn kinds(size: Size) -> Vec<(&'static str, Vec<Change>)> {
     };
     let spaces = (0..EVENTS / 10).map(|one| namespace(10 + one % 20)).map(|object| match object {
         Object::Namespace(mut namespace) => {
-            namespace.labels.insert("team".to_owned(), "t3".to_owned());
+            let labels = namespace.labels.get_or_insert_default();
+            labels.insert("team".to_owned(), "t3".to_owned());
             set(Object::Namespace(namespace))
         }
         other => set(other),

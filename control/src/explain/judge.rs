@@ -65,7 +65,7 @@ impl<'i> Judge<'_, 'i> {
             Direction::Ingress => Some(subject),
             Direction::Egress => other_pod,
         };
-        let labels = other_pod.map(|one| self.inventory.namespace_labels(one.namespace()));
+        let labels = other_pod.and_then(|one| self.inventory.namespace_labels(one.namespace()));
         let meeting = Meeting {
             namespace: subject.namespace(),
             other_pod: other_pod.map(|resident| resident.pod),
@@ -122,11 +122,12 @@ impl<'i> Judge<'_, 'i> {
     fn isolating(&self, subject: &Resident<'i>, direction: Direction) -> Vec<&'i NetworkPolicy> {
         let Some(labels) = &subject.pod.labels else { return Vec::new() };
         let namespace = &subject.pod.metadata.key.namespace;
-        self.inventory
-            .policies_of(namespace)
-            .filter(|policy| policy.rules(direction).is_some())
-            .filter(|policy| policy.subjects.matches(labels))
-            .collect()
+        let own = self.inventory.policies_of(namespace);
+        let own = own.filter(|policy| policy.subjects.matches(labels));
+        let all = own.chain(self.inventory.lost_policies());
+        let mut found: Vec<_> = all.filter(|policy| policy.rules(direction).is_some()).collect();
+        found.sort_by_key(|policy| &policy.metadata.key);
+        found
     }
 
     /// Whether this is the pod's own node: an address of the node that no pod has (NP-40).

@@ -72,7 +72,7 @@ pub(super) struct Meeting<'q> {
     pub(super) namespace: &'q str,
     /// The other end, if selectors can see it.
     pub(super) other_pod: Option<&'q Pod>,
-    /// The labels of its namespace.
+    /// The labels of its namespace, where they are known.
     pub(super) other_namespace: Option<&'q Labels>,
     /// The other end's address.
     pub(super) address: IpAddr,
@@ -125,15 +125,18 @@ fn peer_misses(peer: &Peer, meeting: &Meeting<'_>) -> Vec<Miss> {
 
 fn namespace_miss(selector: Option<&LabelSelector>, meeting: &Meeting<'_>) -> Option<Miss> {
     let miss = |detail| Some(Miss { part: Part::Namespace, detail });
-    let (Some(pod), Some(labels)) = (meeting.other_pod, meeting.other_namespace) else {
+    let Some(pod) = meeting.other_pod else {
         return miss(format!("a pod wanted, {} is none that selectors see", meeting.shown));
     };
     let namespace = &pod.metadata.key.namespace;
-    match selector {
-        None if namespace == meeting.namespace => None,
-        None => miss(format!("{} wanted, is {namespace}", meeting.namespace)),
-        Some(selector) if selector.matches(labels) => None,
-        Some(selector) => miss(format!("{} ({namespace})", selector.misses(labels).join("; "))),
+    match (selector, meeting.other_namespace) {
+        (None, _) if namespace == meeting.namespace => None,
+        (None, _) => miss(format!("{} wanted, is {namespace}", meeting.namespace)),
+        (Some(_), None) => miss(format!("the labels of namespace {namespace} are not known")),
+        (Some(selector), Some(labels)) if selector.matches(labels) => None,
+        (Some(selector), Some(labels)) => {
+            miss(format!("{} ({namespace})", selector.misses(labels).join("; ")))
+        }
     }
 }
 

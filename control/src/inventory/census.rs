@@ -2,8 +2,8 @@
 //!
 //! A pod that has ended has no address (NP-53), a pod on its node's network has only its node's
 //! (NP-41); neither is here. An address that two pods claim belongs to neither for certain, and
-//! labels that cannot be read select nothing for certain: such pods are *denied*, no selector
-//! sees them and nothing reaches or leaves them.
+//! whose labels, network, phase or namespace cannot be read is nobody for certain: such pods are
+//! *denied*, no selector sees them and nothing reaches or leaves them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ pub(crate) struct Resident<'i> {
     pub(crate) endpoint: EndpointId,
     /// Its addresses less those that an earlier pod claims too.
     pub(crate) owned: Vec<IpAddr>,
-    /// Nothing reaches or leaves it: it shares an address, or its labels are unreadable.
+    /// Nothing reaches or leaves it: it shares an address, or it cannot be known.
     pub(crate) is_denied: bool,
 }
 

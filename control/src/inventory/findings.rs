@@ -129,7 +129,8 @@ fn shared_interfaces(inventory: &Inventory) -> Vec<Problem> {
 
 fn namespaces_without_object(inventory: &Inventory) -> Vec<Problem> {
     let known: BTreeSet<_> = inventory.namespaces().map(|one| &one.metadata.key.name).collect();
-    let used: BTreeSet<_> = inventory.pods().map(|pod| &pod.metadata.key.namespace).collect();
+    let keys = inventory.pods().map(|pod| &pod.metadata.key).filter(|key| !key.is_lost());
+    let used: BTreeSet<_> = keys.map(|key| &key.namespace).collect();
     used.difference(&known)
         .map(|name| {
             Problem::of_object(

@@ -56,6 +56,8 @@ pub struct Inventory {
     files: BTreeMap<Arc<str>, FileHeld>,
     /// Policies that went before the pods of their terminating namespace, and still isolate.
     departed: BTreeSet<ObjectKey>,
+    /// Namespaces whose name cannot be read: each may be any that has no object.
+    nameless: BTreeSet<ObjectKey>,
     endpoints: BTreeMap<ObjectKey, (Option<String>, EndpointId)>,
     endpoints_given: u32,
     /// What has another meaning since this was last taken.
@@ -166,6 +168,17 @@ impl Inventory {
             })
     }
 
+    /// The policies of which nobody can tell in which namespace they are.
+    pub(crate) fn lost_policies(&self) -> impl Iterator<Item = &NetworkPolicy> {
+        self.objects
+            .range(ObjectKey::first_lost_policy()..)
+            .take_while(|(key, _)| key.is_lost())
+            .filter_map(|(_, versions)| match versions.values().next_back() {
+                Some(Object::Policy(policy)) => Some(policy),
+                _ => None,
+            })
+    }
+
     /// The namespaces that have an object.
     pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
         self.of_kind(ObjectKind::Namespace, "").filter_map(|object| match object {
@@ -174,14 +187,18 @@ impl Inventory {
         })
     }
 
-    /// The labels of a namespace, whether or not it has an object. Its name is always the label
+    /// The labels of a namespace, whether or not it has an object; `None` where they are not
+    /// known, so that no selector may see it (NP-59). Its name is always the label
     /// `kubernetes.io/metadata.name`, whatever is written (NP-12).
     #[must_use]
-    pub fn namespace_labels(&self, name: &str) -> Labels {
-        let written = self.namespace(name).map(|namespace| namespace.labels.clone());
-        let mut labels = written.unwrap_or_default();
+    pub fn namespace_labels(&self, name: &str) -> Option<Labels> {
+        let mut labels = match self.namespace(name) {
+            Some(namespace) => namespace.labels.clone()?,
+            None if self.nameless.is_empty() => Labels::new(),
+            None => return None,
+        };
         labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
-        labels
+        Some(labels)
     }
 
     /// The identity of a pod: its own for as long as it is the same object (by `uid`).
@@ -275,6 +292,12 @@ impl Inventory {
 
     /// Gives a new pod a new identity, and takes a gone one's away (NP-54).
     fn identify(&mut self, key: &ObjectKey) {
+        if key.kind == ObjectKind::Namespace && key.is_lost() {
+            match self.in_force(key) {
+                Some(_) => self.nameless.insert(key.clone()),
+                None => self.nameless.remove(key),
+            };
+        }
         let Some(Object::Pod(pod)) = self.in_force(key) else {
             self.endpoints.remove(key);
             return;

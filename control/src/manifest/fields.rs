@@ -105,6 +105,26 @@ impl<'n> Place<'n> {
         result
     }
 
+    /// Whether it is a map in which none of these fields was misspelt. Other fields there may be.
+    pub(crate) fn unmistaken(
+        &self,
+        report: &mut Report<'_>,
+        what: &str,
+        read: &[&str],
+    ) -> Result<(), Broken> {
+        let fields = self.map(report, what)?;
+        let mut result = Ok(());
+        for (name, node) in fields.iter().filter(|(name, _)| !read.contains(&name.as_str())) {
+            let Some(near) = closest(name, read).filter(|near| self.field(near).is_none()) else {
+                continue;
+            };
+            let at = Place { node, path: join(&self.path, name) };
+            let message = format!("{} is not a field of {what}", quoted(name));
+            result = Err(report.error(&at, &message, &format!("write {near}")));
+        }
+        result
+    }
+
     /// The fields of a map.
     pub(crate) fn map(
         &self,
@@ -162,7 +182,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 /// The known name that was probably meant: at most two letters away, or the same but for case.
-fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     if name.len() > 64 {
         return None;
     }

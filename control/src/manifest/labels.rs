@@ -1,12 +1,11 @@
 //! Labels and label selectors as written.
 //!
-//! A selector is read closed: an unknown field, operator or an impossible key or value breaks
-//! it. Labels are read open: an object that bears odd labels still exists, and what is written
-//! is what it bears.
+//! Both are read closed: an unknown field, operator or an impossible key or value breaks a
+//! selector, and an impossible label breaks the labels that it is among.
 
 use super::fields::{Broken, Place, Report, all};
+use super::metadata;
 use super::problem::quoted;
-use super::tree::Value;
 use crate::selector::{LabelSelector, Labels, Operator, Requirement, is_label_key, is_label_value};
 
 const VALUE_RULE: &str = "use up to 63 letters, digits, -, _ and ., with a letter or digit at \
@@ -97,33 +96,27 @@ fn check_value(value: &str, at: &Place<'_>, report: &mut Report<'_>) -> Result<(
     Err(report.error(at, &message, VALUE_RULE))
 }
 
-/// Reads an object's labels as written. `Err` only where nothing can be said of them.
-pub(crate) fn labels(at: &Place<'_>, report: &mut Report<'_>) -> Result<Labels, Broken> {
-    let fields = at.map(report, "labels")?;
-    let pairs = all(fields.iter().map(|(key, node)| {
-        let item = Place { node, path: format!("{}[{key}]", at.path) };
-        let value = label_value(&item, report)?;
-        // Reported, and kept: it is what the object bears.
-        let _ = check_key(key, &item, report);
-        let _ = check_value(&value, &item, report);
-        Ok((key.clone(), value))
-    }))?;
-    Ok(pairs.into_iter().collect())
-}
-
-/// The value as written; numbers and booleans without quotes are reported.
-fn label_value(at: &Place<'_>, report: &mut Report<'_>) -> Result<String, Broken> {
-    let value = match &at.node.value {
-        Value::Text(text) => return Ok(text.clone()),
-        Value::Bool(true) => "true".to_owned(),
-        Value::Bool(false) => "false".to_owned(),
-        Value::Integer(number) => number.to_string(),
-        Value::Number(text) => text.clone(),
-        Value::Null => String::new(),
-        Value::List(_) | Value::Map(_) => {
-            return Err(at.mistyped(report, "a label's value", "text"));
-        }
+/// Reads an object's labels. Those of which one is broken are not known at all: nobody can tell
+/// what it was to be.
+pub(super) fn of_object(
+    root: &Place<'_>,
+    consequence: &'static str,
+    report: &mut Report<'_>,
+) -> Result<Labels, Broken> {
+    let Some(at) = root.field("metadata").and_then(|metadata| metadata.field("labels")) else {
+        // They may stand under the name that is unknown; `Metadata` has told of it.
+        return if metadata::is_whole(root) { Ok(Labels::new()) } else { Err(Broken) };
     };
-    at.mistyped(report, "a label's value", "text");
-    Ok(value)
+    report.within(consequence, |report| {
+        let fields = at.map(report, "labels")?;
+        let pairs = all(fields.iter().map(|(key, node)| {
+            let item = Place { node, path: format!("{}[{key}]", at.path) };
+            let is_key = check_key(key, &item, report);
+            let value = item.text(report, "a label's value")?;
+            check_value(value, &item, report)?;
+            is_key?;
+            Ok((key.clone(), value.to_owned()))
+        }))?;
+        Ok(pairs.into_iter().collect())
+    })
 }

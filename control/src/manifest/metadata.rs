@@ -1,4 +1,7 @@
 //! Who an object is: kind, namespace, name, and where it was written.
+//!
+//! An object whose namespace cannot be read is *lost*: it may be of any, so a lost policy isolates
+//! every pod, a lost pod is denied everything. Its key begins with `?`, which no namespace does.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +10,35 @@ use super::fields::{Place, Report};
 use super::problem::quoted;
 use super::tree::Value;
 use crate::selector::{is_dns_label, is_dns_subdomain};
+
+/// What an object may hold beside what is its kind's.
+pub(super) const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+/// What `metadata` may hold.
+const METADATA_FIELDS: [&str; 16] = [
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "uid",
+    "generateName",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "resourceVersion",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+    "selfLink",
+    "clusterName",
+];
+
+const NAMELESS: &str =
+    "until then no namespaceSelector matches a namespace that has no object of its own";
+
+/// Begins the namespace of what is lost.
+const LOST: &str = "?";
 
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -75,6 +107,21 @@ pub struct Metadata {
     pub uid: Option<String>,
 }
 
+impl ObjectKey {
+    /// Whether it is not known in which namespace it is, or which namespace.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self.kind {
+            ObjectKind::Namespace => !is_dns_label(&self.name),
+            _ => self.namespace.starts_with(LOST),
+        }
+    }
+
+    /// Before the keys of all lost policies.
+    pub(crate) fn first_lost_policy() -> Self {
+        Self { kind: ObjectKind::Policy, namespace: LOST.to_owned(), name: String::new() }
+    }
+}
+
 impl Metadata {
     /// Reads who an object is. One without a usable name is called `file#index`, which no
     /// object of the cluster can be, so that it is still enforced and can be spoken of.
@@ -84,23 +131,28 @@ impl Metadata {
         origin: Origin,
         file: &'f str,
     ) -> (Self, Report<'f>) {
-        let written = root.field("metadata");
-        let part = |name: &str| written.as_ref().and_then(|place| scalar(&place.field(name)?));
-        let namespace = match kind {
-            ObjectKind::Namespace => String::new(),
-            _ => part("namespace").unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
-        };
-        let name = part("name").unwrap_or_else(|| format!("{file}#{}", origin.index));
-        let uid = part("uid");
-        let key = ObjectKey { kind, namespace, name };
+        let key = key(root, kind, &format!("{file}#{}", origin.index));
+        let uid = root.field("metadata").and_then(|metadata| metadata.field("uid"));
+        let uid = uid.filter(|at| at.node.text() != Some(""));
+        // One that is no text still tells one object from another.
+        let uid = uid.map(|at| scalar(&at).unwrap_or_else(|| format!("{:?}", at.node.value)));
         let mut report = Report::new(file, key.to_string());
-        match &written {
-            Some(metadata) => check(metadata, kind, &mut report),
-            None => {
-                report.error(root, "the object has no metadata", "add metadata with a name");
-            }
-        }
+        check(root, kind, &mut report);
         (Self { key, origin, uid }, report)
+    }
+}
+
+fn key(root: &Place<'_>, kind: ObjectKind, unnamed: &str) -> ObjectKey {
+    let written = root.field("metadata").and_then(|metadata| metadata.field("name"));
+    let name = written.as_ref().and_then(scalar).unwrap_or_else(|| unnamed.to_owned());
+    match kind {
+        // Which namespace a number is depends on who reads it.
+        ObjectKind::Namespace => {
+            let is_number = written.is_some_and(|at| at.node.text().is_none());
+            let name = if is_number { format!("{LOST}{name}") } else { name };
+            ObjectKey { kind, namespace: String::new(), name }
+        }
+        _ => ObjectKey { kind, namespace: namespace(root, unnamed), name },
     }
 }
 
@@ -115,19 +167,57 @@ fn scalar(at: &Place<'_>) -> Option<String> {
     }
 }
 
-fn check(metadata: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
-    if metadata.map(report, "metadata").is_err() {
-        return;
+/// The namespace as written; a lost one where it cannot be read or may be under another name.
+fn namespace(root: &Place<'_>, unnamed: &str) -> String {
+    let written = root.field("metadata").and_then(|metadata| metadata.field("namespace"));
+    match written.filter(|at| at.node.text() != Some("")) {
+        None if is_whole(root) => DEFAULT_NAMESPACE.to_owned(),
+        None => format!("{LOST}{unnamed}"),
+        Some(at) => match at.node.text().filter(|text| is_dns_label(text)) {
+            Some(text) => text.to_owned(),
+            None => format!("{LOST}{}", scalar(&at).as_deref().unwrap_or(unnamed)),
+        },
     }
-    match metadata.field("name") {
-        None => {
-            report.error(metadata, "the object has no name", "add metadata.name");
+}
+
+/// Whether every field of `metadata` is known, so that what is absent is absent.
+pub(super) fn is_whole(root: &Place<'_>) -> bool {
+    match root.field("metadata").map(|metadata| &metadata.node.value) {
+        Some(Value::Map(fields)) => {
+            fields.iter().all(|(name, _)| METADATA_FIELDS.contains(&name.as_str()))
         }
-        Some(at) => check_name(&at, "a name", kind == ObjectKind::Namespace, report),
+        _ => false,
     }
+}
+
+fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
+    let harm = match kind {
+        ObjectKind::Namespace => NAMELESS,
+        ObjectKind::Pod => "until then the pod is denied everything",
+        ObjectKind::Policy => "until then it isolates every pod of every namespace",
+    };
+    let whole = report.within(harm, |report| match root.field("metadata") {
+        Some(metadata) => metadata.map(report, "metadata").map(|_| metadata),
+        None => Err(report.error(root, "the object has no metadata", "add metadata with a name")),
+    });
+    let Ok(metadata) = whole else { return };
+    let is_namespace = kind == ObjectKind::Namespace;
+    let (of_name, of_namespace) = if is_namespace { (harm, "") } else { ("", harm) };
+    _ = report.within("until then it may be any field that is absent", |report| {
+        metadata.closed(report, "metadata", &METADATA_FIELDS)
+    });
+    report.within(of_name, |report| match metadata.field("name") {
+        None => {
+            report.error(&metadata, "the object has no name", "add metadata.name");
+        }
+        Some(at) => check_name(&at, "a name", is_namespace, report),
+    });
     // An empty namespace is how an absent one is often written.
     if let Some(at) = metadata.field("namespace").filter(|at| at.node.text() != Some("")) {
-        check_name(&at, "a namespace", true, report);
+        report.within(of_namespace, |report| check_name(&at, "a namespace", true, report));
+    }
+    if let Some(at) = metadata.field("uid") {
+        _ = at.text(report, "uid");
     }
 }
 

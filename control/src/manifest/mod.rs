@@ -15,6 +15,7 @@ mod fields;
 mod json;
 mod labels;
 mod metadata;
+mod namespace;
 mod pod;
 mod policy;
 mod problem;
@@ -26,7 +27,8 @@ use std::path::Path;
 
 pub(crate) use address::why_no_pods;
 pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, ObjectKind, Origin};
-pub use pod::{INTERFACE_ANNOTATION, INTERFACE_FIELD, MAC_ANNOTATION, NamedPort, Namespace, Pod};
+pub use namespace::Namespace;
+pub use pod::{INTERFACE_ANNOTATION, INTERFACE_FIELD, MAC_ANNOTATION, NamedPort, Pod};
 pub use policy::NetworkPolicy;
 pub use problem::{Problem, Severity, escape};
 pub use rule::{Peer, PortPattern, Rule, WhichPorts};

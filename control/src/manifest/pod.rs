@@ -1,8 +1,14 @@
-//! Pods and namespaces as written.
+//! Pods as written.
 //!
-//! Read open: a pod has many fields that policy does not need. What policy does need and cannot
-//! be read is reported. A pod whose labels cannot be read at all is marked, for selectors cannot
-//! judge it: it is denied everything (`resolve`).
+//! Read open: a pod has many fields that policy does not need. What it does need is read closed,
+//! for what is unknown must neither let a pod in nor free it (NP-59):
+//!
+//! | what cannot be read | what becomes of it |
+//! |---|---|
+//! | labels, namespace, `hostNetwork`, `phase` | the pod is denied everything (`inventory::Census`) |
+//! | a field that may be one of them misspelt | the same, where that one is absent |
+//! | a port of a container | the pod has no named ports: another would take its name |
+//! | an address | it is not used |
 
 use std::net::IpAddr;
 
@@ -10,9 +16,9 @@ use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::Protocol;
 
 use super::address;
-use super::fields::{Broken, Place, Report};
+use super::fields::{Broken, Place, Report, all};
 use super::labels;
-use super::metadata::Metadata;
+use super::metadata::{FIELDS, Metadata};
 use super::problem::quoted;
 use super::rule;
 use super::tree::Value;
@@ -28,12 +34,15 @@ pub const MAC_ANNOTATION: &str = "lockgate.dev/mac";
 /// The longest name of an interface (`IFNAMSIZ` less its end).
 const INTERFACE_BYTES_MAX: usize = 15;
 
+const DENIED: &str = "until then the pod is denied everything";
+const NO_PORTS: &str = "until then the pod has no named ports";
+
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// Who it is.
     pub metadata: Metadata,
-    /// What selectors see; `None` if unreadable.
+    /// What selectors see; `None` where it is not known what the pod is to policy.
     pub labels: Option<Labels>,
     /// It is in its node's network namespace: never selected, met by address only (NP-41).
     pub host_network: bool,
@@ -63,17 +72,6 @@ pub struct NamedPort {
     pub number: u16,
 }
 
-/// A namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Namespace {
-    /// Who it is.
-    pub metadata: Metadata,
-    /// Its labels as written.
-    pub labels: Labels,
-    /// It is being deleted, with everything in it.
-    pub is_terminating: bool,
-}
-
 impl Pod {
     /// The number of a named port (NP-22).
     #[must_use]
@@ -84,82 +82,125 @@ impl Pod {
 
     /// Reads a pod.
     pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
-        let written = root.field("metadata");
-        let field = |name: &str| written.as_ref().and_then(|at| at.field(name));
-        let labels = field("labels").map_or(Ok(Labels::new()), |at| {
-            let consequence = "what can be read of it counts; else the pod is denied everything";
-            report.within(consequence, |report| labels::labels(&at, report))
-        });
-        let annotations = field("annotations");
-        let annotation = |name: &str| annotations.as_ref().and_then(|at| at.field(name));
-        let interface = annotation(INTERFACE_ANNOTATION);
-        let mac = annotation(MAC_ANNOTATION);
+        let is_closed = report.within(DENIED, |report| root.closed(report, "a Pod", &FIELDS));
+        let labels = labels::of_object(root, DENIED, report);
         let (spec, status) = (root.field("spec"), root.field("status"));
-        let host_network = spec.as_ref().is_some_and(|at| host_network(at, report));
+        // A part under an unknown name is no absent part.
+        let absent = is_closed.map(|()| false);
+        let host_network = spec.as_ref().map_or(absent, |at| host_network(at, report));
+        let is_completed = status.as_ref().map_or(absent, |at| is_completed(at, report));
+        let is_known = !metadata.key.is_lost() && host_network.is_ok() && is_completed.is_ok();
+        let host_network = host_network.unwrap_or_default();
         let mut listed = |read: fn(&Place<'_>, bool, &mut Report<'_>) -> Vec<IpAddr>| {
             status.as_ref().map_or_else(Vec::new, |at| read(at, host_network, report))
         };
+        let addresses = listed(address::of_pod);
+        let host_ips = listed(|at, _, report| address::of_node(at, report));
+        let ports = spec.as_ref().map_or(Ok(Vec::new()), |at| ports(at, report));
+        let annotations = annotations(root, report);
+        let annotation = |name: &str| annotations.as_ref().and_then(|at| at.field(name));
         Self {
-            metadata,
-            labels: labels.ok(),
+            labels: labels.ok().filter(|_| is_known),
             host_network,
-            is_completed: status.as_ref().is_some_and(|at| is_completed(at)),
-            addresses: listed(address::of_pod),
-            host_ips: listed(|at, _, report| address::of_node(at, report)),
-            ports: spec.as_ref().map_or_else(Vec::new, |at| ports(at, report)),
-            interface: interface.and_then(|at| read_interface(&at, report).ok()),
-            mac: mac.and_then(|at| read_mac(&at, report).ok()),
+            is_completed: is_completed.unwrap_or_default(),
+            addresses,
+            host_ips,
+            ports: ports.unwrap_or_default(),
+            interface: annotation(INTERFACE_ANNOTATION)
+                .and_then(|at| read_interface(&at, report).ok()),
+            mac: annotation(MAC_ANNOTATION).and_then(|at| read_mac(&at, report).ok()),
+            metadata,
         }
     }
 }
 
-impl Namespace {
-    /// Reads a namespace.
-    pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
-        let written = root.field("metadata");
-        let field = |name: &str| written.as_ref().and_then(|at| at.field(name));
-        let labels = field("labels").map_or(Ok(Labels::new()), |at| labels::labels(&at, report));
-        let phase = root.field("status").and_then(|at| at.field("phase"));
-        let is_terminating = field("deletionTimestamp").is_some()
-            || phase.is_some_and(|at| at.node.text() == Some("Terminating"));
-        Self { metadata, labels: labels.unwrap_or_default(), is_terminating }
-    }
+fn host_network(spec: &Place<'_>, report: &mut Report<'_>) -> Result<bool, Broken> {
+    report.within(DENIED, |report| {
+        spec.unmistaken(report, "spec", &["hostNetwork", "containers", "initContainers"])?;
+        let Some(at) = spec.field("hostNetwork") else { return Ok(false) };
+        match at.node.value {
+            Value::Bool(value) => Ok(value),
+            _ => Err(at.mistyped(report, "hostNetwork", "true or false")),
+        }
+    })
 }
 
-fn host_network(spec: &Place<'_>, report: &mut Report<'_>) -> bool {
-    let Some(at) = spec.field("hostNetwork") else { return false };
-    if let Value::Bool(value) = at.node.value {
-        return value;
-    }
-    at.mistyped(report, "hostNetwork", "true or false");
-    false
+fn is_completed(status: &Place<'_>, report: &mut Report<'_>) -> Result<bool, Broken> {
+    report.within(DENIED, |report| {
+        let read = ["phase", "podIP", "podIPs", "hostIP", "hostIPs"];
+        status.unmistaken(report, "status", &read)?;
+        let Some(at) = status.field("phase") else { return Ok(false) };
+        match at.text(report, "phase")? {
+            "Succeeded" | "Failed" => Ok(true),
+            "Pending" | "Running" | "Unknown" | "" => Ok(false),
+            other => {
+                let message = format!("{} is not a phase of a pod", quoted(other));
+                let remedy = "write Pending, Running, Succeeded, Failed or Unknown";
+                Err(report.error(&at, &message, remedy))
+            }
+        }
+    })
 }
 
-fn is_completed(status: &Place<'_>) -> bool {
-    let phase = status.field("phase");
-    phase.is_some_and(|at| matches!(at.node.text(), Some("Succeeded" | "Failed")))
+fn annotations<'n>(root: &Place<'n>, report: &mut Report<'_>) -> Option<Place<'n>> {
+    let at = root.field("metadata")?.field("annotations")?;
+    let is_map =
+        report.within("until then it has no port", |report| at.map(report, "annotations").is_ok());
+    is_map.then_some(at)
 }
 
 /// The named ports of what keeps running beside the pod: its containers, and its init
 /// containers that restart always (sidecars). Other init containers end before the pod serves.
-fn ports(spec: &Place<'_>, report: &mut Report<'_>) -> Vec<NamedPort> {
-    let mut found: Vec<NamedPort> = Vec::new();
-    for list in ["containers", "initContainers"] {
-        let Some(at) = spec.field(list) else { continue };
-        for container in at.items(report, list).unwrap_or_default() {
-            let policy = container.field("restartPolicy");
-            let is_sidecar = policy.is_some_and(|at| at.node.text() == Some("Always"));
-            if list == "initContainers" && !is_sidecar {
+fn ports(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Vec<NamedPort>, Broken> {
+    report.within(NO_PORTS, |report| {
+        let mut found: Vec<NamedPort> = Vec::new();
+        let mut result = Ok(());
+        for list in ["containers", "initContainers"] {
+            let Some(at) = spec.field(list) else { continue };
+            let Ok(containers) = at.items(report, list) else {
+                result = Err(Broken);
                 continue;
-            }
-            let Some(at) = container.field("ports") else { continue };
-            for item in at.items(report, "ports").unwrap_or_default() {
-                let Ok(Some(port)) = named_port(&item, report) else { continue };
-                add_port(&mut found, port, &item, report);
+            };
+            for container in containers {
+                let is_read = container_ports(&container, list, &mut found, report);
+                result = result.and(is_read);
             }
         }
+        result.map(|()| found)
+    })
+}
+
+fn container_ports(
+    container: &Place<'_>,
+    list: &str,
+    found: &mut Vec<NamedPort>,
+    report: &mut Report<'_>,
+) -> Result<(), Broken> {
+    container.unmistaken(report, "a container", &["ports", "restartPolicy"])?;
+    if list == "initContainers" && !is_sidecar(container, report)? {
+        return Ok(());
     }
-    found
+    let Some(at) = container.field("ports") else { return Ok(()) };
+    let items = at.items(report, "ports")?;
+    let ports = all(items.iter().map(|item| Ok((named_port(item, report)?, item))))?;
+    for (port, item) in ports {
+        if let Some(port) = port {
+            add_port(found, port, item, report);
+        }
+    }
+    Ok(())
+}
+
+fn is_sidecar(container: &Place<'_>, report: &mut Report<'_>) -> Result<bool, Broken> {
+    let Some(at) = container.field("restartPolicy") else { return Ok(false) };
+    match at.text(report, "restartPolicy")? {
+        "Always" => Ok(true),
+        "OnFailure" | "Never" | "" => Ok(false),
+        other => {
+            let message = format!("{} is not a restartPolicy", quoted(other));
+            Err(report.error(&at, &message, "write Always, or leave it out"))
+        }
+    }
 }
 
 fn add_port(found: &mut Vec<NamedPort>, new: NamedPort, at: &Place<'_>, report: &mut Report<'_>) {
@@ -176,7 +217,8 @@ fn add_port(found: &mut Vec<NamedPort>, new: NamedPort, at: &Place<'_>, report: 
 
 /// Reads a container's port; `None` where it has no name and so matters to nobody.
 fn named_port(at: &Place<'_>, report: &mut Report<'_>) -> Result<Option<NamedPort>, Broken> {
-    at.map(report, "a port")?;
+    let fields = ["name", "containerPort", "protocol", "hostPort", "hostIP"];
+    at.closed(report, "a container's port", &fields)?;
     let Some(name_at) = at.field("name") else { return Ok(None) };
     let name = name_at.text(report, "a port's name")?;
     if name.is_empty() {

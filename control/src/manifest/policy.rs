@@ -4,11 +4,12 @@
 //! |---|---|
 //! | a part of a rule | the rule opens nothing; the policy isolates as stated |
 //! | `podSelector` | every pod of the namespace is isolated as stated; nothing is opened |
-//! | an entry of `policyTypes`, or its type | both directions are isolated; rules count |
+//! | `policyTypes`, an entry of it, or a third | both directions are isolated; rules count |
 //! | an unknown field of `spec`, no `policyTypes` | both directions are isolated; rules count |
 //! | an unknown field of `spec`, no `podSelector` | as a broken `podSelector` |
 //! | `spec` | every pod of the namespace is isolated in both directions |
 //! | `apiVersion` | isolates as stated; nothing is opened |
+//! | `metadata.namespace` | every pod of every namespace is isolated as stated; nothing is opened |
 //! | `metadata.name` | enforced as written, under the name `file#index` |
 //!
 //! A misspelt field could be any of the absent ones; hence the two rows of `spec`.
@@ -17,13 +18,12 @@ use lockgate_dataplane::policy::ruleset::Direction;
 
 use super::fields::{Broken, Place, Report};
 use super::labels;
-use super::metadata::Metadata;
+use super::metadata::{FIELDS, Metadata};
 use super::problem::quoted;
 use super::rule::{self, Rule};
 use super::tree::Value;
 use crate::selector::LabelSelector;
 
-const TOP_FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 /// What a policy's spec may hold.
 pub(super) const SPEC_FIELDS: [&str; 4] = ["podSelector", "ingress", "egress", "policyTypes"];
 
@@ -37,7 +37,7 @@ const AS_STATED: &str = "until then it is not known what it says";
 pub struct NetworkPolicy {
     /// Who it is.
     pub metadata: Metadata,
-    /// The pods of its namespace that it isolates.
+    /// The pods of its namespace that it isolates; of a lost one, every pod is.
     pub subjects: LabelSelector,
     /// `Some` isolates for ingress: the rules as listed, `None` for a broken one.
     pub ingress: Option<Vec<Option<Rule>>>,
@@ -64,7 +64,7 @@ impl NetworkPolicy {
         report: &mut Report<'_>,
     ) -> Self {
         let is_known =
-            report.within(AS_STATED, |report| root.closed(report, "a NetworkPolicy", &TOP_FIELDS));
+            report.within(AS_STATED, |report| root.closed(report, "a NetworkPolicy", &FIELDS));
         let Some(spec) = root.field("spec") else {
             // As Kubernetes: nothing said selects every pod for ingress (NP-1, NP-3).
             report.warning(root, "the policy has no spec: it denies all ingress", "add spec");
@@ -94,7 +94,8 @@ impl NetworkPolicy {
             None if is_known => Ok(LabelSelector::default()),
             None => Err(Broken),
         };
-        let opens = is_current && subjects.is_ok();
+        // A lost one isolates every pod, and nobody can tell for whom its rules were meant.
+        let opens = is_current && subjects.is_ok() && !metadata.key.is_lost();
         let ingress = rules(spec, Direction::Ingress, report);
         let egress = rules(spec, Direction::Egress, report);
         let isolated = isolated(spec, is_known, &egress, report);
@@ -110,9 +111,10 @@ impl NetworkPolicy {
             let listed = rules.unwrap_or_default();
             if opens { listed } else { listed.iter().map(|_| None).collect() }
         };
+        let is_lost = metadata.key.is_lost();
         Self {
             metadata,
-            subjects: subjects.unwrap_or_default(),
+            subjects: subjects.ok().filter(|_| !is_lost).unwrap_or_default(),
             ingress: isolated.ingress.then(|| shut(ingress)),
             egress: isolated.egress.then(|| shut(egress)),
         }
@@ -139,6 +141,10 @@ struct Isolated {
     egress: bool,
 }
 
+impl Isolated {
+    const BOTH: Self = Self { ingress: true, egress: true };
+}
+
 /// The effective policy types (NP-3, NP-4), or both where they cannot be known.
 fn isolated(
     spec: &Place<'_>,
@@ -151,18 +157,24 @@ fn isolated(
         None => Ok(Vec::new()),
         Some(at) => at.items(report, "policyTypes"),
     });
-    let Ok(types) = types else { return Isolated { ingress: true, egress: true } };
+    let Ok(types) = types else { return Isolated::BOTH };
     if types.is_empty() {
         let has_egress = egress.as_ref().map_or(true, |rules| !rules.is_empty());
         return Isolated { ingress: true, egress: has_egress || !is_known };
     }
     let mut isolated = Isolated { ingress: false, egress: false };
+    if let Some(third) = types.get(2) {
+        isolated = Isolated::BOTH;
+        report.within(ISOLATES_BOTH, |report| {
+            report.error(third, "policyTypes has more than two entries", "write each type once")
+        });
+    }
     for item in &types {
         match item.node.text() {
             Some("Ingress") => isolated.ingress = true,
             Some("Egress") => isolated.egress = true,
             other => {
-                isolated = Isolated { ingress: true, egress: true };
+                isolated = Isolated::BOTH;
                 let what = other.map_or_else(|| item.node.kind().to_owned(), quoted);
                 report.within(ISOLATES_BOTH, |report| {
                     let message = format!("{what} is not a policy type");

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::fields::Place;
+use super::fields::{Place, closest};
 use super::policy::SPEC_FIELDS;
 use super::problem::quoted;
 use super::tree::{Document, Node, Value};
@@ -53,6 +53,8 @@ impl Known {
             "pod" => (ObjectKind::Pod, "v1"),
             "namespace" => (ObjectKind::Namespace, "v1"),
             "networkpolicy" => (ObjectKind::Policy, "networking.k8s.io/v1"),
+            // Without it every namespace that it may be would have no labels.
+            other if closest(other, &["Namespace"]).is_some() => (ObjectKind::Namespace, "v1"),
             _ => return Self::Unused,
         };
         if !is_ours(called.api_version) {
@@ -65,16 +67,28 @@ impl Known {
 /// Whether an `apiVersion` can have been meant for Kubernetes itself. A group of another domain
 /// (`projectcalico.org/v3`) has kinds of its own that only happen to share a name.
 fn is_ours(api_version: &str) -> bool {
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    !group.contains('.') || group.ends_with("k8s.io")
+    let group = group(api_version);
+    !group.contains('.') || group.ends_with("k8s.io") || is_policies(&group)
+}
+
+/// The group of an `apiVersion` as if it were well written: no group differs by case alone.
+fn group(api_version: &str) -> String {
+    api_version.split_once('/').map_or("", |(group, _)| group).to_ascii_lowercase()
+}
+
+/// Whether a group is that of policies, perhaps misspelt.
+fn is_policies(group: &str) -> bool {
+    closest(group, &["networking.k8s.io"]).is_some()
 }
 
 /// Whether what has no known kind may be a policy that has lost it. Other groups of Kubernetes
 /// have kinds with some of its fields, such as `ClusterNetworkPolicy`.
-fn looks_like_a_policy(node: &Node, api_version: &str) -> bool {
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+fn looks_like_a_policy(node: &Node, called: Called<'_>) -> bool {
+    let group = group(called.api_version);
     let has = |spec: &Node| SPEC_FIELDS.iter().any(|name| spec.field(name).is_some());
-    (!group.contains('.') || group == "networking.k8s.io") && node.field("spec").is_some_and(has)
+    let is_near = closest(called.kind, &["NetworkPolicy"]).is_some();
+    (!group.contains('.') || is_policies(&group))
+        && (is_near || node.field("spec").is_some_and(has))
 }
 
 /// What an object calls itself.
@@ -110,14 +124,15 @@ impl Reader {
         let word = |name: &str| spot.node.field(name).and_then(Node::text);
         let api_version = word("apiVersion").unwrap_or_default();
         let Some(kind) = word("kind") else {
-            return self.misfit(spot, "an object without a kind", api_version);
+            let called = Called { kind: "", api_version };
+            return self.misfit(spot, "an object without a kind", called);
         };
         let called = Called { kind, api_version };
         match Known::of(called) {
             Known::List => self.list(spot, called),
             Known::Used(used, is_current) => self.used(spot.node, used, is_current, called),
-            Known::Unused if looks_like_a_policy(spot.node, api_version) => {
-                self.misfit(spot, &format!("a {}", quoted(kind)), api_version);
+            Known::Unused if looks_like_a_policy(spot.node, called) => {
+                self.misfit(spot, &format!("a {}", quoted(kind)), called);
             }
             Known::Unused => self.unused(spot.node, called),
         }
@@ -211,12 +226,11 @@ impl Reader {
     }
 
     /// A map that is no object of any kind there is.
-    fn misfit(&mut self, spot: &Spot<'_>, what: &str, api_version: &str) {
-        if !looks_like_a_policy(spot.node, api_version) {
+    fn misfit(&mut self, spot: &Spot<'_>, what: &str, called: Called<'_>) {
+        if !looks_like_a_policy(spot.node, called) {
             return self.stray(spot, what);
         }
         self.stray(spot, &format!("{what}, but looks like a NetworkPolicy"));
-        let called = Called { kind: "", api_version };
         // What is wrong inside it can wait until it is known to be a policy.
         let (object, _) = self.object(spot.node, ObjectKind::Policy, false, called);
         self.found.stand_ins.push(object);

@@ -124,8 +124,9 @@ impl<'i> Resolver<'i> {
 
     fn policy(&mut self, policy: &'i NetworkPolicy) -> Policy {
         let key = &policy.metadata.key;
-        let subjects =
-            self.selection.set(Scope::Own(&key.namespace), Some(&policy.subjects), &mut self.sets);
+        // Of a lost one nobody can tell whom it was to isolate.
+        let scope = if key.is_lost() { Scope::All } else { Scope::Own(&key.namespace) };
+        let subjects = self.selection.set(scope, Some(&policy.subjects), &mut self.sets);
         let mut side = |direction| {
             let listed = policy.rules(direction)?;
             Some(self.rules(listed, &key.namespace, subjects, direction))

@@ -20,12 +20,15 @@ pub(super) enum Scope<'i> {
     Own(&'i str),
     /// In those with matching labels.
     Matching(&'i LabelSelector),
+    /// In all, whatever can be read of them.
+    All,
 }
 
 /// A namespace that has pods.
 #[derive(Debug)]
 struct Home {
-    labels: Labels,
+    /// `None` where no selector may see it.
+    labels: Option<Labels>,
     pods: Range<u32>,
 }
 
@@ -104,10 +107,13 @@ impl<'i> Selection<'i> {
                 .matching
                 .entry(selector)
                 .or_insert_with(|| {
-                    let matching = self.homes.iter().filter(|home| selector.matches(&home.labels));
+                    let matches = |labels: &Labels| selector.matches(labels);
+                    let is_meant = |home: &&Home| home.labels.as_ref().is_some_and(matches);
+                    let matching = self.homes.iter().filter(is_meant);
                     joined(matching.map(|home| home.pods.clone()))
                 })
                 .clone(),
+            Scope::All => joined(self.homes.iter().map(|home| home.pods.clone())),
         }
     }
 

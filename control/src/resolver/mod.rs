@@ -74,7 +74,7 @@ impl Resolver {
         let mut work = Work::default();
         for key in changed {
             match key.kind {
-                ObjectKind::Namespace => self.read_namespace(inventory, &key.name, &mut work),
+                ObjectKind::Namespace => self.read_namespace(inventory, key, &mut work),
                 ObjectKind::Pod => self.read_pod(inventory, key, &mut work),
                 ObjectKind::Policy => _ = work.policies.insert(self.policies.place(key)),
             }
@@ -117,10 +117,17 @@ impl Resolver {
         self.policies.count()
     }
 
-    fn read_namespace(&mut self, inventory: &Inventory, name: &str, work: &mut Work) {
-        let Some(space) = self.spaces.known(name) else { return };
-        if self.spaces.relabel(space, inventory, &mut self.words) {
-            work.pods.extend(&self.spaces.space(space).pods.all);
+    fn read_namespace(&mut self, inventory: &Inventory, key: &ObjectKey, work: &mut Work) {
+        // One whose name cannot be read may be any.
+        let spaces = if key.is_lost() {
+            self.spaces.ids()
+        } else {
+            self.spaces.known(&key.name).into_iter().collect()
+        };
+        for space in spaces {
+            if self.spaces.relabel(space, inventory, &mut self.words) {
+                work.pods.extend(&self.spaces.space(space).pods.all);
+            }
         }
     }
 
@@ -239,13 +246,14 @@ impl Resolver {
         if let Some(labels) = known.labels.as_ref().filter(|_| known.is_seen) {
             let space = self.spaces.space(known.space);
             let scopes = space.scopes.iter().map(|scope| &self.spaces.scope(*scope).sets);
-            for id in scopes.chain([&space.own]).flat_map(|sets| sets.wanting(labels)).map(SetId) {
+            let wanting = scopes.chain([&space.own]).flat_map(|sets| sets.wanting(labels));
+            let everyone = self.sets.known(&Meaning::Everyone);
+            for id in wanting.map(SetId).chain(everyone) {
                 let Some(set) = self.sets.get(id) else { continue };
-                let (Meaning::Own(_, wanted) | Meaning::Across(_, wanted)) = &set.meaning else {
-                    continue;
-                };
-                if !wanted.matches(labels) {
-                    continue;
+                match &set.meaning {
+                    Meaning::Everyone => {}
+                    Meaning::Own(_, one) | Meaning::Across(_, one) if one.matches(labels) => {}
+                    _ => continue,
                 }
                 found.push(id);
                 for name in &set.names {

@@ -11,7 +11,6 @@ use super::Resolver;
 use super::policies::{At, Refers};
 use super::sets::Meaning;
 use crate::manifest::{Peer, PortPattern, Rule};
-use crate::selector::LabelSelector;
 
 impl Resolver {
     /// A named port at ingress: a number for each group of subjects that agree on it.
@@ -41,7 +40,7 @@ impl Resolver {
         let protocol = pattern.protocol;
         let mut by_port: BTreeMap<u16, Vec<SetId>> = BTreeMap::new();
         let bases = match peers {
-            Peers::Any => vec![self.across(&LabelSelector::default(), None, refers)],
+            Peers::Any => vec![self.refer(Meaning::Everyone, refers).0],
             Peers::Sets(ids) => ids.clone(),
         };
         for base in bases {

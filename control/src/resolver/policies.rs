@@ -164,7 +164,12 @@ impl Resolver {
         refers: &mut Refers,
     ) -> Policy {
         let key = &policy.metadata.key;
-        let subjects = self.own(inventory, &key.namespace, Some(&policy.subjects), refers);
+        let subjects = if key.is_lost() {
+            // Nobody can tell whom it was to isolate.
+            self.refer(Meaning::Everyone, refers).0
+        } else {
+            self.own(inventory, &key.namespace, Some(&policy.subjects), refers)
+        };
         let mut side = |direction| {
             let listed = policy.rules(direction)?;
             let at = At { inventory, namespace: &key.namespace, id, subjects, direction };

@@ -15,6 +15,7 @@ impl Resolver {
     pub(super) fn select(&self, meaning: &Meaning) -> Vec<Place> {
         match meaning {
             Meaning::Denied => self.denied.clone(),
+            Meaning::Everyone => self.seen.all.clone(),
             Meaning::Blocks(_) => Vec::new(),
             Meaning::Own(space, wanted) => {
                 self.matching(self.spaces.space(*space).pods.shortest(wanted), wanted).collect()
@@ -122,7 +123,7 @@ impl Resolver {
                 self.words.release(name);
                 self.sets.leave(base);
             }
-            Meaning::Denied | Meaning::Blocks(_) => {}
+            Meaning::Denied | Meaning::Everyone | Meaning::Blocks(_) => {}
         }
     }
 }

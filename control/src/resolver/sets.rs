@@ -14,6 +14,8 @@ use super::spaces::{ScopeId, SpaceId, number};
 pub(super) enum Meaning {
     /// Every pod that is denied.
     Denied,
+    /// Every pod that selectors see.
+    Everyone,
     /// Pods of one namespace.
     Own(SpaceId, Wanted),
     /// Pods of the namespaces of a scope.

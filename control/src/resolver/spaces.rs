@@ -16,7 +16,8 @@ pub(super) type ScopeId = u32;
 #[derive(Debug, Default)]
 pub(super) struct Space {
     name: Arc<str>,
-    labels: Labels,
+    /// `None` where no selector may see it.
+    labels: Option<Labels>,
     /// Pods and sets that need it.
     users: u32,
     /// Its pods that selectors may see.
@@ -68,6 +69,11 @@ impl Spaces {
         &mut self.scopes[id as usize]
     }
 
+    /// Every namespace that somebody speaks of.
+    pub(super) fn ids(&self) -> Vec<SpaceId> {
+        self.by_name.values().copied().collect()
+    }
+
     /// The namespace of that name, if anybody speaks of it.
     pub(super) fn known(&self, name: &str) -> Option<SpaceId> {
         self.by_name.get(name).copied()
@@ -90,7 +96,7 @@ impl Spaces {
         });
         let name: Arc<str> = name.into();
         self.by_name.insert(Arc::clone(&name), id);
-        let labels = words.take_labels(&inventory.namespace_labels(&name));
+        let labels = labels_of(&name, inventory, words);
         self.all[id as usize] = Space { name, users: 1, ..Space::default() };
         self.label(id, labels);
         id
@@ -102,7 +108,9 @@ impl Spaces {
         space.users = space.users.saturating_sub(1);
         if space.users == 0 {
             let old = self.unlabel(id);
-            words.release_labels(&old);
+            if let Some(old) = &old {
+                words.release_labels(old);
+            }
             let space = std::mem::take(&mut self.all[id as usize]);
             self.by_name.remove(&space.name);
             self.free.push(id);
@@ -117,19 +125,23 @@ impl Spaces {
         words: &mut Words,
     ) -> bool {
         let name = Arc::clone(&self.all[id as usize].name);
-        let new = words.take_labels(&inventory.namespace_labels(&name));
+        let new = labels_of(&name, inventory, words);
         let differs = self.all[id as usize].labels != new;
         let old = self.unlabel(id);
-        words.release_labels(&old);
+        if let Some(old) = &old {
+            words.release_labels(old);
+        }
         self.label(id, new);
         differs
     }
 
-    fn label(&mut self, id: SpaceId, labels: Labels) {
-        self.things.insert(id, &labels);
-        let wanting = self.selectors.wanting(&labels);
-        let matches = |scope: &ScopeId| self.scopes[*scope as usize].wanted.matches(&labels);
-        let mut scopes: Vec<ScopeId> = wanting.filter(matches).collect();
+    fn label(&mut self, id: SpaceId, labels: Option<Labels>) {
+        let mut scopes: Vec<ScopeId> = Vec::new();
+        if let Some(labels) = &labels {
+            self.things.insert(id, labels);
+            let matches = |scope: &ScopeId| self.scopes[*scope as usize].wanted.matches(labels);
+            scopes.extend(self.selectors.wanting(labels).filter(matches));
+        }
         scopes.sort_unstable();
         for &scope in &scopes {
             put(&mut self.scopes[scope as usize].spaces, id);
@@ -138,13 +150,15 @@ impl Spaces {
         (space.labels, space.scopes) = (labels, scopes);
     }
 
-    fn unlabel(&mut self, id: SpaceId) -> Labels {
+    fn unlabel(&mut self, id: SpaceId) -> Option<Labels> {
         let space = &mut self.all[id as usize];
         for scope in std::mem::take(&mut space.scopes) {
             take(&mut self.scopes[scope as usize].spaces, id);
         }
-        let labels = std::mem::take(&mut space.labels);
-        self.things.remove(id, &labels);
+        let labels = space.labels.take();
+        if let Some(labels) = &labels {
+            self.things.remove(id, labels);
+        }
         labels
     }
 
@@ -156,7 +170,8 @@ impl Spaces {
             return known;
         }
         let candidates = self.things.shortest(&wanted).iter().copied();
-        let matches = |space: &SpaceId| wanted.matches(&self.all[*space as usize].labels);
+        let labels = |space: &SpaceId| self.all[*space as usize].labels.as_ref();
+        let matches = |space: &SpaceId| labels(space).is_some_and(|labels| wanted.matches(labels));
         let spaces: Vec<SpaceId> = candidates.filter(matches).collect();
         let id = self.free_scopes.pop().unwrap_or_else(|| {
             self.scopes.push(Scope::default());
@@ -187,6 +202,10 @@ impl Spaces {
         words.release_wanted(&scope.wanted);
         self.free_scopes.push(id);
     }
+}
+
+fn labels_of(name: &str, inventory: &Inventory, words: &mut Words) -> Option<Labels> {
+    inventory.namespace_labels(name).map(|labels| words.take_labels(&labels))
 }
 
 /// A place as a number of 32 bits; there are never as many as that.

@@ -7,7 +7,7 @@ use lockgate_dataplane::packet::Protocol;
 use serde_json::{Map, Value};
 
 use super::reading::{at, field, protocol};
-use super::{Cluster, End, Family};
+use super::{Cluster, End, Family, doubt};
 
 /// An end of a question, found in the cluster.
 pub(super) struct Found<'a> {
@@ -130,10 +130,11 @@ pub(super) fn key(object: &Value) -> (&str, &str) {
     (namespace, text("metadata/name"))
 }
 
-/// `namespace/name`.
+/// `namespace/name`; `?` before a namespace that cannot be one.
 pub(super) fn full_name(object: &Value) -> String {
     let (namespace, name) = key(object);
-    format!("{namespace}/{name}")
+    let doubt = if doubt::is_lost(object) { "?" } else { "" };
+    format!("{doubt}{namespace}/{name}")
 }
 
 /// Whether the object has this namespace and name.
@@ -147,20 +148,29 @@ pub(super) fn labels(object: &Value) -> &Map<String, Value> {
     at(object, "metadata/labels").and_then(Value::as_object).unwrap_or(&NONE)
 }
 
-/// A namespace's labels: those of its object, if there is one, and its name's (NP-12).
-pub(super) fn namespace_labels(cluster: &Cluster, namespace: &str) -> Map<String, Value> {
+/// A namespace's labels: those of its object, if there is one, and its name's (NP-12). `None`
+/// where they are not known; an object that nobody can name may be that of any without one.
+pub(super) fn namespace_labels(cluster: &Cluster, namespace: &str) -> Option<Map<String, Value>> {
     let written = cluster
         .namespaces()
         .find(|object| at(object, "metadata/name").and_then(Value::as_str) == Some(namespace));
+    let is_doubtful = match written {
+        Some(object) => doubt::is_about_labels(object),
+        None => cluster.namespaces().any(doubt::is_nameless),
+    };
     let mut labels = written.map(labels).cloned().unwrap_or_default();
     labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.into());
-    labels
+    (!is_doubtful).then_some(labels)
 }
 
 /// The number that the pod's containers give to a port name on a protocol (NP-22): the first,
 /// as in the API's own lookup. Sidecars (init containers that restart always) run beside the
 /// containers and come after them; other init containers do not count.
+/// Where one of them cannot be read the pod has none: another would take its name.
 pub(super) fn named_port(pod: &Value, name: &str, wanted: Protocol) -> Option<u64> {
+    if doubt::is_about_ports(pod) {
+        return None;
+    }
     let of = |path| at(pod, path).and_then(Value::as_array).into_iter().flatten();
     let sidecars = of("spec/initContainers")
         .filter(|container| at(container, "restartPolicy") == Some(&Value::from("Always")));

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::reading::{at, types};
-use super::{Cluster, key};
+use super::{Cluster, doubt, key};
 
 /// Kind, namespace (empty for a Namespace) and name.
 type Key = (String, String, String);
@@ -68,10 +68,7 @@ impl Cluster {
     /// Whether a namespace is terminating.
     #[must_use]
     pub fn is_going(&self, namespace: &str) -> bool {
-        self.namespace(namespace).is_some_and(|one| {
-            at(one, "metadata/deletionTimestamp").is_some_and(Value::is_string)
-                || at(one, "status/phase").and_then(Value::as_str) == Some("Terminating")
-        })
+        self.namespace(namespace).is_some_and(doubt::may_be_going)
     }
 
     /// Deletes an object; whether it was there.

@@ -4,12 +4,13 @@ use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
 use serde_json::Value;
 
+use super::doubt;
 use super::ends::{self, Found};
 use super::label;
 use super::reading::{self, Broken, Number, Peer, Port, Rule};
 use super::{Answer, By, Cluster, Nearest, Part, Question, RuleName, Side};
 
-/// What is told to isolate a pod that shares its address.
+/// What is told to isolate a pod that nobody can tell.
 const UNUSABLE: &str = "(lockgate)/unusable-pods";
 
 /// One direction of a question: whose policy is asked, about whom.
@@ -35,11 +36,16 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
     if itself {
         return Ok(Answer { egress: open(By::Itself), ingress: open(By::Itself) });
     }
-    // NP-54: whose packets they are nobody knows, so no selector sees the pod and nothing passes.
-    let shares = |found: &Found<'_>| found.pod.is_some_and(|pod| ends::is_shared(cluster, pod));
-    let [source_shares, target_shares] = [shares(&source), shares(&target)];
-    source.pod = source.pod.filter(|_| !source_shares);
-    target.pod = target.pod.filter(|_| !target_shares);
+    // NP-40: the node's own traffic to its pods, judged by the target's node alone.
+    let from_own_node = source.pod.is_none()
+        && target.pod.is_some_and(|pod| ends::is_own_node(cluster, pod, source.address));
+    // NP-54, NP-59: whose packets they are, or who that is, nobody knows, so no selector sees the
+    // pod and nothing passes.
+    let is_unknown = |pod| ends::is_shared(cluster, pod) || doubt::is_about_pod(pod);
+    let [source_is_shut, target_is_shut] =
+        [source.pod, target.pod].map(|pod| pod.is_some_and(is_unknown));
+    source.pod = source.pod.filter(|_| !source_is_shut);
+    target.pod = target.pod.filter(|_| !target_is_shut);
     let side = |direction, subject: Option<&Value>, other: &Found<'_>| match subject {
         None => open(By::NotIsolated),
         Some(subject) => judge_side(&Asked {
@@ -54,18 +60,18 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
     };
     let egress = side(Direction::Egress, source.pod, &target);
     let mut ingress = side(Direction::Ingress, target.pod, &source);
-    // NP-40: the node's own traffic to its pods, judged by the target's node alone.
-    let from_own_node = source.pod.is_none()
-        && target.pod.is_some_and(|pod| ends::is_own_node(cluster, pod, source.address));
     if from_own_node {
         ingress.by = By::OwnNode;
         ingress.nearest = None;
     }
     let or_shut = |side, is_shut: bool| if is_shut { shut() } else { side };
-    Ok(Answer { egress: or_shut(egress, source_shares), ingress: or_shut(ingress, target_shares) })
+    Ok(Answer {
+        egress: or_shut(egress, source_is_shut),
+        ingress: or_shut(ingress, target_is_shut),
+    })
 }
 
-/// The side of a pod that shares an address.
+/// The side of a pod that nobody can tell.
 fn shut() -> Side {
     Side { isolating: vec![UNUSABLE.to_owned()], ..open(By::DefaultDeny) }
 }
@@ -117,12 +123,14 @@ fn isolates(policy: &Value, asked: &Asked<'_>) -> bool {
         Ok(None) | Err(_) => true,
         Ok(Some(selector)) => label::selects(selector, ends::labels(asked.subject)) == Ok(true),
     };
-    subject_namespace == policy_namespace && stated && selected
+    // Of a policy without a namespace to be read nobody can tell whom it was to isolate.
+    let is_meant = subject_namespace == policy_namespace && selected;
+    stated && (is_meant || doubt::is_lost(policy))
 }
 
 /// For every sound rule of the direction, its index and what of it fails.
 fn failing_of_rules(policy: &Value, asked: &Asked<'_>) -> Vec<(usize, Vec<Part>)> {
-    if reading::subjects(policy).is_err() {
+    if reading::subjects(policy).is_err() || doubt::is_lost(policy) || doubt::is_outdated(policy) {
         return Vec::new();
     }
     let rules = reading::rules(policy, asked.direction).unwrap_or_default();
@@ -172,8 +180,8 @@ fn failing_of_peer(
             let in_namespace = match namespace {
                 None => pod_namespace == ends::key(policy).0,
                 Some(selector) => {
-                    let of_namespace = ends::namespace_labels(asked.cluster, pod_namespace);
-                    label::selects(selector, &of_namespace)?
+                    let labels = ends::namespace_labels(asked.cluster, pod_namespace);
+                    labels.map_or(Ok(false), |labels| label::selects(selector, &labels))?
                 }
             };
             let has_labels = match labels {

@@ -64,7 +64,7 @@ fn has(labels: &Map<String, Value>, key: &str, value: &str) -> bool {
 }
 
 /// `[prefix/]name`, as the API server demands it.
-fn check_key(key: &str) -> Result<(), Broken> {
+pub(super) fn check_key(key: &str) -> Result<(), Broken> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
@@ -82,7 +82,7 @@ fn check_key(key: &str) -> Result<(), Broken> {
     if prefix_is_fine && is_name(name) { Ok(()) } else { Err(Broken("not a label key")) }
 }
 
-fn check_value(value: &str) -> Result<(), Broken> {
+pub(super) fn check_value(value: &str) -> Result<(), Broken> {
     if value.is_empty() || is_name(value) { Ok(()) } else { Err(Broken("not a label value")) }
 }
 

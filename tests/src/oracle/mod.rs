@@ -15,6 +15,7 @@
 //!                     say, or is it broken? (NP-59) ──┘
 //! ```
 
+mod doubt;
 mod ends;
 mod going;
 mod judge;
@@ -253,11 +254,15 @@ impl Cluster {
         self.of_kind("Namespace", "v1")
     }
 
+    /// In any case of letters: it can have been meant for nothing else.
     fn of_kind(&self, kind: &'static str, version: &'static str) -> impl Iterator<Item = &Value> {
-        self.objects.iter().filter(move |object| {
-            object.get("kind").and_then(Value::as_str) == Some(kind)
-                && object.get("apiVersion").and_then(Value::as_str) == Some(version)
-        })
+        let says = |object: &Value, name, word: &str| {
+            let written = object.get(name).and_then(Value::as_str);
+            written.is_some_and(|written| written.eq_ignore_ascii_case(word))
+        };
+        self.objects
+            .iter()
+            .filter(move |one| says(one, "kind", kind) && says(one, "apiVersion", version))
     }
 
     /// Namespace and name of every pod that lives, ascending: not completed, not on the host's

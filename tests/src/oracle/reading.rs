@@ -8,8 +8,8 @@ use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
 use serde_json::{Map, Value};
 
-use super::label;
 use super::network::Cidr;
+use super::{doubt, label};
 
 const SPEC_FIELDS: [&str; 4] = ["podSelector", "policyTypes", "ingress", "egress"];
 
@@ -94,6 +94,9 @@ pub(super) fn types(policy: &Value) -> Result<(bool, bool), Broken> {
         Some(written) => list(written, "policyTypes must be a list")?,
         None => &[],
     };
+    if written.len() > 2 {
+        return Err(Broken("two policy types at most"));
+    }
     if written.is_empty() {
         // An `egress` that is there but no list was meant to hold rules: it isolates.
         let egress = field(spec, "egress");
@@ -147,6 +150,9 @@ pub(super) fn rules(policy: &Value, direction: Direction) -> Result<&[Value], Br
 /// Every part of the policy that cannot be read, by the field that holds it.
 pub(super) fn broken_parts(policy: &Value) -> Vec<(String, Broken)> {
     let mut found = Vec::new();
+    if doubt::is_lost(policy) {
+        found.push(("metadata".to_owned(), Broken("of which namespace nobody can tell")));
+    }
     if let Err(why) = spec(policy) {
         // What it says of types and pods is then in doubt for this reason.
         found.push(("spec".to_owned(), why));
@@ -268,7 +274,7 @@ pub(super) fn protocol(port: &Value) -> Result<Protocol, Broken> {
 }
 
 /// An IANA service name: what the API server accepts.
-fn is_port_name(name: &str) -> bool {
+pub(super) fn is_port_name(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && name.bytes().any(|b| b.is_ascii_lowercase())

@@ -1,4 +1,4 @@
-//! Breaking policies, and addresses of pods: what people mistype, and what nobody would.
+//! Breaking objects: what people mistype, and what nobody would.
 
 use serde_json::{Value, json};
 
@@ -44,6 +44,59 @@ pub(super) fn contradict(objects: &mut [Value], choices: &mut Choices) {
     let name = choices.pick(&["podIP", "hostIP"]);
     let number = 1 + choices.below(8);
     status[name] = choices.pick(&[format!("10.0.0.{number}"), format!("fd00::{number}")]).into();
+}
+
+/// Breaks what says who a pod or a namespace is, or where a policy belongs.
+pub(super) fn doubt_one(objects: &mut [Value], choices: &mut Choices) {
+    let place = choices.below(objects.len());
+    let Some(object) = objects.get_mut(place) else { return };
+    match object["kind"].as_str() {
+        Some("Pod") => doubt_pod(object, choices),
+        Some("Namespace") if choices.chance(30) => {
+            object["metadata"]["name"] = "X".into();
+        }
+        Some("Namespace") => doubt_labels(object, choices),
+        _ => object["metadata"]["namespace"] = choices.pick(&[json!("X"), json!("a.b")]),
+    }
+}
+
+fn doubt_labels(object: &mut Value, choices: &mut Choices) {
+    let metadata = &mut object["metadata"];
+    match choices.below(4) {
+        0 => metadata["labels"] = choices.pick(&[json!("app=a"), json!([]), json!(7)]),
+        1 => {
+            let value = choices.pick(&[json!(1), json!(["a"]), json!("a b"), Value::Null]);
+            metadata["labels"] = json!({ "app": value });
+        }
+        2 => metadata["labels"] = json!({ "a p": "a" }),
+        _ => {
+            let labels = metadata["labels"].take();
+            metadata["Labels"] = labels;
+        }
+    }
+}
+
+fn doubt_pod(pod: &mut Value, choices: &mut Choices) {
+    // Else its address may be another's too, and a question between them is none.
+    if pod["status"]["phase"] != "Running" || pod["spec"]["hostNetwork"] == true {
+        return doubt_labels(pod, choices);
+    }
+    match choices.below(5) {
+        0 => doubt_labels(pod, choices),
+        1 => pod["spec"]["hostNetwork"] = choices.pick(&[json!("true"), json!(1), json!([])]),
+        2 => pod["status"]["phase"] = choices.pick(&[json!("succeeded"), json!(1), json!({})]),
+        3 => pod["spec"] = choices.pick(&[json!([]), json!("x"), json!({ "hostnetwork": true })]),
+        _ => {
+            let port = &mut pod["spec"]["containers"][0]["ports"];
+            *port = choices.pick(&[
+                json!({}),
+                json!([7]),
+                json!([{ "name": "web" }]),
+                json!([{ "name": "web", "containerPort": "80" }]),
+                json!([{ "name": "web", "containerPort": 80, "protocol": "tcp" }]),
+            ]);
+        }
+    }
 }
 
 fn walk(node: &Value, here: &mut Vec<Step>, places: &mut Vec<Vec<Step>>) {

@@ -44,8 +44,8 @@ impl World {
         Self { objects }
     }
 
-    /// Makes up a world and then breaks one or more places of its policies, and now and then what
-    /// a pod says of its addresses.
+    /// Makes up a world and then breaks one or more places of its policies, perhaps of another
+    /// object too, and now and then what a pod says of its addresses.
     #[must_use]
     pub fn broken(choices: &mut Choices) -> Self {
         let mut world = Self::sound(choices);
@@ -54,6 +54,9 @@ impl World {
         }
         if choices.chance(25) {
             break_object::contradict(&mut world.objects, choices);
+        }
+        if choices.chance(40) {
+            break_object::doubt_one(&mut world.objects, choices);
         }
         world
     }

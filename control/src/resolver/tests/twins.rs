@@ -74,9 +74,13 @@ const SPECS: [&str; 12] = [
 fn pool() -> Vec<String> {
     let mut pool = Vec::new();
     for space in ["x", "y"] {
-        pool.extend(["team: t", "team: u", ""].map(|labels| namespace(space, labels)));
+        let labels = ["team: t", "team: u", "", "team: [t]", "team: 1"];
+        pool.extend(labels.map(|labels| namespace(space, labels)));
+        // Its name cannot be read: it may be any.
+        pool.push(namespace(&space.to_uppercase(), "team: t"));
         for spec in SPECS {
             pool.extend(["p", "q"].map(|name| policy(&format!("{space}/{name}"), spec)));
+            pool.push(policy(&format!("{}/p", space.to_uppercase()), spec));
         }
         for (name, own) in [("a", 1), ("b", 2), ("c", 3)] {
             let name = format!("{space}/{name}");
@@ -87,10 +91,11 @@ fn pool() -> Vec<String> {
                 ("app: b, tier: z", ports("{name: web, containerPort: 80, protocol: UDP}")),
                 ("app: b", String::new()),
                 ("", "hostNetwork: true".to_owned()),
+                ("app: a", "hostNetwork: 'true'".to_owned()),
             ] {
                 pool.push(pod_with(&name, &format!("10.0.0.{own}"), labels, &more));
             }
-            // Another's address, one that is done, one of this node and one of another.
+            // One that cannot be known; another's address, one that is done, one of this node and one of another.
             pool.push(pod(&name, "10.0.0.1", "app: a"));
             let plain = pod(&name, &format!("10.0.0.{own}"), "app: a");
             pool.push(plain.replace("Running", "Succeeded"));
