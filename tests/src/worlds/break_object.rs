@@ -32,7 +32,8 @@ pub(super) fn break_one(objects: &mut [Value], choices: &mut Choices) {
     }
 }
 
-/// Lets one pod's address, or its node's, contradict the list beside it.
+/// Lets one pod's address, or its node's, contradict the list beside it. Where there is no list it
+/// would be the address, and two pods might have one: a question between those is none.
 pub(super) fn contradict(objects: &mut [Value], choices: &mut Choices) {
     let mut pods: Vec<&mut Value> =
         objects.iter_mut().filter(|object| object["kind"] == "Pod").collect();
@@ -43,6 +44,9 @@ pub(super) fn contradict(objects: &mut [Value], choices: &mut Choices) {
     let status = &mut pods.swap_remove(pod)["status"];
     let name = choices.pick(&["podIP", "hostIP"]);
     let number = 1 + choices.below(8);
+    if !status[format!("{name}s")].is_array() {
+        return;
+    }
     status[name] = choices.pick(&[format!("10.0.0.{number}"), format!("fd00::{number}")]).into();
 }
 
