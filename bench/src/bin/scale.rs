@@ -75,7 +75,7 @@ impl Agent {
         for object in size.objects() {
             let _: Effect = inventory.apply(Change::Set(object));
         }
-        let (resolver, compiler) = (Resolver::default(), Compiler::default());
+        let (resolver, compiler) = (Resolver::default(), Compiler::counted_by(1));
         let topology = Topology::default();
         let agent = Self { inventory, resolver, compiler, topology, publisher, epoch: 0 };
         (agent, subscribers.remove(0))
