@@ -336,7 +336,9 @@ fn is_canonical_decimal(text: &str) -> bool {
         && (digits == "0" || !digits.starts_with('0'))
 }
 
-/// Whether some YAML reader takes this for a number that is not canonical decimal.
+/// Whether some YAML reader takes this for a number that is not canonical decimal. What is out of
+/// every number's range is text to all of them, and is printed without quotes: `7e12345`, the
+/// beginning of a commit's hash.
 fn is_number(text: &str) -> bool {
     let body = text.strip_prefix(['-', '+']).unwrap_or(text);
     if matches!(body, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
@@ -348,12 +350,12 @@ fn is_number(text: &str) -> bool {
     }
     for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
         if let Some(rest) = digits.strip_prefix(prefix) {
-            return !rest.is_empty() && rest.chars().all(|letter| letter.is_digit(radix));
+            return !rest.starts_with('+') && u64::from_str_radix(rest, radix).is_ok();
         }
     }
     digits.bytes().any(|byte| byte.is_ascii_digit())
         && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
-        && digits.parse::<f64>().is_ok()
+        && digits.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 #[cfg(test)]
