@@ -2,8 +2,9 @@
 //!
 //! When a namespace is deleted, its policies may go before its pods (CVE-2024-7598). A policy
 //! that goes while its namespace is terminating leaves its isolation behind: it selects as it
-//! did and has no rules, until the namespace has no pod left, or lives again. It takes the
-//! deletion of the namespace to be known by then, or in the same change.
+//! did and has no rules, until the namespace is gone with its last pod, or lives again. Pods of a
+//! terminating namespace may be heard of late, so it waits for them. It takes the deletion of the
+//! namespace to be known by then, or in the same change.
 
 use super::Inventory;
 use crate::manifest::{NetworkPolicy, Object, ObjectKey, ObjectKind, Origin};
@@ -19,8 +20,8 @@ impl Inventory {
         keys: &[ObjectKey],
         before: &[Option<Object>],
     ) -> Vec<ObjectKey> {
-        let needed = |key: &ObjectKey| !self.lives(&key.namespace) && self.has_pods(&key.namespace);
-        let released: Vec<_> = self.departed.iter().filter(|key| !needed(key)).cloned().collect();
+        let is_over = |key: &&ObjectKey| !self.is_leaving(&key.namespace);
+        let released: Vec<_> = self.departed.iter().filter(is_over).cloned().collect();
         for key in &released {
             self.departed.remove(key);
             self.objects.remove(key);
@@ -28,7 +29,7 @@ impl Inventory {
         for (key, before) in keys.iter().zip(before) {
             let Some(Object::Policy(policy)) = before else { continue };
             let is_going = self.is_terminating(&key.namespace) || self.departed.contains(key);
-            if is_going && self.in_force(key).is_none() && self.has_pods(&key.namespace) {
+            if is_going && self.in_force(key).is_none() && self.is_leaving(&key.namespace) {
                 self.depart(key, policy.clone());
             }
         }
@@ -56,9 +57,9 @@ impl Inventory {
         first.is_some_and(|pod| pod.metadata().key.namespace == namespace)
     }
 
-    /// Whether the namespace is there to stay.
-    fn lives(&self, name: &str) -> bool {
-        self.namespace(name).is_some_and(|namespace| !namespace.is_terminating)
+    /// Whether the namespace is on its way out: terminating, or gone before its pods.
+    fn is_leaving(&self, name: &str) -> bool {
+        self.namespace(name).map_or_else(|| self.has_pods(name), |one| one.is_terminating)
     }
 
     fn is_terminating(&self, name: &str) -> bool {

@@ -146,8 +146,8 @@ fn namespaces_without_object(inventory: &Inventory) -> Vec<Problem> {
 }
 
 fn departed_policies(inventory: &Inventory) -> Vec<Problem> {
-    let message = "was deleted while its namespace is terminating: it isolates until the last pod \
-                   of the namespace is gone, and opens nothing";
+    let message = "was deleted while its namespace is terminating: it isolates until the namespace \
+                   and its last pod are gone, and opens nothing";
     let remedy = "nothing to do; to lift it at once, let the namespace live";
     let place = (None, None);
     let told = |key: &ObjectKey| {

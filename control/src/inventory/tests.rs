@@ -279,9 +279,12 @@ fn np_55_a_namespace_that_lives_keeps_nothing() {
     assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
     assert_eq!(set(&mut inventory, "a.yaml", &(namespace("x", "") + &pods)), Effect::Changed);
     assert_eq!(rules_of_x(&inventory), []);
-    // Without a pod there is nothing to isolate.
+    // Its pods may be heard of late: what is left waits for them, and goes with the namespace.
     let _ = set(&mut inventory, "a.yaml", &(terminating("x") + &policies));
     let _ = set(&mut inventory, "a.yaml", &terminating("x"));
+    let _ = set(&mut inventory, "a.yaml", &(terminating("x") + &pods));
+    assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
+    let _ = set(&mut inventory, "a.yaml", &namespace("y", ""));
     assert_eq!(rules_of_x(&inventory), []);
 }
 

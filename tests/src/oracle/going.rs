@@ -2,8 +2,8 @@
 //! of its terminating namespace still isolates them (NP-55).
 //!
 //! What is left of it is an object like any other, so that the judges need not know: its pods and
-//! its directions as they were, and no rules. It goes with the last pod of the namespace, or when
-//! the namespace turns out to live.
+//! its directions as they were, and no rules. It goes with the namespace and its last pod, or when the
+//! namespace turns out to live.
 //!
 //! What counts is what was told, in the order in which it was. A deletion told before the namespace
 //! is told to be terminating is one like any other: nobody can know why a policy went, and one that
@@ -82,8 +82,8 @@ impl Cluster {
     fn forget_remains(&mut self) {
         let needs = |object: &Value| {
             let (_, namespace, _) = key(object);
-            let has_pods = self.pods().any(|pod| key(pod).1 == namespace);
-            has_pods && (self.is_going(namespace) || self.namespace(namespace).is_none())
+            let has_pods = || self.pods().any(|pod| key(pod).1 == namespace);
+            self.is_going(namespace) || self.namespace(namespace).is_none() && has_pods()
         };
         let is_over = |object: &Value| !is_written(object) && !needs(object);
         let over: Vec<bool> = self.objects.iter().map(is_over).collect();
