@@ -74,22 +74,22 @@ pub struct RunArguments {
     #[arg(long)]
     pub detach: bool,
     /// How many workers, 1 to 16 [default: 1].
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number)]
     pub workers: Option<i64>,
     /// The core of each worker, as 0,1 [default: the last ones there are].
-    #[arg(long, value_name = "CORES", value_delimiter = ',')]
+    #[arg(long, value_name = "CORES", value_delimiter = ',', value_parser = number)]
     pub cores: Option<Vec<i64>>,
     /// Frames of 4096 bytes per worker, 256 to 262144 [default: 8192].
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number)]
     pub frames_per_worker: Option<i64>,
     /// The most pod ports there shall be [default: as many as the frames allow].
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number)]
     pub ports_max: Option<i64>,
     /// The most policies that metrics name, 0 to 100000; 0 counts none [default: 1000].
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number)]
     pub policy_metrics_max: Option<i64>,
     /// Connections per worker, 1024 to 16777216 [default: 131072].
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number)]
     pub connections: Option<i64>,
     /// What a policy change does to established connections: recheck or keep [default: recheck].
     #[arg(long, value_name = "WORD")]
@@ -110,7 +110,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "NAME")]
     pub host_netns: Option<String>,
     /// MTU of the host port, 1280 to 3826 [default: 1500].
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = number)]
     pub host_mtu: Option<i64>,
     /// Address of /metrics, /livez and /readyz [default: 127.0.0.1:9790].
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -278,6 +278,11 @@ impl RunArguments {
             log: RawLog { level: all.log_level, format: all.log_format },
         }
     }
+}
+
+/// A whole number; its bounds are the settings' affair.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "write a whole number, as 2".to_owned())
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl<'i> Judge<'_, 'i> {
         };
         let Some(subject) = self.resident(own) else { return allowed(Reason::Outside, vec![]) };
         if subject.is_denied {
-            return denied_pod(own, other);
+            return Side { problems: self.wrong_with(subject), ..denied_pod(own, other) };
         }
         let policies = self.isolating(subject, direction);
         if own.place == other.place {
@@ -116,6 +116,13 @@ impl<'i> Judge<'_, 'i> {
         };
         let said = policies.iter().flat_map(|policy| self.inventory.problems_of(&policy.metadata));
         said.filter(matters).cloned().collect()
+    }
+
+    /// What is wrong with a pod that is denied everything.
+    fn wrong_with(&self, subject: &Resident<'i>) -> Vec<Problem> {
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        let said = self.inventory.problems_of(&subject.pod.metadata).cloned();
+        said.chain(self.census.problems_of(subject)).filter(is_error).collect()
     }
 
     /// The policies that select a pod in a direction, by name (NP-2).

@@ -435,6 +435,24 @@ fn np_59_a_broken_selector_isolates_the_whole_namespace() {
 }
 
 #[test]
+fn a_pod_that_is_denied_everything_is_told_with_what_is_wrong_with_it() {
+    let lost = pod("x/e", "10.0.0.9", "app: [1]") + &pod("x/f", "10.0.0.8", "app: f");
+    let text = small() + &lost + &pod("x/g", "10.0.0.8", "app: g");
+    for (asked, fields) in
+        [("x/e x/a TCP 80", ["metadata.labels[app]"]), ("x/f x/a TCP 80", ["status.podIPs"])]
+    {
+        let seen = explained(&text, asked);
+        assert_eq!(seen.egress.isolated_by, ["(lockgate)/unusable-pods"]);
+        let told: Vec<_> = seen.egress.problems.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(told, fields, "{asked}");
+        assert_eq!(seen.ingress.problems, [], "the other pod is sound");
+    }
+    let shared = explained(&text, "x/f x/a TCP 80").egress.problems.remove(0);
+    assert_eq!(shared.object, "Pod x/f");
+    assert!(shared.message.contains("is the address of x/g too"), "{shared}");
+}
+
+#[test]
 fn np_59_a_policy_that_is_broken_elsewhere_than_in_a_rule_is_told_with_its_place() {
     for (spec, fields) in [
         ("podSelector: {matchLabels: {app: 1}}", ["spec.podSelector.matchLabels[app]"]),

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::ids::EndpointId;
 
-use super::Inventory;
-use crate::manifest::Pod;
+use super::{Inventory, findings};
+use crate::manifest::{Pod, Problem};
 
 /// What isolates denied pods, in causes. No object of a cluster can have this name.
 pub(crate) const DENIED_POLICY: &str = "(lockgate)/unusable-pods";
@@ -90,6 +90,11 @@ impl<'i> Census<'i> {
         self.residents.get(*self.owners.get(&address)?)
     }
 
+    /// What is wrong with a pod's addresses beside those of others.
+    pub(crate) fn problems_of(&self, resident: &Resident<'_>) -> Vec<Problem> {
+        findings::of_sharer(self, resident)
+    }
+
     /// The place of a pod in `residents`.
     pub(crate) fn place(&self, namespace: &str, name: &str) -> Option<usize> {
         let wanted = (namespace, name);
@@ -101,7 +106,8 @@ impl<'i> Census<'i> {
     }
 
     /// The addresses of the node that these pods are on: `status.hostIPs` of every pod that shares
-    /// one with them, and those of the pods on that node's network. An address that a pod has is no node's (NP-40 would open it).
+    /// one with them, and those of the pods on that node's network. An address that a pod has is no
+    /// node's (NP-40 would open it).
     pub(crate) fn node_addresses<'p>(
         &self,
         pods: impl Iterator<Item = &'p Pod>,

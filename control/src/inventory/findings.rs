@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Census, Inventory};
+use super::{Census, Inventory, Resident};
 use crate::manifest::{INTERFACE_FIELD, Metadata, Object, ObjectKey, Pod, Problem, Severity};
 
 /// Everything that does not fit.
@@ -67,22 +67,27 @@ fn written_twice(inventory: &Inventory) -> Vec<Problem> {
 }
 
 fn shared_addresses(census: &Census<'_>) -> Vec<Problem> {
+    let places: BTreeSet<usize> = census.shared.values().flatten().copied().collect();
+    let sharers = places.into_iter().filter_map(|place| census.residents.get(place));
+    sharers.flat_map(|one| of_sharer(census, one)).collect()
+}
+
+/// Whose addresses a pod has too.
+pub(super) fn of_sharer(census: &Census<'_>, sharer: &Resident<'_>) -> Vec<Problem> {
     let mut found = Vec::new();
     for (address, places) in &census.shared {
-        let sharers: Vec<_> = places.iter().filter_map(|one| census.residents.get(*one)).collect();
-        for one in &sharers {
-            let others: Vec<_> = sharers
-                .iter()
-                .filter(|other| other.endpoint != one.endpoint)
-                .map(|other| other.name())
-                .collect();
-            let message = format!(
-                "{address} is the address of {} too: nothing reaches or leaves either",
-                others.join(", ")
-            );
-            let text = (message.as_str(), "give each pod an address of its own");
-            found.push(finding(Severity::Error, &one.pod.metadata, "status.podIPs", text));
+        let sharers = || places.iter().filter_map(|one| census.residents.get(*one));
+        if !sharers().any(|one| one.endpoint == sharer.endpoint) {
+            continue;
         }
+        let others = sharers().filter(|other| other.endpoint != sharer.endpoint);
+        let others: Vec<_> = others.map(Resident::name).collect();
+        let message = format!(
+            "{address} is the address of {} too: nothing reaches or leaves either",
+            others.join(", ")
+        );
+        let text = (message.as_str(), "give each pod an address of its own");
+        found.push(finding(Severity::Error, &sharer.pod.metadata, "status.podIPs", text));
     }
     found
 }

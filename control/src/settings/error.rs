@@ -8,7 +8,7 @@ use super::FrameBudget;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file cannot be read.
-    #[error("configuration file {}: {source}", path.display())]
+    #[error("configuration file {}: {source}; name a file that can be read after --config", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -176,5 +176,8 @@ fn from_yaml(text: &str) -> Result<Raw, String> {
         Some(line) => format!("line {line}: {}", problem.message),
         None => problem.message,
     })?;
-    serde_json::from_value(tree).map_err(|error| error.to_string())
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        let (setting, cause) = (error.path().to_string(), error.inner());
+        if setting == "." { cause.to_string() } else { format!("setting {setting}: {cause}") }
+    })
 }

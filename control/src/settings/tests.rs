@@ -187,7 +187,9 @@ fn an_unknown_setting_is_refused_in_both_formats() {
 fn a_file_that_is_not_what_its_name_says_is_refused() {
     assert!(read("a.toml", "workers: 1").unwrap_err().contains("a.toml"));
     assert!(read("a.yaml", "workers: [").unwrap_err().contains("a.yaml"));
-    assert!(read("a.yaml", "workers: many").unwrap_err().contains("a.yaml"));
+    assert!(read("a.yaml", "workers: many").unwrap_err().contains("a.yaml: setting workers: "));
+    let deep = read("a.yaml", "connections: {timeouts: {icmp: soon}}").unwrap_err();
+    assert!(deep.contains("setting connections.timeouts.icmp: "), "{deep}");
     assert!(read("a.conf", "").unwrap_err().contains("name it .toml, .yaml or .yml"));
     let missing = Raw::read(Path::new("/nonexistent.toml")).unwrap_err().to_string();
     assert!(missing.contains("/nonexistent.toml: No such file"), "{missing}");
