@@ -1,6 +1,6 @@
 //! `docs/SEMANTICS.md` is made of `tests/cases`: what is promised is what is tried.
 //!
-//! `UPDATE_DOCS=1 cargo test -p lockgate-tests --test suite semantics` writes it anew.
+//! `UPDATE_DOCS=1 cargo test --workspace --test suite semantics` writes it anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use lockgate_tests::cases::{Case, Judge};
 const HEAD: &str = "# Semantics
 
 What policy objects mean here, and the case that shows it. Made of `tests/cases` by
-`UPDATE_DOCS=1 cargo test -p lockgate-tests --test suite semantics`; not written by hand.
+`UPDATE_DOCS=1 cargo test --workspace --test suite semantics`; not written by hand.
 
 Judges: the *oracle* reads raw objects, the *ruleset* reads every rule, the *table* is what packets
 are judged by (and `explain` beside it), the *node* is the simulated switch, the *lab* real sockets.
