@@ -1,8 +1,8 @@
 //! Which files of a directory have changed and are quiet again.
 //!
 //! A file is told of [`QUIET`] after its last close-write, move or delete; while somebody writes
-//! on, it waits, but never longer than [`PATIENCE`]. A file that is only being written is not
-//! told of at all until it is closed. A directory that Kubernetes fills from a `ConfigMap` changes
+//! on, it waits, for as long as that takes. A file that is only being written is not told of at all
+//! until it is closed. A directory that Kubernetes fills from a `ConfigMap` changes
 //! by one rename of the link `..data`, which changes every file at once.
 //!
 //! Changes behind a symlink that leads out of the directory are not seen; SIGHUP reads anew.
@@ -23,7 +23,7 @@ use inotify::{Event, EventMask, EventStream, Inotify, WatchMask};
 
 use crate::manifest::is_manifest;
 use settling::Settling;
-pub use settling::{Changed, PATIENCE, QUIET, Settled};
+pub use settling::{Changed, QUIET, Settled};
 
 /// How often a directory that has gone is looked for.
 const SEARCH: Duration = Duration::from_secs(1);

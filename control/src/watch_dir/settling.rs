@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 /// How long nothing must happen to a file before it is read.
 pub const QUIET: Duration = Duration::from_millis(10);
 
-/// How long a file that never becomes quiet is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(1);
-
 /// What has changed and is quiet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -27,61 +24,47 @@ pub enum Changed {
     All,
 }
 
-/// Changes that wait for quiet.
+/// Changes that wait for quiet, with the last time that something happened to each.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
-    files: BTreeMap<String, Touch>,
-    all: Option<Touch>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Touch {
-    first: Instant,
-    last: Instant,
-}
-
-impl Touch {
-    fn new(now: Instant) -> Self {
-        Self { first: now, last: now }
-    }
-
-    fn due(self) -> Instant {
-        (self.last + QUIET).min(self.first + PATIENCE)
-    }
+    files: BTreeMap<String, Instant>,
+    all: Option<Instant>,
 }
 
 impl Settling {
     /// A file was closed, moved or deleted.
     pub(super) fn touch(&mut self, name: &str, now: Instant) {
-        self.files.entry(name.to_owned()).or_insert(Touch::new(now)).last = now;
+        self.files.insert(name.to_owned(), now);
     }
 
-    /// Somebody writes on a file: if it waits, it waits on.
+    /// Somebody writes on a file: if it waits, it waits on, however long that takes. Read while it
+    /// is half written, it would lack what isolated before; its last good objects stay meanwhile.
     pub(super) fn extend(&mut self, name: &str, now: Instant) {
-        if let Some(touch) = self.files.get_mut(name) {
-            touch.last = now;
+        if let Some(last) = self.files.get_mut(name) {
+            *last = now;
         }
     }
 
     /// Anything may have changed.
     pub(super) fn touch_all(&mut self, now: Instant) {
-        self.all.get_or_insert(Touch::new(now)).last = now;
+        self.all = Some(now);
     }
 
     /// When there will be something to take.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.files.values().chain(&self.all).map(|touch| touch.due()).min()
+        self.files.values().chain(&self.all).map(|last| *last + QUIET).min()
     }
 
     /// What is quiet now. The whole directory comprises every file that waits.
     pub(super) fn take(&mut self, now: Instant) -> Option<Settled> {
-        if let Some(at) = self.all.map(Touch::due).filter(|due| *due <= now) {
+        if let Some(at) = self.all.map(|last| last + QUIET).filter(|due| *due <= now) {
             self.all = None;
             self.files.clear();
             return Some(Settled { changed: Changed::All, at });
         }
-        let quiet: BTreeMap<_, _> = self.files.extract_if(.., |_, t| t.due() <= now).collect();
-        let at = quiet.values().map(|touch| touch.due()).min()?;
+        let is_quiet = |last: Instant| last + QUIET <= now;
+        let quiet: BTreeMap<_, _> = self.files.extract_if(.., |_, last| is_quiet(*last)).collect();
+        let at = quiet.values().map(|last| *last + QUIET).min()?;
         Some(Settled { changed: Changed::Files(quiet.into_keys().collect()), at })
     }
 }
@@ -109,18 +92,19 @@ mod tests {
     }
 
     #[test]
-    fn writing_on_extends_the_wait_but_begins_none_and_not_for_ever() {
+    fn writing_on_extends_the_wait_for_as_long_as_it_takes_and_begins_none() {
         let mut settling = Settling::default();
         let begin = Instant::now();
         let ms = |n| begin + Duration::from_millis(n);
         settling.extend("a.yaml", ms(0));
         assert_eq!(settling.due(), None);
         settling.touch("a.yaml", ms(0));
-        for n in (0..=995).step_by(5) {
+        for n in (0..=5000).step_by(5) {
             settling.extend("a.yaml", ms(n));
             assert_eq!(settling.take(ms(n)), None, "at {n} ms");
         }
-        assert!(settling.take(ms(1000)).is_some());
+        assert_eq!(settling.take(ms(5009)), None);
+        assert!(settling.take(ms(5010)).is_some());
     }
 
     #[test]
