@@ -80,7 +80,11 @@ fn contains(product: &Product, whole: &Cidr, parts: &[Cidr], edges: &[IpAddr]) {
     }
 }
 
-/// A pod whose policy has the block both ways, and one whose address is at an edge.
+/// The addresses of the pod that is judged.
+const JUDGED: [&str; 2] = ["10.9.0.1", "fd99::1"];
+
+/// A pod whose policy has the block both ways, and one whose address is at an edge, unless that is
+/// the first one's: what two pods claim is nobody's (NP-54).
 fn objects(cidr: &str, except: &[&str], edge: Option<&IpAddr>) -> Vec<Value> {
     let peer = if except.is_empty() {
         json!({ "ipBlock": { "cidr": cidr } })
@@ -91,14 +95,15 @@ fn objects(cidr: &str, except: &[&str], edge: Option<&IpAddr>) -> Vec<Value> {
         json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
                 "status": { "podIPs": addresses } })
     };
-    let edge = edge.map(|ip| json!({ "ip": ip.to_string() }));
+    let edge = edge.map(ToString::to_string).filter(|ip| !JUDGED.contains(&ip.as_str()));
+    let edge = edge.map(|ip| json!({ "ip": ip }));
     vec![
         json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
                 "metadata": { "name": "p" },
                 "spec": { "podSelector": { "matchLabels": {} },
                           "policyTypes": ["Ingress", "Egress"],
                           "ingress": [{ "from": [peer] }], "egress": [{ "to": [peer] }] } }),
-        pod("judged", &[json!({ "ip": "10.9.0.1" }), json!({ "ip": "fd99::1" })]),
+        pod("judged", &JUDGED.map(|ip| json!({ "ip": ip }))),
         pod("edge", edge.as_slice()),
     ]
 }
