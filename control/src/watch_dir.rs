@@ -48,6 +48,8 @@ pub struct DirWatch {
     directory: PathBuf,
     /// `None` while the directory is gone.
     events: Option<EventStream<Vec<u8>>>,
+    /// When the directory is looked for next, while it is gone.
+    search_at: tokio::time::Instant,
     settling: Settling,
 }
 
@@ -62,6 +64,7 @@ impl DirWatch {
         Ok(Self {
             directory: directory.to_owned(),
             events: Some(events),
+            search_at: tokio::time::Instant::now(),
             settling: Settling::default(),
         })
     }
@@ -94,8 +97,17 @@ impl DirWatch {
         self.settling.touch_all(Instant::now());
     }
 
+    /// Looks for the directory when it is time to, or waits until something is quiet. When that is
+    /// stands in `self`: whoever waits here may give up and come again, more often than once a
+    /// [`SEARCH`].
     async fn search(&mut self) {
-        tokio::time::sleep(SEARCH).await;
+        let due = self.settling.due().map(tokio::time::Instant::from_std);
+        tokio::time::sleep_until(due.map_or(self.search_at, |due| due.min(self.search_at))).await;
+        let now = tokio::time::Instant::now();
+        if now < self.search_at {
+            return;
+        }
+        self.search_at = now + SEARCH;
         if let Ok(events) = watch(&self.directory) {
             self.events = Some(events);
             self.settling.touch_all(Instant::now());
@@ -104,6 +116,7 @@ impl DirWatch {
 
     fn lose(&mut self) {
         self.events = None;
+        self.search_at = tokio::time::Instant::now();
         self.settling.touch_all(Instant::now());
     }
 

@@ -105,6 +105,26 @@ async fn a_directory_that_goes_and_comes_back_is_read_both_times() {
 }
 
 #[tokio::test]
+async fn a_directory_is_found_again_by_who_never_waits_long() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("manifests");
+    fs::create_dir(&directory).unwrap();
+    let mut watch = DirWatch::open(&directory).unwrap();
+    fs::rename(&directory, parent.path().join("away")).unwrap();
+    assert_eq!(next(&mut watch).await, Changed::All);
+    fs::create_dir(&directory).unwrap();
+    let mut found = None;
+    for _ in 0..100 {
+        // As the agent, which is asked something else meanwhile and begins to wait anew.
+        found = tokio::time::timeout(SEARCH / 10, watch.settled()).await.ok();
+        if found.is_some() {
+            break;
+        }
+    }
+    assert_eq!(found.map(|settled| settled.changed), Some(Changed::All));
+}
+
+#[tokio::test]
 async fn a_directory_that_is_not_there_is_an_error_with_the_settings_name() {
     let error = DirWatch::open(Path::new("/nonexistent/x")).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/x") && error.contains("setting is manifests"), "{error}");
