@@ -278,7 +278,7 @@ fn anchors_are_made_inert_and_up_replaced_after_a_kill_and_removed_at_the_end() 
         attacher.remove_made().await.unwrap();
     });
     let left = lab.ip("-o link show");
-    assert!(!left.contains("lockgate-w0"), "{left}");
+    assert!(!left.contains("lockgate-w"), "those of a predecessor with more workers too: {left}");
 }
 
 #[test]
@@ -368,6 +368,20 @@ fn a_host_port_that_was_found_is_used_and_not_removed() {
         attacher.remove_made().await.unwrap();
     });
     lab.ip("link show lgh0");
+}
+
+#[test]
+fn a_host_ports_name_that_is_somebody_elses_is_told_and_not_touched() {
+    let lab = Lab::new("other");
+    lab.ip("link add lgh0 numrxqueues 1 type veth peer name elsewhere");
+    let plan = plan(&lab, true);
+    lab.within(|mut attacher, _| async move {
+        let before = link(&attacher, "lgh0").await;
+        let error = attacher.host_port(&plan, 1).await.unwrap_err();
+        assert!(error.to_string().starts_with("lgh0 is there, and lgh1 in network"), "{error}");
+        assert!(error.remedy().contains("`ip link del lgh0`"), "{error}");
+        assert_eq!(link(&attacher, "lgh0").await, before);
+    });
 }
 
 #[test]

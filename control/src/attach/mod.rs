@@ -85,6 +85,16 @@ pub enum AttachError {
     /// The name of an interface we need belongs to something else.
     #[error("the interface name {0} is taken by something that the switch did not make")]
     Taken(InterfaceName),
+    /// The host port's interface is there, and is not one end of what was meant.
+    #[error("{interface} is there, and {peer} in network namespace {netns} is not its far end")]
+    FarEnd {
+        /// The switch's side, as set.
+        interface: InterfaceName,
+        /// The other side, as set.
+        peer: InterfaceName,
+        /// The namespace where that should be.
+        netns: String,
+    },
     /// The namespace for the far end of the host port.
     #[error("network namespace {name}: {source}")]
     Namespace {
@@ -148,6 +158,10 @@ impl AttachError {
             Self::Taken(name) => {
                 format!("run `ip link del {name}`, or set another name for it")
             }
+            Self::FarEnd { interface, .. } => format!(
+                "run `ip link del {interface}`, and both ends are made; or correct the settings \
+                 host_port.interface, host_port.peer and host_port.netns"
+            ),
             Self::Namespace { name, .. } => {
                 format!("run `ip netns add {name}`, or correct the setting host_port.netns")
             }

@@ -191,12 +191,12 @@ impl Netlink {
         request.await.map_err(refused(if up { "set up" } else { "set down" }, &link.name))
     }
 
-    /// Sets up a link of another namespace. A namespace is a thread's, so this takes a thread;
-    /// it blocks for as long as the kernel takes for two answers.
+    /// Sets up a link of another namespace; false where there is none of the name. A namespace is a
+    /// thread's, so this takes a thread; it blocks for as long as the kernel takes for two answers.
     ///
     /// # Errors
-    /// [`NetlinkError`] where the namespace cannot be entered, or has no such link.
-    pub fn set_up_in(netns: &File, name: &InterfaceName) -> Result<(), NetlinkError> {
+    /// [`NetlinkError`] where the namespace cannot be entered.
+    pub fn set_up_in(netns: &File, name: &InterfaceName) -> Result<bool, NetlinkError> {
         let wrong = |source| NetlinkError {
             action: "set up in its namespace",
             interface: name.to_string(),
@@ -210,9 +210,8 @@ impl Netlink {
                     let (connection, handle, _) = rtnetlink::new_connection().map_err(wrong)?;
                     tokio::spawn(connection);
                     let there = Self { handle };
-                    let link = there.link(name).await?;
-                    let link = link.ok_or_else(|| wrong(io::ErrorKind::NotFound.into()))?;
-                    there.set_up(&link, true).await
+                    let Some(link) = there.link(name).await? else { return Ok(false) };
+                    there.set_up(&link, true).await.map(|()| true)
                 })
             });
             entered.join().unwrap_or_else(|_| Err(wrong(io::Error::other("its thread died"))))

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use lockgate_dataplane::limits::WORKERS_MAX;
+
 use super::netlink::VethPlan;
 use super::{ALIAS, AttachError, Attacher, InterfaceName, Link, Netlink, Probed, inert};
 
@@ -26,15 +28,23 @@ const ANCHOR_MTU: u32 = 1500;
 impl Attacher {
     /// Makes an anchor pair for each worker, inert and up, and gives the names to bind to.
     ///
-    /// What a killed predecessor left under these names is replaced.
+    /// What a killed predecessor left under these names is replaced, and removed where it had more
+    /// workers.
     ///
     /// # Errors
     /// [`AttachError::Taken`] where a name is no veth's; what the kernel refuses.
     pub async fn make_anchors(&mut self, workers: u8) -> Result<Vec<InterfaceName>, AttachError> {
         let mut anchors = Vec::new();
-        for worker in 0..workers {
-            let name = own_name(&format!("lockgate-w{worker}"))?;
-            let peer = own_name(&format!("lockgate-w{worker}p"))?;
+        for worker in usize::from(workers)..WORKERS_MAX {
+            for name in anchor_names(worker)? {
+                match self.clear(&name).await {
+                    Ok(()) | Err(AttachError::Taken(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for worker in 0..usize::from(workers) {
+            let [name, peer] = anchor_names(worker)?;
             self.clear(&name).await?;
             self.clear(&peer).await?;
             let plan = VethPlan {
@@ -88,14 +98,23 @@ impl Attacher {
         }
         let link = self.find(&plan.interface).await?;
         let probed = self.check(&plan.interface, &link, queues, None).await?;
+        // Before ours is touched: one without that far end is somebody else's.
+        self.set_up_far_end(plan).await?;
         self.shut(&plan.interface, &link).await?;
         self.netlink.set_up(&link, true).await?;
+        Ok(probed)
+    }
+
+    async fn set_up_far_end(&self, plan: &HostPortPlan) -> Result<(), AttachError> {
         if let Some(netns) = &plan.netns {
-            Netlink::set_up_in(&open_netns(netns)?, &plan.peer)?;
+            if !Netlink::set_up_in(&open_netns(netns)?, &plan.peer)? {
+                let (interface, peer) = (plan.interface.clone(), plan.peer.clone());
+                return Err(AttachError::FarEnd { interface, peer, netns: netns.clone() });
+            }
         } else if let Some(peer) = self.netlink.link(&plan.peer).await? {
             self.netlink.set_up(&peer, true).await?;
         }
-        Ok(probed)
+        Ok(())
     }
 
     async fn make_host_port(
@@ -133,6 +152,11 @@ impl Attacher {
             Some(_) => Err(AttachError::Taken(name.clone())),
         }
     }
+}
+
+/// Both ends of a worker's anchor.
+fn anchor_names(worker: usize) -> Result<[InterfaceName; 2], AttachError> {
+    Ok([own_name(&format!("lockgate-w{worker}"))?, own_name(&format!("lockgate-w{worker}p"))?])
 }
 
 fn own_name(name: &str) -> Result<InterfaceName, AttachError> {
