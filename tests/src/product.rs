@@ -137,6 +137,15 @@ impl Product {
             }
         };
         let asked = self.asked(cluster, question, oracle.ingress.by == By::OwnNode);
+        // Who judges by address takes two pods of one address for one; a packet of either is
+        // refused before it is judged (NP-54).
+        let ends = (&question.source, &question.target);
+        if let (End::Pod(..), End::Pod(..)) = ends
+            && ends.0 != ends.1
+            && asked.source.address == asked.target.address
+        {
+            return None;
+        }
         let by_ruleset = self.answer(&self.resolved.ruleset.decide(&asked));
         let by_table = self.answer(&self.compiled.decide(&asked));
         let judged = [("ruleset", by_ruleset), ("table", by_table)];
