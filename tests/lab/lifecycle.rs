@@ -1,5 +1,6 @@
 //! Ports come and go, the switch stops and starts: what each leaves behind.
 
+use std::error::Error;
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     ("the switch's side of a wire is inert", inert),
     ("SIGTERM removes what was made and leaves what was found dropping", sigterm),
     ("--detach sets down and gives back every interface that has a pin", detach),
-    ("after SIGTERM a start adopts the pins and judges again", restart_after_sigterm),
+    ("after SIGTERM a start keeps its own programs, exchanges others and judges", restart_after),
     ("a second start says that the switch runs already", twice),
     ("status, ports, connections and policies are answered in JSON", answers),
 ];
@@ -119,22 +120,40 @@ fn detach() -> Outcome {
     sleep(LEAVING);
     switch.stop()?;
     for interface in ["client0", "server0", "other0", "odd0"] {
-        let output =
-            run(world.lab.node().command("ip").args(["-j", "-d", "link", "show", interface]))?;
-        let links: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let flags = links[0]["flags"].to_string();
+        let link = link(&world, interface)?;
+        let flags = link["flags"].to_string();
         assert!(!flags.contains("\"UP\""), "{interface} is up: {flags}");
-        assert!(links[0]["xdp"].is_null(), "{interface} still has a program: {}", links[0]["xdp"]);
+        assert!(link["xdp"].is_null(), "{interface} still has a program: {}", link["xdp"]);
     }
     let left: Vec<_> = fs::read_dir(world.lab.state().join("bpf/lockgate"))?.flatten().collect();
     assert!(left.is_empty(), "pins are left: {left:?}");
     Ok(())
 }
 
-fn restart_after_sigterm() -> Outcome {
+/// What the node's kernel knows of an interface.
+fn link(world: &World, interface: &str) -> Result<serde_json::Value, Box<dyn Error>> {
+    let output = run(world.lab.node().command("ip").args(["-j", "-d", "link", "show", interface]))?;
+    let mut links: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    Ok(links[0].take())
+}
+
+/// The kernel's number of the program on an interface.
+fn program_of(world: &World, interface: &str) -> Result<u64, Box<dyn Error>> {
+    let link = link(world, interface)?;
+    Ok(link["xdp"]["prog"]["id"].as_u64().ok_or_else(|| format!("no program: {link}"))?)
+}
+
+fn restart_after() -> Outcome {
     let (world, switch) = World::switched(2)?;
+    let before = [program_of(&world, "server0")?, program_of(&world, "client0")?];
     switch.stop()?;
+    // What is not known to be our version's is exchanged, as after an upgrade.
+    let pins = world.lab.state().join("bpf/lockgate");
+    let client = link(&world, "client0")?["ifindex"].to_string();
+    fs::remove_file(pins.join(client).join("program"))?;
     let switch = world.start(1)?;
+    assert_eq!(program_of(&world, "server0")?, before[0], "our own program was exchanged");
+    assert_ne!(program_of(&world, "client0")?, before[1], "another's program was kept");
     for (speech, port) in [(Speech::Tcp, 80), (Speech::Udp, 53), (Speech::Icmp, 0)] {
         let seen = world.probe(speech, "demo/client", "demo/server", port)?;
         assert_eq!(seen, Seen::Answered, "{speech}");

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   <pin_dir>/<ifindex>/link     the attachment: while it is there, the program runs
-//!   <pin_dir>/<ifindex>/sockets  its XSKMAP, for `bpftool map dump pinned`
+//!   <pin_dir>/<ifindex>/sockets  the program's XSKMAP
+//!   <pin_dir>/<ifindex>/program  the program, pinned last: the map beside it is its own
 //! ```
 //!
 //! A pin bears the number of its interface, not the name: a name may pass to another interface
@@ -15,9 +16,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use aya::maps::{Map, MapError};
+use aya::maps::{Map, MapData, MapError};
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramInfo, Xdp};
 
 use super::error::{ProgramError, errno};
 pub use super::program::Place;
@@ -113,6 +115,7 @@ impl Pin {
             Ok(()) => {}
         }
         self.remove(&path)?;
+        self.remove(&self.program())?;
         self.remove(&self.sockets())?;
         match fs::remove_dir(&self.directory) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
@@ -120,6 +123,28 @@ impl Pin {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The map of sockets of the program that runs there, if that is `tag` and the map is for
+    /// `queues` queues. What cannot be read, or is not whole after a crash, is not ours.
+    pub(super) fn running_sockets(&self, place: Place, tag: u64, queues: u32) -> Option<MapData> {
+        let program = ProgramInfo::from_pin(self.program()).ok()?;
+        if program.id() != place.program || program.tag() != tag {
+            return None;
+        }
+        let sockets = MapData::from_pin(self.sockets()).ok()?;
+        (sockets.info().ok()?.max_entries() == queues).then_some(sockets)
+    }
+
+    /// From here on, until [`Pin::pin_program`], no program counts as the one that runs there.
+    pub(super) fn forget_program(&self) -> Result<(), ProgramError> {
+        self.remove(&self.program())
+    }
+
+    /// Pins the program that runs there. Last, see the module.
+    pub(super) fn pin_program(&self, program: &mut Xdp) -> Result<(), ProgramError> {
+        let path = self.program();
+        program.pin(&path).map_err(|cause| self.pin_error(&path, &cause))
     }
 
     pub(super) fn take_link(&self) -> Result<XdpLink, ProgramError> {
@@ -150,6 +175,10 @@ impl Pin {
 
     fn link(&self) -> PathBuf {
         self.directory.join("link")
+    }
+
+    fn program(&self) -> PathBuf {
+        self.directory.join("program")
     }
 
     fn sockets(&self) -> PathBuf {

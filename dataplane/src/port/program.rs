@@ -1,9 +1,10 @@
 //! Puts our XDP program on an interface, pins it, and takes it over after a restart.
 //!
 //! The pin ([`super::pin`]) is what fails closed: when the switch dies its sockets close, the map
-//! is empty, and the program drops. The next start finds the pin and *updates* its link to a new
-//! program with a new map: an atomic exchange in the kernel, with no moment in between at which
-//! the interface has none.
+//! is empty, and the program drops. The next start finds the pin. Where our very program runs (by
+//! the kernel's hash of its instructions), it stays, and the new sockets go into its map. Another
+//! version is exchanged by an *update* of the link: atomic, with no moment in between at which the
+//! interface has none, but the kernel waits about 10 ms for readers of the old one, each time.
 //!
 //! Between the making of a link and its pin there is a moment at which a crash takes the program
 //! along. So an interface without a pin must be down when it is given one, and set up after.
@@ -13,7 +14,7 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::{fmt, io, ptr};
 
 use aya::EbpfLoader;
-use aya::maps::{MapData, MapError, XskMap};
+use aya::maps::{Map, MapData, MapError, XskMap};
 use aya::programs::{Xdp, XdpMode};
 
 pub use super::error::ProgramError;
@@ -42,6 +43,9 @@ thread_local! {
         loader.btf(None);
         loader
     });
+
+    /// See [`own_tag`].
+    static TAG: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// Our program on one interface.
@@ -77,13 +81,19 @@ impl Program {
         pin_dir: &Path,
     ) -> Result<Self, ProgramError> {
         let pin = Pin::make(interface, ifindex, pin_dir)?;
-        let mut object = load(interface, queues)?;
-        let refused = |cause| attach_error(interface, ifindex, cause);
-        let xdp = object.program_mut("lockgate").ok_or(aya::programs::ProgramError::NotLoaded);
-        let xdp: &mut Xdp = xdp.and_then(TryInto::try_into).map_err(refused)?;
-        xdp.load().map_err(refused)?;
         let place = pin.place()?;
-        if place.is_some_and(|place| place.ifindex == ifindex) {
+        let here = place.filter(|place| place.ifindex == ifindex);
+        if let Some(here) = here {
+            let running = pin.running_sockets(here, own_tag(interface, ifindex)?, queues);
+            if let Some(sockets) = running {
+                return Self::of(pin, Map::XskMap(sockets));
+            }
+        }
+        let mut object = load(interface, ifindex, queues)?;
+        let refused = |cause| attach_error(interface, ifindex, cause);
+        pin.forget_program()?;
+        let xdp = program(&mut object).map_err(refused)?;
+        if here.is_some() {
             let id = xdp.attach_to_link(pin.take_link()?).map_err(refused)?;
             // The pin holds the link; this is only our descriptor of it.
             drop(xdp.take_link(id));
@@ -96,7 +106,12 @@ impl Program {
         let map = object.take_map(SOCKETS).ok_or(none);
         let map = map.map_err(|cause| pin.socket_error(0, cause))?;
         pin.pin_sockets(&map)?;
-        let sockets = XskMap::try_from(map).map_err(|cause| pin.socket_error(0, cause))?;
+        pin.pin_program(program(&mut object).map_err(refused)?)?;
+        Self::of(pin, map)
+    }
+
+    fn of(pin: Pin, sockets: Map) -> Result<Self, ProgramError> {
+        let sockets = XskMap::try_from(sockets).map_err(|cause| pin.socket_error(0, cause))?;
         Ok(Self { pin, sockets })
     }
 
@@ -125,13 +140,33 @@ impl Program {
     }
 }
 
-fn load(interface: &str, queues: u32) -> Result<aya::Ebpf, ProgramError> {
+/// The kernel's hash of our program, which it tells of what is loaded only.
+fn own_tag(interface: &str, ifindex: u32) -> Result<u64, ProgramError> {
+    if let Some(tag) = TAG.get() {
+        return Ok(tag);
+    }
+    let mut object = load(interface, ifindex, 1)?;
+    let info = program(&mut object).and_then(|xdp| xdp.info());
+    let tag = info.map_err(|cause| attach_error(interface, ifindex, cause))?.tag();
+    TAG.set(Some(tag));
+    Ok(tag)
+}
+
+/// Loads the program with a map for `queues` queues.
+fn load(interface: &str, ifindex: u32, queues: u32) -> Result<aya::Ebpf, ProgramError> {
     let loaded =
         LOADER.with_borrow_mut(|loader| loader.map_max_entries(SOCKETS, queues).load(OBJECT));
-    loaded.map_err(|cause| match errno(&cause) {
+    let mut object = loaded.map_err(|cause| match errno(&cause) {
         Some(libc::EPERM) => not_permitted(interface, libc::EPERM),
         _ => ProgramError::Load { interface: interface.to_owned(), source: Box::new(cause) },
-    })
+    })?;
+    let verified = program(&mut object).and_then(Xdp::load);
+    verified.map_err(|cause| attach_error(interface, ifindex, cause))?;
+    Ok(object)
+}
+
+fn program(object: &mut aya::Ebpf) -> Result<&mut Xdp, aya::programs::ProgramError> {
+    object.program_mut("lockgate").ok_or(aya::programs::ProgramError::NotLoaded)?.try_into()
 }
 
 /// `BPF_OBJ_GET`, `BPF_OBJ_GET_INFO_BY_FD`, `BPF_LINK_DETACH` (include/uapi/linux/bpf.h).
