@@ -40,8 +40,8 @@ pub enum PreflightError {
     Capabilities(Vec<&'static str>),
     /// A BPF file system to pin programs in.
     #[error(
-        "{} is not on a BPF file system: run `mount -t bpf bpf {}`, or change the setting bpffs",
-        path.display(), mount.display()
+        "{} is not on a BPF file system: run `{}mount -t bpf bpf {}`, or change the setting bpffs",
+        path.display(), mkdir(mount), mount.display()
     )]
     NoBpffs {
         /// The setting.
@@ -141,6 +141,11 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
 }
 
 /// Checks that the nearest directory there is lies on a BPF file system, and makes the rest.
+/// What to run before a mount on a directory that is not there.
+fn mkdir(mount: &Path) -> String {
+    if mount.is_dir() { String::new() } else { format!("mkdir -p {} && ", mount.display()) }
+}
+
 fn check_bpffs(path: &Path) -> Result<(), PreflightError> {
     let there = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
     let found = statfs(there).map_err(system("looking at the BPF file system"))?;
@@ -197,6 +202,10 @@ mod tests {
         let command = format!("run `mount -t bpf bpf {}`", directory.path().display());
         assert!(error.contains(&command), "{error}");
         assert!(!path.exists());
+        let error = check_bpffs(&path.join("missing/below")).unwrap_err().to_string();
+        let mount = path.join("missing").display().to_string();
+        let command = format!("run `mkdir -p {mount} && mount -t bpf bpf {mount}`");
+        assert!(error.contains(&command), "{error}");
     }
 
     #[test]
