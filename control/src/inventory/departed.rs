@@ -45,10 +45,8 @@ impl Inventory {
         for rules in [&mut policy.ingress, &mut policy.egress].into_iter().flatten() {
             rules.clear();
         }
-        let origin = Origin { file: NOWHERE.into(), index: 0, line: 0 };
-        policy.metadata.origin = origin.clone();
-        let versions = self.objects.entry(key.clone()).or_default();
-        versions.insert(origin, Object::Policy(policy));
+        policy.metadata.origin = Origin { file: NOWHERE.into(), index: 0, line: 0 };
+        self.objects.entry(key.clone()).or_default().put(Object::Policy(policy));
         self.departed.insert(key.clone());
     }
 

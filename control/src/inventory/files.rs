@@ -85,7 +85,7 @@ impl Inventory {
         let held = self.files.remove(file).unwrap_or_default();
         for key in held.keys.iter().chain(&held.stand_ins).filter(|key| !kept.contains(key)) {
             if let Some(versions) = self.objects.get_mut(key) {
-                versions.retain(|origin, _| &*origin.file != file);
+                versions.forget(file);
             }
         }
     }

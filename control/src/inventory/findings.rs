@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Census, Inventory, Resident};
-use crate::manifest::{INTERFACE_FIELD, Metadata, Object, ObjectKey, Pod, Problem, Severity};
+use crate::manifest::{
+    INTERFACE_FIELD, Metadata, Object, ObjectKey, Origin, Pod, Problem, Severity,
+};
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -54,11 +56,11 @@ fn finding(
 
 fn written_twice(inventory: &Inventory) -> Vec<Problem> {
     let mut found = Vec::new();
-    for (_, versions) in inventory.versions() {
-        let Some((winner, _)) = versions.last_key_value() else { continue };
-        let message = format!("is written again in {}:{}, which counts", winner.file, winner.line);
-        let earlier = versions.iter().filter(|(origin, _)| *origin != winner);
-        found.extend(earlier.map(|(_, object)| {
+    for versions in inventory.versions() {
+        let Some(winner) = versions.in_force() else { continue };
+        let Origin { file, line, .. } = &winner.metadata().origin;
+        found.extend(versions.earlier().map(|object| {
+            let message = format!("is written again in {file}:{line}, which counts");
             let text = (message.as_str(), "remove one of them");
             finding(Severity::Error, object.metadata(), "", text)
         }));

@@ -10,6 +10,7 @@ mod census;
 mod departed;
 mod files;
 mod findings;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use std::sync::Arc;
 use lockgate_dataplane::ids::EndpointId;
 
 use crate::manifest::{
-    Metadata, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Pod, Problem,
-    ReadFile, escape,
+    Metadata, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Pod, Problem, ReadFile,
+    escape,
 };
 use crate::selector::Labels;
 
 use files::FileHeld;
+use versions::Versions;
 
 pub(crate) use census::{Census, DENIED_POLICY, Resident};
 
@@ -51,8 +53,7 @@ pub enum Effect {
 /// Everything known.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    /// Every version of every object; the last is in force.
-    objects: BTreeMap<ObjectKey, BTreeMap<Origin, Object>>,
+    objects: BTreeMap<ObjectKey, Versions>,
     files: BTreeMap<Arc<str>, FileHeld>,
     /// Policies that went before the pods of their terminating namespace, and still isolate.
     departed: BTreeSet<ObjectKey>,
@@ -104,7 +105,7 @@ impl Inventory {
                     let metadata = object.metadata();
                     let file = metadata.origin.file.clone();
                     if let Some(versions) = inventory.objects.get_mut(&metadata.key) {
-                        versions.retain(|origin, _| origin.file != file);
+                        versions.forget(&file);
                     }
                     inventory.put(object);
                 })
@@ -173,7 +174,7 @@ impl Inventory {
         self.objects
             .range(ObjectKey::first_lost_policy()..)
             .take_while(|(key, _)| key.is_lost())
-            .filter_map(|(_, versions)| match versions.values().next_back() {
+            .filter_map(|(_, versions)| match versions.in_force() {
                 Some(Object::Policy(policy)) => Some(policy),
                 _ => None,
             })
@@ -231,9 +232,9 @@ impl Inventory {
         said.filter(move |problem| problem.object == object)
     }
 
-    /// Every version of objects that are written more than once.
-    fn versions(&self) -> impl Iterator<Item = (&ObjectKey, &BTreeMap<Origin, Object>)> {
-        self.objects.iter().filter(|(_, versions)| versions.len() > 1)
+    /// Every version of every object.
+    fn versions(&self) -> impl Iterator<Item = &Versions> {
+        self.objects.values()
     }
 
     fn of_kind(&self, kind: ObjectKind, namespace: &str) -> impl Iterator<Item = &Object> {
@@ -241,7 +242,7 @@ impl Inventory {
         self.objects
             .range(first..)
             .take_while(move |(key, _)| key.kind == kind)
-            .filter_map(|(_, versions)| versions.values().next_back())
+            .filter_map(|(_, versions)| versions.in_force())
     }
 
     fn namespace(&self, name: &str) -> Option<&Namespace> {
@@ -253,7 +254,7 @@ impl Inventory {
     }
 
     fn in_force(&self, key: &ObjectKey) -> Option<&Object> {
-        self.objects.get(key)?.values().next_back()
+        self.objects.get(key)?.in_force()
     }
 
     /// Makes a change and compares what was and is in force under these keys.
@@ -262,7 +263,7 @@ impl Inventory {
         change(self);
         let released = self.settle_departed(keys, &before);
         for key in keys {
-            if self.objects.get(key).is_some_and(BTreeMap::is_empty) {
+            if self.objects.get(key).is_some_and(Versions::is_empty) {
                 self.objects.remove(key);
             }
             self.identify(key);
@@ -282,12 +283,11 @@ impl Inventory {
     }
 
     fn put(&mut self, object: Object) {
-        let metadata = object.metadata();
-        let (key, origin) = (metadata.key.clone(), metadata.origin.clone());
+        let key = object.metadata().key.clone();
         if self.departed.remove(&key) {
             self.objects.remove(&key);
         }
-        self.objects.entry(key).or_default().insert(origin, object);
+        self.objects.entry(key).or_default().put(object);
     }
 
     /// Gives a new pod a new identity, and takes a gone one's away (NP-54).
