@@ -90,12 +90,12 @@ impl Namespace {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(LabError::io("start `ip` (package iproute2)"))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            let text = lines.join("\n") + "\n";
-            stdin.write_all(text.as_bytes()).map_err(LabError::io(command.clone()))?;
-        }
+        let text = lines.join("\n") + "\n";
+        let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(text.as_bytes()));
         let output = child.wait_with_output().map_err(LabError::io(command.clone()))?;
-        checked(command, output).map(drop)
+        // An `ip` that ends before it has read says why: that is the message to show.
+        checked(command.clone(), output)?;
+        written.map_err(LabError::io(command))
     }
 
     /// Sets a value of `/proc/sys/net`, for instance `ipv4/ip_forward`.
