@@ -3,11 +3,11 @@
 //! A selector is a list of requirements that must all hold; `matchLabels` are requirements like
 //! the others (`In` with one value). None at all match everything (NP-10, NP-11).
 
-use std::collections::BTreeMap;
+mod labels;
+
 use std::fmt;
 
-/// Labels of a pod or a namespace.
-pub type Labels = BTreeMap<String, String>;
+pub use labels::Labels;
 
 /// Every requirement must hold; none hold always.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+        pairs.iter().copied().collect()
     }
 
     fn one(key: &str, operator: Operator) -> LabelSelector {

@@ -217,7 +217,7 @@ impl<D: Dataplane> Sync<D> {
         self.reconcile(interfaces).await;
         let topology = self.topology();
         if self.rules_differ || topology != *self.compiler.topology() {
-            let tables = self.compiler.apply(&Delta::default(), &topology);
+            let tables = self.compiler.apply(Delta::default(), &topology);
             let verdicts_differ = tables.verdicts || self.verdicts_differ;
             (self.rules_differ, self.verdicts_differ) = (false, false);
             self.epoch = Epoch(self.epoch.0 + u64::from(verdicts_differ));
@@ -246,7 +246,7 @@ impl<D: Dataplane> Sync<D> {
         let delta = self.resolver.apply(self.files.inventory(), &changes);
         if !delta.is_empty() {
             let topology = self.compiler.topology().clone();
-            self.verdicts_differ |= self.compiler.apply(&delta, &topology).verdicts;
+            self.verdicts_differ |= self.compiler.apply(delta, &topology).verdicts;
             self.rules_differ = true;
         }
     }

@@ -57,7 +57,7 @@ impl Compiler {
     ///
     /// Who is attached and which addresses are the node's can change verdicts; where exactly
     /// somebody is cannot.
-    pub fn apply(&mut self, delta: &Delta, topology: &Topology) -> Tables {
+    pub fn apply(&mut self, delta: Delta, topology: &Topology) -> Tables {
         let update = self.policy.apply(delta);
         self.finish(&update, topology)
     }

@@ -69,14 +69,14 @@ impl Agent {
     }
 
     /// Compiles what was resolved.
-    pub fn compile(&mut self, delta: &Delta, topology: &Topology) -> Tables {
+    pub fn compile(&mut self, delta: Delta, topology: &Topology) -> Tables {
         self.compiler.apply(delta, topology)
     }
 
     /// Brings the tables up to date.
     pub fn apply(&mut self, topology: &Topology) -> Tables {
         let delta = self.resolve();
-        self.compile(&delta, topology)
+        self.compile(delta, topology)
     }
 
     /// Builds the tables anew.

@@ -163,10 +163,10 @@ pub fn large_policy(size: Size, rules: u32, change: u16) -> Object {
 #[must_use]
 pub fn namespace(number: u32) -> Object {
     let mut labels = Labels::new();
-    labels.insert("team".to_owned(), format!("t{}", number % 10));
+    labels.insert("team", &format!("t{}", number % 10));
     let roles = ["monitoring", "dns"];
     if let Some(role) = usize::try_from(number).ok().and_then(|at| roles.get(at)) {
-        labels.insert("role".to_owned(), (*role).to_owned());
+        labels.insert("role", role);
     }
     let metadata = metadata(ObjectKind::Namespace, "", &name_of(number));
     Object::Namespace(Namespace { metadata, labels: Some(labels), is_terminating: false })
@@ -181,7 +181,7 @@ fn name_of(space: u32) -> String {
 }
 
 fn metadata(kind: ObjectKind, namespace: &str, name: &str) -> Metadata {
-    let key = ObjectKey { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+    let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
     Metadata { key, origin: Origin { file: "".into(), index: 0, line: 0 }, uid: None }
 }
 

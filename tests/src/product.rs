@@ -99,8 +99,8 @@ impl Product {
         let mut keys = pods.chain(policies).chain(namespaces);
         let wanted = |key: &&ObjectKey| {
             // One that cannot be a namespace is marked with `?`.
-            let namespaces = [key.namespace.as_str(), key.namespace.trim_start_matches('?')];
-            key.kind.label() == kind && namespaces.contains(&namespace) && key.name == name
+            let namespaces = [&*key.namespace, key.namespace.trim_start_matches('?')];
+            key.kind.label() == kind && namespaces.contains(&namespace) && *key.name == *name
         };
         keys.find(wanted).cloned()
     }

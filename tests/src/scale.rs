@@ -175,7 +175,7 @@ impl Everything {
         let begun = cpu_ms();
         let delta = agent.resolve();
         let resolved = cpu_ms();
-        let tables = agent.compile(&delta, &Topology::default());
+        let tables = agent.compile(delta, &Topology::default());
         let (compiled, peak_mb) = (cpu_ms(), resident_mb("VmHWM:"));
         Self {
             resolve_ms: resolved - begun,

@@ -86,7 +86,7 @@ fn kinds(size: Size) -> Vec<(&'static str, Vec<Change>)> {
     let spaces = (0..EVENTS / 10).map(|one| namespace(10 + one % 20)).map(|object| match object {
         Object::Namespace(mut namespace) => {
             let labels = namespace.labels.get_or_insert_default();
-            labels.insert("team".to_owned(), "t3".to_owned());
+            labels.insert("team", "t3");
             set(Object::Namespace(namespace))
         }
         other => set(other),

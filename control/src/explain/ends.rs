@@ -111,7 +111,7 @@ impl End {
                 let shown = format!("{namespace}/{name}");
                 let Some(pod) = inventory.pod(namespace, name) else {
                     let near = inventory.pods().map(|pod| &pod.metadata.key);
-                    let near = near.filter(|key| key.name == *name);
+                    let near = near.filter(|key| *key.name == **name);
                     let near = near.map(|key| format!("{}/{}", key.namespace, key.name)).take(3);
                     return Err(ExplainError::UnknownPod { name: shown, near: near.collect() });
                 };

@@ -128,7 +128,7 @@ fn namespace_miss(selector: Option<&LabelSelector>, meeting: &Meeting<'_>) -> Op
     let Some(pod) = meeting.other_pod else {
         return miss(format!("a pod wanted, {} is none that selectors see", meeting.shown));
     };
-    let namespace = &pod.metadata.key.namespace;
+    let namespace = &*pod.metadata.key.namespace;
     match (selector, meeting.other_namespace) {
         (None, _) if namespace == meeting.namespace => None,
         (None, _) => miss(format!("{} wanted, is {namespace}", meeting.namespace)),

@@ -63,7 +63,7 @@ fn the_whole_directory_is_read_with_what_is_new_and_what_is_gone() {
     fs::write(directory.path().join("b.yaml"), POD.replace("name: a", "name: b")).unwrap();
     fs::write(directory.path().join("notes.txt"), "a: [").unwrap();
     assert_eq!(files.take(&Changed::All), Effect::Changed);
-    let names: Vec<_> = files.inventory().pods().map(|p| p.metadata.key.name.as_str()).collect();
+    let names: Vec<_> = files.inventory().pods().map(|p| &*p.metadata.key.name).collect();
     assert_eq!(names, ["b"]);
 }
 

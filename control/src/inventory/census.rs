@@ -100,7 +100,7 @@ impl<'i> Census<'i> {
         let wanted = (namespace, name);
         let key = |one: &Resident<'i>| {
             let key = &one.pod.metadata.key;
-            (key.namespace.as_str(), key.name.as_str()).cmp(&wanted)
+            (&*key.namespace, &*key.name).cmp(&wanted)
         };
         self.residents.binary_search_by(key).ok()
     }

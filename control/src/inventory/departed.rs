@@ -52,7 +52,7 @@ impl Inventory {
 
     fn has_pods(&self, namespace: &str) -> bool {
         let first = self.of_kind(ObjectKind::Pod, namespace).next();
-        first.is_some_and(|pod| pod.metadata().key.namespace == namespace)
+        first.is_some_and(|pod| *pod.metadata().key.namespace == *namespace)
     }
 
     /// Whether the namespace is on its way out: terminating, or gone before its pods.

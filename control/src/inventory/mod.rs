@@ -127,8 +127,8 @@ impl Inventory {
     /// The pod of this name.
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
-        let (kind, namespace) = (ObjectKind::Pod, namespace.to_owned());
-        match self.in_force(&ObjectKey { kind, namespace, name: name.to_owned() }) {
+        let (kind, namespace) = (ObjectKind::Pod, namespace.into());
+        match self.in_force(&ObjectKey { kind, namespace, name: name.into() }) {
             Some(Object::Pod(pod)) => Some(pod),
             _ => None,
         }
@@ -162,7 +162,7 @@ impl Inventory {
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a NetworkPolicy> {
         self.of_kind(ObjectKind::Policy, namespace)
-            .take_while(move |object| object.metadata().key.namespace == namespace)
+            .take_while(move |object| *object.metadata().key.namespace == *namespace)
             .filter_map(|object| match object {
                 Object::Policy(policy) => Some(policy),
                 _ => None,
@@ -198,7 +198,7 @@ impl Inventory {
             None if self.nameless.is_empty() => Labels::new(),
             None => return None,
         };
-        labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
+        labels.insert(NAMESPACE_NAME_LABEL, name);
         Some(labels)
     }
 
@@ -238,7 +238,7 @@ impl Inventory {
     }
 
     fn of_kind(&self, kind: ObjectKind, namespace: &str) -> impl Iterator<Item = &Object> {
-        let first = ObjectKey { kind, namespace: namespace.to_owned(), name: String::new() };
+        let first = ObjectKey { kind, namespace: namespace.into(), name: "".into() };
         self.objects
             .range(first..)
             .take_while(move |(key, _)| key.kind == kind)
@@ -246,8 +246,8 @@ impl Inventory {
     }
 
     fn namespace(&self, name: &str) -> Option<&Namespace> {
-        let (kind, namespace) = (ObjectKind::Namespace, String::new());
-        match self.in_force(&ObjectKey { kind, namespace, name: name.to_owned() }) {
+        let (kind, namespace) = (ObjectKind::Namespace, "".into());
+        match self.in_force(&ObjectKey { kind, namespace, name: name.into() }) {
             Some(Object::Namespace(namespace)) => Some(namespace),
             _ => None,
         }

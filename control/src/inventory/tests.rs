@@ -93,7 +93,7 @@ fn policies_are_found_by_namespace_in_the_order_of_names() {
     let text = ["y/a", "x/b", "x-y/c", "x/a"].map(|name| policy(name, "")).concat();
     let _ = set(&mut inventory, "a.yaml", &text);
     let of = |namespace| -> Vec<String> {
-        inventory.policies_of(namespace).map(|one| one.metadata.key.name.clone()).collect()
+        inventory.policies_of(namespace).map(|one| one.metadata.key.name.to_string()).collect()
     };
     assert_eq!(of("x"), ["a", "b"]);
     assert_eq!(of("x-y"), ["c"]);
@@ -156,7 +156,7 @@ fn what_a_document_that_is_no_object_may_have_been_stays_in_force_until_it_is_me
     let mut inventory = Inventory::new();
     let (open, shut) = (policy("x/open", "ingress: [{}]"), policy("x/shut", "ingress: []"));
     let names = |inventory: &Inventory| -> Vec<String> {
-        inventory.policies().map(|one| one.metadata.key.name.clone()).collect()
+        inventory.policies().map(|one| one.metadata.key.name.to_string()).collect()
     };
     let _ = set(&mut inventory, "a.yaml", &(open.clone() + &shut + &pod("x/p", "10.0.0.1", "")));
     let _ = set(&mut inventory, "b.yaml", &policy("x/other", ""));
@@ -224,7 +224,7 @@ fn terminating(name: &str) -> String {
 /// The policies of x, and how many rules each still has.
 fn rules_of_x(inventory: &Inventory) -> Vec<(String, usize)> {
     let rules = |one: &NetworkPolicy| one.ingress.as_ref().map_or(0, Vec::len);
-    inventory.policies_of("x").map(|one| (one.metadata.key.name.clone(), rules(one))).collect()
+    inventory.policies_of("x").map(|one| (one.metadata.key.name.to_string(), rules(one))).collect()
 }
 
 #[test]
@@ -255,8 +255,8 @@ fn np_55_a_policy_deleted_before_the_pods_of_its_namespace_still_isolates_and_op
     // The namespace object may go first; with the last pod the policy is gone.
     let gone = |name: &str, kind| ObjectKey {
         kind,
-        namespace: if kind == ObjectKind::Pod { "x".to_owned() } else { String::new() },
-        name: name.to_owned(),
+        namespace: if kind == ObjectKind::Pod { "x".into() } else { "".into() },
+        name: name.into(),
     };
     let _ = inventory.apply(Change::Remove(gone("x", ObjectKind::Namespace)));
     assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);

@@ -83,9 +83,9 @@ pub struct ObjectKey {
     /// Of which kind.
     pub kind: ObjectKind,
     /// In which namespace; empty for a namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl fmt::Display for ObjectKey {
@@ -118,7 +118,7 @@ impl ObjectKey {
 
     /// Before the keys of all lost policies.
     pub(crate) fn first_lost_policy() -> Self {
-        Self { kind: ObjectKind::Policy, namespace: LOST.to_owned(), name: String::new() }
+        Self { kind: ObjectKind::Policy, namespace: LOST.into(), name: "".into() }
     }
 }
 
@@ -150,9 +150,9 @@ fn key(root: &Place<'_>, kind: ObjectKind, unnamed: &str) -> ObjectKey {
         ObjectKind::Namespace => {
             let is_number = written.is_some_and(|at| at.node.text().is_none());
             let name = if is_number { format!("{LOST}{name}") } else { name };
-            ObjectKey { kind, namespace: String::new(), name }
+            ObjectKey { kind, namespace: "".into(), name: name.into() }
         }
-        _ => ObjectKey { kind, namespace: namespace(root, unnamed), name },
+        _ => ObjectKey { kind, namespace: namespace(root, unnamed).into(), name: name.into() },
     }
 }
 

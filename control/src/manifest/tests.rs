@@ -542,7 +542,7 @@ fn a_pods_fields_are_read_as_far_as_they_can_be() {
          [{ip: 10.0.0.1}, {ip: 'fd00::1'}, {ip: 10.0.0.1}, {ip: nonsense}, {}]\n  hostIP: \
          192.0.2.1\n",
     );
-    assert_eq!(pod.labels.unwrap()["n"].as_str(), "1");
+    assert_eq!(pod.labels.unwrap().get("n"), Some("1"));
     assert_eq!(
         pod.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["10.0.0.1", "fd00::1"]

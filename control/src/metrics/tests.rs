@@ -54,7 +54,7 @@ fn policy_counts() -> PolicyCounts {
     let living = ["demo/allow-web", "demo/deny", "demo/third"].map(|name| Policy {
         name: name.into(),
         subjects: SetId(0),
-        ingress: Some(vec![]),
+        ingress: Some([].into()),
         egress: None,
     });
     let all = vec![

@@ -261,8 +261,8 @@ pub(super) fn policies<D: Dataplane>(sync: &Sync<D>) -> PolicyList {
             .into_iter()
             .filter_map(|(name, rules)| rules.as_ref().map(|_| name))
             .collect(),
-        ingress_rules: policy.ingress.as_ref().map_or(0, Vec::len),
-        egress_rules: policy.egress.as_ref().map_or(0, Vec::len),
+        ingress_rules: policy.ingress.as_ref().map_or(0, |rules| rules.len()),
+        egress_rules: policy.egress.as_ref().map_or(0, |rules| rules.len()),
         pods: subjects(resolved, policy).iter().filter_map(|pod| name_of(resolved, *pod)).collect(),
     });
     PolicyList { epoch: sync.numbers().0.0, policies: rows.collect() }

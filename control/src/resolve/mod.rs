@@ -40,9 +40,9 @@ pub struct Resolved {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodView {
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its identity.
     pub endpoint: EndpointId,
     /// Its addresses as written. One that an earlier pod has too is not in the ruleset's pod.
@@ -69,7 +69,7 @@ pub fn resolve(inventory: &Inventory) -> Resolved {
         .collect();
     if !denied.is_empty() {
         let subjects = resolver.sets.of_pods(denied);
-        let (ingress, egress) = (Some(Vec::new()), Some(Vec::new()));
+        let (ingress, egress) = (Some([].into()), Some([].into()));
         // Its name sorts before every name that an object can have.
         policies.insert(0, Policy { name: DENIED_POLICY.into(), subjects, ingress, egress });
     }
@@ -94,8 +94,8 @@ fn views(residents: &[Resident<'_>]) -> Vec<PodView> {
             let (key, pod) = (&one.pod.metadata.key, one.pod);
             let is_sole = |name: &String| claims.get(name.as_str()) == Some(&1);
             PodView {
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
+                namespace: Arc::clone(&key.namespace),
+                name: Arc::clone(&key.name),
                 endpoint: one.endpoint,
                 addresses: pod.addresses.clone(),
                 interface: pod.interface.clone().filter(is_sole),
@@ -129,7 +129,7 @@ impl<'i> Resolver<'i> {
         let subjects = self.selection.set(scope, Some(&policy.subjects), &mut self.sets);
         let mut side = |direction| {
             let listed = policy.rules(direction)?;
-            Some(self.rules(listed, &key.namespace, subjects, direction))
+            Some(self.rules(listed, &key.namespace, subjects, direction).into())
         };
         let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
         let name: Arc<str> = format!("{}/{}", key.namespace, key.name).into();

@@ -59,7 +59,7 @@ impl<'i> Selection<'i> {
             answers: HashMap::new(),
         };
         for (place, resident) in (0u32..).zip(&census.residents) {
-            let namespace = resident.pod.metadata.key.namespace.as_str();
+            let namespace = &*resident.pod.metadata.key.namespace;
             let home = *index.by_name.entry(namespace).or_insert_with(|| {
                 let labels = inventory.namespace_labels(namespace);
                 index.homes.push(Home { labels, pods: place..place });
@@ -69,7 +69,7 @@ impl<'i> Selection<'i> {
                 home.pods.end = place.saturating_add(1);
             }
             let labels = resident.pod.labels.as_ref().filter(|_| !resident.is_denied);
-            for (key, value) in labels.into_iter().flatten() {
+            for (key, value) in labels.into_iter().flat_map(Labels::iter) {
                 index.with_key.entry(key).or_default().push(place);
                 index.with_label.entry((key, value)).or_default().push(place);
             }

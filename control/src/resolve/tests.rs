@@ -31,7 +31,7 @@ fn pods_are_sorted_and_only_those_that_live() {
         + &pod("x/host", "192.0.2.1", "").replace("spec: {}", "spec: {hostNetwork: true}")
         + "apiVersion: v1\nkind: Pod\nmetadata: {name: lost}\n---\n";
     let seen = resolved(&text);
-    let names: Vec<_> = seen.pods.iter().map(|pod| pod.name.as_str()).collect();
+    let names: Vec<_> = seen.pods.iter().map(|pod| &*pod.name).collect();
     assert_eq!(names, ["c", "b"]);
     for (pod, view) in seen.ruleset.pods.iter().zip(&seen.pods) {
         assert_eq!((pod.endpoint, &pod.addresses), (view.endpoint, &view.addresses));

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
@@ -102,8 +103,8 @@ impl Node {
         }
         let is_sole = |name: &String| claims.get(name.as_str()) == Some(&1);
         let view = |(pod, endpoint): &(&crate::manifest::Pod, _)| PodView {
-            namespace: pod.metadata.key.namespace.clone(),
-            name: pod.metadata.key.name.clone(),
+            namespace: Arc::clone(&pod.metadata.key.namespace),
+            name: Arc::clone(&pod.metadata.key.name),
             endpoint: *endpoint,
             addresses: pod.addresses.clone(),
             interface: pod.interface.clone().filter(is_sole),

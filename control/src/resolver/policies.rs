@@ -109,7 +109,7 @@ impl Resolver {
             None if !self.denied.is_empty() => {
                 let id = self.policies.new_place();
                 let (subjects, _) = self.sets.enter(Meaning::Denied);
-                let (ingress, egress) = (Some(Vec::new()), Some(Vec::new()));
+                let (ingress, egress) = (Some([].into()), Some([].into()));
                 let told = Policy { name: DENIED_POLICY.into(), subjects, ingress, egress };
                 delta.policies.push((id, Some(told.clone())));
                 let refers = Refers { sets: vec![subjects], ..Refers::default() };
@@ -173,7 +173,7 @@ impl Resolver {
         let mut side = |direction| {
             let listed = policy.rules(direction)?;
             let at = At { inventory, namespace: &key.namespace, id, subjects, direction };
-            Some(self.rules(listed, &at, refers))
+            Some(self.rules(listed, &at, refers).into())
         };
         let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
         let name = format!("{}/{}", key.namespace, key.name).into();

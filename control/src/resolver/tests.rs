@@ -41,7 +41,7 @@ impl Bench {
     fn apply(&mut self) -> Delta {
         let changes = self.inventory.take_changes();
         let delta = self.resolver.apply(&self.inventory, &changes);
-        self.ruleset.apply(&delta);
+        self.ruleset.apply(delta.clone());
         delta
     }
 }
@@ -73,8 +73,8 @@ fn a_place_is_used_again_but_not_in_the_change_that_empties_it() {
     let mut bench = Bench::new(&pod("x/a", "10.0.0.1", ""));
     let _: Effect = bench.inventory.apply(Change::Remove(ObjectKey {
         kind: ObjectKind::Pod,
-        namespace: "x".to_owned(),
-        name: "a".to_owned(),
+        namespace: "x".into(),
+        name: "a".into(),
     }));
     let delta = bench.set(&pod("x/b", "10.0.0.1", ""));
     let places: Vec<u32> = delta.pods.iter().map(|one| one.0.0).collect();
@@ -130,7 +130,7 @@ fn a_namespaces_labels_move_its_own_pods_only() {
         .iter()
         .map(|(_, pod, joins)| {
             assert!(joins);
-            bench.resolver.pods.get(pod.0).unwrap().key.namespace.as_str()
+            &*bench.resolver.pods.get(pod.0).unwrap().key.namespace
         })
         .collect();
     assert_eq!(moved, ["y"].into());

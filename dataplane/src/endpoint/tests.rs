@@ -41,12 +41,12 @@ fn world() -> (Ruleset, Compiled, Topology) {
         policies: vec![Policy {
             name: "a/a".into(),
             subjects: SetId(0),
-            ingress: Some(vec![Rule {
+            ingress: Some(Arc::new([Rule {
                 index: 0,
                 subjects: None,
                 peers: Peers::Sets(vec![SetId(1)]),
                 ports: Ports::Any,
-            }]),
+            }])),
             egress: None,
         }],
     };

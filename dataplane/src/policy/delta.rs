@@ -46,23 +46,23 @@ impl Delta {
 
 impl Ruleset {
     /// Takes a change in.
-    pub fn apply(&mut self, delta: &Delta) {
-        for (id, set) in &delta.sets {
-            put(&mut self.sets, id.0, set.clone(), PeerSet::default);
+    pub fn apply(&mut self, delta: Delta) {
+        for (id, set) in delta.sets {
+            put(&mut self.sets, id.0, set, PeerSet::default);
         }
-        for (id, pod) in &delta.pods {
-            put(&mut self.pods, id.0, pod.clone(), no_pod);
+        for (id, pod) in delta.pods {
+            put(&mut self.pods, id.0, pod, no_pod);
         }
-        for (id, pod, joins) in &delta.members {
+        for (id, pod, joins) in delta.members {
             let Some(set) = self.sets.get_mut(id.0 as usize) else { continue };
-            match (set.pods.binary_search(pod), joins) {
-                (Err(at), true) => set.pods.insert(at, *pod),
+            match (set.pods.binary_search(&pod), joins) {
+                (Err(at), true) => set.pods.insert(at, pod),
                 (Ok(at), false) => _ = set.pods.remove(at),
                 _ => {}
             }
         }
-        for (id, policy) in &delta.policies {
-            put(&mut self.policies, id.0, policy.clone(), no_policy);
+        for (id, policy) in delta.policies {
+            put(&mut self.policies, id.0, policy, no_policy);
         }
     }
 }
@@ -100,17 +100,17 @@ mod tests {
             pods: pods.iter().copied().map(PodIndex).collect(),
             blocks: Vec::new(),
         };
-        let policy = Policy { name: "x/p".into(), ingress: Some(Vec::new()), ..no_policy() };
+        let policy = Policy { name: "x/p".into(), ingress: Some([].into()), ..no_policy() };
         let all = Ruleset {
             pods: vec![pod(1), pod(2)],
             sets: vec![set(&[0, 1])],
             policies: vec![policy.clone()],
         };
         let mut made = Ruleset::default();
-        made.apply(&Delta::of(&all));
+        made.apply(Delta::of(&all));
         assert_eq!(made, all);
         assert!(Delta::of(&Ruleset::default()).is_empty() && !Delta::of(&all).is_empty());
-        made.apply(&Delta {
+        made.apply(Delta {
             pods: vec![(PodIndex(0), None), (PodIndex(3), Some(pod(4)))],
             sets: vec![(SetId(1), Some(set(&[3])))],
             members: vec![(SetId(0), PodIndex(0), false), (SetId(0), PodIndex(3), true)],

@@ -75,9 +75,9 @@ pub struct Policy {
     /// The pods it selects. Blocks are not used here.
     pub subjects: SetId,
     /// `Some` isolates for ingress; the rules are what is allowed.
-    pub ingress: Option<Vec<Rule>>,
+    pub ingress: Option<Arc<[Rule]>>,
     /// `Some` isolates for egress; the rules are what is allowed.
-    pub egress: Option<Vec<Rule>>,
+    pub egress: Option<Arc<[Rule]>>,
 }
 
 impl Policy {

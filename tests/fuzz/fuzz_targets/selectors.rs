@@ -46,7 +46,7 @@ fn compare(selector: &Value, worn: &[Map<String, Value>]) {
         object == "x/subject" && field.starts_with("spec.podSelector")
     };
     assert_eq!(told.iter().any(at), is_broken, "{selector}: {told:?}");
-    let policy = product.inventory().policies().find(|one| one.metadata.key.namespace == "x");
+    let policy = product.inventory().policies().find(|one| *one.metadata.key.namespace == *"x");
     let ours = &policy.unwrap().subjects;
     for labels in worn {
         matches(ours, &wanted, labels);

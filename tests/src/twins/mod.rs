@@ -95,7 +95,7 @@ impl Twins {
             return Some(what);
         }
         let topology = topology(&full, self.moves);
-        let mut kept = self.agent.compile(&delta, &topology);
+        let mut kept = self.agent.compile(delta, &topology);
         if events.iter().any(|event| matches!(event, Event::Rebuild)) {
             let verdicts = kept.verdicts;
             kept = Tables { verdicts, ..self.agent.rebuild() };

@@ -74,7 +74,7 @@ impl World {
         };
         let node_addresses = self.agent.resolver().node_addresses().to_vec();
         let topology = Topology { attachments, host: Some(host), node_addresses };
-        let tables = self.agent.compile(&delta, &topology);
+        let tables = self.agent.compile(delta, &topology);
         self.epoch += u64::from(tables.verdicts);
         self.publisher.publish(Epoch(self.epoch), tables.policy, tables.endpoints);
     }

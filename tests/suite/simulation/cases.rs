@@ -165,7 +165,7 @@ impl Nodes {
             "Namespace" => ObjectKind::Namespace,
             _ => ObjectKind::Policy,
         };
-        let key = ObjectKey { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+        let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
         for node in &mut self.all {
             node.world.apply(vec![Change::Remove(key.clone())]);
         }
@@ -304,7 +304,9 @@ impl Node {
         let views = self.world.resolved().map_or(&[][..], |resolved| &resolved.pods);
         let local = views.iter().filter(|view| view.interface.is_some());
         let mut named = local.filter(|view| match end {
-            End::Pod(namespace, name) => (&view.namespace, &view.name) == (namespace, name),
+            End::Pod(namespace, name) => {
+                (&*view.namespace, &*view.name) == (namespace.as_str(), name.as_str())
+            }
             End::Address(_) => view.addresses.contains(&address),
         });
         let name = named.next().map(|view| format!("{}/{}", view.namespace, view.name));

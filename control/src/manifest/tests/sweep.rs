@@ -182,7 +182,7 @@ fn np_59_a_namespace_that_cannot_be_known_is_told_and_unseen() {
         let text = whole.replace("kind: Namespace", &format!("kind: {kind}"));
         let found = read_text("t.yaml", &text).unwrap();
         let [Object::Namespace(one)] = found.objects.as_slice() else { panic!("{kind}") };
-        assert_eq!(one.labels.as_ref().unwrap()["team"].as_str(), "a");
+        assert_eq!(one.labels.as_ref().unwrap().get("team"), Some("a"));
         assert_eq!(found.problems[0].severity, Severity::Error, "{kind}");
     }
 }

@@ -11,7 +11,7 @@ fn there(names: &[&str]) -> Ruleset {
     let policy = |name: &&str| Policy {
         name: (*name).into(),
         subjects: SetId(0),
-        ingress: Some(vec![]),
+        ingress: Some([].into()),
         egress: None,
     };
     Ruleset { policies: names.iter().map(policy).collect(), ..Ruleset::default() }

@@ -107,6 +107,8 @@ fn any_ruleset() -> impl Strategy<Value = Ruleset> {
         .prop_map(|(families, sets, policies)| {
             let policy = |(i, (subjects, ingress, egress))| {
                 let name: Arc<str> = format!("demo/{i}").into();
+                let [ingress, egress] =
+                    [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
                 Policy { name, subjects, ingress, egress }
             };
             let policies = policies.into_iter().enumerate().map(policy).collect();
@@ -229,7 +231,8 @@ proptest! {
 
 /// One policy for both directions of its subjects.
 fn policy(name: &str, subjects: u32, ingress: Vec<Rule>) -> Policy {
-    Policy { name: name.into(), subjects: SetId(subjects), ingress: Some(ingress), egress: None }
+    let ingress = Some(ingress.into());
+    Policy { name: name.into(), subjects: SetId(subjects), ingress, egress: None }
 }
 
 fn rule(index: u32, sets: &[u32], ports: Ports) -> Rule {

@@ -128,8 +128,8 @@ impl Kept {
     }
 
     /// Takes a change in.
-    pub fn apply(&mut self, delta: &Delta) -> Update {
-        let verdicts = self.concerns(delta);
+    pub fn apply(&mut self, delta: Delta) -> Update {
+        let verdicts = self.concerns(&delta);
         let mut changes = self.model.apply(delta);
         self.name(&changes);
         let result = if changes.pods.len() * 2 > self.model.ruleset.pods.len() + 64 {

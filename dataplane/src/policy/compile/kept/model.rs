@@ -53,13 +53,13 @@ pub(super) struct Changes {
 
 impl Model {
     /// Takes a change in.
-    pub(super) fn apply(&mut self, delta: &Delta) -> Changes {
+    pub(super) fn apply(&mut self, delta: Delta) -> Changes {
         let mut changes = Changes::default();
         let mut added = Vec::new();
         for (id, policy) in &delta.policies {
             self.change_policy(*id, policy.as_ref(), &mut changes, &mut added);
         }
-        self.change_members(delta, &mut changes);
+        self.change_members(&delta, &mut changes);
         self.ruleset.apply(delta);
         for subjects in added {
             changes.pods.extend(&self.ruleset.set(subjects).pods);
@@ -128,7 +128,7 @@ impl Model {
     /// The sets that a policy's rules name as peers, with repeats.
     pub(super) fn peers_of(&self, policy: PolicyId) -> impl Iterator<Item = SetId> + '_ {
         let policy = &self.ruleset.policies[policy.0 as usize];
-        let rules = policy.egress.iter().chain(&policy.ingress).flatten();
+        let rules = policy.egress.iter().chain(&policy.ingress).flat_map(|rules| rules.iter());
         let sets = rules.filter_map(|rule| match &rule.peers {
             Peers::Any => None,
             Peers::Sets(sets) => Some(sets),

@@ -121,6 +121,8 @@ pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
                 }
                 // The order of names is not that of places.
                 let name = format!("demo/{}", (id * 3 + subjects) % 5).into();
+                let [ingress, egress] =
+                    [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
                 Policy { name, subjects: SetId(subjects + newest), ingress, egress }
             });
             delta.policies.push((PolicyId(*id), new));
@@ -183,15 +185,15 @@ proptest! {
     ) {
         let mut ruleset = start();
         let mut kept = Kept::default();
-        kept.apply(&Delta::of(&ruleset));
+        kept.apply(Delta::of(&ruleset));
         for batch in batches {
             let mut delta = Delta::default();
             for event in &batch {
                 change(event, &ruleset, &mut delta);
             }
             let before = ruleset.clone();
-            ruleset.apply(&delta);
-            let update = kept.apply(&delta);
+            ruleset.apply(delta.clone());
+            let update = kept.apply(delta);
             prop_assert_eq!(&kept.model.ruleset, &ruleset);
             assert_agrees(&kept, &ruleset);
             if !update.verdicts {
@@ -210,11 +212,15 @@ fn web() -> (Kept, Ruleset) {
         Rule { index: 0, subjects: None, peers, ports: super::super::super::ruleset::Ports::Any };
     let members = (0..PODS).map(PodIndex).collect();
     let sets = vec![PeerSet { pods: members, blocks: vec![] }, PeerSet::default()];
-    let policy =
-        Policy { name: "x/p".into(), subjects: SetId(0), ingress: Some(vec![rule]), egress: None };
+    let policy = Policy {
+        name: "x/p".into(),
+        subjects: SetId(0),
+        ingress: Some([rule].into()),
+        egress: None,
+    };
     let ruleset = Ruleset { pods: pods(&[0; 4]), sets, policies: vec![policy] };
     let mut kept = Kept::default();
-    kept.apply(&Delta::of(&ruleset));
+    kept.apply(Delta::of(&ruleset));
     kept.build(Out::Asked);
     (kept, ruleset)
 }
@@ -225,7 +231,7 @@ fn a_pod_whose_like_is_there_shares_every_row() {
     let before = kept.table();
     let rebuilds = kept.rebuilds();
     let pod = Pod { endpoint: EndpointId(9), addresses: vec![[10, 0, 0, 9].into()] };
-    let update = kept.apply(&Delta {
+    let update = kept.apply(Delta {
         pods: vec![(PodIndex(4), Some(pod))],
         members: vec![(SetId(0), PodIndex(4), true)],
         ..Delta::default()
@@ -245,10 +251,10 @@ fn a_class_that_enters_a_set_as_a_whole_keeps_its_number() {
     let rule =
         Rule { index: 0, subjects: None, peers, ports: super::super::super::ruleset::Ports::Any };
     let policy =
-        Policy { name: "x/q".into(), ingress: Some(vec![rule]), ..ruleset.policies[0].clone() };
+        Policy { name: "x/q".into(), ingress: Some([rule].into()), ..ruleset.policies[0].clone() };
     let joins = (0..PODS).map(|pod| (SetId(1), PodIndex(pod), true)).collect();
     let policies = vec![(PolicyId(1), Some(policy))];
-    let update = kept.apply(&Delta { members: joins, policies, ..Delta::default() });
+    let update = kept.apply(Delta { members: joins, policies, ..Delta::default() });
     assert_eq!(update.rebuilt, None);
     assert!((0..PODS).all(|pod| kept.resident(PodIndex(pod)).hosts[0].1 == class));
     assert_agrees(&kept, kept.ruleset());
@@ -260,10 +266,10 @@ fn a_class_whose_last_pod_went_is_there_when_its_like_comes_back() {
     let class = kept.resident(PodIndex(0)).hosts[0].1;
     let members = |joins| (0..PODS).map(|pod| (SetId(0), PodIndex(pod), joins)).collect();
     let gone = (0..PODS).map(|pod| (PodIndex(pod), None)).collect();
-    kept.apply(&Delta { pods: gone, members: members(false), ..Delta::default() });
+    kept.apply(Delta { pods: gone, members: members(false), ..Delta::default() });
     assert_eq!(kept.resident(PodIndex(0)), &Resident::default());
     let back = (0..).map(PodIndex).zip(ruleset.pods.into_iter().map(Some)).collect();
-    kept.apply(&Delta { pods: back, members: members(true), ..Delta::default() });
+    kept.apply(Delta { pods: back, members: members(true), ..Delta::default() });
     assert_eq!(kept.resident(PodIndex(3)).hosts[0].1, class);
 }
 
@@ -272,17 +278,17 @@ fn a_change_of_what_selects_nobody_moves_no_verdict() {
     let (mut kept, ruleset) = web();
     let nobody = Policy { name: "x/n".into(), subjects: SetId(1), ..ruleset.policies[0].clone() };
     let policies = vec![(PolicyId(1), Some(nobody))];
-    assert!(!kept.apply(&Delta { policies, ..Delta::default() }).verdicts);
+    assert!(!kept.apply(Delta { policies, ..Delta::default() }).verdicts);
     let somebody = Policy { name: "x/n".into(), ..ruleset.policies[0].clone() };
     let policies = vec![(PolicyId(1), Some(somebody))];
-    assert!(kept.apply(&Delta { policies, ..Delta::default() }).verdicts);
+    assert!(kept.apply(Delta { policies, ..Delta::default() }).verdicts);
 }
 
 #[test]
 fn a_policy_that_changes_in_place_is_judged_as_it_is_now() {
     let (mut kept, ruleset) = web();
     let rules = ruleset.policies[0].ingress.clone();
-    let none = Some(Vec::new());
+    let none = Some([].into());
     for (ingress, egress) in [
         (none.clone(), None),
         (rules.clone(), None),
@@ -294,11 +300,11 @@ fn a_policy_that_changes_in_place_is_judged_as_it_is_now() {
     ] {
         let new = Policy { ingress, egress, ..ruleset.policies[0].clone() };
         let policies = vec![(PolicyId(0), Some(new))];
-        let update = kept.apply(&Delta { policies, ..Delta::default() });
+        let update = kept.apply(Delta { policies, ..Delta::default() });
         assert_eq!((update.rebuilt, kept.table().policies()), (None, 1));
         assert_agrees(&kept, kept.ruleset());
     }
-    kept.apply(&Delta { policies: vec![(PolicyId(0), None)], ..Delta::default() });
+    kept.apply(Delta { policies: vec![(PolicyId(0), None)], ..Delta::default() });
     assert_eq!(kept.table().policies(), 0);
 }
 
@@ -308,7 +314,7 @@ fn a_cluster_that_changes_is_judged_as_by_reading_every_rule() {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
     let mut ruleset = cluster(&mut dice);
     let mut kept = Kept::default();
-    kept.apply(&Delta::of(&ruleset));
+    kept.apply(Delta::of(&ruleset));
     let rebuilds = kept.rebuilds();
     for round in 1..=60 {
         let mut delta = Delta::default();
@@ -325,8 +331,8 @@ fn a_cluster_that_changes_is_judged_as_by_reading_every_rule() {
         let at = dice.below(300);
         let Policy { name, subjects, .. } = ruleset.policies[at as usize].clone();
         delta.policies.push((PolicyId(at), Some(Policy { name, subjects, ..other })));
-        ruleset.apply(&delta);
-        kept.apply(&delta);
+        ruleset.apply(delta.clone());
+        kept.apply(delta);
         for _ in 0..if round % 6 == 0 { 600 } else { 0 } {
             let mut anybody = || {
                 let pod = dice.below(2100);
@@ -347,9 +353,9 @@ fn a_cluster_that_changes_is_judged_as_by_reading_every_rule() {
 #[test]
 fn rules_that_change_leave_pods_and_their_policy_sets_alone() {
     let (mut kept, ruleset) = web();
-    let new = Policy { ingress: Some(Vec::new()), ..ruleset.policies[0].clone() };
+    let new = Policy { ingress: Some([].into()), ..ruleset.policies[0].clone() };
     let policies = vec![(PolicyId(0), Some(new))];
-    let update = kept.apply(&Delta { policies, ..Delta::default() });
+    let update = kept.apply(Delta { policies, ..Delta::default() });
     assert_eq!((update.pods, update.rebuilt, update.verdicts), (Vec::new(), None, true));
 }
 
@@ -401,9 +407,9 @@ fn what_is_kept_unused_is_given_up_and_the_change_is_told_all_the_same() {
     let rule = ruleset.policies[0].ingress.as_ref().unwrap()[0].clone();
     for index in 1..50_000 {
         // Each is another cause, and the one before is not used any more.
-        let ingress = Some(vec![Rule { index, ..rule.clone() }]);
+        let ingress = Some([Rule { index, ..rule.clone() }].into());
         let policies = vec![(PolicyId(0), Some(Policy { ingress, ..ruleset.policies[0].clone() }))];
-        let update = kept.apply(&Delta { policies, ..Delta::default() });
+        let update = kept.apply(Delta { policies, ..Delta::default() });
         assert!(update.verdicts);
         if update.rebuilt.is_some() {
             assert!(update.rebuilt == Some(Out::Unused) && index > 1000, "{update:?} at {index}");

@@ -87,15 +87,15 @@ proptest! {
     ) {
         let mut ruleset = start();
         let mut kept = Kept::counted_by(2);
-        kept.apply(&Delta::of(&ruleset));
+        kept.apply(Delta::of(&ruleset));
         let (mut held, mut expected, mut told) = (Vec::new(), Counts::new(), Counts::new());
         for (events, act, lag) in batches {
             let mut delta = Delta::default();
             for event in &events {
                 change(event, &ruleset, &mut delta);
             }
-            ruleset.apply(&delta);
-            kept.apply(&delta);
+            ruleset.apply(delta.clone());
+            kept.apply(delta);
             if act == 0 {
                 kept.build(Out::Asked);
             }
@@ -124,8 +124,12 @@ proptest! {
 /// A pod that one policy isolates, which lets nobody in.
 fn isolated_by(name: &str) -> Ruleset {
     let nobody = Rule { index: 0, subjects: None, peers: Peers::Sets(vec![]), ports: Ports::Any };
-    let policy =
-        Policy { name: name.into(), subjects: SetId(0), ingress: Some(vec![nobody]), egress: None };
+    let policy = Policy {
+        name: name.into(),
+        subjects: SetId(0),
+        ingress: Some([nobody].into()),
+        egress: None,
+    };
     Ruleset { policies: vec![policy], ..start() }
 }
 
@@ -155,11 +159,11 @@ fn widened() -> Delta {
 #[test]
 fn a_policy_that_takes_anothers_place_inherits_no_counts() {
     let mut kept = Kept::counted_by(1);
-    kept.apply(&Delta::of(&isolated_by("demo/old")));
+    kept.apply(Delta::of(&isolated_by("demo/old")));
     let (old, verdict) = (kept.table(), denial(&kept));
     old.count(WorkerId(0), Direction::Ingress, verdict);
     let new = isolated_by("demo/new").policies.remove(0);
-    kept.apply(&Delta { policies: vec![(PolicyId(0), Some(new))], ..Delta::default() });
+    kept.apply(Delta { policies: vec![(PolicyId(0), Some(new))], ..Delta::default() });
     // A worker that has not taken the new table yet goes on with the old one.
     old.count(WorkerId(0), Direction::Ingress, verdict);
     kept.table().count(WorkerId(0), Direction::Ingress, denial(&kept));
@@ -169,7 +173,7 @@ fn a_policy_that_takes_anothers_place_inherits_no_counts() {
 #[test]
 fn what_was_counted_outlives_building_anew_and_is_told_once() {
     let mut kept = Kept::counted_by(1);
-    kept.apply(&Delta::of(&isolated_by("demo/shut")));
+    kept.apply(Delta::of(&isolated_by("demo/shut")));
     let (old, verdict) = (kept.table(), denial(&kept));
     old.count(WorkerId(0), Direction::Ingress, verdict);
     kept.build(Out::Asked);
@@ -184,13 +188,13 @@ fn what_was_counted_outlives_building_anew_and_is_told_once() {
 #[test]
 fn a_worker_without_cells_counts_nothing_and_nothing_of_anothers() {
     let mut kept = Kept::counted_by(1);
-    kept.apply(&Delta::of(&isolated_by("demo/shut")));
+    kept.apply(Delta::of(&isolated_by("demo/shut")));
     // There are pages behind the first.
-    kept.apply(&widened());
+    kept.apply(widened());
     kept.table().count(WorkerId(1), Direction::Ingress, denial(&kept));
     assert_eq!(kept.take_counted(), []);
     let mut silent = Kept::default();
-    silent.apply(&Delta::of(&isolated_by("demo/shut")));
+    silent.apply(Delta::of(&isolated_by("demo/shut")));
     silent.table().count(WorkerId(0), Direction::Ingress, denial(&silent));
     assert_eq!(silent.take_counted(), []);
     assert!(silent.table().memory_bytes() < kept.table().memory_bytes());
@@ -199,9 +203,9 @@ fn a_worker_without_cells_counts_nothing_and_nothing_of_anothers() {
 #[test]
 fn tables_share_the_cells_of_verdicts_that_mean_the_same() {
     let mut kept = Kept::counted_by(2);
-    kept.apply(&Delta::of(&isolated_by("demo/shut")));
+    kept.apply(Delta::of(&isolated_by("demo/shut")));
     let (before, verdict) = (kept.table(), denial(&kept));
-    kept.apply(&widened());
+    kept.apply(widened());
     let after = kept.table();
     before.count(WorkerId(0), Direction::Ingress, verdict);
     after.count(WorkerId(0), Direction::Ingress, verdict);
