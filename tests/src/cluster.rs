@@ -140,10 +140,16 @@ impl Size {
 /// one of them.
 #[must_use]
 pub fn large_policy(size: Size, rules: u32, change: u16) -> Object {
+    policy_about(size.applications(), rules, change)
+}
+
+/// The same, with peers of the first so many applications; of one, the same peer in every rule.
+#[must_use]
+pub fn policy_about(applications: u32, rules: u32, change: u16) -> Object {
     let listed = (0..rules).map(|number| {
         // Of applications that there are: a rule whose peers nobody is costs nothing to ask.
-        let application = format!("a{}", number % size.applications());
-        let peers = if number % 2 == 0 {
+        let application = format!("a{}", number % applications);
+        let peers = if applications == 1 || number % 2 == 0 {
             own(Some(one("app", &application)))
         } else {
             across(one("team", &format!("t{}", number % 10)), Some(one("app", &application)))

@@ -20,7 +20,7 @@ use lockgate_dataplane::policy::{PolicySetId, Query};
 use lockgate_dataplane::publish::{Publisher, Snapshot, Subscriber};
 
 use crate::agent::{Agent, cpu_ms};
-use crate::cluster::{Size, large_policy};
+use crate::cluster::{Size, policy_about};
 
 /// The cluster of most goals.
 pub const MIDDLE: Size = Size { pods: 10_000, policies: 1_000, namespaces: 50, dual: false };
@@ -188,13 +188,14 @@ impl Everything {
     }
 }
 
-/// What a question costs to a row of so many rules, each with a port of its own: nanoseconds by
-/// the clock, of 200 tries.
+/// What a question costs to a row of so many rules, each with a port of its own, about the pods
+/// of so many applications: nanoseconds by the clock, of 200 tries.
 #[must_use]
-pub fn decide_ns(rules: u32) -> Vec<f64> {
+pub fn decide_ns(rules: u32, applications: u32) -> Vec<f64> {
     let size = Size { pods: 1000, policies: 50, namespaces: 50, dual: false };
+    let applications = applications.min(size.applications());
     let (mut node, mut workers) = Node::running(size, 1);
-    node.event(Change::Set(large_policy(size, rules, 0)), &mut workers);
+    node.event(Change::Set(policy_about(applications, rules, 0)), &mut workers);
     let snapshot = node.publisher.newest().expect("published");
     let queries = queries(&node, snapshot);
     let ask = || {

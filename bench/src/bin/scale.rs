@@ -138,12 +138,18 @@ fn everything(name: &str, size: Size) -> String {
     )
 }
 
-/// What a question costs whose row has few rules or many.
+/// What a question costs whose row has few rules or many: about one application, so that the same
+/// memory is touched, and about all of them, each with its own ports.
 fn decide() -> String {
     let mut rows =
         vec!["| rules of the row | ns, median | 90 % | most |\n|---|---|---|---|".to_owned()];
-    for rules in [1, 10_000] {
-        rows.push(format!("| {rules} | {} |", spread(&mut decide_ns(rules))));
+    for (rules, applications, name) in [
+        (1, 1, "1"),
+        (10_000, 1, "10 000, the same memory touched"),
+        (10_000, u32::MAX, "10 000, each application with its own"),
+    ] {
+        let mut times = decide_ns(rules, applications);
+        rows.push(format!("| {name} | {} |", spread(&mut times)));
     }
     rows.join("\n")
 }

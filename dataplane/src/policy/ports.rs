@@ -3,7 +3,7 @@
 //! Invariant: intervals are given by their last ports, ascending, the final one 65535, so that
 //! every port is in exactly one.
 
-use std::mem::{size_of, size_of_val};
+use std::sync::Arc;
 
 use super::table::VerdictId;
 
@@ -18,29 +18,16 @@ pub(super) struct Few {
     verdicts: [VerdictId; FEW],
 }
 
-/// More intervals: a bit for each port at which one begins, counted up to the port asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Many {
-    /// By the port's upper byte.
-    pages: Box<[Page; 256]>,
-    /// Distinct 256-port bitmaps; number 0 is empty and shared by all pages without a beginning.
-    bitmaps: Box<[Bitmap]>,
-    verdicts: Box<[VerdictId]>,
-}
+/// More intervals: every port's verdict, by the port's upper byte, then by its lower one. Two
+/// loads, and no more to reckon than for a [`Few`]; a page of one verdict is shared by all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Many(Arc<[Arc<Page>; PAGES]>);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Page {
-    /// Beginnings on lower pages.
-    before: u16,
-    bitmap: u16,
-}
+/// Upper bytes of a port, and lower ones.
+const PAGES: usize = 1 << 8;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Bitmap {
-    words: [u64; 4],
-    /// Beginnings in lower words of this bitmap: at most 192.
-    before: [u8; 4],
-}
+/// The verdicts of 256 ports.
+pub(super) type Page = [VerdictId; PAGES];
 
 impl Few {
     /// From at most [`FEW`] intervals as (last port, verdict).
@@ -65,62 +52,57 @@ impl Few {
 impl Many {
     /// From any number of intervals as (last port, verdict).
     pub(super) fn new(intervals: &[(u16, VerdictId)]) -> Self {
-        let mut pages = Box::new([Page::default(); 256]);
-        let mut bitmaps = vec![Bitmap::default()];
-        let mut starts = intervals.iter().filter_map(|i| i.0.checked_add(1)).peekable();
-        let mut before = 0u16;
-        for (high, page) in (0u16..).zip(pages.iter_mut()) {
-            page.before = before;
-            let mut bitmap = Bitmap::default();
-            // Cold: building. As often as there are intervals.
-            while let Some(start) = starts.next_if(|start| start >> 8 == high) {
-                bitmap.words[usize::from(start >> 6 & 3)] |= 1 << (start & 63);
-                // At most 65535 intervals begin above port 0.
-                before += 1;
+        let mut plain: Vec<Arc<Page>> = Vec::new();
+        let mut rest = intervals;
+        // Cold: building. As often as there are pages, and in them intervals.
+        Self(Arc::new(std::array::from_fn(|high| {
+            let last = |low: usize| u16::try_from(high * PAGES + low).unwrap_or(u16::MAX);
+            match rest {
+                [(end, verdict), ..] if *end >= last(PAGES - 1) => {
+                    if *end == last(PAGES - 1) {
+                        rest = &rest[1..];
+                    }
+                    shared(&mut plain, *verdict)
+                }
+                _ => Arc::new(std::array::from_fn(|low| {
+                    let Some((&(end, verdict), after)) = rest.split_first() else {
+                        return VerdictId::CLOSED;
+                    };
+                    if end == last(low) {
+                        rest = after;
+                    }
+                    verdict
+                })),
             }
-            if page.before != before {
-                bitmap.count();
-                // At most 256 pages have one.
-                page.bitmap = u16::try_from(bitmaps.len()).unwrap_or(0);
-                bitmaps.push(bitmap);
-            }
-        }
-        let verdicts = intervals.iter().map(|i| i.1).collect();
-        Self { pages, bitmaps: bitmaps.into(), verdicts }
+        })))
     }
 
     #[inline]
     pub(super) fn find(&self, port: u16) -> Option<VerdictId> {
-        let page = self.pages.get(usize::from(port >> 8))?;
-        let bitmap = self.bitmaps.get(usize::from(page.bitmap))?;
-        let word = usize::from(port >> 6 & 3);
-        let upto = u64::MAX.wrapping_shr(63 ^ u32::from(port & 63));
-        let begun = (bitmap.words.get(word)? & upto).count_ones() as usize;
-        let before = usize::from(page.before).wrapping_add(usize::from(*bitmap.before.get(word)?));
-        self.verdicts.get(before.wrapping_add(begun)).copied()
+        let [high, low] = port.to_be_bytes();
+        self.0.get(usize::from(high))?.get(usize::from(low)).copied()
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + size_of_val(&*self.pages)
-            + size_of_val(&*self.bitmaps)
-            + size_of_val(&*self.verdicts)
+    /// Its pages, one for each upper byte of a port.
+    pub(super) fn pages(&self) -> &[Arc<Page>] {
+        &*self.0
     }
 }
 
-impl Bitmap {
-    fn count(&mut self) {
-        let mut before = 0;
-        for (word, count) in self.words.iter().zip(&mut self.before) {
-            *count = before;
-            // The last addition, to at most 256, is not read.
-            before = before.wrapping_add(u8::try_from(word.count_ones()).unwrap_or(0));
-        }
+/// The page of nothing but this verdict.
+fn shared(plain: &mut Vec<Arc<Page>>, verdict: VerdictId) -> Arc<Page> {
+    if let Some(known) = plain.iter().find(|page| page[0] == verdict) {
+        return Arc::clone(known);
     }
+    let page = Arc::new([verdict; PAGES]);
+    plain.push(Arc::clone(&page));
+    page
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     /// `n` intervals, the first starting at `first`, each `width` ports wide but the last.
@@ -162,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_the_pages_the_bitmaps_and_the_verdicts() {
-        let many = Many::new(&ladder(9, 79, 1));
-        let (pages, verdicts) = (256 * size_of::<Page>(), 9 * size_of::<VerdictId>());
-        let bitmaps = many.bitmaps.len() * size_of::<Bitmap>();
-        assert_eq!(many.memory_bytes(), size_of::<Many>() + pages + bitmaps + verdicts);
+    fn pages_of_one_verdict_are_shared() {
+        let many = Many::new(&ladder(300, 1023, 2));
+        let distinct: HashSet<*const Page> = many.pages().iter().map(Arc::as_ptr).collect();
+        // What is below, what is above, and 598 ports between.
+        assert_eq!(distinct.len(), 2 + 3);
     }
 }

@@ -139,10 +139,9 @@ impl Groups {
         let Writer { few, many, .. } = writer;
         Row {
             cells: sealed.cells,
-            plane: sealed.plane,
             programs: programs.into(),
             few: if few.is_empty() { Arc::clone(none) } else { few.into() },
-            many: if many.is_empty() { None } else { Some(many.into()) },
+            many: many.into(),
         }
     }
 }
@@ -165,8 +164,7 @@ impl Writer {
 
     /// To write more programs of a row that there is.
     pub(super) fn resume(row: &Row, closed: VerdictId) -> Self {
-        let many = row.many.as_ref().map_or_else(Vec::new, |many| many.to_vec());
-        Self { closed, few: row.few.to_vec(), many, known: HashMap::new() }
+        Self { closed, few: row.few.to_vec(), many: row.many.to_vec(), known: HashMap::new() }
     }
 
     pub(super) fn program(&mut self, lines: &[Line]) -> Program {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::super::table::{Branch, Cells, FAN, Leaf};
+use super::super::table::{Branch, Cells, FAN, Leaf, PLANE};
 use super::intern::index;
 use super::trees::{Root, Trees};
 
@@ -43,8 +43,6 @@ pub(super) struct Sealed {
     /// The array of the values of the cells.
     pub(super) root: Root,
     pub(super) cells: Cells,
-    /// Branches of the first plane if there are two, else 0.
-    pub(super) plane: u32,
     /// By value of a cell: the local that it stands for.
     pub(super) locals: Arc<[u32]>,
 }
@@ -126,23 +124,21 @@ impl Shapes {
             Some((root, locals)) => (root, locals),
             None => (root, (0..locals).collect()),
         };
-        let (cells, plane) = self.cells(root, locals.len());
-        let sealed = Sealed { root, cells, plane, locals: locals.into() };
+        let cells = self.cells(root, locals.len());
+        let sealed = Sealed { root, cells, locals: locals.into() };
         self.sealed.insert(shape, sealed.clone());
         sealed
     }
 
-    /// What an array of so many values looks like in a table: its cells, and how many of them
-    /// are the first plane's if there are two, else 0.
-    pub(super) fn cells(&mut self, root: Root, values: usize) -> (Cells, u32) {
+    /// What an array of so many values looks like in a table: its cells, with a second plane of
+    /// them where there are more than [`PLANE`].
+    pub(super) fn cells(&mut self, root: Root, values: usize) -> Cells {
         let tops = self.trees.branches(root).to_vec();
         let mut cells: Vec<_> = tops.iter().map(|&top| self.branch(top, 0)).collect();
-        let mut plane = 0;
-        if values > usize::from(u16::MAX) + 1 {
-            plane = index(cells.len());
+        if values > PLANE {
             cells.extend(tops.iter().map(|&top| self.branch(top, 16)));
         }
-        (cells.into(), plane)
+        cells.into()
     }
 
     /// How many shapes there are, those on the way to others counted.

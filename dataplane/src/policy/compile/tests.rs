@@ -10,7 +10,7 @@ use super::super::ruleset::{
     Answer, Block, Cause, Party, PeerSet, Peers, Pod, PodIndex, Policy, PolicyId, PortRange, Ports,
     Question, Rule, Ruleset, SetId,
 };
-use super::super::table::{ClassId, PolicySetId, Query, Sets, VerdictId};
+use super::super::table::{ClassId, PLANE, PolicySetId, Query, Sets, VerdictId};
 use super::{Compiled, compile};
 use crate::ids::EndpointId;
 use crate::packet::Protocol;
@@ -374,7 +374,7 @@ fn more_peer_combinations_than_a_cell_can_hold_are_told_apart() {
     let ruleset = Ruleset { pods, sets, policies: vec![policy("a/a", BITS, rules)] };
     let compiled = compile(&ruleset);
     let row = &compiled.table.rows[compiled.sets[0].ingress.0 as usize];
-    assert!(row.plane != 0 && row.programs.len() > 1 << 16);
+    assert!(row.programs.len() > PLANE && row.cells.len().is_multiple_of(2));
     for source in (1..1u32 << BITS).step_by(13) {
         let asked = ask(&ruleset, source, 0, 2000 + u16::try_from(source % 4).unwrap());
         // By its bits, rather than by reading sets of 65 536: the port is that of every third.

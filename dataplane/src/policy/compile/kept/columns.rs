@@ -60,7 +60,6 @@ pub(super) struct Shape {
     known: Option<HashMap<Box<[u32]>, u32>>,
     pub(super) rows: Vec<u32>,
     pub(super) cells: Cells,
-    pub(super) plane: u32,
 }
 
 impl Columns {
@@ -215,7 +214,7 @@ impl Columns {
         let touched: Vec<(ShapeId, usize)> = self.touched.drain().collect();
         for &(id, _) in &touched {
             let shape = &mut self.all[id as usize];
-            (shape.cells, shape.plane) = self.shapes.cells(shape.root, shape.values.len());
+            shape.cells = self.shapes.cells(shape.root, shape.values.len());
         }
         touched
     }
@@ -294,7 +293,6 @@ impl Columns {
             known: None,
             rows: Vec::new(),
             cells: Arc::clone(&sealed.cells),
-            plane: sealed.plane,
             groups: groups.clone(),
         };
         let id = self.free.pop().unwrap_or(index(self.all.len()));

@@ -110,7 +110,6 @@ impl Rows {
                 let shape = columns.shape(id);
                 let row = &mut Arc::make_mut(&mut self.all)[number as usize];
                 row.cells = Arc::clone(&shape.cells);
-                row.plane = shape.plane;
                 if let Some(lines) = lines {
                     let mut writer = Writer::resume(row, lines.closed);
                     let more = programs(&lines, shape, before, &mut writer);
@@ -150,7 +149,6 @@ impl Rows {
             let mut row = Row {
                 programs,
                 cells: Arc::clone(&shape.cells),
-                plane: shape.plane,
                 ..self.empty()
             };
             keep(&mut row, writer);
@@ -240,8 +238,7 @@ impl Rows {
             cells: Arc::new([]),
             programs: Arc::new([]),
             few: Arc::clone(&self.none),
-            many: None,
-            plane: 0,
+            many: Arc::new([]),
         }
     }
 }
@@ -279,7 +276,7 @@ fn keep(row: &mut Row, writer: Writer) {
     if few.len() != row.few.len() {
         row.few = few.into();
     }
-    if many.len() != row.many.as_ref().map_or(0, |many| many.len()) {
-        row.many = Some(many.into());
+    if many.len() != row.many.len() {
+        row.many = many.into();
     }
 }
