@@ -5,6 +5,7 @@
 //! and one application to another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use lockgate_control::manifest::{
@@ -13,6 +14,8 @@ use lockgate_control::manifest::{
 };
 use lockgate_control::selector::{LabelSelector, Labels, Operator, Requirement};
 use lockgate_dataplane::packet::Protocol;
+
+static NOWHERE: LazyLock<Arc<str>> = LazyLock::new(|| "".into());
 
 /// How large.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +191,9 @@ fn name_of(space: u32) -> String {
 
 fn metadata(kind: ObjectKind, namespace: &str, name: &str) -> Metadata {
     let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
-    Metadata { key, origin: Origin { file: "".into(), index: 0, line: 0 }, uid: None }
+    // As from an API server: of no file.
+    let file = Arc::clone(&NOWHERE);
+    Metadata { key, origin: Origin { file, index: 0, line: 0 }, uid: None }
 }
 
 fn one(key: &str, value: &str) -> LabelSelector {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lockgate_tests::cases::{Case, Judge};
+use lockgate_tests::cases::{Action, Case, Judge, Send, Step};
 
 /// What the page opens with.
 const HEAD: &str = "# Semantics
@@ -17,6 +17,8 @@ What policy objects mean here, and the case that shows it. Made of `tests/cases`
 
 Judges: the *oracle* reads raw objects, the *ruleset* reads every rule, the *table* is what packets
 are judged by (and `explain` beside it), the *node* is the simulated switch, the *lab* real sockets.
+The first three keep no connections and see no packets: replies, errors, spoofed addresses and the
+like need a node.
 ";
 
 #[test]
@@ -86,12 +88,27 @@ fn row(page: &mut String, id: &str, meaning: &str, case: &Case) {
     let title = title.replace('-', " ");
     let absent: Vec<String> =
         case.without.iter().map(|(judge, why)| format!("{}: {why}", judge.label())).collect();
-    let judges = match absent.as_slice() {
+    let mut judges = match absent.as_slice() {
         [] => "all".to_owned(),
         some => format!("all but {}", some.join("; ")),
     };
+    let packets: Vec<&Send> = case.steps.iter().flat_map(packets).collect();
+    let kept = packets.iter().filter(|packet| !packet.is_decided_by_policy()).count();
+    if kept > 0 {
+        // Writing to a String can't fail.
+        let _ = write!(judges, "; {kept} of {} packets need a node", packets.len());
+    }
     // Writing to a String can't fail.
     let _ = writeln!(page, "| {id} | {meaning} | {title} | {judges} |");
+}
+
+/// The packets of a step.
+fn packets(step: &Step) -> Vec<&Send> {
+    match &step.action {
+        Action::Send(packet) => vec![packet],
+        Action::Table(packets) => packets.iter().map(|(_, packet)| packet).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// `NP-22` of `np-22-named-port…`.

@@ -1,9 +1,14 @@
-//! What a thing wears. There are very many things with few labels each, so they are one sorted
-//! list, not a map.
+//! What a thing wears. There are very many things with few labels each, so they are one text,
+//! not a map.
 
 /// Labels of a pod or a namespace, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(Vec<(Box<str>, Box<str>)>);
+pub struct Labels {
+    /// Keys and values, one after the other.
+    text: Box<str>,
+    /// Where each key and each value ends, in turn.
+    ends: Box<[u32]>,
+}
 
 impl Labels {
     /// None.
@@ -15,43 +20,42 @@ impl Labels {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let at = self.place(key).ok()?;
-        self.0.get(at).map(|(_, value)| &**value)
+        self.iter().find(|pair| pair.0 == key).map(|pair| pair.1)
     }
 
     /// Sets a key's value.
     pub fn insert(&mut self, key: &str, value: &str) {
-        match self.place(key) {
-            Ok(at) => {
-                if let Some(pair) = self.0.get_mut(at) {
-                    pair.1 = value.into();
-                }
-            }
-            Err(at) => {
-                self.0.reserve_exact(1);
-                self.0.insert(at, (key.into(), value.into()));
-            }
-        }
+        *self = self.iter().chain([(key, value)]).collect();
     }
 
     /// Keys and values, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
-    }
-
-    fn place(&self, key: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(one, _)| (**one).cmp(key))
+        let mut begin = 0;
+        let mut next = move |end: u32| {
+            let end = end as usize;
+            self.text.get(std::mem::replace(&mut begin, end)..end).unwrap_or_default()
+        };
+        self.ends.as_chunks().0.iter().map(move |[key, value]| (next(*key), next(*value)))
     }
 }
 
 /// Of two values of one key the last counts.
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let mut labels = Self::new();
-        for (key, value) in pairs {
-            labels.insert(key.as_ref(), value.as_ref());
+        let mut pairs: Vec<(K, V)> = pairs.into_iter().collect();
+        // Equal keys stay in their order.
+        pairs.sort_by(|one, other| one.0.as_ref().cmp(other.0.as_ref()));
+        let (mut text, mut ends) = (String::new(), Vec::with_capacity(2 * pairs.len()));
+        for (at, (key, value)) in pairs.iter().enumerate() {
+            if pairs.get(at + 1).is_some_and(|next| next.0.as_ref() == key.as_ref()) {
+                continue;
+            }
+            for part in [key.as_ref(), value.as_ref()] {
+                text.push_str(part);
+                ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+            }
         }
-        labels
+        Self { text: text.into(), ends: ends.into() }
     }
 }
 

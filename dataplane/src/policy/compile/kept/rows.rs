@@ -146,11 +146,7 @@ impl Rows {
             let shape = columns.shape(shape_id);
             let mut writer = Writer::new(lines.closed);
             let programs = programs(&lines, shape, 0, &mut writer).collect();
-            let mut row = Row {
-                programs,
-                cells: Arc::clone(&shape.cells),
-                ..self.empty()
-            };
+            let mut row = Row { programs, cells: Arc::clone(&shape.cells), ..self.empty() };
             keep(&mut row, writer);
             Arc::make_mut(&mut self.all)[number as usize] = row;
         }
