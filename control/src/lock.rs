@@ -1,7 +1,8 @@
 //! One switch at a time: a lock file that the kernel lets go when its holder dies.
 //!
-//! A killed switch holds it until the kernel has taken its packet memory apart, which takes some
-//! tenths of a second. Whoever restarts it at once waits for that, but for nobody who lives.
+//! A killed switch holds it until the kernel has closed its sockets, one after the other: some
+//! tenths of a second with few ports, seconds with hundreds. Whoever restarts it at once waits for
+//! that, but for nobody who lives.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -13,11 +14,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use tracing::info;
 
 use crate::paths;
 
 /// How long is waited for a holder that is dying.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long before it is said who is waited for.
+const SILENCE: Duration = Duration::from_millis(500);
 /// How long for one whose lock file is another: nobody says whether it is dying.
 const NODE_PATIENCE: Duration = Duration::from_secs(1);
 /// How often is looked.
@@ -80,11 +84,15 @@ impl Lock {
     /// [`LockError::Held`] where another process has it.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let begun = Instant::now();
+        let mut is_told = false;
         loop {
             match Self::try_take(path) {
                 Err(LockError::Held { pid, .. })
                     if is_dying(&pid) && begun.elapsed() < PATIENCE =>
                 {
+                    if begun.elapsed() > SILENCE && !std::mem::replace(&mut is_told, true) {
+                        info!(pid, "waiting until the kernel has closed a dead switch's sockets");
+                    }
                     std::thread::sleep(LOOK);
                 }
                 taken => return taken,

@@ -234,8 +234,7 @@ impl Ports {
         wanted: &BTreeMap<&str, &PodView>,
         round: &mut Round<'_, I, D>,
     ) {
-        let host = round.node.host.as_ref().map(|plan| plan.interface.as_str());
-        self.refused.retain(|name, _| wanted.contains_key(name.as_str()) || host == Some(name));
+        self.refused.retain(|name, _| wanted.contains_key(name.as_str()) || name == host::REFUSED);
         let mut missing: Vec<(&str, &PodView)> =
             wanted.iter().map(|(&name, &pod)| (name, pod)).collect();
         missing.retain(|(name, _)| !self.held.contains_key(*name));

@@ -348,6 +348,19 @@ fn word_of_index(shown: &str) -> String {
 }
 
 #[test]
+fn a_host_port_whose_far_ends_name_is_taken_says_which_setting() {
+    let lab = Lab::new("taken");
+    let plan = plan(&lab, false);
+    lab.ip(&format!("link add {} type veth peer name lgother", plan.peer));
+    lab.within(|mut attacher, _| async move {
+        let error = attacher.host_port(&plan, 1).await.unwrap_err();
+        let expected = "the host port cannot be made: there is an interface lgh1 already";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.remedy(), "set another name for it, host_port.peer, or remove lgh1");
+    });
+}
+
+#[test]
 fn a_host_port_that_was_found_is_used_and_not_removed() {
     let lab = Lab::new("found");
     lab.ip(&format!("link add lgh0 numrxqueues 2 type veth peer name lgh1 netns {}", lab.pod));

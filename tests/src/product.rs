@@ -235,7 +235,14 @@ impl Product {
         let subject = |end: &End| match end {
             End::Address(address) => Subject::Address(*address),
             End::Pod(namespace, name) => {
-                Subject::Pod { namespace: namespace.clone(), name: name.clone() }
+                // A lost pod, which may be of any namespace, is asked for by its key.
+                let lost = || {
+                    let mut keys = self.inventory.pods().map(|pod| &pod.metadata.key);
+                    keys.find(|key| key.namespace.starts_with('?') && *key.name == **name)
+                };
+                let known = self.inventory.pod(namespace, name).map(|pod| &pod.metadata.key);
+                let namespace = known.or_else(lost).map(|key| key.namespace.to_string());
+                Subject::Pod { namespace: namespace.unwrap_or_default(), name: name.clone() }
             }
         };
         let request = Request {

@@ -95,6 +95,9 @@ pub enum AttachError {
         /// The namespace where that should be.
         netns: String,
     },
+    /// There is an interface already of the name that the host port's far end shall have.
+    #[error("the host port cannot be made: there is an interface {} already{}", .0.peer, at(.0))]
+    PeerTaken(HostPortPlan),
     /// The namespace for the far end of the host port.
     #[error("network namespace {name}: {source}")]
     Namespace {
@@ -126,6 +129,11 @@ pub enum AttachError {
     /// No netlink at all.
     #[error("netlink: {0}")]
     Socket(#[from] io::Error),
+}
+
+/// Where the far end of the host port is.
+fn at(plan: &HostPortPlan) -> String {
+    plan.netns.as_ref().map_or_else(String::new, |name| format!(" in network namespace {name}"))
 }
 
 /// An error with what caused it.
@@ -162,6 +170,9 @@ impl AttachError {
                 "run `ip link del {interface}`, and both ends are made; or correct the settings \
                  host_port.interface, host_port.peer and host_port.netns"
             ),
+            Self::PeerTaken(plan) => {
+                format!("set another name for it, host_port.peer, or remove {}", plan.peer)
+            }
             Self::Namespace { name, .. } => {
                 format!("run `ip netns add {name}`, or correct the setting host_port.netns")
             }

@@ -34,6 +34,13 @@ pub struct NetlinkError {
     pub source: io::Error,
 }
 
+impl NetlinkError {
+    /// Whether there is something already of the name that was to be given.
+    pub(super) fn is_taken(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+}
+
 /// An interface as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {

@@ -130,7 +130,11 @@ impl Attacher {
             queues,
             mtu: u32::from(plan.mtu),
         };
-        self.netlink.add_veth(&veth).await?;
+        match self.netlink.add_veth(&veth).await {
+            // Ours is not there: it was looked for.
+            Err(error) if error.is_taken() => return Err(AttachError::PeerTaken(plan.clone())),
+            made => made?,
+        }
         self.adopt(&plan.interface).await?;
         Ok(())
     }

@@ -8,6 +8,10 @@ use crate::attach::Probed;
 use crate::dataplane::Dataplane;
 use crate::interfaces::Interfaces;
 
+/// Under which name it stands why there is no host port: no interface can have it, so that a pod
+/// which names the host port's interface is told of apart.
+pub(super) const REFUSED: &str = "(host port)";
+
 /// The host port.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -68,6 +72,6 @@ impl Ports {
             }
             Err(error) => Err(refusal(&error)),
         };
-        self.note(name, "lockgate", "host_port", "the host port is not attached", added);
+        self.note(REFUSED, "lockgate", "host_port", "the host port is not attached", added);
     }
 }

@@ -366,6 +366,24 @@ async fn a_host_port_that_fits_no_more_is_a_problem_until_it_does() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_a_pod_that_named_the_host_port_goes_with_its_slip() {
+    let mut bench = with_host().await;
+    bench.write("a.yaml", &pod("a", "10.0.0.1", "eh"));
+    bench.advance().await;
+    assert!(bench.problems()[0].contains("Pod demo/a"), "{:?}", bench.problems());
+    bench.write("a.yaml", &pod("a", "10.0.0.1", "ea"));
+    bench.advance().await;
+    assert_eq!(bench.problems(), [""; 0]);
+    // What is said of the host port itself stays.
+    bench.links.link("eh").mtu = 9000;
+    bench.sync.links_changed();
+    bench.advance().await;
+    bench.write("a.yaml", &pod("a", "10.0.0.3", "ea"));
+    bench.advance().await;
+    assert_eq!(bench.problems().len(), 1, "{:?}", bench.problems());
+}
+
+#[tokio::test]
 async fn no_pod_gets_an_end_of_the_host_port() {
     let mut bench = with_host().await;
     bench.links.put("ep", 50);
