@@ -349,7 +349,7 @@ fn word_of_index(shown: &str) -> String {
 
 #[test]
 fn a_host_port_whose_far_ends_name_is_taken_says_which_setting() {
-    let lab = Lab::new("taken");
+    let lab = Lab::new("peer");
     let plan = plan(&lab, false);
     lab.ip(&format!("link add {} type veth peer name lgother", plan.peer));
     lab.within(|mut attacher, _| async move {
