@@ -8,15 +8,16 @@
 //! end
 //! ```
 //!
-//! The first line says which protocols and ports are asked. Each line after it names sources and
-//! targets, `*` for every pod and `x/*` for those of a namespace, then perhaps protocols and ports,
-//! and what becomes of it. A pod to itself is not asked: that never leaves the pod.
+//! The first line says which protocols and ports are asked, by either family that both pods have.
+//! Each line after it names sources and targets, `*` for every pod and `x/*` for those of a
+//! namespace, then perhaps protocols and ports, perhaps `v4` or `v6`, and what becomes of it. A pod
+//! to itself is not asked: that never leaves the pod.
 
 use lockgate_dataplane::packet::Protocol;
 
 use super::Send;
 use super::parse::{outcome, protocol};
-use crate::oracle::{Cluster, End};
+use crate::oracle::{Cluster, End, Family};
 
 /// A table that is being read.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,8 @@ struct Line {
     target: Pattern,
     /// `None` is all that is asked.
     ports: Option<Vec<(Protocol, u16)>>,
+    /// `None` is either.
+    family: Option<Family>,
     outcome: String,
     number: usize,
 }
@@ -60,11 +63,19 @@ impl Table {
         let (source, rest) = ask.split_once('>').ok_or("expected `>`")?;
         let mut rest = rest.split_whitespace();
         let target = Pattern::read(rest.next().ok_or("expected a target")?)?;
-        let named = ports(&mut rest)?;
+        let mut rest: Vec<&str> = rest.collect();
+        let family = match rest.last() {
+            Some(&"v4") => Some(Family::V4),
+            Some(&"v6") => Some(Family::V6),
+            _ => None,
+        };
+        rest.truncate(rest.len() - usize::from(family.is_some()));
+        let named = ports(&mut rest.into_iter())?;
         self.lines.push(Line {
             source: Pattern::read(source.trim())?,
             target,
             ports: (!named.is_empty()).then_some(named),
+            family,
             outcome: outcome(answer.trim())?,
             number,
         });
@@ -74,34 +85,51 @@ impl Table {
     /// Every cell, with the number of the line that decides it.
     pub(super) fn cells(&self, cluster: &Cluster) -> Result<Vec<(usize, Send)>, String> {
         let pods = cluster.living();
+        let has = |(namespace, name): &(String, String), family| {
+            let addresses = cluster.addresses(namespace, name);
+            addresses.into_iter().any(|address| Family::of(address) == family)
+        };
         let mut cells = Vec::new();
         for source in &pods {
             for target in pods.iter().filter(|target| *target != source) {
-                for &(protocol, port) in &self.asked {
-                    let fits = |line: &&Line| line.fits(source, target, (protocol, port));
-                    let decides = self.lines.iter().rev().find(fits);
-                    let line =
-                        decides.ok_or_else(|| format!("{source:?} > {target:?} is left out"))?;
-                    let end = |(ns, name): &(String, String)| End::Pod(ns.clone(), name.clone());
-                    cells.push((
-                        line.number,
-                        Send {
-                            source: end(source),
-                            claimed: None,
-                            source_port: None,
-                            target: end(target),
-                            target_port: port,
-                            protocol,
-                            detail: String::new(),
-                            family: None,
-                            outcome: line.outcome.clone(),
-                            causes: Vec::new(),
-                        },
-                    ));
+                for family in [Family::V4, Family::V6] {
+                    if has(source, family) && has(target, family) {
+                        self.ask(source, target, family, &mut cells)?;
+                    }
                 }
             }
         }
         Ok(cells)
+    }
+
+    /// The cells of two pods.
+    fn ask(
+        &self,
+        source: &(String, String),
+        target: &(String, String),
+        family: Family,
+        cells: &mut Vec<(usize, Send)>,
+    ) -> Result<(), String> {
+        let end = |(ns, name): &(String, String)| End::Pod(ns.clone(), name.clone());
+        for &(protocol, target_port) in &self.asked {
+            let fits = |line: &&Line| line.fits(source, target, (protocol, target_port), family);
+            let decides = self.lines.iter().rev().find(fits);
+            let line = decides.ok_or_else(|| format!("{source:?} > {target:?} is left out"))?;
+            let send = Send {
+                source: end(source),
+                claimed: None,
+                source_port: None,
+                target: end(target),
+                target_port,
+                protocol,
+                detail: String::new(),
+                family: Some(family),
+                outcome: line.outcome.clone(),
+                causes: Vec::new(),
+            };
+            cells.push((line.number, send));
+        }
+        Ok(())
     }
 }
 
@@ -111,8 +139,10 @@ impl Line {
         source: &(String, String),
         target: &(String, String),
         asked: (Protocol, u16),
+        family: Family,
     ) -> bool {
-        let is_meant = self.ports.as_ref().is_none_or(|ports| ports.contains(&asked));
+        let is_meant = self.ports.as_ref().is_none_or(|ports| ports.contains(&asked))
+            && self.family.is_none_or(|own| own == family);
         is_meant && self.source.fits(source) && self.target.fits(target)
     }
 }
@@ -155,9 +185,9 @@ mod tests {
     use super::*;
 
     const PODS: &str = "
-{apiVersion: v1, kind: Pod, metadata: {namespace: x, name: a}, status: {podIP: 10.0.0.1}}
+{apiVersion: v1, kind: Pod, metadata: {namespace: x, name: a}, status: {podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {namespace: x, name: b}, status: {podIP: 10.0.0.2}}
+{apiVersion: v1, kind: Pod, metadata: {namespace: x, name: b}, status: {podIPs: [{ip: 10.0.0.2}, {ip: 'fd00::2'}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {namespace: y, name: a}, status: {podIP: 10.0.0.3}}
 ";
@@ -172,12 +202,16 @@ mod tests {
 
     #[test]
     fn the_last_line_that_fits_decides() {
-        let lines =
-            ["* > * -> sent", "* > x/* -> ingress_denied", "y/a > x/a tcp:80 -> egress_denied"];
+        let lines = [
+            "* > * -> sent",
+            "* > x/* -> ingress_denied",
+            "y/a > x/a tcp:80 -> egress_denied",
+            "* > * tcp:81 v6 -> egress_denied",
+        ];
         let cells = table(&lines).unwrap();
-        assert_eq!(cells.len(), 6 * 3, "every pair of two pods, three times");
+        assert_eq!(cells.len(), (6 + 2) * 3, "two pods have IPv6 too");
         let of = |number| cells.iter().filter(|(line, _)| *line == number).count();
-        assert_eq!((of(1), of(2), of(3)), (6, 11, 1));
+        assert_eq!((of(1), of(2), of(3), of(4)), (6, 15, 1, 2));
     }
 
     #[test]
