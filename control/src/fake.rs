@@ -40,6 +40,8 @@ pub(crate) struct FakeSwitch {
     /// What workers have taken; `u64::MAX` takes everything at once.
     pub(crate) taken: Arc<AtomicU64>,
     pub(crate) refuse_ports: bool,
+    /// How long removing a port takes.
+    pub(crate) removal: std::time::Duration,
     pub(crate) rows: Vec<Row>,
     pub(crate) samples: Vec<Denied>,
     pub(crate) now: Tick,
@@ -87,6 +89,7 @@ impl Dataplane for FakeSwitch {
     }
 
     fn remove_port(&mut self, port: PortId) -> Result<(), Refused> {
+        std::thread::sleep(self.removal);
         self.done.push(Done::Removed(port.0));
         self.views.retain(|view| view.port != port);
         Ok(())

@@ -29,8 +29,9 @@ use crate::resolve::PodView;
 
 pub use host::Host;
 
-/// How long ports are added before what there is is published and everybody else gets a turn.
-pub const ADD_BUDGET: Duration = Duration::from_millis(100);
+/// How long ports are added, or removed, before what there is is published and everybody else gets a
+/// turn: the kernel takes 4 to 14 ms for each.
+pub const BUDGET: Duration = Duration::from_millis(100);
 
 /// Receive queues of a pod's interface: one socket, one worker.
 const POD_QUEUES: u32 = 1;
@@ -102,6 +103,7 @@ pub struct Ports {
     /// The interfaces there were.
     seen: BTreeSet<u32>,
     has_more: bool,
+    has_unused: bool,
     look_closely: bool,
 }
 
@@ -113,7 +115,7 @@ impl Ports {
     }
 
     /// One round: lets ports go that are not wanted or fit no more, and adds those that can be
-    /// had. Stops adding at [`ADD_BUDGET`], see [`Ports::has_more`].
+    /// had. Stops adding at [`BUDGET`], see [`Ports::has_more`].
     ///
     /// # Errors
     /// Where the interfaces cannot be listed: then nothing is changed.
@@ -173,11 +175,23 @@ impl Ports {
         }
     }
 
-    /// Removes the ports that no snapshot in force uses. True when one was removed.
+    /// Whether time ran out before every port was removed that no snapshot uses.
+    #[must_use]
+    pub fn has_unused(&self) -> bool {
+        self.has_unused
+    }
+
+    /// Removes the ports that no snapshot in force uses. True when one was removed. Stops at
+    /// [`BUDGET`], see [`Ports::has_unused`].
     pub fn remove_unused<D: Dataplane>(&mut self, in_force: Generation, dataplane: &mut D) -> bool {
-        let mut removed = false;
+        let (mut removed, begun) = (false, Instant::now());
+        let mut has_unused = false;
         self.leaving.retain(|interface, leaving| {
             if leaving.without.is_none_or(|without| without > in_force) {
+                return true;
+            }
+            if begun.elapsed() > BUDGET {
+                has_unused = true;
                 return true;
             }
             match dataplane.remove_port(leaving.port) {
@@ -187,6 +201,7 @@ impl Ports {
             removed = true;
             false
         });
+        self.has_unused = has_unused;
         removed
     }
 
@@ -242,7 +257,7 @@ impl Ports {
         let begun = Instant::now();
         self.has_more = false;
         for (name, pod) in missing {
-            if begun.elapsed() > ADD_BUDGET {
+            if begun.elapsed() > BUDGET {
                 self.has_more = !self.refused.contains_key(name);
                 break;
             }

@@ -167,10 +167,10 @@ impl<D: Dataplane> Sync<D> {
         self.dirty = true;
     }
 
-    /// Whether a snapshot is on its way to the workers.
+    /// Whether a snapshot is on its way to the workers, or ports are yet to be removed.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.pending.is_some()
+        self.pending.is_some() || self.ports.has_unused()
     }
 
     /// A second has passed: what was refused is tried again, and what no event tells is looked at.

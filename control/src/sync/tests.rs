@@ -366,6 +366,29 @@ async fn a_host_port_that_fits_no_more_is_a_problem_until_it_does() {
 }
 
 #[tokio::test]
+async fn everybody_gets_a_turn_while_many_ports_are_removed() {
+    let names: Vec<String> = (0..8).map(|one| format!("e{one}")).collect();
+    let links: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut switch = FakeSwitch::quick();
+    switch.removal = crate::ports::BUDGET / 2;
+    let mut bench = Bench::new(switch, FakeLinks::with(&links));
+    for (name, at) in names.iter().zip(10..) {
+        bench.write(&format!("{name}.yaml"), &pod(name, &format!("10.0.0.{at}"), name));
+    }
+    bench.advance().await;
+    for name in &names {
+        bench.remove(&format!("{name}.yaml"));
+    }
+    bench.sync.advance(&mut bench.links).await;
+    bench.sync.dataplane().done.clear();
+    bench.sync.advance(&mut bench.links).await;
+    let first = std::mem::take(&mut bench.sync.dataplane().done).len();
+    assert!((1..8).contains(&first) && bench.sync.is_pending(), "{first} in one turn");
+    let rest = bench.advance().await.len();
+    assert!(first + rest == 8 && !bench.sync.is_pending(), "{first} and {rest}");
+}
+
+#[tokio::test]
 async fn what_is_said_of_a_pod_that_named_the_host_port_goes_with_its_slip() {
     let mut bench = with_host().await;
     bench.write("a.yaml", &pod("a", "10.0.0.1", "eh"));
