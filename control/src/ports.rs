@@ -12,13 +12,14 @@
 //! that, also under another name.
 
 mod host;
+mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::endpoint::Attachment;
-use lockgate_dataplane::ids::{Generation, Mac, PortId, PortRef};
+use lockgate_dataplane::ids::{Mac, PortRef};
 use tracing::{debug, info, warn};
 
 use crate::attach::{AttachError, HostPortPlan, InterfaceName, Link, Probed};
@@ -28,6 +29,7 @@ use crate::manifest::{INTERFACE_FIELD, Problem, Severity};
 use crate::resolve::PodView;
 
 pub use host::Host;
+use leaving::Leaving;
 
 /// How long ports are added, or removed, before what there is is published and everybody else gets a
 /// turn: the kernel takes 4 to 14 ms for each.
@@ -69,15 +71,6 @@ pub struct Held {
     pub at: PortRef,
 }
 
-/// A port on its way out.
-#[derive(Clone, Copy, Debug)]
-struct Leaving {
-    port: PortId,
-    ifindex: u32,
-    /// The first snapshot without it, once there is one.
-    without: Option<Generation>,
-}
-
 /// Why there is no port.
 #[derive(Debug)]
 struct Refused {
@@ -98,12 +91,11 @@ struct Round<'a, I, D> {
 pub struct Ports {
     held: BTreeMap<String, Held>,
     host: Option<Host>,
-    leaving: BTreeMap<String, Leaving>,
+    leaving: Leaving,
     refused: BTreeMap<String, Refused>,
     /// The interfaces there were.
     seen: BTreeSet<u32>,
     has_more: bool,
-    has_unused: bool,
     look_closely: bool,
 }
 
@@ -168,43 +160,6 @@ impl Ports {
         self.has_more
     }
 
-    /// A snapshot was published: ports marked before it are not in it.
-    pub fn published(&mut self, generation: Generation) {
-        for leaving in self.leaving.values_mut() {
-            leaving.without.get_or_insert(generation);
-        }
-    }
-
-    /// Whether time ran out before every port was removed that no snapshot uses.
-    #[must_use]
-    pub fn has_unused(&self) -> bool {
-        self.has_unused
-    }
-
-    /// Removes the ports that no snapshot in force uses. True when one was removed. Stops at
-    /// [`BUDGET`], see [`Ports::has_unused`].
-    pub fn remove_unused<D: Dataplane>(&mut self, in_force: Generation, dataplane: &mut D) -> bool {
-        let (mut removed, begun) = (false, Instant::now());
-        let mut has_unused = false;
-        self.leaving.retain(|interface, leaving| {
-            if leaving.without.is_none_or(|without| without > in_force) {
-                return true;
-            }
-            if begun.elapsed() > BUDGET {
-                has_unused = true;
-                return true;
-            }
-            match dataplane.remove_port(leaving.port) {
-                Ok(()) => info!(interface, port = leaving.port.0, "port removed"),
-                Err(error) => warn!(interface, port = leaving.port.0, %error, "port not removed"),
-            }
-            removed = true;
-            false
-        });
-        self.has_unused = has_unused;
-        removed
-    }
-
     /// Removes what interfaces have left that are gone.
     fn sweep<I: Interfaces, D>(&mut self, round: &Round<'_, I, D>) {
         let seen: BTreeSet<u32> = round.links.values().map(|link| link.index).collect();
@@ -234,13 +189,9 @@ impl Ports {
                 self.held.insert(name, held);
             } else {
                 info!(interface = name, port = held.at.port.0, "port leaves");
-                self.leave(&name, held.at.port, held.probed.ifindex);
+                self.leaving.add(&name, held.at.port, held.probed.ifindex);
             }
         }
-    }
-
-    fn leave(&mut self, name: &str, port: PortId, ifindex: u32) {
-        self.leaving.insert(name.to_owned(), Leaving { port, ifindex, without: None });
     }
 
     /// Adds what is missing: first what was never tried, then what waits the longest.
@@ -263,7 +214,7 @@ impl Ports {
             }
             let closed = self.close(name, round).await;
             let ifindex = round.links.get(name).map_or(0, |link| link.index);
-            if self.leaving.iter().any(|(old, port)| old == name || port.ifindex == ifindex) {
+            if self.leaving.has(name, ifindex) {
                 continue;
             }
             let added = match closed {

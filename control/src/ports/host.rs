@@ -61,9 +61,10 @@ impl Ports {
                 return;
             }
             warn!(interface = name, port = host.place.port.0, "the host port leaves");
-            self.leave(name, host.place.port, host.probed.ifindex);
+            self.leaving.add(name, host.place.port, host.probed.ifindex);
         }
-        if self.leaving.contains_key(name) {
+        let ifindex = round.links.get(name).map_or(0, |link| link.index);
+        if self.leaving.has(name, ifindex) {
             return;
         }
         let added = match round.interfaces.host_port(plan, round.node.workers).await {
