@@ -139,10 +139,9 @@ impl Product {
         let asked = self.asked(cluster, question, oracle.ingress.by == By::OwnNode);
         // Who judges by address takes two pods of one address for one; a packet of either is
         // refused before it is judged (NP-54).
-        let ends = (&question.source, &question.target);
-        if let (End::Pod(..), End::Pod(..)) = ends
-            && ends.0 != ends.1
+        if question.source != question.target
             && asked.source.address == asked.target.address
+            && oracle.ingress.by != By::Itself
         {
             return None;
         }
