@@ -30,6 +30,7 @@ pub(super) const SPEC_FIELDS: [&str; 4] = ["podSelector", "ingress", "egress", "
 const SELECTS_ALL: &str =
     "until then the policy isolates every pod of its namespace and opens nothing";
 const ISOLATES_BOTH: &str = "until then the policy isolates in both directions";
+const UNSAID: &str = "until then what it says is not in force";
 const AS_STATED: &str = "until then it is not known what it says";
 
 /// A policy: whom it selects, in which directions it isolates them, and what it opens.
@@ -86,9 +87,13 @@ impl NetworkPolicy {
         is_current: bool,
         report: &mut Report<'_>,
     ) -> Self {
-        let is_known = report
-            .within(ISOLATES_BOTH, |report| spec.closed(report, "spec", &SPEC_FIELDS))
-            .is_ok();
+        let harm = match (spec.field("podSelector"), spec.field("policyTypes")) {
+            (None, _) => SELECTS_ALL,
+            (_, None) => ISOLATES_BOTH,
+            _ => UNSAID,
+        };
+        let is_known =
+            report.within(harm, |report| spec.closed(report, "spec", &SPEC_FIELDS)).is_ok();
         let subjects = match spec.field("podSelector") {
             Some(at) => report.within(SELECTS_ALL, |report| labels::selector(&at, report)),
             None if is_known => Ok(LabelSelector::default()),

@@ -229,6 +229,18 @@ fn np_59_what_is_stated_unclearly_isolates_in_both_directions() {
 }
 
 #[test]
+fn an_unknown_field_of_the_spec_tells_what_it_does_here() {
+    for (spec, harm) in [
+        ("podselector: {}, policyTypes: [Egress]", "isolates every pod of its namespace and opens"),
+        ("podSelector: {}, egres: []", "isolates in both directions"),
+        ("podSelector: {}, egres: [], policyTypes: [Ingress]", "what it says is not in force"),
+    ] {
+        let said = problems(&policy("x/p", spec));
+        assert!(said[0].remedy.contains(harm), "{spec}: {said:?}");
+    }
+}
+
+#[test]
 fn np_59_a_spec_that_is_missing_or_is_no_map_isolates_the_namespace() {
     let head = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\n";
     for (rest, wanted) in [
