@@ -136,7 +136,7 @@ pub struct NodeLock {
 }
 
 impl NodeLock {
-    /// Takes the name, [`NODE`]. Blocks for at most `PATIENCE`, for a holder may be dying.
+    /// Takes the name, [`NODE`]. Blocks for at most `NODE_PATIENCE`, for a holder may be dying.
     ///
     /// # Errors
     /// [`LockError::Namespace`] where another process has it.

@@ -90,8 +90,8 @@ async fn a_link_to_a_whole_file_is_told_of_when_it_is_made() {
     assert_eq!(next(&mut watch).await, only("b.yaml"));
 }
 
-#[tokio::test]
-async fn a_directory_that_goes_and_comes_back_is_read_both_times() {
+/// A directory whose going was told of, and that is there again.
+async fn gone_and_back() -> (tempfile::TempDir, PathBuf, DirWatch) {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("manifests");
     fs::create_dir(&directory).unwrap();
@@ -99,6 +99,12 @@ async fn a_directory_that_goes_and_comes_back_is_read_both_times() {
     fs::rename(&directory, parent.path().join("away")).unwrap();
     assert_eq!(next(&mut watch).await, Changed::All);
     fs::create_dir(&directory).unwrap();
+    (parent, directory, watch)
+}
+
+#[tokio::test]
+async fn a_directory_that_goes_and_comes_back_is_read_both_times() {
+    let (_parent, directory, mut watch) = gone_and_back().await;
     assert_eq!(next(&mut watch).await, Changed::All);
     fs::write(directory.join("a.yaml"), "x").unwrap();
     assert_eq!(next(&mut watch).await, only("a.yaml"));
@@ -106,13 +112,7 @@ async fn a_directory_that_goes_and_comes_back_is_read_both_times() {
 
 #[tokio::test]
 async fn a_directory_is_found_again_by_who_never_waits_long() {
-    let parent = tempfile::tempdir().unwrap();
-    let directory = parent.path().join("manifests");
-    fs::create_dir(&directory).unwrap();
-    let mut watch = DirWatch::open(&directory).unwrap();
-    fs::rename(&directory, parent.path().join("away")).unwrap();
-    assert_eq!(next(&mut watch).await, Changed::All);
-    fs::create_dir(&directory).unwrap();
+    let (_parent, _directory, mut watch) = gone_and_back().await;
     let mut found = None;
     for _ in 0..100 {
         // As the agent, which is asked something else meanwhile and begins to wait anew.
