@@ -27,7 +27,14 @@ fn answer(command: Command) -> Result<ExitCode> {
     let (text, good) = match command {
         Command::Run(arguments) => return start(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => (offline::answer_explain(arguments)?, true),
-        Command::Matrix(arguments) => (offline::answer_matrix(&arguments)?, true),
+        Command::Matrix(arguments) => {
+            let (text, problems) = offline::answer_matrix(&arguments)?;
+            for problem in problems {
+                // As far as anybody reads it: the answer is on standard output.
+                let _ = writeln!(std::io::stderr(), "lockgate: {problem}");
+            }
+            (text, true)
+        }
         Command::Validate(arguments) => offline::answer_validate(&arguments)?,
         Command::Status(arguments) => (ask(&arguments, Show::Status {})?, true),
         Command::Ports(arguments) => (ask(&arguments, Show::Ports {})?, true),

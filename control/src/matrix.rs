@@ -2,7 +2,8 @@
 //!
 //! Where `explain` reads the policies, this asks what was compiled from them: `PolicyTable`, as
 //! a worker does. Every ordered pair has a row, a pod with itself too; pairs that share no
-//! address family cannot meet and are left out, with a notice.
+//! address family cannot meet and are left out, as are pods without an address of their own, each
+//! with a notice.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -101,7 +102,8 @@ pub fn matrix(inventory: &Inventory, request: &MatrixRequest) -> Result<Matrix, 
         }
     }
     let port = request.protocol.has_ports().then_some(port);
-    Ok(Matrix { protocol: request.protocol, port, rows, notices: notices(&apart) })
+    let notices = without_row(inventory).into_iter().chain(pairs_apart(&apart)).collect();
+    Ok(Matrix { protocol: request.protocol, port, rows, notices })
 }
 
 fn row(
@@ -153,9 +155,27 @@ fn meeting(from: &PodView, to: &PodView, family: Option<Family>) -> Option<(IpAd
     )
 }
 
+/// One notice for all pods that no policy can tell apart from others, or from nobody.
+fn without_row(inventory: &Inventory) -> Option<Problem> {
+    let (mut ended, mut on_node, mut unaddressed) = (0, 0, 0);
+    for pod in inventory.pods() {
+        match pod {
+            pod if pod.is_completed => ended += 1,
+            pod if pod.host_network => on_node += 1,
+            pod if pod.addresses.is_empty() => unaddressed += 1,
+            _ => {}
+        }
+    }
+    let message = format!(
+        "pods without a row: {ended} ended, {on_node} on their node's network, {unaddressed} \
+         without an address"
+    );
+    (ended + on_node + unaddressed > 0).then(|| notice(&message, "ask explain about an address"))
+}
+
 /// One notice for all pairs that cannot meet: there may be as many as there are pairs.
-fn notices(apart: &[(&PodView, &PodView)]) -> Vec<Problem> {
-    let Some((from, to)) = apart.first() else { return Vec::new() };
+fn pairs_apart(apart: &[(&PodView, &PodView)]) -> Option<Problem> {
+    let (from, to) = apart.first()?;
     let message = format!(
         "{} pairs share no address family and are left out, {}/{} to {}/{} first",
         apart.len(),
@@ -164,8 +184,11 @@ fn notices(apart: &[(&PodView, &PodView)]) -> Vec<Problem> {
         to.namespace,
         to.name
     );
-    let remedy = "give both an address of one family, or leave --family out";
-    vec![Problem::of_object(Severity::Notice, (None, None), "matrix", "", &message, remedy)]
+    Some(notice(&message, "give both an address of one family, or leave --family out"))
+}
+
+fn notice(message: &str, remedy: &str) -> Problem {
+    Problem::of_object(Severity::Notice, (None, None), "matrix", "", message, remedy)
 }
 
 impl Display for Matrix {

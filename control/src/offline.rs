@@ -1,4 +1,7 @@
 //! `explain`, `matrix` and `validate`: a directory of manifests, a question, an answer. No root.
+//!
+//! A broken rule explains a verdict: `explain` names those of the policies that it asked, and beside
+//! a matrix stands whatever of the manifests is not in force as written.
 
 use std::path::Path;
 
@@ -49,11 +52,11 @@ pub fn answer_explain(arguments: ExplainArguments) -> Result<String, OfflineErro
     written(arguments.output, &answer, || answer.to_string())
 }
 
-/// Answers `matrix`.
+/// Answers `matrix`; the problems are for standard error.
 ///
 /// # Errors
 /// [`OfflineError`] where there is no answer.
-pub fn answer_matrix(arguments: &MatrixArguments) -> Result<String, OfflineError> {
+pub fn answer_matrix(arguments: &MatrixArguments) -> Result<(String, Vec<Problem>), OfflineError> {
     let inventory = read(&arguments.manifests)?;
     let request = MatrixRequest {
         protocol: arguments.protocol,
@@ -61,7 +64,12 @@ pub fn answer_matrix(arguments: &MatrixArguments) -> Result<String, OfflineError
         family: arguments.family,
     };
     let answer = matrix(&inventory, &request)?;
-    written(arguments.output, &answer, || answer.to_string())
+    let text = written(arguments.output, &answer, || answer.to_string())?;
+    let mut beside = inventory.problems();
+    // Notices of objects change no verdict.
+    beside.retain(|one| one.severity != Severity::Notice);
+    beside.extend(answer.notices);
+    Ok((text, beside))
 }
 
 /// What `validate` says.
@@ -111,5 +119,35 @@ fn written(
     match output {
         Output::Text => Ok(text()),
         Output::Json => Ok(serde_json::to_string_pretty(document)? + "\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_dataplane::packet::Protocol;
+
+    use super::*;
+    use crate::sample::{pod, policy};
+
+    fn asked(text: &str) -> (String, Vec<Problem>) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("all.yaml"), text).unwrap();
+        let manifests = directory.path().to_owned();
+        let (protocol, output) = (Protocol::Tcp, Output::Json);
+        let (port, family) = (Some(80), None);
+        answer_matrix(&MatrixArguments { manifests, protocol, port, family, output }).unwrap()
+    }
+
+    #[test]
+    fn a_matrix_has_beside_it_what_is_not_in_force_as_written() {
+        let pods = pod("x/a", "10.0.0.1", "") + &pod("x/b", "10.0.0.2", "");
+        let (text, beside) = asked(&(pods.clone() + &policy("x/p", "ingress: [{form: []}]")));
+        assert_eq!(beside.len(), 1, "{beside:?}");
+        assert!(beside[0].to_string().contains("x/p: spec.ingress[0].form"), "{beside:?}");
+        assert!(text.contains("\"deny\"") && !text.contains("form"), "{text}");
+        let other = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n";
+        assert_eq!(asked(&(pods.clone() + other)).1, []);
+        let ended = pod("x/c", "10.0.0.3", "").replace("Running", "Succeeded");
+        assert!(asked(&(pods + &ended)).1[0].message.contains("1 ended"));
     }
 }

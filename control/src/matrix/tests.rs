@@ -73,6 +73,21 @@ fn pairs_without_a_shared_family_are_left_out_with_one_notice() {
 }
 
 #[test]
+fn pods_without_a_row_are_counted_in_one_notice() {
+    let text = small()
+        + &pod("x/done", "10.0.1.7", "").replace("Running", "Failed")
+        + &pod("x/host", "192.0.2.1", "").replace("spec: {}", "spec: {hostNetwork: true}")
+        + &pod("y/host", "192.0.2.2", "").replace("spec: {}", "spec: {hostNetwork: true}")
+        + "apiVersion: v1\nkind: Pod\nmetadata: {name: lost}\n---\n";
+    let seen = seen(&text, TCP_80);
+    assert_eq!(seen.notices.len(), 1);
+    assert_eq!(
+        seen.notices[0].message,
+        "pods without a row: 1 ended, 2 on their node's network, 1 without an address"
+    );
+}
+
+#[test]
 fn pods_that_share_an_address_have_rows_and_reach_only_themselves() {
     let text = pod("x/a", "10.0.0.1", "") + &pod("x/b", "10.0.0.1", "");
     let text = text + &pod("x/c", "10.0.0.3", "");
