@@ -9,8 +9,8 @@ use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use lockgate_control::manifest::{
-    Metadata, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Peer, Pod,
-    PortPattern, Rule, WhichPorts,
+    Metadata, NamedPort, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Peer,
+    Pod, PortPattern, Rule, WhichPorts,
 };
 use lockgate_control::selector::{LabelSelector, Labels, Operator, Requirement};
 use lockgate_dataplane::packet::Protocol;
@@ -78,6 +78,18 @@ impl Size {
             interface: (node == 0).then(|| format!("lg{slot}")),
             mac: None,
         })
+    }
+
+    /// The same pod with a port named `web`, each tenth with another number.
+    #[must_use]
+    pub fn serving(self, number: u32) -> Object {
+        let mut object = self.pod(number);
+        if let Object::Pod(pod) = &mut object {
+            let name = "web".to_owned();
+            let port = if number.is_multiple_of(10) { 8081 } else { 8080 };
+            pod.ports.push(NamedPort { name, protocol: Protocol::Tcp, number: port });
+        }
+        object
     }
 
     fn policy(self, number: u32) -> Object {
@@ -165,6 +177,35 @@ pub fn policy_about(applications: u32, rules: u32, change: u16) -> Object {
         subjects: one("app", "a0"),
         ingress: Some(listed.collect()),
         egress: None,
+    })
+}
+
+/// A policy of many rules, each about an address of nobody; `change` is one of those.
+#[must_use]
+pub fn large_blocks(rules: u32, change: u16) -> Object {
+    let listed = (0..rules).map(|number| {
+        let shift = if number == rules / 2 { u32::from(change) << 12 } else { 0 };
+        let address = Ipv4Addr::from_bits(0xac10_0000 + number + shift);
+        Some(rule(vec![block(&format!("{address}/32"), &[])], vec![port(Protocol::Tcp, 443)]))
+    });
+    Object::Policy(NetworkPolicy {
+        metadata: metadata(ObjectKind::Policy, &name_of(0), "blocks"),
+        subjects: one("app", "a0"),
+        ingress: Some(listed.collect()),
+        egress: None,
+    })
+}
+
+/// A policy that lets its pods reach a named port of whatever is in a block.
+#[must_use]
+pub fn web_in_blocks() -> Object {
+    let which = WhichPorts::Named("web".to_owned());
+    let ports = vec![PortPattern { protocol: Protocol::Tcp, which }];
+    Object::Policy(NetworkPolicy {
+        metadata: metadata(ObjectKind::Policy, &name_of(0), "web"),
+        subjects: one("app", "a0"),
+        ingress: None,
+        egress: Some(vec![Some(rule(vec![block("10.0.0.0/8", &[])], ports))]),
     })
 }
 

@@ -189,7 +189,7 @@ fn incremental_equals_full_after_every_event() {
     let (events, rebuilds) = (events.into_inner(), rebuilds.into_inner());
     println!("{events} events in {}, {rebuilds} times built anew", seeds.told());
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    assert!(events >= 20_000 || seeds.is_one(), "only {events} events");
+    assert!(events >= 20_000 || !seeds.is_usual(), "only {events} events");
     // Building anew is the way out, not the way.
     assert!(rebuilds * 4 < events, "{rebuilds} of {events} events built everything anew");
 }

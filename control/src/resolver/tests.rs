@@ -145,8 +145,42 @@ fn two_pods_of_one_address_are_denied_until_one_goes() {
     let denied = delta.policies.iter().find_map(|(_, policy)| policy.as_ref()).unwrap();
     assert_eq!(&*denied.name, crate::inventory::DENIED_POLICY);
     assert_eq!(bench.ruleset.sets[denied.subjects.0 as usize].pods.len(), 2);
+    let subjects = denied.subjects;
     let delta = bench.remove(&twin);
     assert!(delta.policies.iter().all(|(_, policy)| policy.is_none()));
+    assert!(delta.sets.contains(&(subjects, None)), "{delta:?}");
+    assert!(bench.resolver.sets.known(&Meaning::Denied).is_none());
+}
+
+#[test]
+fn the_place_of_a_policy_is_used_again() {
+    let mut bench = Bench::new(&small());
+    for round in 0..20 {
+        let text = policy(&format!("x/p{round}"), PEERS);
+        let delta = bench.set(&text);
+        assert!(delta.policies[0].0.0 < 2, "{:?} in round {round}", delta.policies[0].0);
+        bench.remove(&text);
+    }
+}
+
+#[test]
+fn np_22_who_does_not_ask_for_a_name_any_more_hears_of_the_others() {
+    let asks = |ports: &str| policy("x/p", &format!("ingress: [{{ports: [{ports}]}}]"));
+    let with = |name: &str, number: u16| {
+        let named = format!("{{name: {name}, containerPort: {number}}}");
+        pod_with(&format!("x/{name}"), &format!("10.0.9.{}", number % 100), "", &ports(&named))
+    };
+    let mut bench = Bench::new(&(small() + &asks("{port: web}, {port: dns}")));
+    bench.set(&asks("{port: web}"));
+    assert_eq!(bench.set(&with("dns", 9901)).policies.len(), 0);
+    assert_eq!(bench.set(&with("web", 9902)).policies.len(), 1);
+    // A number that nobody has is forgotten when the policy is read again, which still asks.
+    let mut bench = Bench::new(&asks("{port: web}"));
+    for number in 9901..9904 {
+        assert_eq!(bench.set(&with("web", number)).policies.len(), 1, "{number}");
+        bench.remove(&with("web", number));
+        bench.set(&asks(&format!("{{port: web}}, {{port: {number}}}")));
+    }
 }
 
 #[test]

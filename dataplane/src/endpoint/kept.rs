@@ -5,7 +5,7 @@
 //! at again, whatever it was that changed.
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -18,6 +18,20 @@ use super::{
 use crate::ids::EndpointId;
 use crate::policy::ruleset::PodIndex;
 use crate::policy::{Kept, Resident, Update};
+
+/// IPv4 blocks of at least so many bits are taken in address by address.
+const FEW_BITS: u8 = 24;
+
+/// What is to be found anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Repaint {
+    /// The addresses that a change is about.
+    Addresses,
+    /// And what IPv6 blocks say.
+    Spans,
+    /// Every address.
+    All,
+}
 
 /// Places that nothing needs any more, beyond as many as are used, before all are made anew.
 const UNUSED_MAX: usize = 1 << 12;
@@ -74,7 +88,7 @@ impl KeptEndpoints {
         if update.rebuilt.is_some() || is_old {
             self.build(kept, topology);
         } else {
-            self.change(kept, &update.pods, topology);
+            self.change(kept, update, topology);
         }
         if self.now.places.len() != self.places.len() {
             self.now.places = self.places.as_slice().into();
@@ -82,8 +96,10 @@ impl KeptEndpoints {
         self.now.clone()
     }
 
-    fn change(&mut self, kept: &Kept, pods: &[(PodIndex, Resident)], topology: &Topology) {
+    fn change(&mut self, kept: &Kept, update: &Update, topology: &Topology) {
+        let pods = &update.pods;
         let mut addresses: HashSet<IpAddr> = HashSet::new();
+        let repaint = self.take_blocks(&update.cut, &mut addresses);
         let mut endpoints: BTreeSet<EndpointId> = BTreeSet::new();
         for (pod, was) in pods {
             for (address, _) in &was.hosts {
@@ -112,6 +128,14 @@ impl KeptEndpoints {
         for endpoint in endpoints {
             addresses.extend(self.put_local(kept, endpoint));
         }
+        match repaint {
+            Repaint::All => return self.paint(kept),
+            Repaint::Spans => {
+                let spans: Vec<(IpNet, u32)> = self.blocks_of(kept).collect();
+                self.now.lpm.set_spans(&spans);
+            }
+            Repaint::Addresses => {}
+        }
         for address in addresses {
             let place = self.place(kept, address);
             // What its block says of an IPv6 address needs no entry of its own, unless the
@@ -133,11 +157,14 @@ impl KeptEndpoints {
         for endpoint in endpoints {
             self.put_local(kept, endpoint);
         }
-        let mut prefixes: Vec<(IpNet, u32)> = Vec::new();
-        for (net, class) in kept.prefixes() {
-            prefixes.push((net, self.number(Place { class, ..NOWHERE })));
-            self.blocks.extend((net.prefix_len() == net.max_prefix_len()).then(|| net.addr()));
-        }
+        self.paint(kept);
+        self.size = self.places.len();
+    }
+
+    /// Finds the place of every address anew.
+    fn paint(&mut self, kept: &Kept) {
+        let mut prefixes: Vec<(IpNet, u32)> = self.blocks_of(kept).collect();
+        self.blocks = prefixes.iter().filter_map(|(net, _)| only(*net)).collect();
         let own: Vec<IpAddr> = self.node.iter().chain(self.owners.keys()).copied().collect();
         for address in own {
             let place = self.place(kept, address);
@@ -146,7 +173,35 @@ impl KeptEndpoints {
             }
         }
         self.now.lpm = Lpm::build(&prefixes);
-        self.size = self.places.len();
+    }
+
+    /// Blocks with the places of what is in them and nobody's.
+    fn blocks_of(&mut self, kept: &Kept) -> impl Iterator<Item = (IpNet, u32)> {
+        let place = |class| Place { class, ..NOWHERE };
+        kept.prefixes().map(move |(net, class)| (net, self.number(place(class))))
+    }
+
+    /// Takes in blocks that tell addresses apart now: the addresses, where they are few.
+    fn take_blocks(&mut self, cut: &[IpNet], addresses: &mut HashSet<IpAddr>) -> Repaint {
+        let mut repaint = Repaint::Addresses;
+        for net in cut {
+            self.blocks.extend(only(*net));
+            match net {
+                IpNet::V4(net) if net.prefix_len() >= FEW_BITS => {
+                    let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
+                    let all = (first..=last).map(Ipv4Addr::from_bits);
+                    addresses.extend(all.map(IpAddr::V4));
+                }
+                IpNet::V4(_) => repaint = Repaint::All,
+                IpNet::V6(net) => {
+                    addresses.extend(only((*net).into()));
+                    let is_in = |address: &&IpAddr| IpNet::V6(*net).contains(*address);
+                    addresses.extend(self.node.iter().filter(is_in));
+                    repaint = repaint.max(Repaint::Spans);
+                }
+            }
+        }
+        repaint
     }
 
     fn know(&mut self, pod: PodIndex, resident: &Resident) {
@@ -245,6 +300,11 @@ impl KeptEndpoints {
             u32::try_from(places.len() - 1).unwrap_or(0)
         })
     }
+}
+
+/// The address of a block of one.
+fn only(net: IpNet) -> Option<IpAddr> {
+    (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())
 }
 
 /// What an address is that is neither a pod's nor the node's.

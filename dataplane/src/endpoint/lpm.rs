@@ -45,6 +45,17 @@ impl Lpm {
         }
     }
 
+    /// Gives what IPv6 prefixes of more than one address say other values; others are passed over.
+    pub(super) fn set_spans(&mut self, prefixes: &[(IpNet, u32)]) {
+        let spans = prefixes.iter().filter_map(|&(net, value)| match net {
+            IpNet::V6(net) if net.prefix_len() < 128 => {
+                Some((net.network().to_bits(), net.prefix_len(), value))
+            }
+            _ => None,
+        });
+        self.v6_spans = Spans::build(&spans.collect::<Vec<_>>());
+    }
+
     /// The value of the longest prefix that covers the address; 0 where none does.
     #[inline]
     pub(super) fn find(&self, address: Address) -> u32 {

@@ -8,6 +8,10 @@
 //! that are in the same geometries are alike for policy: each is *represented* by the first of
 //! them. Geometries in force are tracked as one shared tree while walking down the regions, so
 //! that ten thousand policies with `0.0.0.0/0` cost ten thousand steps, not their square.
+//!
+//! A geometry that comes later cuts only what it must (`late`): regions are numbered in order once.
+
+mod late;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -18,6 +22,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::super::ruleset::Block;
 use super::intern::{Interner, Lists, index};
 use super::trees::{Root, Trees};
+use late::Late;
+pub(super) use late::Parted;
 
 /// A masked prefix, ordered so that what it covers follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,22 +53,35 @@ pub(super) struct Regions {
     parents: Vec<Region>,
     ends: Vec<Region>,
     alike: Vec<Region>,
+    late: Late,
 }
 
 /// Interned lists of blocks.
 #[derive(Debug)]
 pub(super) struct Geometries {
     interner: Interner<[Cut]>,
+    size: usize,
 }
 
 impl Geometries {
     pub(super) fn new() -> Self {
-        Self { interner: Interner::new() }
+        Self { interner: Interner::new(), size: 0 }
     }
 
     /// The number of what these blocks cover.
     pub(super) fn number(&mut self, blocks: &[Block]) -> u32 {
-        self.interner.number(&cuts(blocks))
+        let cuts = cuts(blocks);
+        let known = self.interner.len();
+        let number = self.interner.number(&cuts);
+        if self.interner.len() > known {
+            self.size += cuts.iter().map(|cut| 1 + cut.except.len()).sum::<usize>();
+        }
+        number
+    }
+
+    /// How many blocks and exceptions there are in all.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     /// The number of what these blocks cover, if it has one.
@@ -108,6 +127,7 @@ impl Regions {
             parents: vec![0; count],
             ends: vec![index(count); count],
             alike: vec![0; count],
+            late: Late::default(),
         };
         let mut open: Vec<Region> = Vec::new();
         for region in 1..index(count) {
@@ -124,39 +144,49 @@ impl Regions {
         regions
     }
 
-    /// How many there are, region 0 included.
+    /// How many were numbered in order, region 0 included.
     pub(super) fn count(&self) -> usize {
         self.parents.len()
     }
 
     /// The region of an address.
     pub(super) fn of(&self, address: IpAddr) -> Region {
-        let point = Prefix::of(IpNet::from(address));
-        let mut region = index(self.prefixes.partition_point(|prefix| *prefix <= point));
-        while region != 0 && !self.prefix(region).covers(point) {
-            region = self.parents[region as usize];
-        }
-        region
+        self.over(Prefix::of(IpNet::from(address)))
     }
 
-    /// The first region that is in the same geometries.
+    /// The region that stands for all that are in the same geometries.
     pub(super) fn alike(&self, region: Region) -> Region {
-        self.alike[region as usize]
+        self.late.alike(region).unwrap_or_else(|| self.alike[region as usize])
     }
 
     /// Every region but 0 with its CIDR, wider ones before what they cover.
-    pub(super) fn nets(&self) -> impl Iterator<Item = (IpNet, Region)> + '_ {
-        self.prefixes.iter().map(|prefix| prefix.to_net()).zip(1..)
+    pub(super) fn nets(&self) -> impl Iterator<Item = (IpNet, Region)> {
+        let numbered = self.prefixes.iter().copied().zip(1..);
+        let mut all: Vec<(Prefix, Region)> = numbered.chain(self.late.found()).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(prefix, region)| (prefix.to_net(), region))
     }
 
     fn prefix(&self, region: Region) -> Prefix {
         self.prefixes[region as usize - 1]
     }
 
-    /// The regions at and under a prefix that is one.
+    /// The deepest region at or over a prefix.
+    fn over(&self, prefix: Prefix) -> Region {
+        let mut region = index(self.prefixes.partition_point(|other| *other <= prefix));
+        while region != 0 && !self.prefix(region).covers(prefix) {
+            region = self.parents[region as usize];
+        }
+        let length = (region != 0).then(|| self.prefix(region).length);
+        self.late.over(prefix, length).unwrap_or(region)
+    }
+
+    /// The regions numbered in order that are at and under a prefix.
     fn under(&self, prefix: Prefix) -> Range<Region> {
-        let region = index(self.prefixes.partition_point(|other| *other < prefix)) + 1;
-        region..self.ends[region as usize]
+        let last = Prefix { bits: prefix.bits | !prefix.mask(), length: 128, ..prefix };
+        let first = self.prefixes.partition_point(|other| *other < prefix);
+        let end = self.prefixes.partition_point(|other| *other <= last);
+        index(first) + 1..index(end) + 1
     }
 
     /// Walks down the regions with the geometries in force at each.
@@ -221,6 +251,10 @@ pub(super) fn merge(ranges: &mut Vec<Range<u32>>) {
 }
 
 impl Cut {
+    fn covers(&self, prefix: Prefix) -> bool {
+        self.cidr.covers(prefix) && !self.except.iter().any(|hole| hole.covers(prefix))
+    }
+
     /// `None` where the exceptions leave nothing.
     fn new(block: &Block) -> Option<Self> {
         let cidr = Prefix::of(block.cidr);
@@ -248,9 +282,13 @@ impl Prefix {
         }
     }
 
+    fn mask(self) -> u128 {
+        u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0)
+    }
+
     fn covers(self, other: Self) -> bool {
-        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
-        self.v6 == other.v6 && self.length <= other.length && (self.bits ^ other.bits) & mask == 0
+        let differing = (self.bits ^ other.bits) & self.mask();
+        self.v6 == other.v6 && self.length <= other.length && differing == 0
     }
 
     fn to_net(self) -> IpNet {

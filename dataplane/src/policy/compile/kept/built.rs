@@ -1,6 +1,9 @@
 //! All that is made from the rules: built once, then brought up to date change by change.
 
+use std::net::IpAddr;
+
 use hashbrown::{HashMap, HashSet};
+use ipnet::IpNet;
 
 use super::super::super::ruleset::{Direction, PodIndex, SetId};
 use super::super::super::table::{ClassId, PolicySetId, Sets};
@@ -13,6 +16,9 @@ use super::numbers::{Kind, Numbers};
 use super::policy_sets::PolicySets;
 use super::rows::Rows;
 use super::{Out, Resident};
+
+/// So many CIDRs are few.
+const FEW_CUT: usize = 16;
 
 /// All that is made from the rules.
 #[derive(Debug)]
@@ -88,10 +94,7 @@ impl Built {
 
     /// How much is kept, used or not.
     pub(super) fn size(&self) -> usize {
-        self.columns.nodes()
-            + self.rows.causes.len()
-            + self.kinds.signatures.len()
-            + self.numbers.len()
+        self.columns.nodes() + self.rows.causes.len() + self.kinds.size() + self.numbers.len()
     }
 
     /// What is known of pods that may be about to differ.
@@ -139,20 +142,57 @@ impl Built {
     fn number(&mut self, model: &Model, changes: &mut Changes) -> Result<Vec<SetId>, Out> {
         let mut fresh = Vec::new();
         let mut seen: HashSet<SetId> = HashSet::new();
+        let mut parted: Vec<(u32, u32)> = Vec::new();
         for policy in &changes.policies {
             for id in model.peers_of(*policy) {
                 if self.columns.has_begun(self.numbers.pods(id)) || !seen.insert(id) {
                     continue;
                 }
                 let set = &model.ruleset.sets[id.0 as usize];
+                if !set.blocks.is_empty() {
+                    parted.extend(self.kinds.cut(&set.blocks)?);
+                }
                 self.numbers.add(id, set, &self.kinds.geometries)?;
                 changes.pods.extend(&set.pods);
                 fresh.push(id);
             }
         }
+        if !parted.is_empty() {
+            changes.cut = parted.iter().map(|&(_, new)| self.kinds.net(new)).collect();
+            changes.pods.extend(self.out_of_place(&changes.cut));
+            self.part(&parted)?;
+        }
         changes.pods.sort_unstable();
         changes.pods.dedup();
         Ok(fresh)
+    }
+
+    /// Classes of regions that were a part of another's: each pair is that one, and the new one.
+    fn part(&mut self, parted: &[(u32, u32)]) -> Result<(), Out> {
+        // One that is new itself comes after what it is a part of: so do its own parts.
+        let mut wholes: Vec<u32> = Vec::new();
+        let mut parts: HashMap<u32, Vec<u32>> = HashMap::new();
+        for &(from, new) in parted {
+            let of = parts.entry(from).or_default();
+            if of.is_empty() {
+                wholes.push(from);
+            }
+            of.push(new);
+        }
+        wholes.into_iter().try_for_each(|from| self.columns.copy(from, &parts[&from]))
+    }
+
+    /// Pods with an address whose region is another now, of these that were cut.
+    fn out_of_place(&self, cut: &[IpNet]) -> Vec<PodIndex> {
+        // To ask few CIDRs costs less than to find a region.
+        let may_be =
+            |address: &IpAddr| cut.len() > FEW_CUT || cut.iter().any(|net| net.contains(address));
+        let is_out = |(address, class): &(IpAddr, ClassId)| {
+            may_be(address) && !self.kinds.is_in_place(*address, *class)
+        };
+        let pods = (0..).map(PodIndex).zip(&self.residents);
+        let moved = pods.filter(|(_, resident)| resident.hosts.iter().any(is_out));
+        moved.map(|(pod, _)| pod).collect()
     }
 
     fn signature(&mut self, model: &Model, pod: PodIndex) -> Signature {
@@ -232,7 +272,7 @@ impl Built {
         let class = match self.kinds.make(key)? {
             New::Spare(class) => class,
             New::Common(class) => {
-                self.columns.copy(self.kinds.base(key.0), class)?;
+                self.columns.copy(self.kinds.base(key.0), &[class])?;
                 class
             }
         };

@@ -6,7 +6,8 @@
 //! class that takes a spare number is already in the blocks that it must be in. Beyond those
 //! there are common spare numbers at the end, in no block yet.
 //!
-//! A class whose last address went stays, and is there again when its like comes back.
+//! A class whose last address went stays, and is there again when its like comes back. A late
+//! region has no numbers laid out: all its classes have common ones.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -14,9 +15,10 @@ use std::ops::Range;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
+use super::super::super::ruleset::Block;
 use super::super::super::table::{ClassId, FAN};
 use super::super::intern::{Interner, index};
-use super::super::regions::{Geometries, Region, Regions, merge};
+use super::super::regions::{Geometries, Parted, Region, Regions, merge};
 use super::Out;
 
 /// Number of a signature: the list of the numbers that a pod is in. 0 is the empty one.
@@ -37,6 +39,8 @@ pub(super) struct Kinds {
     starts: Vec<u32>,
     /// By region: its next spare number.
     spare: Vec<u32>,
+    /// By late region: the class of addresses of no pod in it.
+    late: Vec<u32>,
     /// The next common spare number.
     tail: u32,
 }
@@ -70,6 +74,7 @@ impl Kinds {
             by_key: HashMap::new(),
             starts: Vec::new(),
             spare: Vec::new(),
+            late: Vec::new(),
             tail: 0,
         }
     }
@@ -122,7 +127,45 @@ impl Kinds {
 
     /// The class of addresses of no pod in this region.
     pub(super) fn base(&self, region: Region) -> u32 {
-        self.starts[self.regions.alike(region) as usize]
+        let alike = self.regions.alike(region);
+        match self.regions.late_place(alike) {
+            Some(place) => self.late[place],
+            None => self.starts[alike as usize],
+        }
+    }
+
+    /// How much there is that may not be used any more.
+    pub(super) fn size(&self) -> usize {
+        self.signatures.len() + self.geometries.size() + self.late.len()
+    }
+
+    /// Cuts regions along these blocks, if they are new. Gives each class of addresses of no pod
+    /// that came so, after the one that it was a part of.
+    pub(super) fn cut(&mut self, blocks: &[Block]) -> Result<Vec<(u32, u32)>, Out> {
+        if self.geometries.known(blocks).is_some() {
+            return Ok(Vec::new());
+        }
+        let geometry = self.geometries.number(blocks);
+        let parted = self.regions.cut_along(&self.geometries, geometry).ok_or(Out::Regions)?;
+        let mut classes = Vec::with_capacity(parted.len());
+        for Parted { from, new } in parted {
+            let class = self.take_common()?;
+            self.classes[class as usize].key = (new, 0);
+            self.by_key.insert((new, 0), class);
+            self.late.push(class);
+            classes.push((self.base(from), class));
+        }
+        Ok(classes)
+    }
+
+    /// The CIDR of a class of a late region.
+    pub(super) fn net(&self, class: u32) -> IpNet {
+        self.regions.net(self.key_of(class).0)
+    }
+
+    /// Whether an address is where its class says that it is.
+    pub(super) fn is_in_place(&self, address: IpAddr, class: ClassId) -> bool {
+        self.regions.alike(self.regions.of(address)) == self.key_of(class.0).0
     }
 
     /// The class of an address, were it no pod's.
@@ -138,20 +181,25 @@ impl Kinds {
     /// Makes a class.
     pub(super) fn make(&mut self, key: Key) -> Result<New, Out> {
         let region = key.0 as usize;
-        let spare = &mut self.spare[region];
-        let new = if *spare < self.starts[region + 1] {
-            *spare += 1;
-            New::Spare(*spare - 1)
-        } else if (self.tail as usize) < self.classes.len() {
-            self.tail += 1;
-            New::Common(self.tail - 1)
-        } else {
-            return Err(Out::Classes);
+        let new = match self.spare.get_mut(region) {
+            Some(spare) if *spare < self.starts[region + 1] => {
+                *spare += 1;
+                New::Spare(*spare - 1)
+            }
+            _ => New::Common(self.take_common()?),
         };
         let (New::Spare(class) | New::Common(class)) = new;
         self.classes[class as usize].key = key;
         self.by_key.insert(key, class);
         Ok(new)
+    }
+
+    fn take_common(&mut self) -> Result<u32, Out> {
+        if self.tail as usize >= self.classes.len() {
+            return Err(Out::Classes);
+        }
+        self.tail += 1;
+        Ok(self.tail - 1)
     }
 
     /// Makes a class be another: all its addresses have that signature now.
@@ -184,7 +232,7 @@ impl Kinds {
         let common = self.starts.last().copied().unwrap_or(0)..self.tail;
         let is_in = |class: &u32| {
             let region = self.key_of(*class).0;
-            regions.iter().any(|range| range.contains(&region))
+            self.regions.is_in(region, &self.geometries, geometry)
         };
         let mut ranges: Vec<Range<u32>> =
             common.filter(is_in).map(|class| class..class + 1).collect();

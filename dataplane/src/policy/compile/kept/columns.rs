@@ -163,23 +163,24 @@ impl Columns {
         Ok(())
     }
 
-    /// A class is in all that another is in.
-    pub(super) fn copy(&mut self, from: u32, to: u32) -> Result<(), Out> {
+    /// Classes are in all that another is in, and in nothing else yet.
+    pub(super) fn copy(&mut self, from: u32, to: &[u32]) -> Result<(), Out> {
         let Self { shapes, numbers, groups, all, touched, .. } = self;
         let trees = &mut shapes.trees;
         let roots = numbers.iter_mut().flatten();
         for root in roots.chain(groups.iter_mut().map(|group| &mut group.root)) {
             let value = trees.get(*root, from);
             if value != 0 {
-                *root = trees.with(*root, to, value);
+                *root = to.iter().fold(*root, |root, &class| trees.with(root, class, value));
             }
         }
         for (id, shape) in (0..).zip(all) {
             let value = trees.get(shape.root, from);
             if value != 0 {
-                shape.root = trees.with(shape.root, to, value);
+                let each = |root, &class: &u32| trees.with(root, class, value);
+                shape.root = to.iter().fold(shape.root, each);
                 touched.entry(id).or_insert(shape.values.len());
-                self.changed += 1;
+                self.changed += to.len();
             }
         }
         self.afford()

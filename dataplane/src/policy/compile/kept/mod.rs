@@ -18,12 +18,13 @@
 //! | all pods of a class enter a set | the same: the class is signed anew in its place |
 //! | a policy's rules | the rows of the policy sets that hold it |
 //! | whom a policy selects | the parts of those pods, and a row for each new policy set |
-//! | a block never seen before | everything is built anew |
+//! | a block never seen before | a class, and a look at the address of each pod |
 //!
 //! **The way out** is always to build everything anew from the rules: it needs nothing but the
-//! model, so a change may be given up half way. It is taken when a block is new, when numbers for
-//! classes run out, when a change touches more than building costs, and when what is kept but
-//! unused is as much as what was built ([`Out`]); so it is paid for by as many changes.
+//! model, so a change may be given up half way. It is taken when blocks tell too much apart that
+//! was alike, when numbers for classes run out, when a change touches more than building costs, and
+//! when what is kept but unused is as much as what was built ([`Out`]); so it is paid for by as
+//! many changes.
 //!
 //! What is never taken back: a number, a group's array, a value of a shape, a class. They tell
 //! apart more than need be, and a table that tells too much apart is right.
@@ -55,7 +56,7 @@ use tallied::Tallied;
 /// Why everything was built anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Out {
-    /// There is a block that was not there before: addresses are told apart that were not.
+    /// Blocks that were not there before tell too many others apart that were alike.
     Regions,
     /// Numbers for classes have run out.
     Classes,
@@ -90,6 +91,9 @@ pub struct Update {
     pub rebuilt: Option<Out>,
     /// Some verdict can differ.
     pub verdicts: bool,
+    /// CIDRs that tell addresses of no pod apart now: [`Kept::prefixes`] gives these too, or
+    /// others with another class. Says nothing where everything was built anew.
+    pub cut: Vec<IpNet>,
 }
 
 /// The rules and their table, kept.
@@ -141,7 +145,8 @@ impl Kept {
         let grown = self.built.size() > self.size * 2 + SIZE_MIN;
         match result {
             Ok(before) if !grown => {
-                Update { pods: self.built.differing(before), rebuilt: None, verdicts }
+                let pods = self.built.differing(before);
+                Update { pods, rebuilt: None, verdicts, cut: changes.cut }
             }
             Ok(_) => Update { verdicts, ..self.build(Out::Unused) },
             Err(out) => Update { verdicts, ..self.build(out) },
@@ -155,7 +160,7 @@ impl Kept {
         self.retired.push(before.rows.tallied);
         self.size = size;
         self.rebuilds += 1;
-        Update { pods: Vec::new(), rebuilt: Some(why), verdicts: false }
+        Update { rebuilt: Some(why), ..Update::default() }
     }
 
     /// How often everything was built anew.

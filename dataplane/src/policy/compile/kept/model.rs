@@ -1,6 +1,8 @@
 //! The rules as they are now, with what is looked up backwards: the sets of a pod, the parts that
 //! a set is the subjects of. A [`Delta`] goes in; who must be looked at again comes out.
 
+use ipnet::IpNet;
+
 use super::super::super::delta::Delta;
 use super::super::super::ruleset::{
     Direction, Peers, PodIndex, Policy, PolicyId, Rule, Ruleset, SetId,
@@ -49,6 +51,8 @@ pub(super) struct Changes {
     pub(super) policies: Vec<PolicyId>,
     /// Policies that are there no more.
     pub(super) gone: Vec<PolicyId>,
+    /// CIDRs that tell more apart than before: found out while bringing up to date.
+    pub(super) cut: Vec<IpNet>,
 }
 
 impl Model {

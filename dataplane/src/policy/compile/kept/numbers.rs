@@ -32,7 +32,7 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// Numbers a set, if it has none; blocks never seen before are beyond what is known.
+    /// Numbers a set, if it has none. Regions are cut along its blocks already.
     pub(super) fn add(
         &mut self,
         id: SetId,

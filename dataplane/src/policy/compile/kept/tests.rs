@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::super::super::ruleset::{
-    Answer, Cause, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
+    self, Answer, Cause, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
 };
 use super::super::super::table::{Decision, Query};
 use super::super::regions::Geometries;
@@ -114,7 +114,7 @@ pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
             let meant = |set: &mut SetId| set.0 += newest;
             let new = policy.clone().map(|(subjects, mut ingress, mut egress)| {
                 for rule in ingress.iter_mut().chain(&mut egress).flatten() {
-                    if let super::super::super::ruleset::Peers::Sets(sets) = &mut rule.peers {
+                    if let ruleset::Peers::Sets(sets) = &mut rule.peers {
                         sets.iter_mut().for_each(meant);
                     }
                     rule.subjects.as_mut().into_iter().for_each(meant);
@@ -207,9 +207,8 @@ proptest! {
 
 /// Pods 0 to 3 in set 0; a policy lets set 0 reach them.
 fn web() -> (Kept, Ruleset) {
-    let peers = super::super::super::ruleset::Peers::Sets(vec![SetId(0)]);
-    let rule =
-        Rule { index: 0, subjects: None, peers, ports: super::super::super::ruleset::Ports::Any };
+    let peers = ruleset::Peers::Sets(vec![SetId(0)]);
+    let rule = Rule { index: 0, subjects: None, peers, ports: ruleset::Ports::Any };
     let members = (0..PODS).map(PodIndex).collect();
     let sets = vec![PeerSet { pods: members, blocks: vec![] }, PeerSet::default()];
     let policy = Policy {
@@ -247,9 +246,8 @@ fn a_pod_whose_like_is_there_shares_every_row() {
 fn a_class_that_enters_a_set_as_a_whole_keeps_its_number() {
     let (mut kept, ruleset) = web();
     let class = kept.resident(PodIndex(0)).hosts[0].1;
-    let peers = super::super::super::ruleset::Peers::Sets(vec![SetId(1)]);
-    let rule =
-        Rule { index: 0, subjects: None, peers, ports: super::super::super::ruleset::Ports::Any };
+    let peers = ruleset::Peers::Sets(vec![SetId(1)]);
+    let rule = Rule { index: 0, subjects: None, peers, ports: ruleset::Ports::Any };
     let policy =
         Policy { name: "x/q".into(), ingress: Some([rule].into()), ..ruleset.policies[0].clone() };
     let joins = (0..PODS).map(|pod| (SetId(1), PodIndex(pod), true)).collect();
@@ -282,6 +280,135 @@ fn a_change_of_what_selects_nobody_moves_no_verdict() {
     let somebody = Policy { name: "x/n".into(), ..ruleset.policies[0].clone() };
     let policies = vec![(PolicyId(1), Some(somebody))];
     assert!(kept.apply(Delta { policies, ..Delta::default() }).verdicts);
+}
+
+/// A policy that lets these blocks reach pods 0 to 3, with a set of its own for them.
+fn from_blocks(kept: &Kept, id: u32, blocks: &[(&str, &[&str])]) -> Delta {
+    let block = |(cidr, except): &(&str, &[&str])| ruleset::Block {
+        cidr: net(cidr),
+        except: except.iter().copied().map(net).collect(),
+    };
+    let set = SetId(u32::try_from(kept.ruleset().sets.len()).unwrap());
+    let peers = ruleset::Peers::Sets(vec![set]);
+    let rule = Rule { index: 0, subjects: None, peers, ports: ruleset::Ports::Any };
+    let name = format!("x/block{id}").into();
+    let policy = Policy { name, subjects: SetId(0), ingress: Some([rule].into()), egress: None };
+    Delta {
+        sets: vec![(
+            set,
+            Some(PeerSet { pods: vec![], blocks: blocks.iter().map(block).collect() }),
+        )],
+        policies: vec![(PolicyId(id), Some(policy))],
+        ..Delta::default()
+    }
+}
+
+#[test]
+fn a_block_never_seen_before_is_cut_out_and_nothing_is_built_anew() {
+    // Inside and around each other, with pods in them and without, with holes that are new.
+    let rows: [(&[(&str, &[&str])], bool); 8] = [
+        (&[("10.0.0.0/30", &["10.0.0.2/32"])], true),
+        (&[("10.0.0.0/8", &[])], true),
+        // A hole until now.
+        (&[("10.0.0.2/32", &[])], false),
+        (&[("10.0.0.0/30", &["10.0.0.2/32"])], false),
+        (&[("::/0", &["fd00::/126"]), ("192.0.2.0/24", &[])], true),
+        (&[("192.0.2.0/24", &["192.0.2.128/25"])], true),
+        (&[("0.0.0.0/0", &["10.0.0.4/31", "255.255.255.255/32"])], true),
+        (&[("fd00::2/128", &[]), ("2001:db8::/33", &[])], true),
+    ];
+    let (mut kept, _) = web();
+    for (id, (blocks, is_new)) in (1..).zip(rows) {
+        let update = kept.apply(from_blocks(&kept, id, blocks));
+        assert_eq!((update.rebuilt, !update.cut.is_empty()), (None, is_new), "{blocks:?}");
+        assert_agrees(&kept, kept.ruleset());
+    }
+    let prefixes: Vec<IpNet> = kept.prefixes().map(|(net, _)| net).collect();
+    assert_eq!(prefixes.len(), 12);
+    assert!(prefixes.is_sorted_by(|a, b| !b.contains(a) || a == b), "{prefixes:?}");
+}
+
+#[test]
+fn blocks_that_were_alike_are_told_apart_by_one_that_names_some_of_them() {
+    let all: [(&str, &[&str]); 4] =
+        [("10.0.0.0/30", &[]), ("10.0.0.4/31", &[]), ("192.0.2.0/24", &[]), ("fd00::/126", &[])];
+    for named in [&all[..1], &all[1..2], &all[2..], &all[..3]] {
+        let (mut kept, _) = web();
+        kept.apply(from_blocks(&kept, 1, &all));
+        kept.build(Out::Asked);
+        let update = kept.apply(from_blocks(&kept, 2, named));
+        assert_eq!((update.rebuilt, update.cut.is_empty()), (None, false), "{named:?}");
+        assert_agrees(&kept, kept.ruleset());
+        let gone = kept.apply(Delta { policies: vec![(PolicyId(1), None)], ..Delta::default() });
+        assert_eq!(gone.rebuilt, None);
+        assert_agrees(&kept, kept.ruleset());
+    }
+    // Too many: everything is built anew, and judged the same.
+    let nets: Vec<String> =
+        (0..600).map(|n| format!("10.{}.{}.0/24", 1 + n / 200, n % 200)).collect();
+    let blocks: Vec<(&str, &[&str])> = nets.iter().map(|net| (net.as_str(), &[][..])).collect();
+    let (mut kept, _) = web();
+    kept.apply(from_blocks(&kept, 1, &blocks));
+    kept.build(Out::Asked);
+    assert_eq!(kept.apply(from_blocks(&kept, 2, &blocks[1..300])).rebuilt, Some(Out::Regions));
+    assert_agrees(&kept, kept.ruleset());
+}
+
+#[test]
+fn blocks_that_come_and_go_are_given_up_at_last() {
+    let (mut kept, _) = web();
+    let before = kept.rebuilds();
+    for n in 0..20_000_u32 {
+        let net = format!("10.{}.{}.{}/32", 1 + n / 65_536, n / 256 % 256, n % 256);
+        kept.apply(from_blocks(&kept, 1, &[(&net, &[])]));
+        if kept.rebuilds() > before {
+            assert!(n > 1000, "after {n}");
+            return assert_agrees(&kept, kept.ruleset());
+        }
+    }
+    unreachable!("nothing was ever built anew");
+}
+
+#[test]
+fn a_policy_of_one_direction_moves_verdicts_when_it_comes_and_when_it_goes() {
+    for is_ingress in [true, false] {
+        let (mut kept, ruleset) = web();
+        let none = || Some([].into());
+        let [ingress, egress] = if is_ingress { [none(), None] } else { [None, none()] };
+        // Whom it selects comes with it.
+        let subjects = SetId(u32::try_from(ruleset.sets.len()).unwrap());
+        let set = PeerSet { pods: vec![PodIndex(2)], blocks: vec![] };
+        let policy = Policy { name: "x/q".into(), subjects, ingress, egress };
+        let delta = Delta {
+            sets: vec![(subjects, Some(set))],
+            policies: vec![(PolicyId(1), Some(policy))],
+            ..Delta::default()
+        };
+        assert!(kept.apply(delta).verdicts);
+        assert_agrees(&kept, kept.ruleset());
+        let update = kept.apply(Delta { policies: vec![(PolicyId(1), None)], ..Delta::default() });
+        assert!(update.verdicts);
+    }
+}
+
+#[test]
+fn both_sides_must_allow_and_building_anew_is_counted() {
+    let (mut kept, ruleset) = web();
+    let ask = |kept: &Kept, from: u32, to: u32| {
+        let parties =
+            [from, to].map(|pod| party(&ruleset, ruleset.pods[pod as usize].addresses[0]));
+        let [source, target] = parties;
+        kept.ask(&Question { source, target, protocol: Protocol::Tcp, port: 80 }).allows()
+    };
+    assert!(ask(&kept, 0, 1));
+    let silent =
+        Policy { name: "x/s".into(), ingress: None, egress: Some([].into()), subjects: SetId(0) };
+    kept.apply(Delta { policies: vec![(PolicyId(1), Some(silent))], ..Delta::default() });
+    assert!(!ask(&kept, 0, 1));
+    let before = kept.rebuilds();
+    kept.build(Out::Asked);
+    kept.build(Out::Asked);
+    assert_eq!(kept.rebuilds(), before + 2);
 }
 
 #[test]
@@ -387,7 +514,7 @@ fn classes_are_made_until_their_numbers_run_out() {
 #[test]
 fn classes_made_later_are_in_the_blocks_of_their_addresses() {
     let mut geometries = Geometries::new();
-    let blocks = [super::super::super::ruleset::Block { cidr: net("10.0.0.0/8"), except: vec![] }];
+    let blocks = [ruleset::Block { cidr: net("10.0.0.0/8"), except: vec![] }];
     let inside = geometries.number(&blocks);
     let mut kinds = Kinds::new(geometries);
     kinds.lay_out(&[]);
