@@ -65,6 +65,24 @@ fn a_new_pod_with_an_old_address_inherits_no_connection() {
     assert_eq!(world.connections(), 0, "the old record is gone");
 }
 
+/// The same at the other end: whoever has the address of a target gets none of its packets, and
+/// answers none.
+#[test]
+fn a_new_pod_with_an_old_targets_address_inherits_no_connection() {
+    let heir = CLUSTER.replacen("name: web\n", "name: heir\n", 1);
+    for (from, to) in [(CLIENT, "shop/heir"), ("shop/heir", CLIENT)] {
+        let mut world = World::of(shape(2), CLUSTER);
+        let (there, _) = open(&mut world, v4(), 40_000);
+        world.set_file("cluster.yaml", &heir);
+        let ends = world.ends(from, to, v4());
+        assert!([ends.source, ends.target].contains(&there.target), "the address is the same");
+        let ports = if from == CLIENT { (40_000, 80) } else { (80, 40_000) };
+        let frame = ack(ends, ports.0, ports.1);
+        assert_eq!(dropped(&mut world, from, to, &frame), DropReason::NoConnection);
+        assert_eq!(world.connections(), 0, "the old record is gone");
+    }
+}
+
 #[test]
 fn a_removed_pod_takes_nothing_with_it_and_leaves_its_frames() {
     let mut world = World::of(shape(1), CLUSTER);

@@ -5,7 +5,9 @@ use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_tests::packets::{self, has_right_checksums, unfinished, with_ttl};
 use lockgate_tests::world::{Fate, HOST, Shape, World};
 
-use super::{CLIENT, CLUSTER, OTHER, WEB, ack, dropped, friend, open, shape, syn, syn_ack, v4, v6};
+use super::{
+    CLIENT, CLOSED, CLUSTER, OTHER, WEB, ack, dropped, friend, open, shape, syn, syn_ack, v4, v6,
+};
 
 #[test]
 fn an_allowed_connection_passes_both_ways_and_is_rewritten() {
@@ -175,6 +177,23 @@ fn icmp_errors_pass_for_what_passed_and_for_nothing_else() {
         let forged = packets::icmp_error(back, unreachable.0, unreachable.1, &foreign);
         let reason = dropped(&mut world, WEB, CLIENT, &forged);
         assert!(matches!(reason, DropReason::SpoofedSource | DropReason::Malformed), "{reason:?}");
+    }
+}
+
+/// NP-57: a connection that is cut takes its errors with it, and they are back when it is.
+#[test]
+fn icmp_errors_of_a_connection_that_was_cut_are_cut_too() {
+    for (workers, outside) in [(1, v4()), (2, v6())] {
+        let mut world = World::of(shape(workers), CLUSTER);
+        let unreachable = if outside.is_ipv6() { (1, 4) } else { (3, 3) };
+        let (there, back) = (world.ends(CLIENT, WEB, outside), world.ends(WEB, CLIENT, outside));
+        let asked = packets::udp(there, (5000, 53), b"who");
+        let error = packets::icmp_error(back, unreachable.0, unreachable.1, &asked);
+        assert!(world.fate(CLIENT, WEB, &asked).is_sent());
+        world.set_file("cluster.yaml", CLOSED);
+        assert_eq!(dropped(&mut world, WEB, CLIENT, &error), DropReason::IngressDenied);
+        world.set_file("cluster.yaml", CLUSTER);
+        assert!(world.fate(WEB, CLIENT, &error).is_sent());
     }
 }
 

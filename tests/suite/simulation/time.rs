@@ -14,6 +14,7 @@
 //! by it was opened by what was told.
 
 mod agents;
+mod heirs;
 mod history;
 mod view;
 
@@ -39,6 +40,7 @@ fn every_packet_meets_a_snapshot_that_was_told_and_none_is_lost_to_a_change() {
         departed: 950,
         rejudged: 560,
         turned: 80,
+        heirs: 4200,
         unsynced: 2500,
         restarts: 120,
     };
@@ -58,6 +60,7 @@ fn an_agent_that_begins_anew_leaves_the_last_good_tables_and_connections() {
         departed: 170,
         rejudged: 400,
         turned: 45,
+        heirs: 1900,
         unsynced: 650,
         restarts: 130,
     };

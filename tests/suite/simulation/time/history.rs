@@ -1,6 +1,7 @@
 //! One history: what an agent is told and when, the packets meanwhile, and what became of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::ids::{EndpointId, Generation};
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use super::super::{ack, syn, syn_ack, v4};
 use super::agents::{Agent, Batch, Place};
+use super::heirs::Orphan;
 use super::view::{View, is_contested, is_of_node, owners, told};
 
 /// What was tried.
@@ -32,6 +34,8 @@ pub(super) struct Tally {
     pub(super) rejudged: usize,
     /// Those of them whose connection was cut or revived.
     pub(super) turned: usize,
+    /// Those of connections of which an end went, from and to who has its address now.
+    pub(super) heirs: usize,
     /// Those tried before anything was known.
     pub(super) unsynced: usize,
     /// How often the agent died, or began anew, with pods on its node.
@@ -47,6 +51,7 @@ impl Tally {
             && self.departed >= floor.departed
             && self.rejudged >= floor.rejudged
             && self.turned >= floor.turned
+            && self.heirs >= floor.heirs
             && self.unsynced >= floor.unsynced
             && self.restarts >= floor.restarts
     }
@@ -58,25 +63,27 @@ impl Tally {
         self.departed += other.departed;
         self.rejudged += other.rejudged;
         self.turned += other.turned;
+        self.heirs += other.heirs;
         self.unsynced += other.unsynced;
         self.restarts += other.restarts;
     }
 }
 
 /// A connection that stands.
-struct Flow {
-    question: Question,
-    port: u16,
-    ends: [Place; 2],
+pub(super) struct Flow {
+    pub(super) question: Question,
+    pub(super) port: u16,
+    pub(super) ends: [Place; 2],
+    pub(super) addresses: [IpAddr; 2],
     /// The snapshot that its last packet met, and whether that let it pass.
     met: (Generation, bool),
 }
 
 /// An agent in the midst of its history.
 pub(super) struct History<A: Agent> {
-    agent: A,
+    pub(super) agent: A,
     workers: u8,
-    seed: u64,
+    pub(super) seed: u64,
     /// All that it was told, taken in or not.
     heard: BTreeMap<Key, Value>,
     /// The kinds it has been told all of, once.
@@ -88,8 +95,9 @@ pub(super) struct History<A: Agent> {
     /// What it has taken in, as the oracle understands it.
     told: Cluster,
     /// What the snapshots say that packets may be judged by, the newest last.
-    views: Vec<View>,
+    pub(super) views: Vec<View>,
     flows: Vec<Flow>,
+    pub(super) orphans: Vec<Orphan>,
     /// Who was who when it began anew: they still are.
     remembered: Vec<(String, EndpointId)>,
     /// What went since something was published: if it comes again it is another.
@@ -111,6 +119,7 @@ impl<A: Agent> History<A> {
             told: Cluster::default(),
             views: Vec::new(),
             flows: Vec::new(),
+            orphans: Vec::new(),
             remembered: Vec::new(),
             gone: BTreeSet::new(),
             port: 1000,
@@ -135,7 +144,10 @@ impl<A: Agent> History<A> {
             36..48 => self.advance(choices),
             48..49 => self.die(),
             49..54 => self.befall(choices),
-            54..66 => (0..4).for_each(|_| self.try_flow(choices)),
+            54..66 => {
+                (0..4).for_each(|_| self.try_flow(choices));
+                self.try_heirs();
+            }
             _ => self.try_packets(choices),
         }
     }
@@ -225,7 +237,10 @@ impl<A: Agent> History<A> {
             }
         }
         let has = |end: &Place| places.values().any(|place| place == end);
-        self.flows.retain(|flow| flow.ends.iter().all(has));
+        let stands = |flow: &Flow| flow.ends.iter().all(has);
+        let (standing, orphans) = std::mem::take(&mut self.flows).into_iter().partition(stands);
+        self.flows = standing;
+        Vec::into_iter(orphans).for_each(|flow| self.orphan(flow));
         let (cluster, generation) = (self.told.clone(), self.agent.world().newest());
         self.views.push(View { cluster, places, generation });
         true
@@ -389,7 +404,8 @@ impl<A: Agent> History<A> {
         let reply = syn_ack(back, question.port, port);
         let fate = self.agent.world().fate(&wires[1], &wires[0], &reply);
         assert!(fate.is_sent(), "SEED={} the answer to {question:?}: {fate:?}", self.seed);
-        self.flows.push(Flow { question, port, ends, met });
+        let addresses = [there.source, there.target];
+        self.flows.push(Flow { question, port, ends, addresses, met });
     }
 
     /// Sends a packet of a connection that stands, either way.
