@@ -9,7 +9,7 @@ use std::process::Command;
 
 use lockgate_control::inventory::Change;
 use lockgate_control::manifest::Object;
-use lockgate_tests::cluster::{Size, large_policy, namespace};
+use lockgate_tests::cluster::{Size, large_blocks, large_policy, namespace, web_in_blocks};
 use lockgate_tests::scale::{DUAL, Everything, LARGE, MIDDLE, Node, WIDE, decide_ns, percentile};
 
 /// Events of each kind.
@@ -108,6 +108,16 @@ fn kinds(size: Size) -> Vec<(&'static str, Vec<Change>)> {
         ),
         ("a policy with 10 rules changes", policies(10, EVENTS)),
         ("a policy with 1000 rules changes", policies(1000, 30)),
+        (
+            "a policy of 1000 blocks has another block",
+            (0..31).map(|one| set(large_blocks(1000, one))).collect(),
+        ),
+        (
+            "a pod comes with a port that blocks ask for",
+            std::iter::once(set(web_in_blocks()))
+                .chain((0..EVENTS).map(|one| set(size.serving(new(one + 2 * EVENTS)))))
+                .collect(),
+        ),
         ("a namespace is relabelled", spaces.collect()),
     ]
 }

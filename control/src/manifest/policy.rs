@@ -31,7 +31,7 @@ const SELECTS_ALL: &str =
     "until then the policy isolates every pod of its namespace and opens nothing";
 const ISOLATES_BOTH: &str = "until then the policy isolates in both directions";
 const UNSAID: &str = "until then what it says is not in force";
-const AS_STATED: &str = "until then it is not known what it says";
+const AS_STATED: &str = "until then only what else it says is in force";
 
 /// A policy: whom it selects, in which directions it isolates them, and what it opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
