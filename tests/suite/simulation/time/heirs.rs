@@ -24,10 +24,9 @@ pub(super) struct Orphan {
 impl<A: Agent> History<A> {
     /// A connection has lost an end.
     pub(super) fn orphan(&mut self, flow: Flow) {
-        let [source, target] = &flow.ends;
-        let endpoints = [source.endpoint, target.endpoint];
-        let ports = [flow.port, flow.question.port];
-        self.orphans.push(Orphan { ports, addresses: flow.addresses, endpoints });
+        let Flow { question, port, ends, addresses, .. } = flow;
+        let (ports, endpoints) = ([port, question.port], ends.map(|end| end.endpoint));
+        self.orphans.push(Orphan { ports, addresses, endpoints });
         let more = self.orphans.len().saturating_sub(ORPHANS_MAX);
         self.orphans.drain(..more);
     }
