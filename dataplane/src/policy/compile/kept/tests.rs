@@ -282,8 +282,11 @@ fn a_change_of_what_selects_nobody_moves_no_verdict() {
     assert!(kept.apply(Delta { policies, ..Delta::default() }).verdicts);
 }
 
+/// CIDRs, each with its exceptions.
+type Blocks<'a> = &'a [(&'a str, &'a [&'a str])];
+
 /// A policy that lets these blocks reach pods 0 to 3, with a set of its own for them.
-fn from_blocks(kept: &Kept, id: u32, blocks: &[(&str, &[&str])]) -> Delta {
+fn from_blocks(kept: &Kept, id: u32, blocks: Blocks<'_>) -> Delta {
     let block = |(cidr, except): &(&str, &[&str])| ruleset::Block {
         cidr: net(cidr),
         except: except.iter().copied().map(net).collect(),
@@ -306,7 +309,7 @@ fn from_blocks(kept: &Kept, id: u32, blocks: &[(&str, &[&str])]) -> Delta {
 #[test]
 fn a_block_never_seen_before_is_cut_out_and_nothing_is_built_anew() {
     // Inside and around each other, with pods in them and without, with holes that are new.
-    let rows: [(&[(&str, &[&str])], bool); 8] = [
+    let rows: [(Blocks<'_>, bool); 8] = [
         (&[("10.0.0.0/30", &["10.0.0.2/32"])], true),
         (&[("10.0.0.0/8", &[])], true),
         // A hole until now.
