@@ -613,6 +613,12 @@ fn each_failing_part_is_told_with_what_was_wanted_and_what_was_there() {
             vec![Protocol],
             vec!["TCP wanted, is UDP"],
         ),
+        (
+            "{ports: [{port: web}]}".into(),
+            "y/a x/b UDP 81",
+            vec![Protocol, Port],
+            vec!["TCP wanted, is UDP", "web (80) wanted, is 81"],
+        ),
     ] {
         let text = with(&format!("{TO_B}, ingress: [{rule}]"));
         let seen = explained(&text, question).ingress.nearest.unwrap();

@@ -343,3 +343,40 @@ fn cell(cells: &Cells, class: usize, plane: usize) -> Option<usize> {
     let leaf = branch.get((class >> FAN_BITS) & FAN_MASK)?;
     leaf.get(class & FAN_MASK).map(|&cell| usize::from(cell))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of so many programs, whose last one is the only one that allows; class 7 has it.
+    fn row(programs: usize) -> Row {
+        let last = programs - 1;
+        let plane = |value: usize| {
+            let mut leaf: Leaf = [0; FAN];
+            leaf[7] = u16::try_from(value).unwrap();
+            let (leaf, zeros): (Arc<Leaf>, Arc<Leaf>) = (Arc::new(leaf), Arc::new([0; FAN]));
+            let of = |at| if at == 0 { Arc::clone(&leaf) } else { Arc::clone(&zeros) };
+            Arc::new(std::array::from_fn(of))
+        };
+        let planes = [plane(last % PLANE), plane(last / PLANE)];
+        let used = if programs > PLANE { 2 } else { 1 };
+        let program = |at| {
+            let verdict = if at == last { VerdictId::NOT_ISOLATED } else { VerdictId::CLOSED };
+            Program([Span::One(verdict); 4])
+        };
+        Row {
+            cells: planes.into_iter().take(used).collect(),
+            programs: (0..programs).map(program).collect(),
+            few: Arc::new([]),
+            many: Arc::new([]),
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_second_plane_from_one_program_beyond_the_first_on() {
+        for programs in [1, 2, PLANE - 1, PLANE, PLANE + 1, PLANE * 2 + 3] {
+            let verdict = row(programs).verdict(ClassId(7), Protocol::Tcp, 80);
+            assert_eq!(verdict, Some(VerdictId::NOT_ISOLATED), "{programs}");
+        }
+    }
+}
