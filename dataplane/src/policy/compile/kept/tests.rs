@@ -353,7 +353,8 @@ fn blocks_that_were_alike_are_told_apart_by_one_that_names_some_of_them() {
     let (mut kept, _) = web();
     kept.apply(from_blocks(&kept, 1, &blocks));
     kept.build(Out::Asked);
-    assert_eq!(kept.apply(from_blocks(&kept, 2, &blocks[1..300])).rebuilt, Some(Out::Regions));
+    let update = kept.apply(from_blocks(&kept, 2, &blocks[1..300]));
+    assert_eq!((update.rebuilt, update.verdicts), (Some(Out::Regions), true));
     assert_agrees(&kept, kept.ruleset());
 }
 
