@@ -165,25 +165,31 @@ impl Columns {
 
     /// Classes are in all that another is in, and in nothing else yet.
     pub(super) fn copy(&mut self, from: u32, to: &[u32]) -> Result<(), Out> {
-        let Self { shapes, numbers, groups, all, touched, .. } = self;
+        let Self { shapes, numbers, groups, all, touched, changed, changed_max, .. } = self;
         let trees = &mut shapes.trees;
+        // Asked before each: one array of many is written as often as there are classes.
+        let mut afford = || {
+            *changed += to.len();
+            if *changed > *changed_max { Err(Out::Dear) } else { Ok(()) }
+        };
         let roots = numbers.iter_mut().flatten();
         for root in roots.chain(groups.iter_mut().map(|group| &mut group.root)) {
             let value = trees.get(*root, from);
             if value != 0 {
+                afford()?;
                 *root = to.iter().fold(*root, |root, &class| trees.with(root, class, value));
             }
         }
         for (id, shape) in (0..).zip(all) {
             let value = trees.get(shape.root, from);
             if value != 0 {
+                afford()?;
                 let each = |root, &class: &u32| trees.with(root, class, value);
                 shape.root = to.iter().fold(shape.root, each);
                 touched.entry(id).or_insert(shape.values.len());
-                self.changed += to.len();
             }
         }
-        self.afford()
+        Ok(())
     }
 
     /// The class is in the groups at these places of a shape too, which it was not in.
