@@ -155,7 +155,7 @@ fn meeting(from: &PodView, to: &PodView, family: Option<Family>) -> Option<(IpAd
     )
 }
 
-/// One notice for all pods that no policy can tell apart from others, or from nobody.
+/// One notice for all pods that have no row: those that are not in the inventory's census.
 fn without_row(inventory: &Inventory) -> Option<Problem> {
     let (mut ended, mut on_node, mut unaddressed) = (0, 0, 0);
     for pod in inventory.pods() {

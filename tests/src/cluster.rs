@@ -172,12 +172,7 @@ pub fn policy_about(applications: u32, rules: u32, change: u16) -> Object {
         let shift = if number == rules / 2 { change } else { 0 };
         Some(rule(peers, vec![port(Protocol::Tcp, 1000 + kind_port(number) + shift)]))
     });
-    Object::Policy(NetworkPolicy {
-        metadata: metadata(ObjectKind::Policy, &name_of(0), "large"),
-        subjects: one("app", "a0"),
-        ingress: Some(listed.collect()),
-        egress: None,
-    })
+    about_the_first("large", Some(listed.collect()), None)
 }
 
 /// A policy of many rules, each about an address of nobody; `change` is one of those.
@@ -188,12 +183,7 @@ pub fn large_blocks(rules: u32, change: u16) -> Object {
         let address = Ipv4Addr::from_bits(0xac10_0000 + number + shift);
         Some(rule(vec![block(&format!("{address}/32"), &[])], vec![port(Protocol::Tcp, 443)]))
     });
-    Object::Policy(NetworkPolicy {
-        metadata: metadata(ObjectKind::Policy, &name_of(0), "blocks"),
-        subjects: one("app", "a0"),
-        ingress: Some(listed.collect()),
-        egress: None,
-    })
+    about_the_first("blocks", Some(listed.collect()), None)
 }
 
 /// A policy that lets its pods reach a named port of whatever is in a block.
@@ -201,12 +191,17 @@ pub fn large_blocks(rules: u32, change: u16) -> Object {
 pub fn web_in_blocks() -> Object {
     let which = WhichPorts::Named("web".to_owned());
     let ports = vec![PortPattern { protocol: Protocol::Tcp, which }];
-    Object::Policy(NetworkPolicy {
-        metadata: metadata(ObjectKind::Policy, &name_of(0), "web"),
-        subjects: one("app", "a0"),
-        ingress: None,
-        egress: Some(vec![Some(rule(vec![block("10.0.0.0/8", &[])], ports))]),
-    })
+    about_the_first("web", None, Some(vec![Some(rule(vec![block("10.0.0.0/8", &[])], ports))]))
+}
+
+/// A policy about the first application of the first namespace.
+fn about_the_first(
+    name: &str,
+    ingress: Option<Vec<Option<Rule>>>,
+    egress: Option<Vec<Option<Rule>>>,
+) -> Object {
+    let metadata = metadata(ObjectKind::Policy, &name_of(0), name);
+    Object::Policy(NetworkPolicy { metadata, subjects: one("app", "a0"), ingress, egress })
 }
 
 /// A namespace; the first two are monitoring's and the name servers'.

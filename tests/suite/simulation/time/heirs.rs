@@ -38,18 +38,17 @@ impl<A: Agent> History<A> {
         let owner = |address: IpAddr| {
             view.places.values().find(|place| place.addresses.contains(&address)).cloned()
         };
-        let all = self.orphans.iter().map(|orphan| {
+        let heirs = self.orphans.iter().filter_map(|orphan| {
             let now = orphan.addresses.map(owner);
             let is = |(now, was): (&Option<Place>, &EndpointId)| {
                 now.as_ref().map(|place| place.endpoint) == Some(*was)
             };
             let is_same = now.iter().zip(&orphan.endpoints).all(is);
             let wires = now.map(|place| place.map_or(HOST.to_owned(), |place| place.wire));
-            (is_same, wires, orphan.addresses, orphan.ports)
+            let is_heir = !is_same && wires[0] != wires[1];
+            is_heir.then_some((wires, orphan.addresses, orphan.ports))
         });
-        let heirs: Vec<_> =
-            all.filter(|(is_same, wires, ..)| !is_same && wires[0] != wires[1]).collect();
-        for (_, wires, addresses, ports) in heirs {
+        for (wires, addresses, ports) in heirs.collect::<Vec<_>>() {
             for (from, to) in [(0, 1), (1, 0)] {
                 let world = self.agent.world();
                 if !wires.iter().all(|wire| world.names().contains(wire)) {

@@ -167,11 +167,8 @@ impl Columns {
     pub(super) fn copy(&mut self, from: u32, to: &[u32]) -> Result<(), Out> {
         let Self { shapes, numbers, groups, all, touched, changed, changed_max, .. } = self;
         let trees = &mut shapes.trees;
-        // Asked before each: one array of many is written as often as there are classes.
-        let mut afford = || {
-            *changed += to.len();
-            if *changed > *changed_max { Err(Out::Dear) } else { Ok(()) }
-        };
+        // Asked before each: an array is written as often as there are classes.
+        let mut afford = || spend(changed, to.len(), *changed_max);
         let roots = numbers.iter_mut().flatten();
         for root in roots.chain(groups.iter_mut().map(|group| &mut group.root)) {
             let value = trees.get(*root, from);
@@ -207,12 +204,7 @@ impl Columns {
             index(values.len() - 1)
         });
         shape.root = trees.with(shape.root, class, value);
-        self.changed += 1;
-        self.afford()
-    }
-
-    fn afford(&self) -> Result<(), Out> {
-        if self.changed > self.changed_max { Err(Out::Dear) } else { Ok(()) }
+        spend(&mut self.changed, 1, self.changed_max)
     }
 
     /// Brings the cells of what was touched up to date; gives the shapes, each with the number
@@ -313,6 +305,12 @@ impl Columns {
         self.by_groups.insert(key, id);
         id
     }
+}
+
+/// Counts arrays that are changed; more than `max` in one change are dearer than building anew.
+fn spend(changed: &mut usize, arrays: usize, max: usize) -> Result<(), Out> {
+    *changed += arrays;
+    if *changed > max { Err(Out::Dear) } else { Ok(()) }
 }
 
 impl std::fmt::Debug for Columns {
