@@ -230,6 +230,8 @@ mod tests {
         ] {
             assert_eq!(is_port_name(name), wanted, "{name}");
         }
+        let longest = format!("{}/a", ["a"; 127].join("."));
+        assert!(is_label_key(&longest) && !is_label_key(&format!("a{longest}")), "253 and 254");
         assert!(is_dns_subdomain("a.b-c") && !is_dns_subdomain("a..b") && !is_dns_label("a.b"));
     }
 }

@@ -18,7 +18,8 @@ What policy objects mean here, and the case that shows it. Made of `tests/cases`
 Judges: the *oracle* reads raw objects, the *ruleset* reads every rule, the *table* is what packets
 are judged by (and `explain` beside it), the *node* is the simulated switch, the *lab* real sockets.
 The first three keep no connections and see no packets: replies, errors, spoofed addresses and the
-like need a node.
+like need a node. What only a node knows, that a source is the target's own node (NP-40), the
+ruleset and the table are told.
 ";
 
 #[test]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::ExplainError;
 use crate::inventory::{Census, Inventory, Resident};
-use crate::manifest::{DEFAULT_NAMESPACE, Pod};
+use crate::manifest::{DEFAULT_NAMESPACE, Pod, is_lost_namespace};
 
 /// An end as typed: `NAMESPACE/POD`, `POD` (namespace `default`) or an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,9 @@ impl FromStr for Subject {
         }
         let (namespace, name) = text.split_once('/').unwrap_or((DEFAULT_NAMESPACE, text));
         let is_pod = !namespace.is_empty() && !name.is_empty() && !name.contains('/');
-        if is_pod && !text.contains(|letter: char| letter.is_whitespace() || letter == ':') {
+        let is_odd = |letter: char| letter.is_whitespace() || letter == ':';
+        // The namespace of a pod that has lost its own may be anything.
+        if is_pod && (is_lost_namespace(namespace) || !text.contains(is_odd)) {
             return Ok(Self::Pod { namespace: namespace.to_owned(), name: name.to_owned() });
         }
         Err(ExplainError::NotASubject(text.to_owned()))
@@ -94,6 +96,8 @@ pub(super) struct Met {
     pub(super) address: IpAddr,
     /// Its place in the census; `None` for what no selector can see.
     pub(super) place: Option<usize>,
+    /// It was asked for by an address that several pods claim: it may be any of them.
+    pub(super) is_doubtful: bool,
 }
 
 impl End {
@@ -129,7 +133,8 @@ impl End {
         // An address is shown as the pod that has it. A pod on its node's network stays itself.
         let is_address = self.shown == address.to_string();
         let shown = owner.filter(|_| is_address).map_or(self.shown, Resident::name);
-        Met { shown, address, place }
+        let is_doubtful = is_address && census.shared.contains_key(&address);
+        Met { shown, address, place, is_doubtful }
     }
 
     fn of_family(&self, family: Family) -> Option<IpAddr> {

@@ -150,10 +150,11 @@ impl<'i> Judge<'_, 'i> {
     }
 }
 
-/// Everything to and from a denied pod is denied but what stays in it.
+/// Everything to and from a denied pod is denied but what stays in it. What is known only by an
+/// address that others claim too may as well be one of those.
 fn denied_pod(own: &Met, other: &Met) -> Side {
     let isolated_by = vec![DENIED_POLICY.to_owned()];
-    if own.place == other.place {
+    if own.place == other.place && !own.is_doubtful && !other.is_doubtful {
         return allowed(Reason::Itself, isolated_by);
     }
     let side = allowed(Reason::DefaultDeny, isolated_by);

@@ -361,6 +361,8 @@ fn np_40_a_pods_own_node_reaches_it_and_no_other() {
 #[test]
 fn np_40_an_address_that_a_pod_has_is_no_node() {
     let text = with("").replace("hostIP: 192.0.2.1", "hostIP: 10.0.2.1");
+    let own = "hostIP: 10.0.2.1, podIPs: [{ip: 10.0.2.1}";
+    let text = text.replace(own, "hostIP: 192.0.2.1, podIPs: [{ip: 10.0.2.1}");
     check(&text, &[("y/a x/a TCP 80", false)]);
 }
 
@@ -450,6 +452,30 @@ fn a_pod_that_is_denied_everything_is_told_with_what_is_wrong_with_it() {
     let shared = explained(&text, "x/f x/a TCP 80").egress.problems.remove(0);
     assert_eq!(shared.object, "Pod x/f");
     assert!(shared.message.contains("is the address of x/g too"), "{shared}");
+}
+
+#[test]
+fn an_address_that_several_pods_have_is_not_the_pod_itself() {
+    let text = pod("x/f", "10.0.0.8", "") + &pod("x/g", "10.0.0.8", "");
+    for (asked, verdict) in [
+        ("x/f x/f TCP 80", Verdict::Allow),
+        ("10.0.0.8 x/f TCP 80", Verdict::Deny),
+        ("10.0.0.8 x/g TCP 80", Verdict::Deny),
+        ("x/f 10.0.0.8 TCP 80", Verdict::Deny),
+    ] {
+        assert_eq!(explained(&text, asked).verdict, verdict, "{asked}");
+    }
+}
+
+#[test]
+fn every_name_that_a_matrix_shows_can_be_asked_about() {
+    for (text, namespace) in [("?x y/a", "?x y"), ("?::1/a", "?::1"), ("x/a", "x")] {
+        let wanted = Subject::Pod { namespace: namespace.into(), name: "a".into() };
+        assert_eq!(text.parse(), Ok(wanted));
+    }
+    for text in ["x y/a", "::1/a", "?/", "/a", "a b"] {
+        assert_eq!(text.parse::<Subject>(), Err(ExplainError::NotASubject(text.into())));
+    }
 }
 
 #[test]

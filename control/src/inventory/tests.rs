@@ -125,7 +125,12 @@ fn what_does_not_fit_between_objects_is_told() {
             "Pod x/b",
             "interface lg0 is another pod's too",
         ),
-        (pod("x/a", "192.0.2.1", ""), Severity::Warning, "Pod x/a", "is a node's address too"),
+        (
+            pod("x/a", "192.0.2.2", "") + &pod("x/b", "10.0.0.2", "").replace("2.0.2.1", "2.0.2.2"),
+            Severity::Warning,
+            "Pod x/a",
+            "is a node's address too",
+        ),
         (pod("x/a", "10.0.0.1", ""), Severity::Notice, "Namespace x", "no object"),
     ] {
         let said = problems(&text);

@@ -16,9 +16,13 @@ use super::problem::quoted;
 const NOT_USED: &str = "until then it is not used";
 
 /// Reads `podIPs`, or `podIP` where there is none.
+///
+/// A pod with a network of its own never has its node's address: one that seems to is on its
+/// node's network and does not say so, and what the node sends is not to be taken for what it sends.
 pub(super) fn of_pod(
     status: &Place<'_>,
     host_network: bool,
+    host_ips: &[IpAddr],
     report: &mut Report<'_>,
 ) -> Vec<IpAddr> {
     if host_network {
@@ -29,6 +33,12 @@ pub(super) fn of_pod(
     }
     let mut used: Vec<IpAddr> = Vec::new();
     for (at, address) in listed(status, ("podIPs", "podIP"), pod_address, report) {
+        if host_ips.contains(&address) {
+            let message = format!("{address} is the address of the pod's node");
+            let remedy = format!("set hostNetwork: true, or write the pod's own; {NOT_USED}");
+            report.error(&at, &message, &remedy);
+            continue;
+        }
         let Some(first) = used.iter().find(|other| other.is_ipv4() == address.is_ipv4()) else {
             used.push(address);
             continue;
@@ -59,15 +69,16 @@ fn listed<'n>(
     let mut places = Vec::new();
     if let Some(at) = status.field(list) {
         for item in at.items(report, list).unwrap_or_default() {
-            match item.field("ip") {
-                Some(ip) => places.push(ip),
-                None => {
-                    report.error(&item, "the item has no ip", "write ip: and the address");
-                }
+            if let Some(ip) = item.field("ip") {
+                places.push(ip);
+            } else {
+                let at = item.missing("ip");
+                report.error(&at, "the item has no ip", "write ip: and the address");
             }
         }
     }
-    match status.field(single) {
+    // An empty one is how an absent one is often written.
+    match status.field(single).filter(|at| at.node.text() != Some("")) {
         Some(at) if places.is_empty() => places.push(at),
         Some(at) if !is_listed(&at, &places, list, report) => return Vec::new(),
         _ => {}

@@ -97,6 +97,7 @@ mod tests {
             ("2001:db8::1/64", "2001:db8::/64", 1),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8", 1),
             ("::ffff:0:0/96", "0.0.0.0/0", 1),
+            ("::ffff:10.0.0.1/128", "10.0.0.1/32", 1),
         ] {
             let seen = cidr(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(seen.cidr.to_string(), wanted, "{text}");

@@ -84,6 +84,11 @@ impl<'n> Place<'n> {
         self.node.field(name).map(|node| Self { node, path: join(&self.path, name) })
     }
 
+    /// Where a field would be that is not there.
+    pub(crate) fn missing(&self, name: &str) -> Self {
+        Self { node: self.node, path: join(&self.path, name) }
+    }
+
     /// Whether it is a map whose every field is known.
     pub(crate) fn closed(
         &self,

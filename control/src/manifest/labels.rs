@@ -41,7 +41,8 @@ fn match_labels(at: &Place<'_>, report: &mut Report<'_>) -> Result<Vec<Requireme
 fn expression(at: &Place<'_>, report: &mut Report<'_>) -> Result<Requirement, Broken> {
     at.closed(report, "a match expression", &["key", "operator", "values"])?;
     let missing = |report: &mut Report<'_>, name: &str| {
-        report.error(at, &format!("the match expression has no {name}"), &format!("add {name}"))
+        let message = format!("the match expression has no {name}");
+        report.error(&at.missing(name), &message, &format!("add {name}"))
     };
     let Some(key_at) = at.field("key") else { return Err(missing(report, "key")) };
     let Some(operator_at) = at.field("operator") else { return Err(missing(report, "operator")) };
@@ -54,10 +55,12 @@ fn expression(at: &Place<'_>, report: &mut Report<'_>) -> Result<Requirement, Br
         ("Exists", true) => Operator::Exists,
         ("DoesNotExist", true) => Operator::DoesNotExist,
         (name @ ("In" | "NotIn"), true) => {
-            return Err(report.error(at, &format!("{name} needs values"), "add values"));
+            let message = format!("{name} needs values");
+            return Err(report.error(&at.missing("values"), &message, "add values"));
         }
         (name @ ("Exists" | "DoesNotExist"), false) => {
-            return Err(report.error(at, &format!("{name} takes no values"), "remove values"));
+            let message = format!("{name} takes no values");
+            return Err(report.error(&at.missing("values"), &message, "remove values"));
         }
         (other, _) => {
             let message = format!("{} is not an operator", quoted(other));

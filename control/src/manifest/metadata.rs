@@ -107,12 +107,17 @@ pub struct Metadata {
     pub uid: Option<String>,
 }
 
+/// Whether this stands where the namespace of an object cannot be read.
+pub(crate) fn is_lost_namespace(namespace: &str) -> bool {
+    namespace.starts_with(LOST)
+}
+
 impl ObjectKey {
     /// Whether it is not known in which namespace it is, or which namespace.
     pub(crate) fn is_lost(&self) -> bool {
         match self.kind {
             ObjectKind::Namespace => !is_dns_label(&self.name),
-            _ => self.namespace.starts_with(LOST),
+            _ => is_lost_namespace(&self.namespace),
         }
     }
 
@@ -196,9 +201,12 @@ fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
         ObjectKind::Pod => "until then the pod is denied everything",
         ObjectKind::Policy => "until then it isolates every pod of every namespace",
     };
-    let whole = report.within(harm, |report| match root.field("metadata") {
-        Some(metadata) => metadata.map(report, "metadata").map(|_| metadata),
-        None => Err(report.error(root, "the object has no metadata", "add metadata with a name")),
+    let whole = report.within(harm, |report| {
+        if let Some(metadata) = root.field("metadata") {
+            return metadata.map(report, "metadata").map(|_| metadata);
+        }
+        let at = root.missing("metadata");
+        Err(report.error(&at, "the object has no metadata", "add metadata with a name"))
     });
     let Ok(metadata) = whole else { return };
     let is_namespace = kind == ObjectKind::Namespace;
@@ -208,7 +216,8 @@ fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
     });
     report.within(of_name, |report| match metadata.field("name") {
         None => {
-            report.error(&metadata, "the object has no name", "add metadata.name");
+            let at = metadata.missing("name");
+            report.error(&at, "the object has no name", "add metadata.name");
         }
         Some(at) => check_name(&at, "a name", is_namespace, report),
     });

@@ -26,6 +26,7 @@ mod tree;
 use std::path::Path;
 
 pub(crate) use address::why_no_pods;
+pub(crate) use metadata::is_lost_namespace;
 pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, ObjectKind, Origin};
 pub use namespace::Namespace;
 pub use pod::{INTERFACE_ANNOTATION, INTERFACE_FIELD, MAC_ANNOTATION, NamedPort, Pod};

@@ -91,11 +91,10 @@ impl Pod {
         let is_completed = status.as_ref().map_or(absent, |at| is_completed(at, report));
         let is_known = !metadata.key.is_lost() && host_network.is_ok() && is_completed.is_ok();
         let host_network = host_network.unwrap_or_default();
-        let mut listed = |read: fn(&Place<'_>, bool, &mut Report<'_>) -> Vec<IpAddr>| {
-            status.as_ref().map_or_else(Vec::new, |at| read(at, host_network, report))
-        };
-        let addresses = listed(address::of_pod);
-        let host_ips = listed(|at, _, report| address::of_node(at, report));
+        let status = status.as_ref();
+        let host_ips = status.map_or_else(Vec::new, |at| address::of_node(at, report));
+        let of_pod = |at| address::of_pod(at, host_network, &host_ips, report);
+        let addresses = status.map_or_else(Vec::new, of_pod);
         let ports = spec.as_ref().map_or(Ok(Vec::new()), |at| ports(at, report));
         let annotations = annotations(root, report);
         let annotation = |name: &str| annotations.as_ref().and_then(|at| at.field(name));
@@ -230,7 +229,8 @@ fn named_port(at: &Place<'_>, report: &mut Report<'_>) -> Result<Option<NamedPor
         return Err(report.error(&name_at, &message, remedy));
     }
     let Some(number_at) = at.field("containerPort") else {
-        return Err(report.error(at, "the port has no containerPort", "add containerPort"));
+        let at = at.missing("containerPort");
+        return Err(report.error(&at, "the port has no containerPort", "add containerPort"));
     };
     let number = rule::number(&number_at, report)?;
     let protocol =

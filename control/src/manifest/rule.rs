@@ -115,7 +115,8 @@ fn peer(at: &Place<'_>, report: &mut Report<'_>) -> Result<Peer, Broken> {
 fn ip_block(at: &Place<'_>, report: &mut Report<'_>) -> Result<Peer, Broken> {
     at.closed(report, "an ipBlock", &["cidr", "except"])?;
     let Some(cidr_at) = at.field("cidr") else {
-        return Err(report.error(at, "the ipBlock has no cidr", "add cidr, e.g. 10.0.0.0/8"));
+        let remedy = "add cidr, e.g. 10.0.0.0/8";
+        return Err(report.error(&at.missing("cidr"), "the ipBlock has no cidr", remedy));
     };
     let cidr = cidr(&cidr_at, report);
     let except = at.field("except").map_or(Ok(Vec::new()), |place| {

@@ -673,6 +673,7 @@ fn of_an_address_and_a_list_that_contradict_each_other_neither_is_used() {
                 ("10.0.0.1", true),
                 ("'fd00::1'", true),
                 ("null", true),
+                ("''", true),
                 ("10.0.0.2", false),
                 ("nonsense", false),
             ] {
@@ -701,6 +702,49 @@ fn np_41_a_pod_on_its_nodes_network_may_have_whatever_its_node_has() {
     let list = ["192.0.2.1", "192.0.2.2", "169.254.1.1", "fe80::7"];
     let (used, said) = listed("{hostNetwork: true}", &list);
     assert_eq!((used.as_slice(), said), (list.map(str::to_owned).as_slice(), vec![]));
+}
+
+#[test]
+fn np_41_an_address_of_its_node_is_none_of_a_pod_that_is_not_on_its_network() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {hostIP: 192.0.2.1, \
+                podIPs: [{ip: 192.0.2.1}, {ip: 'fd00::1'}]}\n";
+    assert_eq!(a_pod(text).addresses, ["fd00::1".parse::<std::net::IpAddr>().unwrap()]);
+    let said = problems(text).into_iter().find(|one| one.severity == Severity::Error).unwrap();
+    assert_eq!(said.field, "status.podIPs[0].ip");
+    assert!(said.remedy.starts_with("set hostNetwork: true"), "{said}");
+}
+
+#[test]
+fn what_is_missing_is_told_by_where_it_would_be() {
+    let pod = "kind: Pod, metadata: {name: p}";
+    let policy = "kind: NetworkPolicy, metadata: {name: p}";
+    let from = "spec: {podSelector: {}, ingress: [{from: [";
+    let select =
+        |what: &str| format!("{policy}, spec: {{podSelector: {{matchExpressions: [{{{what}}}]}}}}");
+    let at = "spec.podSelector.matchExpressions[0]";
+    for (object, field) in [
+        (select("key: a, operator: In"), format!("{at}.values")),
+        (select("key: a, operator: Exists, values: [b]"), format!("{at}.values")),
+        (select("operator: Exists"), format!("{at}.key")),
+        (select("key: a"), format!("{at}.operator")),
+        (
+            format!("{policy}, {from}{{ipBlock: {{except: []}}}}]}}]}}"),
+            "spec.ingress[0].from[0].ipBlock.cidr".to_owned(),
+        ),
+        (
+            format!("{pod}, spec: {{containers: [{{ports: [{{name: web}}]}}]}}"),
+            "spec.containers[0].ports[0].containerPort".to_owned(),
+        ),
+        (format!("{pod}, status: {{podIPs: [{{}}]}}"), "status.podIPs[0].ip".to_owned()),
+        ("kind: Pod, metadata: {namespace: x}".to_owned(), "metadata.name".to_owned()),
+        ("kind: Pod".to_owned(), "metadata".to_owned()),
+    ] {
+        let version = if object.contains("Policy") { "networking.k8s.io/v1" } else { "v1" };
+        let said = problems(&format!("{{apiVersion: {version}, {object}}}\n"));
+        let errors = said.iter().filter(|one| one.severity == Severity::Error);
+        let told: Vec<_> = errors.map(|one| one.field.as_str()).collect();
+        assert_eq!(told, [field], "{object}");
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn np_40_the_nodes_addresses_are_those_of_pods_with_an_interface() {
     let told: Vec<_> = seen.node_addresses.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["192.0.2.1", "192.0.2.9"]);
     // What a pod has is no node's: to be from the own node opens everything.
-    let thief = pod("x/thief", "192.0.2.1", "");
+    let thief = pod("x/thief", "192.0.2.1", "").replace("hostIP: 192.0.2.1", "hostIP: 192.0.2.2");
     let seen = resolved(&(local + &far + &agent + &thief));
     let told: Vec<_> = seen.node_addresses.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["192.0.2.9"]);

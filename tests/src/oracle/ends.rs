@@ -65,11 +65,12 @@ fn is_completed(pod: &Value) -> bool {
 }
 
 /// `status.podIPs` or `status.podIP`, each once; of a pod with a network of its own, the first
-/// of each family that a pod can have.
+/// of each family that a pod can have. Its node's is none.
 pub(super) fn addresses(pod: &Value) -> Vec<IpAddr> {
     let mut found = listed(pod, "status/podIPs", "status/podIP");
     if !is_on_host(pod) {
-        found.retain(|address| can_be_a_pods(*address));
+        let node = node_addresses(pod);
+        found.retain(|address| can_be_a_pods(*address) && !node.contains(address));
         let second = |at: usize| found[..at].iter().any(|one| one.is_ipv4() == found[at].is_ipv4());
         found = (0..found.len()).filter(|at| !second(*at)).map(|at| found[at]).collect();
     }
@@ -88,15 +89,19 @@ fn can_be_a_pods(address: IpAddr) -> bool {
 /// Whether the address is one of the pod's own node (NP-40): what the pods on it say of its
 /// addresses, and what those on its network have. An address of a living pod never is.
 pub(super) fn is_own_node(cluster: &Cluster, pod: &Value, address: IpAddr) -> bool {
-    let of_hosts = |pod| listed(pod, "status/hostIPs", "status/hostIP");
-    let own = of_hosts(pod);
+    let own = node_addresses(pod);
     let mut beside = cluster.pods().filter(|other| {
-        !is_completed(other) && of_hosts(other).iter().any(|host| own.contains(host))
+        !is_completed(other) && node_addresses(other).iter().any(|host| own.contains(host))
     });
     beside.any(|other| {
         let on_host = is_on_host(other) && addresses(other).contains(&address);
-        on_host || of_hosts(other).contains(&address)
+        on_host || node_addresses(other).contains(&address)
     })
+}
+
+/// What a pod says of its node's addresses.
+fn node_addresses(pod: &Value) -> Vec<IpAddr> {
+    listed(pod, "status/hostIPs", "status/hostIP")
 }
 
 /// The addresses of a list, or the one beside it where there is no list. Where both are written
@@ -105,7 +110,7 @@ fn listed(pod: &Value, many: &str, one: &str) -> Vec<IpAddr> {
     let read = |text: &Value| text.as_str()?.parse::<IpAddr>().ok();
     let many = at(pod, many).and_then(Value::as_array).into_iter().flatten();
     let many: Vec<_> = many.filter_map(|item| item.get("ip")).map(read).collect();
-    let one = at(pod, one).filter(|one| !one.is_null()).map(read);
+    let one = at(pod, one).filter(|one| !one.is_null() && *one != "").map(read);
     let all = match one {
         Some(one) if many.is_empty() => vec![one],
         Some(one) if one.is_none() || !many.contains(&one) => vec![],

@@ -105,7 +105,7 @@ fn np_59_what_of_a_pod_cannot_be_used_is_told_and_not_used() {
         ("{ports: {}}", "spec.containers[1].ports"),
         ("{Ports: []}", "spec.containers[1].Ports"),
         ("{ports: [5]}", "spec.containers[1].ports[0]"),
-        ("{ports: [{name: b}]}", "spec.containers[1].ports[0]"),
+        ("{ports: [{name: b}]}", "spec.containers[1].ports[0].containerPort"),
         ("{ports: [{name: B, containerPort: 1}]}", "spec.containers[1].ports[0].name"),
         ("{ports: [{name: 5, containerPort: 1}]}", "spec.containers[1].ports[0].name"),
         ("{ports: [{nmae: b, containerPort: 1}]}", "spec.containers[1].ports[0].nmae"),
@@ -173,7 +173,7 @@ fn np_59_a_namespace_that_cannot_be_known_is_told_and_unseen() {
         ("name: X", "metadata.name"),
         ("name: 7", "metadata.name"),
         ("name: [x]", "metadata.name"),
-        ("Name: x", "metadata"),
+        ("Name: x", "metadata.name"),
     ];
     for (odd, namespace) in read(&nameless, "name: x", "") {
         assert!(namespace.metadata.key.is_lost(), "{odd}");
