@@ -299,6 +299,26 @@ fn an_exception_brings_back_the_class_around_its_block() {
 }
 
 #[test]
+fn a_block_has_its_last_address_when_another_names_it_too() {
+    for (whole, last) in
+        [("198.51.100.0/24", "198.51.100.255/32"), ("2001:db8::/127", "2001:db8::1/128")]
+    {
+        let block = |cidr| Block { cidr: net(cidr), except: vec![] };
+        let peers = |cidr| PeerSet { pods: vec![], blocks: vec![block(cidr)] };
+        let rules = vec![rule(0, &[1], tcp(80, 80)), rule(1, &[2], tcp(81, 81))];
+        let policies = vec![policy("a/a", 0, rules)];
+        let sets = vec![set(0..1), peers(whole), peers(last)];
+        let ruleset = Ruleset { pods: v4_pods(1), sets, policies };
+        let compiled = compile(&ruleset);
+        for port in [80, 81, 82] {
+            let source = party(&ruleset, net(last).addr());
+            let asked = Question { source, ..ask(&ruleset, 0, 0, port) };
+            assert_eq!(compiled.decide(&asked).allows(), port < 82, "{last} {port}");
+        }
+    }
+}
+
+#[test]
 fn prefixes_are_the_blocks_and_their_exceptions_with_their_classes() {
     let block = |cidr, except| Block { cidr: net(cidr), except };
     let blocks = vec![

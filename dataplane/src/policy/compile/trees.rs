@@ -197,8 +197,22 @@ mod tests {
         leaves.flat_map(|leaf| *trees.values(leaf)).take(SPAN as usize).collect()
     }
 
+    /// Where ranges begin and end: anywhere, or where leaves and branches do.
+    fn end() -> impl Strategy<Value = u32> {
+        let (leaf, branch) = (64, 4096);
+        prop_oneof![
+            0..=SPAN,
+            (0..=SPAN / leaf).prop_map(move |at| at * leaf),
+            Just(0),
+            Just(branch),
+            Just(2 * branch),
+            Just(branch + leaf),
+            Just(branch + leaf + 1)
+        ]
+    }
+
     fn ranges() -> impl Strategy<Value = Vec<Range<u32>>> {
-        prop::collection::btree_set(0..=SPAN, 0..8).prop_map(|ends| {
+        prop::collection::btree_set(end(), 0..8).prop_map(|ends| {
             let ends: Vec<u32> = ends.into_iter().collect();
             ends.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect()
         })
