@@ -140,7 +140,7 @@ Settings of the configuration file (flags win over it):
   connections.capacity
   connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
     tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
-    sctp_established 600, sctp_closed 10, other 600 (seconds, 1 to 604800)
+    sctp_established 600, sctp_closed 10, other 600, fragments 15 (seconds, 1 to 604800)
   host_port: interface, peer, netns, mtu
   log: level, format
 

@@ -70,6 +70,7 @@ fn timeouts(seconds: &Timeouts) -> connection::Timeouts {
         sctp_established_ms: ms(seconds.sctp_established),
         sctp_closed_ms: ms(seconds.sctp_closed),
         other_ms: ms(seconds.other),
+        fragments_ms: ms(seconds.fragments),
     }
 }
 

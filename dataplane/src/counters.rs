@@ -65,8 +65,17 @@ drop_reasons! {
     VlanTagged = "vlan_tagged",
     /// A header that contradicts itself: version, header length, total length, options.
     Malformed = "malformed",
-    /// A fragment: not judged before the wing for fragments is built.
+    /// A fragment that can be of no datagram: empty, of odd length, beyond 64 KiB, the whole
+    /// datagram, or of what is never sent in pieces (ICMP errors, neighbour discovery).
     Fragment = "fragment",
+    /// A first fragment without all headers.
+    FragmentTiny = "fragment_tiny",
+    /// Its datagram has fragments that overlap, or ends in two places.
+    FragmentOverlap = "fragment_overlap",
+    /// The first fragment of its datagram did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// More datagrams in pieces, or more pieces that wait for a first, than a port may have.
+    FragmentLimit = "fragment_limit",
     /// More or stranger IPv6 extension headers than the parser reads.
     ExtensionHeaders = "extension_headers",
     /// An address that must never be on a wire: loopback, unspecified, IPv4-mapped, multicast

@@ -11,6 +11,7 @@ mod bad_input;
 mod cases;
 mod fail_closed;
 mod fixture;
+mod fragments;
 mod interfaces;
 mod itself;
 mod lifecycle;
@@ -36,6 +37,7 @@ type Case = (&'static str, fn() -> Outcome);
 const CASES: &[&[Case]] = &[
     itself::CASES,
     traffic::CASES,
+    fragments::CASES,
     policy::CASES,
     cases::CASES,
     lifecycle::CASES,

@@ -7,6 +7,10 @@
 
 #![allow(clippy::panic, clippy::missing_panics_doc)]
 
+mod fragments;
+
+pub use fragments::{Piece, fragment, fragments, joined, pieces};
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::checksum::Sum16BitWords;

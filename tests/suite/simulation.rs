@@ -3,6 +3,7 @@
 mod answers;
 mod cases;
 mod change;
+mod fragments;
 mod identity;
 mod path;
 mod random;

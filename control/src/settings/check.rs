@@ -143,6 +143,7 @@ pub(super) fn timeouts(raw: &RawTimeouts) -> Result<Timeouts, SettingsError> {
         )?,
         sctp_closed: seconds("connections.timeouts.sctp_closed", raw.sctp_closed, 10)?,
         other: seconds("connections.timeouts.other", raw.other, 600)?,
+        fragments: seconds("connections.timeouts.fragments", raw.fragments, 15)?,
     })
 }
 

@@ -85,6 +85,8 @@ pub struct Timeouts {
     pub sctp_closed: u32,
     /// Every other protocol.
     pub other: u32,
+    /// A datagram in fragments, until it is whole.
+    pub fragments: u32,
 }
 
 /// Everything that can be set, in bounds.

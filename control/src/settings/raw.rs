@@ -76,6 +76,7 @@ pub struct RawTimeouts {
     pub sctp_established: Option<i64>,
     pub sctp_closed: Option<i64>,
     pub other: Option<i64>,
+    pub fragments: Option<i64>,
 }
 
 /// The section `host_port`.

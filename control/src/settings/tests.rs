@@ -60,6 +60,7 @@ fn every_number_out_of_bounds_names_itself_its_value_and_its_bounds() {
         ("connections.timeouts.sctp_established", seconds),
         ("connections.timeouts.sctp_closed", seconds),
         ("connections.timeouts.other", seconds),
+        ("connections.timeouts.fragments", seconds),
         ("host_port.mtu", (1280, 3826)),
     ] {
         for value in [low - 1, high + 1, -1, i64::MAX] {

@@ -46,7 +46,9 @@ impl Seed {
     }
 
     /// Hashes a key, whichever direction it is seen in.
-    #[inline]
+    // See `Connections::hash`.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(super) fn hash(self, key: &FlowKey) -> Hash {
         let number = u64::from(key.number) << 48;
         if key.source.is_v4() && key.target.is_v4() {

@@ -63,6 +63,7 @@
 
 mod bucket;
 mod expiry;
+pub mod fragment;
 mod hash;
 mod life;
 mod page;
@@ -205,7 +206,9 @@ impl Connections {
     }
 
     /// Hashes a key: the same for both directions.
-    #[inline]
+    // Fragments call it too, which is not to cost whole packets a call.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     #[must_use]
     pub fn hash(&self, key: &FlowKey) -> Hash {
         self.seed.hash(key)
@@ -309,6 +312,12 @@ impl Connections {
         }
     }
 
+    /// How long each state lasts in silence.
+    #[must_use]
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
     /// Connections by state, in the order of [`State::ALL`].
     #[must_use]
     pub fn counts(&self) -> &[u64; CONNECTION_STATES_MAX] {
@@ -347,7 +356,8 @@ impl Connections {
 #[inline]
 fn belongs(headers: &Headers, state: State, way: Way) -> bool {
     match headers.kind {
-        Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } => true,
+        // A later fragment has the flow of its first, which was judged by what it is.
+        Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } | Kind::Rest => true,
         Kind::Echo { reply } => {
             matches!(state, State::IcmpUnreplied | State::IcmpReplied)
                 && reply == (way == Way::Reply)
@@ -364,6 +374,8 @@ fn belongs(headers: &Headers, state: State, way: Way) -> bool {
 #[inline]
 fn step(entry: &mut Entry, way: Way, kind: &Kind) -> (State, bool) {
     match (entry.state, way, kind) {
+        // It says nothing of itself.
+        (state, _, Kind::Rest) => (state, !state.is_over()),
         (state, _, Kind::Tcp(header)) => {
             let step = tcp::step(state, &mut entry.track, way, header);
             (step.state, step.is_alive)

@@ -131,6 +131,8 @@ pub struct Timeouts {
     pub sctp_closed_ms: u64,
     /// Other protocols, answered or not.
     pub other_ms: u64,
+    /// A datagram in fragments, from the first that came: then the rest is not waited for.
+    pub fragments_ms: u64,
 }
 
 impl Default for Timeouts {
@@ -148,6 +150,7 @@ impl Default for Timeouts {
             sctp_established_ms: 600_000,
             sctp_closed_ms: 10_000,
             other_ms: 600_000,
+            fragments_ms: 15_000,
         }
     }
 }

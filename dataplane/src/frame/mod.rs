@@ -12,7 +12,8 @@
 //!
 //! A [`Frame`] in hand is the proof that neither the kernel nor anybody else holds that memory;
 //! where the others are stands in the ledger of [`FramePool`]. The law, at any time:
-//! `pool + in hand + Σ fill + Σ transmit == frames` ([`Census`]).
+//! `pool + in hand + held + Σ fill + Σ transmit == frames` ([`Census`]); what is *held* stays in hand
+//! beyond its turn.
 //!
 //! A frame bears the number of its memory, so that one worker's frame is refused by another
 //! worker's pool, memory and ports.

@@ -21,6 +21,7 @@ struct Place(u16);
 impl Place {
     const POOL: Self = Self(0);
     const HAND: Self = Self(1);
+    const HELD: Self = Self(2);
     const FILL: u16 = 1 << 14;
     const TRANSMIT: u16 = 1 << 15;
 
@@ -42,6 +43,8 @@ pub struct Census {
     pub pool: u32,
     /// Held as a [`Frame`]: in a batch, in a variable.
     pub hand: u32,
+    /// Held as a [`Frame`] beyond its turn: a fragment that waits.
+    pub held: u32,
     /// With the kernel, to be received into; what was received and not yet taken counts here.
     pub fill: u32,
     /// With the kernel, to be sent; what was sent and not yet reclaimed counts here.
@@ -52,13 +55,15 @@ impl Census {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u32 {
-        [self.hand, self.fill, self.transmit].iter().fold(self.pool, |sum, n| sum.wrapping_add(*n))
+        let others = [self.hand, self.held, self.fill, self.transmit];
+        others.iter().fold(self.pool, |sum, n| sum.wrapping_add(*n))
     }
 
     fn count(&mut self, place: Place) {
         let cell = match place {
             Place::POOL => &mut self.pool,
             Place::HAND => &mut self.hand,
+            Place::HELD => &mut self.held,
             Place(bits) if bits & Place::TRANSMIT != 0 => &mut self.transmit,
             Place(_) => &mut self.fill,
         };
@@ -148,6 +153,20 @@ impl FramePool {
         if moved {
             self.push(frame.index);
         }
+    }
+
+    /// Notes that a frame in hand is kept beyond this turn.
+    pub(crate) fn hold(&mut self, frame: &Frame) {
+        let moved =
+            frame.memory == self.memory && self.move_frame(frame.index, Place::HAND, Place::HELD);
+        debug_assert!(moved, "{frame:?} was not in a hand of this pool");
+    }
+
+    /// Notes that a frame that was kept is in hand again.
+    pub(crate) fn resume(&mut self, frame: &Frame) {
+        let moved =
+            frame.memory == self.memory && self.move_frame(frame.index, Place::HELD, Place::HAND);
+        debug_assert!(moved, "{frame:?} was not held");
     }
 
     /// From the pool to a port's fill ring: the frame's number.

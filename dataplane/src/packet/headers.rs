@@ -11,6 +11,8 @@ use crate::ids::Mac;
 pub enum Packet {
     /// IPv4 or IPv6.
     Ip(Headers),
+    /// A part of one.
+    Fragment(Headers, Fragment),
     /// ARP for IPv4 over Ethernet.
     Arp(Arp),
 }
@@ -74,6 +76,13 @@ impl Headers {
         (self.key.source_port, self.key.target_port) = ports;
     }
 
+    /// Whether it is a fragment that is not the first.
+    #[inline]
+    #[must_use]
+    pub const fn is_rest(&self) -> bool {
+        matches!(self.kind, Kind::Rest)
+    }
+
     /// Whether it is for more than one receiver: a multicast or broadcast address, in the IP
     /// header or in the Ethernet header.
     #[inline]
@@ -126,6 +135,30 @@ pub enum Kind {
     LinkOnly,
     /// Everything else: judged by addresses and protocol number.
     Portless,
+    /// A fragment that is not the first: what it is part of stands in the first one only.
+    Rest,
+}
+
+/// A fragment's place in its datagram (RFC 791 §3.2, RFC 8200 §4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Which datagram of its source, target and, in IPv4, protocol: 16 bits there, 32 in IPv6.
+    pub identification: u32,
+    /// Where its bytes begin in the datagram, in bytes: a multiple of 8.
+    pub offset: u16,
+    /// Where they end. A multiple of 8 where more follow.
+    pub end: u16,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+impl Fragment {
+    /// Whether it begins its datagram, and has its headers.
+    #[inline]
+    #[must_use]
+    pub const fn is_first(self) -> bool {
+        self.offset == 0
+    }
 }
 
 /// What a TCP header says.

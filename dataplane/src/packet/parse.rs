@@ -12,9 +12,10 @@
 //!
 //! ```text
 //! Ethernet II ─┬─ ARP ───────────────────────────────────────────────► Packet::Arp
-//!              ├─ IPv4: length, checksum, fragment, options, addresses ─┐
-//!              └─ IPv6: length, addresses, extension headers ──────────┤
-//!                                                                       ▼
+//!              ├─ IPv4: length, checksum, options, addresses ─┬──────────┐
+//!              └─ IPv6: length, addresses, extension headers ─┤          │
+//!                                                          fragment     │
+//!                                                              ▼          ▼
 //!                           transport (TCP, UDP, SCTP) or icmp (echo, errors, neighbours)
 //! ```
 //!
@@ -30,13 +31,16 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod arp;
+mod fragment;
 mod icmp;
 mod ipv4;
 mod ipv6;
 mod neighbour;
 mod transport;
 
-pub use super::headers::{Arp, Family, Headers, Kind, Neighbour, Packet, TcpFlags, TcpHeader};
+pub use super::headers::{
+    Arp, Family, Fragment, Headers, Kind, Neighbour, Packet, TcpFlags, TcpHeader,
+};
 
 use super::bytes;
 use super::flow::{Address, Protocol};
@@ -53,6 +57,8 @@ const ETHERTYPE_ARP: u16 = 0x0806;
 pub enum Content {
     /// IPv4 or IPv6: its headers are in place.
     Ip,
+    /// A part of an IPv4 or IPv6 packet: [`read_fragment`] reads it.
+    Fragment,
     /// ARP for IPv4 over Ethernet.
     Arp(Arp),
 }
@@ -66,6 +72,10 @@ pub fn parse(bytes: &[u8]) -> Result<Packet, DropReason> {
     let mut headers = Headers::BLANK;
     Ok(match parse_into(bytes, &mut headers)? {
         Content::Ip => Packet::Ip(headers),
+        Content::Fragment => {
+            let fragment = read_fragment(bytes, &mut headers)?;
+            Packet::Fragment(headers, fragment)
+        }
         Content::Arp(arp) => Packet::Arp(arp),
     })
 }
@@ -75,7 +85,7 @@ pub fn parse(bytes: &[u8]) -> Result<Packet, DropReason> {
 /// # Errors
 ///
 /// The reason for which the packet must be dropped: `Truncated`, `NotIp`, `VlanTagged`,
-/// `Malformed`, `Fragment`, `ExtensionHeaders` or `Martian`.
+/// `Malformed`, `ExtensionHeaders` or `Martian`.
 #[inline]
 pub fn parse_into(bytes: &[u8], headers: &mut Headers) -> Result<Content, DropReason> {
     let Some((ethernet, _)) = bytes.split_first_chunk::<ETHERNET_BYTES>() else {
@@ -83,7 +93,7 @@ pub fn parse_into(bytes: &[u8], headers: &mut Headers) -> Result<Content, DropRe
     };
     let (target_mac, source_mac) = (mac(ethernet, 0), mac(ethernet, 6));
     (headers.source_mac, headers.target_mac) = (source_mac, target_mac);
-    match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
+    let is_whole = match u16::from_be_bytes([ethernet[12], ethernet[13]]) {
         ETHERTYPE_IPV4 => ipv4::read(bytes, headers)?,
         ETHERTYPE_IPV6 => ipv6::read(bytes, headers)?,
         ETHERTYPE_ARP => return arp::read(bytes, source_mac, target_mac).map(Content::Arp),
@@ -91,12 +101,32 @@ pub fn parse_into(bytes: &[u8], headers: &mut Headers) -> Result<Content, DropRe
         0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => return Err(DropReason::VlanTagged),
         // 802.3 lengths with LLC, MPLS, PPPoE, LLDP and all that will be invented.
         _ => return Err(DropReason::NotIp),
+    };
+    if !is_whole {
+        return Ok(Content::Fragment);
     }
-    read_upper(bytes, headers)?;
+    read_upper::<true>(bytes, headers)?;
     if is_unspecified(headers.key.source) && !may_be_unspecified(&headers.kind) {
         return Err(DropReason::Martian);
     }
     Ok(Content::Ip)
+}
+
+/// Reads on in a frame that [`parse_into`] found to hold a fragment: the rest of its headers into
+/// place, and its place in the datagram.
+///
+/// # Errors
+///
+/// As [`parse_into`], and `Fragment` or `FragmentTiny`.
+// Kept apart: nearly every packet is whole.
+#[cold]
+pub fn read_fragment(bytes: &[u8], headers: &mut Headers) -> Result<Fragment, DropReason> {
+    let fragment = fragment::read(bytes, headers)?;
+    // Nobody without an address has so much to say.
+    if is_unspecified(headers.key.source) {
+        return Err(DropReason::Martian);
+    }
+    Ok(fragment)
 }
 
 /// The MAC at one of the two offsets of an Ethernet header.
@@ -105,15 +135,17 @@ fn mac(ethernet: &[u8; ETHERNET_BYTES], offset: usize) -> Mac {
     Mac(bytes::read(ethernet, offset).unwrap_or_default())
 }
 
+/// Reads the upper layer: of a packet that is `WHOLE`, or of a first fragment, which must have
+/// the headers, and of which more follows.
 #[inline]
-fn read_upper(bytes: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
+fn read_upper<const WHOLE: bool>(bytes: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
     let segment = bytes
         .get(usize::from(headers.l4_offset)..usize::from(headers.end))
         .ok_or(DropReason::Truncated)?;
     match (headers.key.number, headers.family) {
-        (transport::TCP, _) => transport::tcp(segment, headers),
-        (transport::UDP, _) => transport::udp(segment, headers),
-        (transport::SCTP, _) => transport::sctp(segment, headers),
+        (transport::TCP, _) => transport::tcp::<WHOLE>(segment, headers),
+        (transport::UDP, _) => transport::udp::<WHOLE>(segment, headers),
+        (transport::SCTP, _) => transport::sctp::<WHOLE>(segment, headers),
         (icmp::ICMP_V4, Family::V4) => icmp::read_v4(segment, headers),
         (icmp::ICMP_V6, Family::V6) => icmp::read_v6(segment, headers),
         // ICMP of the other family is no ICMP: nobody will read it so.

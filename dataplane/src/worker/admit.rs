@@ -10,7 +10,9 @@ use crate::endpoint::{Endpoints, Kind as PlaceKind, Local};
 use crate::handoff::owner;
 use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, WorkerId};
 use crate::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
-use crate::packet::parse::{Arp, Content, Family, Headers, Kind, Neighbour, parse_into};
+use crate::packet::parse::{
+    Arp, Content, Family, Fragment, Headers, Kind, Neighbour, parse_into, read_fragment,
+};
 use crate::packet::{Address, FlowKey};
 use crate::policy::table::{ClassId, Sets};
 
@@ -54,8 +56,8 @@ pub(super) struct Admitted {
 pub(super) struct Route {
     /// Where it came in.
     pub from: PortRef,
-    /// What hangs there.
-    pub from_kind: PortKind,
+    /// What becomes of its checksums.
+    pub checksums: Checksums,
     /// Who sent it.
     pub source: Side,
     /// Whom it is for.
@@ -64,6 +66,18 @@ pub(super) struct Route {
     pub exit: Exit,
     /// Who owns its connection.
     pub owner: WorkerId,
+}
+
+/// What becomes of a packet's checksums when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checksums {
+    /// A pod's are always computed: it may have left them to hardware that is not there.
+    Finish,
+    /// The host's are where they are not yet.
+    FinishIfUnfinished,
+    /// A part of a datagram has none, or one of bytes that are not all there. Whoever took it apart
+    /// has finished it before.
+    Leave,
 }
 
 impl Admitted {
@@ -76,7 +90,7 @@ impl Admitted {
         let exit = Exit { to: NOWHERE, mac: Mac([0; 6]), mtu: 0 };
         let route = Route {
             from: NOWHERE,
-            from_kind: PortKind::Pod,
+            checksums: Checksums::Leave,
             source: NOBODY,
             target: NOBODY,
             exit,
@@ -97,6 +111,8 @@ pub(super) enum Turned {
     Solicitation,
     /// It pings the gateway.
     Echo,
+    /// It is a part of a datagram: see [`admit_fragment`].
+    Fragment,
 }
 
 impl From<DropReason> for Turned {
@@ -117,10 +133,48 @@ pub(super) fn admit(
 ) -> Result<(), Turned> {
     let headers = &mut packet.headers;
     packet.route = match (from_kind, parse_into(bytes, headers)?) {
+        (_, Content::Fragment) => return Err(Turned::Fragment),
         (PortKind::Pod, Content::Ip) => from_pod(endpoints, here, from, headers)?,
         (PortKind::Pod, Content::Arp(arp)) => return Err(arp_from_pod(endpoints, from, arp)),
         (PortKind::Host, Content::Ip) => from_host(endpoints, from, headers)?,
         (PortKind::Host, Content::Arp(arp)) => return Err(answerable(arp)),
+    };
+    Ok(())
+}
+
+/// Reads on in a packet that was turned aside for being a fragment.
+#[cold]
+pub(super) fn admit_fragment(
+    endpoints: &Endpoints,
+    here: WorkerId,
+    from: PortRef,
+    from_kind: PortKind,
+    bytes: &[u8],
+    packet: &mut Admitted,
+) -> Result<Fragment, Turned> {
+    let fragment = read_fragment(bytes, &mut packet.headers)?;
+    route_fragment(endpoints, here, from, from_kind, packet)?;
+    Ok(fragment)
+}
+
+/// Finds the way of a fragment whose headers are known.
+#[cold]
+pub(super) fn route_fragment(
+    endpoints: &Endpoints,
+    here: WorkerId,
+    from: PortRef,
+    from_kind: PortKind,
+    packet: &mut Admitted,
+) -> Result<(), Turned> {
+    let route = match from_kind {
+        PortKind::Pod => from_pod(endpoints, here, from, &packet.headers),
+        PortKind::Host => from_host(endpoints, from, &packet.headers),
+    };
+    packet.route = match route {
+        Ok(route) => Route { checksums: Checksums::Leave, ..route },
+        // The answer would be a part of one.
+        Err(Turned::Echo) => return Err(DropReason::Fragment.into()),
+        Err(turned) => return Err(turned),
     };
     Ok(())
 }
@@ -159,7 +213,7 @@ fn from_pod(
             (outside(place.class, place.kind), exit, from.worker)
         }
     };
-    Ok(Route { from, from_kind: PortKind::Pod, source, target, exit, owner })
+    Ok(Route { from, checksums: Checksums::Finish, source, target, exit, owner })
 }
 
 #[inline]
@@ -179,7 +233,7 @@ fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<
     let local = endpoints.local(index);
     Ok(Route {
         from,
-        from_kind: PortKind::Host,
+        checksums: Checksums::FinishIfUnfinished,
         source: outside(source.class, source.kind),
         target: pod_side(local, place.class),
         exit: exit_of(local),

@@ -2,7 +2,7 @@
 //! Hot path.
 
 use super::Path;
-use super::admit::{Admitted, Turned};
+use super::admit::{Admitted, Checksums, Turned};
 use super::mailbox::{Attached, PortKind};
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
@@ -22,14 +22,17 @@ enum Sent {
 }
 
 impl<P: Port, M: Memory> Path<P, M> {
-    /// Rewrites a permitted packet and sends it on.
+    /// Rewrites a permitted packet, or a part of one, and sends it on.
     #[inline]
     pub(super) fn forward(&mut self, mut frame: Frame, packet: &Admitted) {
         let bytes = self.memory.bytes_mut(&mut frame);
         rewrite::forward(bytes, &packet.headers, GATEWAY_MAC, packet.route.exit.mac);
-        match packet.route.from_kind {
-            PortKind::Pod => rewrite::finish_checksums(bytes, &packet.headers),
-            PortKind::Host => rewrite::finish_if_unfinished(bytes, &packet.headers),
+        match packet.route.checksums {
+            Checksums::Finish => rewrite::finish_checksums(bytes, &packet.headers),
+            Checksums::FinishIfUnfinished => {
+                rewrite::finish_if_unfinished(bytes, &packet.headers);
+            }
+            Checksums::Leave => {}
         }
         // Padding of the link ends here.
         frame.set_length(packet.headers.end);
@@ -42,7 +45,10 @@ impl<P: Port, M: Memory> Path<P, M> {
 
     /// Drops a packet that was judged, and tells its sender where the network would.
     pub(super) fn refuse(&mut self, frame: Frame, packet: &Admitted, reason: DropReason) {
-        if matches!(reason, DropReason::TtlExpired | DropReason::TooBig) {
+        self.refused = Some(reason);
+        // Of a datagram in pieces, only the first is worth a word (RFC 1122 §3.2.2).
+        let is_worth = !packet.headers.is_rest();
+        if is_worth && matches!(reason, DropReason::TtlExpired | DropReason::TooBig) {
             self.tell(&frame, packet, reason);
         }
         self.drop_from(frame, packet.route.from, reason);
@@ -87,6 +93,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             ),
             Turned::Echo => answer::echo_reply(bytes, headers, GATEWAY_MAC),
             Turned::Dropped(reason) => return self.drop_from(frame, from, *reason),
+            Turned::Fragment => return self.drop_from(frame, from, DropReason::Fragment),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
             return self.drop_from(frame, from, DropReason::Malformed);
@@ -235,6 +242,8 @@ impl<P: Port, M: Memory> Path<P, M> {
             }
         }
         self.connections.expire(self.now);
+        self.fragments.expire(self.now);
+        self.drop_doomed();
     }
 
     /// Begins to poll a port.

@@ -18,6 +18,7 @@
 
 mod admit;
 mod forward;
+mod fragments;
 mod judge;
 pub mod mailbox;
 mod stage;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use crate::clock::Tick;
 use crate::connection::Connections;
+use crate::connection::fragment::Fragments;
 use crate::counters::{Counters, DropReason};
 use crate::event::{Events, Sampler};
 use crate::frame::{Batch, Closed, FramePool, Memory};
@@ -98,6 +100,9 @@ struct Path<P, M> {
     active: Vec<PortSlot>,
     ends: Ends,
     connections: Connections,
+    fragments: Fragments,
+    /// Why the packet was refused that was refused last.
+    refused: Option<DropReason>,
     counters: Arc<Counters>,
     events: Arc<Events>,
     sampler: Sampler,
@@ -118,6 +123,8 @@ impl<P: Port, M: Memory> Worker<P, M> {
             slots: (0..PORTS_MAX).map(|_| None).collect(),
             active: Vec::with_capacity(PORTS_MAX),
             ends: parts.ends,
+            fragments: Fragments::new(parts.connections.timeouts().fragments_ms),
+            refused: None,
             connections: parts.connections,
             counters: parts.counters,
             events: parts.events,
@@ -335,6 +342,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         if moved > 0 {
             self.counters.turns_busy.add(1);
         }
+        self.counters.held.set(self.fragments.held());
         for (cell, &count) in self.counters.connections.iter().zip(self.connections.counts()) {
             cell.set(count);
         }

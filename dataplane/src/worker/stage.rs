@@ -40,6 +40,25 @@ impl Default for Stage {
     }
 }
 
+impl Stage {
+    /// What was read last, of a packet that was not staged.
+    pub(super) fn take_unstaged(&mut self) -> Admitted {
+        let place = self.places.get_mut(self.count);
+        place.map_or(Admitted::BLANK, |place| std::mem::replace(&mut place.packet, Admitted::BLANK))
+    }
+
+    /// Stages a packet that was read elsewhere.
+    ///
+    /// # Errors
+    /// There is no room: the frame comes back.
+    pub(super) fn put(&mut self, frame: Frame, packet: Admitted, hash: Hash) -> Result<(), Frame> {
+        let Some(place) = self.places.get_mut(self.count) else { return Err(frame) };
+        *place = Place { frame: Some(frame), packet, hash };
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+}
+
 impl<P: Port, M: Memory> Path<P, M> {
     /// Reads one packet; what is not to be judged here ends here.
     #[inline]
@@ -75,6 +94,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             Ok(()) if from.worker == self.id => self.hand_over(frame, packet),
             Ok(()) => self.drop_from(frame, from, DropReason::PortGone),
             Err(Turned::Dropped(reason)) => self.drop_from(frame, from, reason),
+            Err(Turned::Fragment) => self.take_fragment(frame, (from, kind), snapshot, staged),
             Err(turned) => self.answer(frame, from, &turned, &packet.headers),
         }
     }

@@ -102,7 +102,7 @@ fn the_frames_of_a_closed_port_come_home_and_no_others() {
     assert_eq!((home, calls), (500, FRAMES as usize / BRING_HOME_MAX + 1));
     assert_eq!(pool.census_of(FIRST).total(), 0);
     assert_eq!(pool.census_of(LAST), Census { fill: 300, transmit: 200, ..Census::default() });
-    assert_eq!(pool.census(), Census { pool: 699, hand: 1, fill: 300, transmit: 200 });
+    assert_eq!(pool.census(), Census { pool: 699, hand: 1, held: 0, fill: 300, transmit: 200 });
     assert_eq!(pool.bring_home(&mut closed), 0, "twice brings nothing");
     pool.put(held);
 }

@@ -4,7 +4,7 @@
 //! quotes. So the quotation must be readable as far as the ports, be of the outer family, come
 //! from the very host that the error is sent to, and quote no other error.
 
-use super::{ipv4, ipv6, neighbour, transport};
+use super::{fragment, ipv4, ipv6, neighbour, transport};
 use crate::counters::DropReason;
 use crate::packet::bytes::read;
 use crate::packet::flow::{Address, FlowKey, Protocol};
@@ -115,12 +115,11 @@ fn error(segment: &[u8], headers: &Headers) -> Result<Kind, DropReason> {
 /// The flow of a quoted IPv4 packet. Its checksum and length are not looked at: routers on the
 /// way change the one and some stacks the other. A first fragment names its ports; others don't.
 fn quoted_v4(quoted: &[u8]) -> Option<FlowKey> {
-    const OFFSET_BITS: u16 = 0x1fff;
-    let fixed = quoted.first_chunk::<20>()?;
+    let fixed = quoted.first_chunk::<{ ipv4::HEADER_BYTES }>()?;
     let header_bytes = ipv4::header_bytes(fixed[0])?;
     let (source, target) = ipv4::addresses(fixed);
-    let is_later_fragment = u16::from_be_bytes([fixed[6], fixed[7]]) & OFFSET_BITS != 0;
-    if is_later_fragment || ipv4::is_martian(source, target) {
+    let (_, offset, _) = ipv4::fragment(fixed);
+    if offset != 0 || ipv4::is_martian(source, target) {
         return None;
     }
     let source = Address::from_v4(source.to_be_bytes());
@@ -128,14 +127,22 @@ fn quoted_v4(quoted: &[u8]) -> Option<FlowKey> {
     quoted_flow(source, target, fixed[9], Family::V4, quoted.get(header_bytes..)?)
 }
 
-/// The flow of a quoted IPv6 packet.
+/// The flow of a quoted IPv6 packet. As in IPv4, a first fragment names its ports.
 fn quoted_v6(quoted: &[u8]) -> Option<FlowKey> {
     let fixed = quoted.first_chunk::<{ ipv6::HEADER_BYTES }>()?;
     let (source, target) = ipv6::addresses(fixed);
     if fixed[0] >> 4 != 6 || ipv6::is_martian(source, target) {
         return None;
     }
-    let walked = ipv6::walk(quoted, fixed[6]).ok()?;
+    let start = ipv6::Walked { number: fixed[6], offset: ipv6::HEADER_BYTES };
+    let mut walked = ipv6::walk(quoted, start).ok()?;
+    if walked.number == ipv6::FRAGMENT {
+        let header = fragment::header_v6(quoted, walked)?;
+        walked = ipv6::walk(quoted, header.next).ok()?;
+        if header.offset != 0 || walked.number == ipv6::FRAGMENT {
+            return None;
+        }
+    }
     quoted_flow(source, target, walked.number, Family::V6, quoted.get(walked.offset..)?)
 }
 

@@ -6,7 +6,7 @@ use crate::packet::checksum::Sum;
 use crate::packet::flow::Address;
 use crate::packet::headers::{Family, Headers};
 
-const HEADER_BYTES: usize = 20;
+pub(super) const HEADER_BYTES: usize = 20;
 
 const OPTION_END: u8 = 0;
 const OPTION_NONE: u8 = 1;
@@ -14,13 +14,17 @@ const OPTION_LOOSE_ROUTE: u8 = 131;
 const OPTION_STRICT_ROUTE: u8 = 137;
 
 /// The bits of flags and offset that make a fragment: "more follow" and the offset.
-const FRAGMENT_BITS: u16 = 0x3fff;
+const FRAGMENT_BITS: u16 = MORE_BIT | OFFSET_BITS;
+/// More fragments follow.
+const MORE_BIT: u16 = 0x2000;
+/// Where the fragment begins, in units of 8 bytes.
+const OFFSET_BITS: u16 = 0x1fff;
 /// Must be zero.
 const RESERVED_BIT: u16 = 0x8000;
 
-/// Reads the IPv4 header of a frame: all of it that `headers` has.
+/// Reads the IPv4 header of a frame, all of it that `headers` has: whether the packet is whole.
 #[inline]
-pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
+pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<bool, DropReason> {
     let packet = after_ethernet(bytes)?;
     let fixed: &[u8; HEADER_BYTES] = packet.first_chunk().ok_or(DropReason::Truncated)?;
     let header_bytes = header_bytes(fixed[0]).ok_or(DropReason::Malformed)?;
@@ -36,9 +40,6 @@ pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<(), DropReason
         return Err(DropReason::Malformed);
     }
     let fragment = u16::from_be_bytes([fixed[6], fixed[7]]);
-    if fragment & FRAGMENT_BITS != 0 {
-        return Err(DropReason::Fragment);
-    }
     if fragment & RESERVED_BIT != 0 || !are_sane(options) {
         return Err(DropReason::Malformed);
     }
@@ -53,7 +54,14 @@ pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<(), DropReason
     headers.ttl = fixed[8];
     headers.l4_offset = in_frame(header_bytes)?;
     headers.end = in_frame(total_bytes)?;
-    Ok(())
+    Ok(fragment & FRAGMENT_BITS == 0)
+}
+
+/// Identification, offset in bytes, and whether more follow.
+pub(super) fn fragment(fixed: &[u8; HEADER_BYTES]) -> (u32, u16, bool) {
+    let field = u16::from_be_bytes([fixed[6], fixed[7]]);
+    let identification = u16::from_be_bytes([fixed[4], fixed[5]]);
+    (identification.into(), (field & OFFSET_BITS) << 3, field & MORE_BIT != 0)
 }
 
 /// The header's length in bytes, where its first byte is that of an IPv4 header.

@@ -1,7 +1,6 @@
 //! The IPv6 header and its extension headers (RFC 8200). Hot path.
 //!
-//! Routing headers and all fragments are dropped, atomic ones too: what follows them is not
-//! for us to guess. Of the options, those that change what the packet means are refused: the
+//! Routing headers are dropped: what follows them is not for us to guess. Of the options, those that change what the packet means are refused: the
 //! home address (another source, RFC 6275) and the jumbo payload (another length, RFC 2675).
 
 use super::{after_ethernet, in_frame};
@@ -14,7 +13,7 @@ pub(super) const HEADER_BYTES: usize = 40;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+pub(super) const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 const MOBILITY: u8 = 135;
 const HOST_IDENTITY: u8 = 139;
@@ -24,10 +23,11 @@ const OPTION_PAD1: u8 = 0;
 const OPTION_JUMBO: u8 = 0xc2;
 const OPTION_HOME_ADDRESS: u8 = 0xc9;
 
-/// Reads the IPv6 header of a frame, and its extension headers: all of it that `headers` has.
+/// Reads the IPv6 header of a frame, and its extension headers, all of it that `headers` has:
+/// whether the packet is whole. Of a fragment, the upper layer is the fragment header.
 // Kept apart: inlined beside IPv4's, the values of both do not fit the registers.
 #[inline(never)]
-pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
+pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<bool, DropReason> {
     let packet = after_ethernet(bytes)?;
     let fixed: &[u8; HEADER_BYTES] = packet.first_chunk().ok_or(DropReason::Truncated)?;
     let payload_bytes = usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
@@ -41,14 +41,14 @@ pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<(), DropReason
     if is_martian(source, target) {
         return Err(DropReason::Martian);
     }
-    let upper = walk(packet, fixed[6])?;
+    let upper = walk(packet, Walked { number: fixed[6], offset: HEADER_BYTES })?;
     headers.family = Family::V6;
     (headers.key.source, headers.key.target) = (source, target);
     headers.key.number = upper.number;
     headers.ttl = fixed[7];
     headers.l4_offset = in_frame(upper.offset)?;
     headers.end = in_frame(total_bytes)?;
-    Ok(())
+    Ok(upper.number != FRAGMENT)
 }
 
 /// Source and target.
@@ -88,15 +88,14 @@ pub(super) struct Walked {
     pub(super) offset: usize,
 }
 
-/// Walks from the IPv6 header, whose next header is `first`, to the upper layer.
+/// Walks on to the upper layer, or to the fragment header if there is one.
 #[inline]
-pub(super) fn walk(packet: &[u8], first: u8) -> Result<Walked, DropReason> {
-    let mut walked = Walked { number: first, offset: HEADER_BYTES };
-    for place in 0..=EXT_HEADERS_MAX {
+pub(super) fn walk(packet: &[u8], from: Walked) -> Result<Walked, DropReason> {
+    let mut walked = from;
+    for _ in 0..=EXT_HEADERS_MAX {
         match walked.number {
-            HOP_BY_HOP if place == 0 => {}
+            HOP_BY_HOP if walked.offset == HEADER_BYTES => {}
             DESTINATION_OPTIONS => {}
-            FRAGMENT => return Err(DropReason::Fragment),
             HOP_BY_HOP | ROUTING | MOBILITY | HOST_IDENTITY | SHIM6 => {
                 return Err(DropReason::ExtensionHeaders);
             }

@@ -5,6 +5,7 @@ use crate::packet::sample::{
     self, A4, A6, B4, B6, FAMILIES, MAC_A, MAC_B, back, headers_of, neighbour, neighbour_message,
 };
 
+mod fragment;
 mod icmp;
 mod ip;
 mod twin;

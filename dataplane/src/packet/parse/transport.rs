@@ -15,16 +15,20 @@ const SCTP_BYTES: usize = 16;
 const SCTP_COMMON_BYTES: usize = 12;
 const SCTP_CHUNK_BYTES: usize = 4;
 
-/// Reads a TCP segment.
+/// Reads a TCP segment, or the beginning of one.
 #[inline]
-pub(super) fn tcp(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
+pub(super) fn tcp<const WHOLE: bool>(
+    segment: &[u8],
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
     let header: &[u8; TCP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
     let header_bytes = usize::from(header[12] >> 4).wrapping_mul(4);
     let flags = TcpFlags(header[13]);
-    let payload_bytes = segment.len().checked_sub(header_bytes).ok_or(DropReason::Malformed)?;
     if header_bytes < TCP_BYTES || !flags.is_sane() {
         return Err(DropReason::Malformed);
     }
+    let short = if WHOLE { DropReason::Malformed } else { DropReason::Truncated };
+    let payload_bytes = segment.len().checked_sub(header_bytes).ok_or(short)?;
     let &[_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, _, _, w0, w1, ..] = header;
     let tcp = TcpHeader {
         flags,
@@ -38,14 +42,18 @@ pub(super) fn tcp(segment: &[u8], headers: &mut Headers) -> Result<(), DropReaso
 }
 
 /// Reads a UDP datagram. Its length must be that of the packet: bytes beyond it are seen by one
-/// reader and not by the next.
+/// reader and not by the next. That of a first fragment is more than is there.
 #[inline]
-pub(super) fn udp(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
+pub(super) fn udp<const WHOLE: bool>(
+    segment: &[u8],
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
     let header: &[u8; UDP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
     let has_checksum = header[6] != 0 || header[7] != 0;
     // IPv6 has no checksum of its own, so UDP must (RFC 8200 §8.1).
-    if length != segment.len() || (headers.family == Family::V6 && !has_checksum) {
+    let fits = if WHOLE { length == segment.len() } else { length > segment.len() };
+    if !fits || (headers.family == Family::V6 && !has_checksum) {
         return Err(DropReason::Malformed);
     }
     headers.set_upper(Kind::Udp, Protocol::Udp, ports(header));
@@ -54,11 +62,14 @@ pub(super) fn udp(segment: &[u8], headers: &mut Headers) -> Result<(), DropReaso
 
 /// Reads an SCTP packet as far as its first chunk.
 #[inline]
-pub(super) fn sctp(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
+pub(super) fn sctp<const WHOLE: bool>(
+    segment: &[u8],
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
     let header: &[u8; SCTP_BYTES] = segment.first_chunk().ok_or(DropReason::Truncated)?;
     let chunk_bytes = usize::from(u16::from_be_bytes([header[14], header[15]]));
     let room = segment.len().wrapping_sub(SCTP_COMMON_BYTES);
-    if chunk_bytes < SCTP_CHUNK_BYTES || chunk_bytes > room {
+    if chunk_bytes < SCTP_CHUNK_BYTES || (WHOLE && chunk_bytes > room) {
         return Err(DropReason::Malformed);
     }
     let kind = Kind::Sctp {

@@ -56,9 +56,15 @@ fn a_packet_comes_in_is_changed_and_goes_out_elsewhere() {
     out.flush();
     let packet = far_out.take(&memory).expect("sent");
     assert_eq!((packet[0], &packet[1..]), (8, &[7; 59][..]));
-    assert_eq!(pool.census(), Census { pool: FRAMES - 64, hand: 0, fill: 63, transmit: 1 });
+    assert_eq!(
+        pool.census(),
+        Census { pool: FRAMES - 64, hand: 0, held: 0, fill: 63, transmit: 1 }
+    );
     assert_eq!(out.reclaim(&mut pool), 1);
-    assert_eq!(pool.census(), Census { pool: FRAMES - 63, hand: 0, fill: 63, transmit: 0 });
+    assert_eq!(
+        pool.census(),
+        Census { pool: FRAMES - 63, hand: 0, held: 0, fill: 63, transmit: 0 }
+    );
 }
 
 #[test]

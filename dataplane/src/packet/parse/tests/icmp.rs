@@ -95,7 +95,8 @@ fn an_error_that_quotes_what_cannot_be_trusted_is_malformed() {
     let v6 = back(&sample::udp(Family::V6, b"hello"));
     let about_v4 = |bytes: &[u8]| error_about(Family::V4, &back(bytes));
     let about_v6 = |bytes: &[u8]| error_about(Family::V6, &back(bytes));
-    let fragment = [&[17, 0, 0, 0, 0, 0, 0, 1][..], &v6[40..]].concat();
+    let fragment = |offset: u8| [&[17, 0, 0, offset | 1, 0, 0, 0, 1][..], &v6[40..]].concat();
+    let nested = [&[44, 0, 0, 1, 0, 0, 0, 1][..], &fragment(0)].concat();
     let later: fn(&mut etherparse::Ipv4Header) =
         |header| header.fragment_offset = etherparse::IpFragOffset::try_new(1).unwrap();
     let mapped: fn(&mut etherparse::Ipv6Header) =
@@ -108,7 +109,8 @@ fn an_error_that_quotes_what_cannot_be_trusted_is_malformed() {
         ("a redirect", about_v4(&sample::icmp(Family::V4, 5, 0, &v4))),
         ("a router solicitation", about_v6(&sample::icmp(Family::V6, 133, 0, &[]))),
         ("a later fragment", from_v4(later)),
-        ("a fragment", from_v6(44, &fragment, |_| ())),
+        ("a later fragment", from_v6(44, &fragment(8), |_| ())),
+        ("fragments in each other", from_v6(44, &nested, |_| ())),
         ("a loopback target", from_v4(|header| header.source = [127, 0, 0, 1])),
         ("a mapped target", from_v6(50, &[0; 8], mapped)),
         ("version 5", error_about(Family::V6, &[&[0x50], &v6[1..]].concat())),
@@ -119,7 +121,10 @@ fn an_error_that_quotes_what_cannot_be_trusted_is_malformed() {
         assert_eq!(dropped(&bytes), DropReason::Malformed, "{name}");
     }
     let first = from_v4(|header| header.more_fragments = true);
-    assert!(matches!(headers_of(&first).kind, Kind::IcmpError { .. }), "a first fragment");
+    for first in [first, from_v6(44, &fragment(0), |_| ())] {
+        let Kind::IcmpError { inner } = headers_of(&first).kind else { panic!("no error") };
+        assert_eq!(inner.protocol, Protocol::Udp, "a first fragment");
+    }
 }
 
 #[test]

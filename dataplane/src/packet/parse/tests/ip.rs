@@ -35,10 +35,7 @@ fn an_ipv4_header_that_contradicts_itself_is_malformed() {
         ("total length beyond frame", edited(3, 34), DropReason::Truncated),
         ("total length far beyond frame", edited(2, 0xff), DropReason::Truncated),
         ("reserved flag", edited(6, 0x80), DropReason::Malformed),
-        ("more fragments", edited(6, 0x20), DropReason::Fragment),
-        ("offset 8", edited(7, 1), DropReason::Fragment),
-        ("offset 2048", edited(6, 1), DropReason::Fragment),
-        ("offset 32768", edited(6, 0x10), DropReason::Fragment),
+        ("a reserved flag of a fragment", edited(6, 0xa0), DropReason::Malformed),
     ];
     for (name, bytes, reason) in rows {
         assert_eq!(dropped(&bytes), reason, "{name}");
@@ -231,7 +228,7 @@ fn what_follows_harmless_extension_headers_is_read() {
 #[test]
 fn strange_extension_headers_are_dropped() {
     use DropReason::{ExtensionHeaders, Fragment, Malformed, Truncated};
-    let rows: [(&str, Vec<Extension<'_>>, DropReason); 17] = [
+    let rows: [(&str, Vec<Extension<'_>>, DropReason); 15] = [
         ("hop-by-hop second", vec![(60, PADDING), (0, PADDING)], ExtensionHeaders),
         ("hop-by-hop twice", vec![(0, PADDING), (0, PADDING)], ExtensionHeaders),
         ("routing type 0", vec![(43, &[0, 0, 0, 0, 0, 0])], ExtensionHeaders),
@@ -240,8 +237,6 @@ fn strange_extension_headers_are_dropped() {
         ("mobility", vec![(135, PADDING)], ExtensionHeaders),
         ("host identity", vec![(139, PADDING)], ExtensionHeaders),
         ("shim6", vec![(140, PADDING)], ExtensionHeaders),
-        ("first fragment", vec![(44, &[0, 1, 0, 0, 0, 1])], Fragment),
-        ("later fragment", vec![(44, &[0, 8, 0, 0, 0, 1])], Fragment),
         ("atomic fragment", vec![(44, &[0, 0, 0, 0, 0, 1])], Fragment),
         ("fragment behind options", vec![(60, PADDING), (44, &[0; 6])], Fragment),
         ("jumbo option", vec![(0, &[0xc2, 4, 0, 1, 0, 0])], ExtensionHeaders),

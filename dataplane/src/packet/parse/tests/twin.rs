@@ -66,10 +66,15 @@ fn used() -> Headers {
 /// what our parser accepted: a slice check of its own may panic on the rest.
 fn agree(bytes: &[u8]) -> Result<bool, TestCaseError> {
     let (mut place, read) = (used(), parse(bytes));
-    let in_place = parse_into(bytes, &mut place).map(|content| match content {
-        Content::Ip => Packet::Ip(place),
-        Content::Arp(arp) => Packet::Arp(arp),
-    });
+    let in_place = match parse_into(bytes, &mut place) {
+        Ok(Content::Ip) => Ok(Packet::Ip(place)),
+        Ok(Content::Fragment) => {
+            let fragment = read_fragment(bytes, &mut place);
+            fragment.map(|fragment| Packet::Fragment(place, fragment))
+        }
+        Ok(Content::Arp(arp)) => Ok(Packet::Arp(arp)),
+        Err(reason) => Err(reason),
+    };
     prop_assert_eq!(in_place, read, "something is left of the packet before");
     let Ok(Packet::Ip(ours)) = read else { return Ok(false) };
     let Some(theirs) = theirs(bytes) else { return Ok(false) };

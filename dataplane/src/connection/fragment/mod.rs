@@ -1,0 +1,367 @@
+//! Fragments: which datagram they are of, and so which connection. Hot path.
+//!
+//! Only the first fragment of a datagram has ports. It is judged like a whole packet, and what it
+//! says of itself is remembered under the two addresses, the protocol and the datagram's number.
+//! The rest of the datagram then has the same flow, and is judged as more of its connection. A
+//! fragment that comes before the first waits for it; nothing is put together here, so no datagram
+//! is ever copied, and what passes are the very fragments that came.
+//!
+//! ```text
+//!   first  --judged--> allowed: those that wait are ready, in the order they came
+//!                      refused: they are dropped, and so is what comes later, with its reason
+//!   other  --first seen--> more of its flow
+//!          --not yet-----> waits
+//! ```
+//!
+//! # Invariants
+//!
+//! - All memory is taken by [`Fragments::new`]. Every operation is bounded by a constant or by the
+//!   fragments that one datagram has waiting.
+//! - *Overlap*: bytes that came twice, or an end in two places, spoil the datagram: what is left of
+//!   it is dropped (RFC 5722, and the same in IPv4). So the receiver never sees one first fragment
+//!   while we judged another.
+//! - *Fairness*: a port has at most [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`]
+//!   fragments that wait. Who wants more loses the oldest of its own, never somebody else's. Where
+//!   the table itself is full, the oldest of all goes: honest datagrams are whole within
+//!   milliseconds, and therefore never among the oldest for long.
+//! - A datagram is forgotten when it is whole, or [`Fragments::expire`] finds it too old. Receivers
+//!   wait longer than we do, but a fragment without its first passes nowhere.
+//! - A fragment that need not wait any more is known by a [`Ticket`]: one of a datagram that has gone
+//!   meanwhile finds nothing, for no two have one serial number.
+//!
+//! Rejected: putting datagrams together (64 KiB for each, and another stack's mistakes); letting
+//! later fragments pass by protocol and address alone, as some do (a receiver joins them to
+//! whatever first fragment it has); dropping what comes before its first (networks do reorder).
+
+mod entry;
+mod fixed;
+mod list;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod waiting;
+
+use std::num::NonZeroU32;
+
+use super::Hash;
+use super::bucket::Index;
+use crate::clock::Tick;
+use crate::counters::DropReason;
+use crate::ids::PortRef;
+use crate::limits::{PORTS_MAX, WORKERS_MAX};
+use crate::packet::parse::{Fragment, Headers};
+use crate::packet::{FlowKey, Protocol};
+use entry::Entry;
+use fixed::Fixed;
+use list::{Ends, List, NONE};
+pub use ticket::{Flow, Ticket, Verdict, Waited};
+use waiting::{Chain, Waiting};
+
+/// Datagrams under way, of one worker.
+pub const DATAGRAMS_MAX: usize = 1024;
+/// Datagrams under way, of one port.
+pub const PER_PORT: u16 = 64;
+/// Fragments that wait for their first, of one worker.
+pub const WAITING_MAX: usize = 512;
+/// Fragments that wait for their first, of one port: two of the longest datagrams in IPv6's
+/// smallest packets.
+pub const WAITING_PER_PORT: u16 = 128;
+/// Datagrams that one call of [`Fragments::expire`] looks at.
+const EXPIRE_MAX: usize = 4;
+
+const _: () = assert!(DATAGRAMS_MAX < NONE as usize);
+const _: () = assert!(WAITING_MAX < NONE as usize);
+
+/// What one port has under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    datagrams: u16,
+    waiting: u16,
+    oldest_first: Ends,
+}
+
+/// Datagrams under way of one worker.
+#[derive(Debug)]
+pub struct Fragments {
+    timeout_ms: u64,
+    index: Index,
+    entries: Box<[Entry]>,
+    free: Fixed<u16>,
+    by_age: Ends,
+    ports: Box<[Share]>,
+    waiting: Waiting,
+    /// Their first has passed, the one that came first in front.
+    ready: Fixed<(Waited, Ticket)>,
+    /// They are to be dropped, for these reasons.
+    doomed: Fixed<(Waited, DropReason)>,
+    /// The newest datagram's.
+    serial: NonZeroU32,
+}
+
+impl Fragments {
+    /// None under way; each datagram has this long to come. All memory is taken here.
+    #[must_use]
+    pub fn new(timeout_ms: u64) -> Self {
+        Self {
+            timeout_ms,
+            index: Index::new(DATAGRAMS_MAX),
+            entries: (0..DATAGRAMS_MAX).map(|_| Entry::BLANK).collect(),
+            free: places(DATAGRAMS_MAX),
+            by_age: Ends::default(),
+            ports: vec![Share::default(); WORKERS_MAX.saturating_mul(PORTS_MAX)].into(),
+            waiting: Waiting::new(),
+            ready: Fixed::new(WAITING_MAX),
+            doomed: Fixed::new(WAITING_MAX),
+            serial: NonZeroU32::MIN,
+        }
+    }
+
+    /// The key of a fragment's datagram: hash it with
+    /// [`Connections::hash`](super::Connections::hash).
+    #[inline]
+    #[must_use]
+    pub fn key(headers: &Headers, fragment: &Fragment) -> FlowKey {
+        let FlowKey { source, target, number, .. } = headers.key;
+        // Of IPv6, fragments of one datagram need not agree on what follows their header.
+        let number = if source.is_v4() { number } else { 0 };
+        let [a, b, c, d] = fragment.identification.to_be_bytes();
+        let (source_port, target_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        FlowKey { source, target, source_port, target_port, number, protocol: Protocol::Other }
+    }
+
+    /// Takes in a fragment that came in at `from`, and says what is to be done with it.
+    pub fn take_in(
+        &mut self,
+        headers: &Headers,
+        fragment: &Fragment,
+        hash: Hash,
+        from: PortRef,
+        now: Tick,
+    ) -> Verdict {
+        let key = Self::key(headers, fragment);
+        let Some(place) = self.find(&key, hash).or_else(|| self.begin(key, hash, from, now)) else {
+            return Verdict::Drop(DropReason::FragmentLimit);
+        };
+        let Some(entry) = self.entries.get_mut(usize::from(place)) else {
+            return Verdict::Drop(DropReason::FragmentLimit);
+        };
+        if let Some(reason) = entry.refused {
+            return Verdict::Drop(reason);
+        }
+        if !entry.seen.note(fragment) {
+            self.refuse(place, DropReason::FragmentOverlap);
+            return Verdict::Drop(DropReason::FragmentOverlap);
+        }
+        if fragment.is_first() {
+            entry.flow = Some(Flow::of(&headers.key));
+        }
+        let Some(serial) = entry.serial else { return Verdict::Drop(DropReason::FragmentLimit) };
+        let ticket = Ticket { place, serial };
+        let Some(flow) = entry.flow else { return Verdict::Wait(ticket) };
+        entry.staged = entry.staged.saturating_add(1);
+        Verdict::Judge(ticket, flow)
+    }
+
+    /// The flow of a datagram, for what has waited of it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is dropped all the same.
+    pub fn flow(&self, ticket: Ticket) -> Result<Flow, DropReason> {
+        match self.entries.get(usize::from(ticket.place)) {
+            Some(entry) if entry.serial == Some(ticket.serial) => {
+                entry.refused.map_or(entry.flow.ok_or(DropReason::FragmentLimit), Err)
+            }
+            // It had to go meanwhile.
+            _ => Err(DropReason::FragmentLimit),
+        }
+    }
+
+    /// Keeps a fragment until its first has been judged.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back where there is no room: it is dropped, `FragmentLimit`.
+    pub fn wait(&mut self, ticket: Ticket, waited: Waited) -> Result<(), Waited> {
+        self.make_room_to_wait(ticket);
+        let Some(entry) = live(&mut self.entries, ticket) else { return Err(waited) };
+        self.waiting.push(&mut entry.waiting, waited)?;
+        if let Some(share) = self.ports.get_mut(usize::from(entry.port)) {
+            share.waiting = share.waiting.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Notes what became of a fragment: of a first, for all of its datagram.
+    pub fn judged(&mut self, ticket: Ticket, is_first: bool, refused: Option<DropReason>) {
+        let Some(entry) = live(&mut self.entries, ticket) else { return };
+        entry.staged = entry.staged.saturating_sub(1);
+        match refused {
+            Some(reason) if is_first => self.refuse(ticket.place, reason),
+            None if is_first => self.release(ticket.place),
+            _ => {}
+        }
+        if live(&mut self.entries, ticket).is_some_and(|entry| entry.is_over()) {
+            self.forget(ticket.place);
+        }
+    }
+
+    /// The next fragment that need not wait any more. All are to be taken when one was judged.
+    #[inline]
+    pub fn take_ready(&mut self) -> Option<(Waited, Ticket)> {
+        self.ready.pop_front()
+    }
+
+    /// The next fragment that has waited for nothing, and why.
+    #[inline]
+    pub fn take_doomed(&mut self) -> Option<(Waited, DropReason)> {
+        self.doomed.pop_back()
+    }
+
+    /// Gives up datagrams that have not come whole in time, a few at a time.
+    #[inline]
+    pub fn expire(&mut self, now: Tick) {
+        for _ in 0..EXPIRE_MAX {
+            let oldest = self.by_age.first;
+            match self.entries.get(usize::from(oldest)) {
+                Some(entry) if now.since_ms(entry.since) >= self.timeout_ms => {
+                    self.give_up(oldest, DropReason::FragmentTimeout);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Fragments that are kept here, ready or not.
+    #[inline]
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        let all = self.waiting.len().saturating_add(self.ready.len());
+        u64::try_from(all.saturating_add(self.doomed.len())).unwrap_or(u64::MAX)
+    }
+
+    /// Datagrams under way.
+    #[must_use]
+    pub fn datagrams(&self) -> usize {
+        DATAGRAMS_MAX.saturating_sub(self.free.len())
+    }
+
+    fn find(&self, key: &FlowKey, hash: Hash) -> Option<u16> {
+        self.index.search(hash, |id| {
+            let place = u16::try_from(id).ok()?;
+            let entry = self.entries.get(usize::from(place))?;
+            (entry.key == *key).then_some(place)
+        })
+    }
+
+    /// A new datagram of a port, which may cost it its oldest.
+    fn begin(&mut self, key: FlowKey, hash: Hash, from: PortRef, now: Tick) -> Option<u16> {
+        let port = share_of(from)?;
+        let share = *self.ports.get(usize::from(port))?;
+        if share.datagrams >= PER_PORT {
+            self.give_up(share.oldest_first.first, DropReason::FragmentLimit);
+        } else if self.free.is_empty() {
+            self.give_up(self.by_age.first, DropReason::FragmentLimit);
+        }
+        let lane = self.index.place(hash)?;
+        let place = self.free.pop_back()?;
+        self.index.fill(lane, hash, place.into());
+        self.serial = self.serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        *self.entries.get_mut(usize::from(place))? = Entry::new(key, hash, self.serial, now, port);
+        list::push(&mut self.entries, List::Age, &mut self.by_age, place);
+        let share = self.ports.get_mut(usize::from(port))?;
+        list::push(&mut self.entries, List::Port, &mut share.oldest_first, place);
+        share.datagrams = share.datagrams.saturating_add(1);
+        Some(place)
+    }
+
+    /// Where a port has as many waiting as it may, or all places are taken, a datagram goes: the
+    /// oldest of the port's own, or of all.
+    fn make_room_to_wait(&mut self, ticket: Ticket) {
+        let Some(entry) = live(&mut self.entries, ticket) else { return };
+        let Some(share) = self.ports.get(usize::from(entry.port)) else { return };
+        let oldest = if share.waiting >= WAITING_PER_PORT {
+            share.oldest_first.first
+        } else if self.waiting.is_full() {
+            self.by_age.first
+        } else {
+            return;
+        };
+        // It may be the fragment's own: then its frame comes back.
+        self.give_up(oldest, DropReason::FragmentLimit);
+    }
+
+    /// Spoils a datagram: what waits goes, and so will the rest.
+    fn refuse(&mut self, place: u16, reason: DropReason) {
+        let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
+        entry.refused = Some(reason);
+        let (port, mut chain) = (entry.port, std::mem::replace(&mut entry.waiting, Chain::EMPTY));
+        for _ in 0..WAITING_PER_PORT {
+            let Some(waited) = self.waiting.pop(&mut chain) else { return };
+            self.gave_back(port);
+            self.doomed.push((waited, reason));
+        }
+    }
+
+    /// What waits of a datagram need wait no more.
+    fn release(&mut self, place: u16) {
+        let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
+        let Some(serial) = entry.serial else { return };
+        let (port, mut chain) = (entry.port, std::mem::replace(&mut entry.waiting, Chain::EMPTY));
+        let mut released = 0_u16;
+        for _ in 0..WAITING_PER_PORT {
+            let Some(waited) = self.waiting.pop(&mut chain) else { break };
+            self.gave_back(port);
+            self.ready.push((waited, Ticket { place, serial }));
+            released = released.saturating_add(1);
+        }
+        if let Some(entry) = self.entries.get_mut(usize::from(place)) {
+            entry.staged = entry.staged.saturating_add(released);
+        }
+    }
+
+    fn gave_back(&mut self, port: u16) {
+        if let Some(share) = self.ports.get_mut(usize::from(port)) {
+            share.waiting = share.waiting.saturating_sub(1);
+        }
+    }
+
+    /// Forgets a datagram of which not all has come.
+    fn give_up(&mut self, place: u16, reason: DropReason) {
+        self.refuse(place, reason);
+        self.forget(place);
+    }
+
+    fn forget(&mut self, place: u16) {
+        let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
+        let port = usize::from(entry.port);
+        entry.serial = None;
+        self.index.clear(entry.hash, place.into());
+        list::remove(&mut self.entries, List::Age, &mut self.by_age, place);
+        if let Some(share) = self.ports.get_mut(port) {
+            list::remove(&mut self.entries, List::Port, &mut share.oldest_first, place);
+            share.datagrams = share.datagrams.saturating_sub(1);
+        }
+        self.free.push(place);
+    }
+}
+
+/// The entry of a ticket, while it is the same datagram.
+fn live(entries: &mut [Entry], ticket: Ticket) -> Option<&mut Entry> {
+    let entry = entries.get_mut(usize::from(ticket.place))?;
+    (entry.serial == Some(ticket.serial)).then_some(entry)
+}
+
+/// All places, the first on top.
+fn places(count: usize) -> Fixed<u16> {
+    let mut places = Fixed::new(count);
+    (0..NONE).take(count).rev().for_each(|place| places.push(place));
+    places
+}
+
+/// A port's place in `ports`: no two ports have the same worker and slot at one time.
+fn share_of(port: PortRef) -> Option<u16> {
+    let place = port.worker.index().checked_mul(PORTS_MAX)?.checked_add(port.slot.index())?;
+    u16::try_from(place).ok()
+}

@@ -1,0 +1,145 @@
+//! Fragments on their way through the worker: kept, judged, let go. Hot path.
+//!
+//! What is remembered of them, and why, stands in `connection::fragment`. They are turned aside
+//! before whole packets are staged, and judged in batches of one, so that whole packets do not pay
+//! for them.
+
+use super::Path;
+use super::admit::{Admitted, Turned, admit_fragment, route_fragment};
+use super::mailbox::PortKind;
+use super::stage::Stage;
+use crate::connection::fragment::{Flow, Fragments, Ticket, Verdict, WAITING_MAX, Waited};
+use crate::counters::DropReason;
+use crate::frame::{Frame, Memory};
+use crate::ids::PortRef;
+use crate::packet::parse::Fragment;
+use crate::port::Port;
+use crate::publish::Snapshot;
+
+impl<P: Port, M: Memory> Path<P, M> {
+    /// Takes in the fragment that was read last, after what was staged before it: it is judged now,
+    /// and what waited for it too; or it waits, or is dropped.
+    #[cold]
+    pub(super) fn take_fragment(
+        &mut self,
+        frame: Frame,
+        (from, kind): (PortRef, PortKind),
+        snapshot: &Snapshot,
+        staged: &mut Stage,
+    ) {
+        let mut packet = staged.take_unstaged();
+        self.judge_staged(Some(snapshot), staged);
+        let bytes = self.memory.bytes(&frame);
+        match admit_fragment(&snapshot.endpoints, self.id, from, kind, bytes, &mut packet) {
+            Ok(fragment) if packet.route.owner == self.id => {
+                self.gather(frame, snapshot, packet, &fragment, staged);
+                self.judge_ready(snapshot, staged);
+            }
+            Ok(_) => self.pass_on(frame, &packet),
+            Err(turned) => self.turn_aside(frame, from, &turned, &packet),
+        }
+        self.drop_doomed();
+    }
+
+    /// Takes in a fragment that this worker owns.
+    fn gather(
+        &mut self,
+        frame: Frame,
+        snapshot: &Snapshot,
+        packet: Admitted,
+        fragment: &Fragment,
+        staged: &mut Stage,
+    ) {
+        let (headers, from) = (&packet.headers, packet.route.from);
+        let hash = self.connections.hash(&Fragments::key(headers, fragment));
+        match self.fragments.take_in(headers, fragment, hash, from, self.now) {
+            Verdict::Judge(ticket, flow) => {
+                self.judge_part(frame, snapshot, packet, (ticket, flow), staged);
+            }
+            Verdict::Wait(ticket) => self.keep(ticket, frame, &packet),
+            Verdict::Drop(reason) => self.drop_from(frame, from, reason),
+        }
+    }
+
+    fn keep(&mut self, ticket: Ticket, frame: Frame, packet: &Admitted) {
+        self.pool.hold(&frame);
+        let waited = Waited { frame, from: packet.route.from, headers: packet.headers };
+        if let Err(Waited { frame, from, .. }) = self.fragments.wait(ticket, waited) {
+            self.pool.resume(&frame);
+            self.drop_from(frame, from, DropReason::FragmentLimit);
+        }
+    }
+
+    /// Judges what waited for the fragment that has passed now. Its way is found anew: while it
+    /// waited, pods may have come and gone.
+    fn judge_ready(&mut self, snapshot: &Snapshot, staged: &mut Stage) {
+        for _ in 0..WAITING_MAX {
+            let Some((waited, ticket)) = self.fragments.take_ready() else { return };
+            let Waited { frame, from, headers } = waited;
+            self.pool.resume(&frame);
+            let kind = Self::kind_of(Some(snapshot), from);
+            let mut packet = Admitted { headers, ..Admitted::BLANK };
+            let way = route_fragment(&snapshot.endpoints, self.id, from, kind, &mut packet);
+            match (way, self.fragments.flow(ticket)) {
+                (Ok(()), Ok(flow)) if packet.route.owner == self.id => {
+                    self.judge_part(frame, snapshot, packet, (ticket, flow), staged);
+                }
+                (Ok(()), Ok(_)) => self.pass_on(frame, &packet),
+                (Ok(()), Err(reason)) => self.drop_from(frame, from, reason),
+                (Err(turned), _) => self.turn_aside(frame, from, &turned, &packet),
+            }
+        }
+    }
+
+    /// Judges a fragment under the flow of its datagram: a first one for all of it.
+    fn judge_part(
+        &mut self,
+        frame: Frame,
+        snapshot: &Snapshot,
+        mut packet: Admitted,
+        (ticket, flow): (Ticket, Flow),
+        staged: &mut Stage,
+    ) {
+        let is_first = !packet.headers.is_rest();
+        if !is_first {
+            flow.write(&mut packet.headers.key);
+        }
+        let hash = self.connections.hash(&packet.headers.key);
+        let from = packet.route.from;
+        self.refused = None;
+        match staged.put(frame, packet, hash) {
+            Ok(()) => self.judge_staged(Some(snapshot), staged),
+            // What was staged before it has been judged, so there is always room.
+            Err(frame) => self.drop_from(frame, from, DropReason::NoFrame),
+        }
+        self.fragments.judged(ticket, is_first, self.refused.take());
+    }
+
+    /// Gives a fragment to the worker that owns it. As whole packets, it crosses at most once.
+    fn pass_on(&mut self, frame: Frame, packet: &Admitted) {
+        let from = packet.route.from;
+        if from.worker == self.id {
+            self.hand_over(frame, packet);
+        } else {
+            self.drop_from(frame, from, DropReason::PortGone);
+        }
+    }
+
+    fn turn_aside(&mut self, frame: Frame, from: PortRef, turned: &Turned, packet: &Admitted) {
+        match turned {
+            Turned::Dropped(reason) => self.drop_from(frame, from, *reason),
+            _ => self.answer(frame, from, turned, &packet.headers),
+        }
+    }
+
+    /// Drops what waited for nothing.
+    pub(super) fn drop_doomed(&mut self) {
+        for _ in 0..WAITING_MAX {
+            let Some((Waited { frame, from, .. }, reason)) = self.fragments.take_doomed() else {
+                return;
+            };
+            self.pool.resume(&frame);
+            self.drop_from(frame, from, reason);
+        }
+    }
+}
