@@ -88,6 +88,7 @@ fn sets_go_with_the_last_rule_that_means_them() {
     let mut bench = Bench::new(&(small() + &policy("x/p", PEERS)));
     let same = policy("x/q", PEERS);
     assert!(bench.set(&same).sets.is_empty());
+    assert_eq!(bench.resolver.policies(), 2);
     assert!(bench.remove(&same).sets.is_empty());
     let delta = bench.remove(&policy("x/p", PEERS));
     assert!(delta.sets.len() == 2 && delta.sets.iter().all(|(_, set)| set.is_none()));

@@ -218,6 +218,20 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_leaf_after_a_full_branch_is_its_own_wherever_it_is() {
+        for first in [0, 1, 63] {
+            let (full, at) = (first * 4096..(first + 1) * 4096, 63 * 4096 * first.max(1));
+            let mut trees = Trees::new(1 << 24);
+            let root = trees.ones(&[full.clone(), at + 1..at + 2]);
+            let ones = [full.start, full.end - 1, at + 1];
+            let zeros = [full.end, at - 1, at, at + 2, at + 63];
+            assert!(ones.iter().all(|&one| trees.get(root, one) == 1), "{first}");
+            assert!(zeros.iter().all(|&zero| trees.get(root, zero) == 0), "{first}");
+            assert_eq!(trees.count(root), 4097);
+        }
+    }
+
     proptest! {
         #[test]
         fn trees_are_the_arrays_they_stand_for(

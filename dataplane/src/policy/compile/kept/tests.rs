@@ -272,6 +272,23 @@ fn a_class_whose_last_pod_went_is_there_when_its_like_comes_back() {
 }
 
 #[test]
+fn a_policy_set_that_nobody_has_any_more_takes_nothing_from_those_like_it() {
+    let (mut kept, ruleset) = web();
+    let other = Policy { name: "x/q".into(), subjects: SetId(1), ..ruleset.policies[0].clone() };
+    let joins = |joins| vec![(SetId(1), PodIndex(3), joins)];
+    let policies = vec![(PolicyId(1), Some(other))];
+    kept.apply(Delta { policies, members: joins(true), ..Delta::default() });
+    // Under one policy like the other pods, under two, and under one again.
+    for is_in in [false, true, false] {
+        kept.apply(Delta { members: joins(is_in), ..Delta::default() });
+    }
+    let closed = Policy { ingress: Some([].into()), ..ruleset.policies[0].clone() };
+    let policies = vec![(PolicyId(0), Some(closed))];
+    assert!(kept.apply(Delta { policies, ..Delta::default() }).verdicts);
+    assert_agrees(&kept, kept.ruleset());
+}
+
+#[test]
 fn a_change_of_what_selects_nobody_moves_no_verdict() {
     let (mut kept, ruleset) = web();
     let nobody = Policy { name: "x/n".into(), subjects: SetId(1), ..ruleset.policies[0].clone() };
@@ -321,6 +338,9 @@ fn a_block_never_seen_before_is_cut_out_and_nothing_is_built_anew() {
         (&[("fd00::2/128", &[]), ("2001:db8::/33", &[])], true),
     ];
     let (mut kept, _) = web();
+    // One that is let in by blocks only, wherever its address is cut out.
+    let leaves = vec![(SetId(0), PodIndex(3), false)];
+    kept.apply(Delta { members: leaves, ..Delta::default() });
     for (id, (blocks, is_new)) in (1..).zip(rows) {
         let update = kept.apply(from_blocks(&kept, id, blocks));
         assert_eq!((update.rebuilt, !update.cut.is_empty()), (None, is_new), "{blocks:?}");
