@@ -324,6 +324,20 @@ fn from_blocks(kept: &Kept, id: u32, blocks: Blocks<'_>) -> Delta {
 }
 
 #[test]
+fn a_block_is_cut_out_of_regions_that_are_a_bit_wider_or_as_long() {
+    let (mut kept, _) = web();
+    let leave = [0, 1].map(|pod| (SetId(0), PodIndex(pod), false)).into();
+    kept.apply(Delta { members: leave, ..Delta::default() });
+    kept.apply(from_blocks(&kept, 1, &[("10.0.0.0/31", &[]), ("10.0.0.2/32", &[])]));
+    kept.build(Out::Asked);
+    for (id, cidr) in (2..).zip(["192.0.2.0/24", "10.0.0.1/32", "10.0.0.2/31", "10.0.0.3/32"]) {
+        let update = kept.apply(from_blocks(&kept, id, &[(cidr, &[])]));
+        assert_eq!((update.rebuilt, update.cut.is_empty()), (None, false), "{cidr}");
+        assert_agrees(&kept, kept.ruleset());
+    }
+}
+
+#[test]
 fn a_block_never_seen_before_is_cut_out_and_nothing_is_built_anew() {
     // Inside and around each other, with pods in them and without, with holes that are new.
     let rows: [(Blocks<'_>, bool); 8] = [
