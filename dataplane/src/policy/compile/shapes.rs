@@ -182,3 +182,26 @@ impl Shapes {
         Arc::clone(leaves.entry((leaf, shift)).or_insert_with(seal))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_given_anew_where_half_of_many_are_out_of_use() {
+        for (locals, living, is_anew) in
+            [(256, 127, true), (256, 128, false), (255, 1, false), (257, 127, true)]
+        {
+            let mut shapes = Shapes::new(Trees::new(4096));
+            let root = (1..=living)
+                .fold(Root::ZEROS, |root, value| shapes.trees.with(root, value, value + 100));
+            let found = shapes.renumber(root, locals);
+            assert_eq!(found.is_some(), is_anew, "{living} and 0 of {locals}");
+            let Some((root, locals)) = found else { continue };
+            for value in 1..=living {
+                let new = shapes.trees.get(root, value);
+                assert_eq!(locals[new as usize], value + 100);
+            }
+        }
+    }
+}

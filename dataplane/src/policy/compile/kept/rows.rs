@@ -276,3 +276,17 @@ fn keep(row: &mut Row, writer: Writer) {
         row.many = many.into();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_grow_by_an_eighth_and_eight() {
+        let mut rows = Rows::new(0);
+        for (wanted, there) in [(100, 120), (120, 120), (121, 144)] {
+            rows.grow(wanted);
+            assert_eq!(rows.all.len(), there);
+        }
+    }
+}

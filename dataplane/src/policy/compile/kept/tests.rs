@@ -335,6 +335,10 @@ fn a_block_is_cut_out_of_regions_that_are_a_bit_wider_or_as_long() {
         assert_eq!((update.rebuilt, update.cut.is_empty()), (None, false), "{cidr}");
         assert_agrees(&kept, kept.ruleset());
     }
+    // Until now the wider one let in whom the others do.
+    let policies = vec![(PolicyId(1), None)];
+    assert_eq!(kept.apply(Delta { policies, ..Delta::default() }).rebuilt, None);
+    assert_agrees(&kept, kept.ruleset());
 }
 
 #[test]
@@ -534,6 +538,55 @@ fn classes_have_room_for_a_fourth_more_and_eight() {
     drop(made);
     // 7 000 numbers and a fourth are two branches and a part.
     assert_eq!(kinds.span(), 4 * 64 * 64);
+}
+
+#[test]
+fn regions_with_pods_have_numbers_to_spare_and_others_one() {
+    let mut geometries = Geometries::new();
+    for cidr in ["10.0.0.0/8", "192.0.2.0/24"] {
+        geometries.number(&[ruleset::Block { cidr: net(cidr), except: vec![] }]);
+    }
+    let mut kinds = Kinds::new(geometries);
+    kinds.lay_out(&[(1, 5), (1, 6), (1, 7), (1, 8)]);
+    // Itself and eight; itself, four, a fourth more and eight; itself.
+    assert_eq!([0, 1, 2].map(|region| kinds.find((region, 0))), [Some(0), Some(9), Some(23)]);
+    for (region, room) in [(0, 8), (1, 13), (2, 0)] {
+        let mut made = (100..).map(|signature| kinds.make((region, signature)));
+        assert_eq!(made.position(|one| matches!(one, Ok(New::Common(_)))), Some(room));
+    }
+}
+
+#[test]
+fn blocks_and_exceptions_are_counted_once() {
+    let mut geometries = Geometries::new();
+    let block = |cidr, except: &[&str]| ruleset::Block {
+        cidr: net(cidr),
+        except: except.iter().copied().map(net).collect(),
+    };
+    let one = [block("10.0.0.0/8", &["10.1.0.0/16", "10.2.0.0/16"])];
+    let other = [block("192.0.2.0/24", &[]), block("198.51.100.0/24", &[])];
+    for (blocks, size) in [(&one[..], 3), (&one[..], 3), (&other[..], 5)] {
+        geometries.number(blocks);
+        assert_eq!(geometries.size(), size);
+    }
+}
+
+#[test]
+fn more_than_half_of_the_pods_are_built_anew() {
+    let host =
+        |n: u8| Pod { endpoint: EndpointId(n.into()), addresses: vec![[10, 0, 1, n].into()] };
+    let joins = |count| (0..count).map(|pod| (SetId(1), PodIndex(pod), true)).collect();
+    for (count, rebuilt) in [(132, None), (133, Some(Out::Dear))] {
+        let (_, mut ruleset) = web();
+        ruleset.pods = (0..200).map(host).collect();
+        let peers = ruleset::Peers::Sets(vec![SetId(1)]);
+        let rule = Rule { index: 0, subjects: None, peers, ports: ruleset::Ports::Any };
+        ruleset.policies[0].ingress = Some([rule].into());
+        let mut kept = Kept::default();
+        kept.apply(Delta::of(&ruleset));
+        let update = kept.apply(Delta { members: joins(count), ..Delta::default() });
+        assert_eq!(update.rebuilt, rebuilt, "{count} of 200, and 64 more");
+    }
 }
 
 #[test]
