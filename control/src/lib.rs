@@ -32,6 +32,7 @@ pub mod offline;
 pub mod paths;
 pub mod ports;
 pub mod preflight;
+pub mod privileges;
 pub mod report;
 pub mod resolve;
 pub mod resolver;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use lockgate_control::args::{Arguments, AskArguments, Command, Output, RunArguments};
 use lockgate_control::ask::Show;
 use lockgate_control::settings::{Raw, Settings};
-use lockgate_control::{log, offline, preflight, run, show, socket, switch};
+use lockgate_control::{log, offline, preflight, privileges, run, show, socket, switch};
 use lockgate_dataplane::runtime::Detach;
 
 fn main() -> ExitCode {
@@ -63,6 +63,7 @@ fn ask(arguments: &AskArguments, question: Show) -> Result<String> {
 fn start(arguments: &RunArguments) -> Result<()> {
     let file = arguments.config.as_deref().map(Raw::read).transpose()?.unwrap_or_default();
     let settings = Settings::new(arguments.to_raw().over(file), &preflight::machine()?)?;
+    privileges::before_start()?;
     // To the end: it writes what still waits.
     let _log = log::start(settings.log_level, settings.log_format);
     let detach = if arguments.detach { Detach::Detach } else { Detach::Leave };

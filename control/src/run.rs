@@ -23,6 +23,7 @@ use crate::lock::{self, Lock, LockError, NodeLock};
 use crate::manifest::Problem;
 use crate::metrics::ApplyLatency;
 use crate::preflight::{self, PreflightError};
+use crate::privileges;
 use crate::report::Observer;
 use crate::settings::Settings;
 use crate::socket::{ShowSocket, SocketError};
@@ -126,7 +127,8 @@ pub async fn run<D: Dataplane>(
         warn!(%problem, "problem in the manifests");
     }
     let begun = begin(&settings, &mut attacher, files, start).await;
-    let sync = match begun {
+    let lowered = privileges::after_start().map_err(|error| RunError::Process(error.to_string()));
+    let sync = match begun.and_then(|sync| lowered.map(|()| sync)) {
         Ok(sync) => sync,
         Err(error) => {
             clean_up(&mut attacher).await;

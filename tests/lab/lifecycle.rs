@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     ("SIGTERM removes what was made and leaves what was found dropping", sigterm),
     ("--detach sets down and gives back every interface that has a pin", detach),
     ("after SIGTERM a start keeps its own programs, exchanges others and judges", restart_after),
+    ("workers have no capabilities and a filter, the agent what changes need", privileges),
     ("a second start says that the switch runs already", twice),
     ("status, ports, connections and policies are answered in JSON", answers),
 ];
@@ -159,6 +160,46 @@ fn restart_after() -> Outcome {
         assert_eq!(seen, Seen::Answered, "{speech}");
     }
     assert_eq!(world.probe(Speech::Tcp, super::fixture::NODE, "demo/server", 80)?, Seen::Answered);
+    switch.stop()?;
+    Ok(())
+}
+
+/// Of each thread: its name, its effective capabilities, and how its calls are filtered.
+fn threads(switch: &SwitchProcess) -> Result<Vec<[String; 3]>, Box<dyn Error>> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", switch.id()))?;
+    let mut found = Vec::new();
+    for task in tasks {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        let line = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap_or_default().trim().to_owned()
+        };
+        found.push([line("Name:"), line("CapEff:"), line("Seccomp:")]);
+    }
+    Ok(found)
+}
+
+fn privileges() -> Outcome {
+    const NET_ADMIN: u64 = 1 << 12;
+    // Of root's: to change owners, load modules, trace others, set the clock, reboot.
+    const NEVER: u64 = 1 | 1 << 16 | 1 << 19 | 1 << 25 | 1 << 22;
+    let (mut world, switch) = World::switched(2)?;
+    let mut workers = 0;
+    for [name, capabilities, filter] in threads(&switch)? {
+        let capabilities = u64::from_str_radix(&capabilities, 16)?;
+        if name.starts_with("worker-") {
+            assert_eq!((capabilities, filter.as_str()), (0, "2"), "{name}");
+            workers += 1;
+        } else {
+            assert_eq!(capabilities & NEVER, 0, "{name}: {capabilities:x}");
+            assert_eq!(capabilities & NET_ADMIN, NET_ADMIN, "{name}: {capabilities:x}");
+        }
+    }
+    assert_eq!(workers, 2);
+    // What is left is enough to add a port.
+    world.add_pod("late", 9)?;
+    let asked = ("demo/late", "demo/server", 80);
+    assert_eq!(world.probe_until(Seen::Answered, asked, SETTLE)?, Seen::Answered);
     switch.stop()?;
     Ok(())
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)] // the one module that reads the clock and may wait
 
 mod desk;
+mod jail;
 mod ports;
 mod thread;
 

@@ -2,14 +2,16 @@
 //!
 //! This is the one place of the dataplane that reads the clock and that loops without a bound.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Polling, SwitchError, WorkerConfig, system};
+use super::{Polling, SwitchError, WorkerConfig, jail, system};
 use crate::clock::Tick;
 use crate::counters::Counters;
 use crate::doorbell::Doorbell;
@@ -36,7 +38,8 @@ pub(super) struct Turns {
 #[derive(Debug)]
 pub(super) struct Thread {
     stop: Arc<AtomicBool>,
-    handle: Option<JoinHandle<()>>,
+    /// Gives back what it turned: sockets and memory are freed by whoever stops it.
+    handle: Option<JoinHandle<Option<Turns>>>,
 }
 
 /// Refuses cores that this process may not use.
@@ -54,7 +57,7 @@ pub(super) fn check_cores(workers: &[WorkerConfig]) -> Result<(), SwitchError> {
 }
 
 impl Thread {
-    /// Starts the thread of worker `id`, pinned to `core` where there is one.
+    /// Starts the thread of worker `id`, pinned to `core` where there is one, and jailed.
     pub(super) fn start(
         id: WorkerId,
         core: Option<usize>,
@@ -62,6 +65,7 @@ impl Thread {
     ) -> Result<Self, SwitchError> {
         let stop = Arc::new(AtomicBool::new(false));
         let its_stop = Arc::clone(&stop);
+        let (told, jailed) = sync_channel(1);
         let handle = std::thread::Builder::new()
             .name(format!("worker-{}", id.0))
             .spawn(move || {
@@ -70,9 +74,15 @@ impl Thread {
                     let _pinned =
                         core_affinity::set_for_current(core_affinity::CoreId { id: core });
                 }
-                run(turns, &its_stop);
+                let entered = jail::enter();
+                let is_in = entered.is_ok();
+                // Whoever started this thread waits for it.
+                let _heard = told.send(entered);
+                is_in.then(|| run(turns, &its_stop))
             })
             .map_err(system("starting a worker's thread"))?;
+        let entered = jailed.recv().unwrap_or_else(|_| Err(io::Error::other("it has died")));
+        entered.map_err(system("jailing a worker's thread (seccomp)"))?;
         Ok(Self { stop, handle: Some(handle) })
     }
 
@@ -87,12 +97,12 @@ impl Thread {
         bell.ring();
         if let Some(handle) = self.handle.take() {
             // With `panic = "abort"` a thread that panicked has taken the process with it.
-            let _ended = handle.join();
+            let _ended = handle.join().map(drop);
         }
     }
 }
 
-fn run(mut turns: Turns, stop: &AtomicBool) {
+fn run(mut turns: Turns, stop: &AtomicBool) -> Turns {
     let begun = turns.begun;
     let mut before = begun.elapsed();
     let mut empty = 0_u32;
@@ -108,6 +118,7 @@ fn run(mut turns: Turns, stop: &AtomicBool) {
             before = begun.elapsed();
         }
     }
+    turns
 }
 
 fn account(counters: &Counters, moved: usize, before: Duration, after: Duration) {
