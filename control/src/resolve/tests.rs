@@ -51,6 +51,21 @@ fn equal_sets_are_one_set_whoever_means_them() {
 }
 
 #[test]
+fn np_12_namespaces_between_those_that_are_meant_are_not() {
+    let mut text = String::new();
+    for (number, space) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        text += &namespace(space, if "acd".contains(space) { "team: t" } else { "" });
+        text += &pod(&format!("{space}/p"), &format!("10.0.0.{}", number + 1), "");
+        text += &pod(&format!("{space}/q"), &format!("10.0.1.{}", number + 1), "");
+    }
+    let peers = "ingress: [{from: [{namespaceSelector: {matchLabels: {team: t}}}]}]";
+    let seen = resolved(&(text + &policy("e/p", peers)));
+    let rule = &seen.ruleset.policies[0].ingress.as_ref().unwrap()[0];
+    let ruleset::Peers::Sets(sets) = &rule.peers else { panic!("{rule:?}") };
+    assert_eq!(named_set(&seen, sets[0]), ["a/p", "a/q", "c/p", "c/q", "d/p", "d/q"]);
+}
+
+#[test]
 fn np_22_an_ingress_rule_with_names_is_split_by_number_and_keeps_its_place() {
     let more = pod_with("x/d", "10.0.1.4", "", &ports("{name: web, containerPort: 80}"));
     let rules = "ingress: [null, {ports: [{port: web}, {port: 1, endPort: 9}]}]";

@@ -105,12 +105,8 @@ impl VerdictId {
     /// Denied because the table does not know what it was asked about. Never given for the
     /// numbers that came with the table.
     pub const CLOSED: Self = Self(0);
-    /// Allowed: nobody isolates this side.
+    /// Allowed: nobody isolates this side, or it is not asked (NP-40, NP-42).
     pub const NOT_ISOLATED: Self = Self(1 | Self::ALLOW);
-    /// Allowed: a pod to itself (NP-42). Given by the worker, which knows; never by a table.
-    pub const ITSELF: Self = Self(2 | Self::ALLOW);
-    /// Allowed: from the pod's own node (NP-40). Given by the worker; never by a table.
-    pub const OWN_NODE: Self = Self(3 | Self::ALLOW);
 
     /// Whether this allows.
     #[inline]

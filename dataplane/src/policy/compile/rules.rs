@@ -51,7 +51,7 @@ impl Causes {
     /// Those that every table has, in the order of the constants of [`VerdictId`].
     pub(super) fn new() -> Self {
         let closed = Cause::DefaultDeny { isolating: [].into() };
-        let all = vec![closed, Cause::NotIsolated, Cause::Itself, Cause::OwnNode];
+        let all = vec![closed, Cause::NotIsolated];
         Self { all, rules: HashMap::new() }
     }
 

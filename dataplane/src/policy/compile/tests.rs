@@ -279,6 +279,24 @@ fn pods_that_nothing_tells_apart_share_class_and_policy_set() {
 }
 
 #[test]
+fn every_address_of_every_pod_is_told_with_its_class() {
+    let pods = pods(&[0, 1, 2]);
+    let policies = vec![policy("a/a", 0, vec![rule(0, &[1], Ports::Any)])];
+    let sets = vec![set(0..1), set(1..2)];
+    let compiled = compile(&Ruleset { pods: pods.clone(), sets, policies });
+    let told: Vec<_> =
+        compiled.classes.hosts().iter().map(|h| (h.pod, h.address, h.class)).collect();
+    let all = (0..)
+        .map(PodIndex)
+        .zip(&pods)
+        .flat_map(|(pod, one)| one.addresses.iter().map(move |address| (pod, *address)));
+    let wanted: Vec<_> =
+        all.map(|(pod, address)| (pod, address, compiled.classes.of(address))).collect();
+    assert_eq!(told, wanted);
+    assert_eq!(told.len(), 4);
+}
+
+#[test]
 fn a_policy_that_selects_nobody_makes_no_classes() {
     let policies = vec![policy("a/a", 1, vec![rule(0, &[0], Ports::Any)])];
     let compiled = compile(&Ruleset { pods: v4_pods(4), sets: vec![set(0..2), set([])], policies });

@@ -47,7 +47,7 @@ impl Rows {
     /// No rows yet; the verdicts of each are counted by so many workers.
     pub(super) fn new(workers: u8) -> Self {
         let closed = Cause::DefaultDeny { isolating: [].into() };
-        let causes = [closed, Cause::NotIsolated, Cause::Itself, Cause::OwnNode];
+        let causes = [closed, Cause::NotIsolated];
         let (allows, denies) = (HashMap::new(), HashMap::new());
         let mut tallied = Tallied::new(workers);
         for _ in &causes {

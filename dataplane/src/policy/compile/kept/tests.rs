@@ -271,6 +271,78 @@ fn a_class_whose_last_pod_went_is_there_when_its_like_comes_back() {
     assert_eq!(kept.resident(PodIndex(3)).hosts[0].1, class);
 }
 
+/// Pods 0 to 3, which set 2 may reach at port 80 and set 3 at port 81.
+fn two_ports() -> Kept {
+    let (_, mut ruleset) = web();
+    ruleset.sets.resize_with(4, PeerSet::default);
+    let rule = |index, set, port| Rule {
+        index,
+        subjects: None,
+        peers: ruleset::Peers::Sets(vec![SetId(set)]),
+        ports: ruleset::Ports::Ranges(vec![ruleset::PortRange {
+            protocol: Protocol::Tcp,
+            first: port,
+            last: port,
+        }]),
+    };
+    ruleset.policies[0].ingress = Some([rule(0, 2, 80), rule(1, 3, 81)].into());
+    let mut kept = Kept::default();
+    kept.apply(Delta::of(&ruleset));
+    kept
+}
+
+fn members(changes: &[(u32, u32, bool)]) -> Delta {
+    let member = |(set, pod, joins): &(u32, u32, bool)| (SetId(*set), PodIndex(*pod), *joins);
+    Delta { members: changes.iter().map(member).collect(), ..Delta::default() }
+}
+
+#[test]
+fn a_class_that_leaves_a_set_as_a_whole_and_some_of_it_that_comes_back_are_told_apart() {
+    let mut kept = two_ports();
+    for (leaves, joins) in [(2, 3), (3, 2)] {
+        for pods in [0..4, 0..1] {
+            let mut changes: Vec<_> = pods.clone().map(|pod| (joins, pod, true)).collect();
+            let is_in =
+                |set: u32, pod| kept.ruleset().sets[set as usize].pods.contains(&PodIndex(pod));
+            changes.retain(|(set, pod, _)| !is_in(*set, *pod));
+            let left = pods.filter(|pod| is_in(leaves, *pod)).map(|pod| (leaves, pod, false));
+            changes.extend(left.collect::<Vec<_>>());
+            kept.apply(members(&changes));
+            assert_agrees(&kept, kept.ruleset());
+        }
+    }
+}
+
+#[test]
+fn a_pod_that_is_in_two_sets_as_none_was_before_has_the_ports_of_both() {
+    let mut kept = two_ports();
+    for change in [(2, 0, true), (3, 1, true), (3, 0, true), (2, 1, true), (2, 0, false)] {
+        assert_eq!(kept.apply(members(&[change])).rebuilt, None);
+        assert_agrees(&kept, kept.ruleset());
+    }
+}
+
+#[test]
+fn a_set_in_the_place_of_another_has_members_of_its_own() {
+    let mut kept = two_ports();
+    kept.apply(members(&[(2, 0, true)]));
+    let policy = kept.ruleset().policies[0].clone();
+    let gone = Delta {
+        policies: vec![(PolicyId(0), None)],
+        sets: vec![(SetId(2), None)],
+        ..Delta::default()
+    };
+    kept.apply(gone);
+    let set = PeerSet { pods: vec![PodIndex(1)], blocks: vec![] };
+    let again = Delta {
+        policies: vec![(PolicyId(0), Some(policy))],
+        sets: vec![(SetId(2), Some(set))],
+        ..Delta::default()
+    };
+    assert_eq!(kept.apply(again).rebuilt, None);
+    assert_agrees(&kept, kept.ruleset());
+}
+
 #[test]
 fn a_policy_set_that_nobody_has_any_more_takes_nothing_from_those_like_it() {
     let (mut kept, ruleset) = web();
