@@ -85,7 +85,8 @@ drop_reasons! {
     Unsynced = "unsynced",
     /// The sender's MAC is not the pod's own.
     SpoofedMac = "spoofed_mac",
-    /// The sender's address is not the pod's own; or a local pod's address from the host port.
+    /// The sender's address, or the one it says by ARP or ND to have, is not the pod's own; or a
+    /// local pod's address from the host port.
     SpoofedSource = "spoofed_source",
     /// Not addressed to the switch: another MAC, multicast, router solicitations, MLD.
     NotForUs = "not_for_us",

@@ -334,23 +334,30 @@ fn neighbour_from_pod(
     headers: &Headers,
 ) -> Turned {
     let source = headers.key.source;
-    let (high, _) = source.to_halves();
-    let link_local = high >> 54 == 0xfe80 >> 6;
     // The unspecified source is duplicate-address detection: nobody else is on this link.
     if source.to_bits() == 0 {
         return DropReason::NotForUs.into();
     }
-    if !link_local && endpoints.class_of_own(sender, source).is_none() {
+    // Who advertises an address says to have it, whoever it speaks as.
+    let (told, claimed) = match *neighbour {
+        Neighbour::Solicitation { source_link, .. } => (source, source_link),
+        Neighbour::Advertisement { target, target_link } => (target, target_link),
+    };
+    if !may_have(endpoints, sender, source) || !may_have(endpoints, sender, told) {
         return DropReason::SpoofedSource.into();
     }
-    let claimed = match *neighbour {
-        Neighbour::Solicitation { source_link, .. } => source_link,
-        Neighbour::Advertisement { target_link, .. } => target_link,
-    };
     if claimed.is_some_and(|mac| mac != sender.mac) {
         return DropReason::SpoofedMac.into();
     }
     answerable_solicitation(neighbour)
+}
+
+/// Whether an IPv6 address can be the pod's: its own, or any link-local one but the gateway's, for
+/// those are nowhere written down.
+fn may_have(endpoints: &Endpoints, sender: &Local, address: Address) -> bool {
+    let (high, _) = address.to_halves();
+    let link_local = high >> 54 == 0xfe80 >> 6 && address != GATEWAY_V6;
+    link_local || endpoints.class_of_own(sender, address).is_some()
 }
 
 /// Only a solicitation of the gateway's own address is answered.
