@@ -99,6 +99,13 @@ impl World {
         Ok(Self { directory, lab, servers })
     }
 
+    /// The lab of a directory without pods, and no servers: wires are the case's to make.
+    pub(crate) fn build_bare(directory: Directory, shape: Shape) -> Result<Self, LabError> {
+        let lab = Lab::build(directory.path(), shape)?;
+        let servers = Servers::start(&lab, &[])?;
+        Ok(Self { directory, lab, servers })
+    }
+
     /// Three pods at MTU 1500, and a running switch with this many workers.
     pub(crate) fn switched(workers: u8) -> Result<(Self, SwitchProcess), LabError> {
         let world = Self::build(Directory::with_three_pods()?, 1500)?;

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod cases;
+mod evasion;
 mod fail_closed;
 mod fixture;
 mod fragments;
@@ -38,6 +39,7 @@ const CASES: &[&[Case]] = &[
     itself::CASES,
     traffic::CASES,
     fragments::CASES,
+    evasion::CASES,
     policy::CASES,
     cases::CASES,
     lifecycle::CASES,

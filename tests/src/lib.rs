@@ -2,8 +2,8 @@
 //!
 //! `oracle` judges Kubernetes objects by their text; `worlds` makes such objects up, and `cluster`
 //! many; `cases` reads the folders of `tests/cases`; `world` is a simulated node; `lab` makes a node
-//! of network namespaces and real sockets; `packets` builds packets; `panics` walks the release
-//! binary; `allocator` counts. `api` is an API server and what is told of it. `product` is the
+//! of network namespaces and real sockets; `packets` builds packets, `corpus` those of attackers;
+//! `panics` walks the release binary; `allocator` counts. `api` is an API server and what is told of it. `product` is the
 //! product in the oracle's words, `agent` its middle from objects to tables, `twins` those tables
 //! beside fresh ones.
 
@@ -14,6 +14,7 @@ pub mod allocator;
 pub mod api;
 pub mod cases;
 pub mod cluster;
+pub mod corpus;
 pub mod lab;
 pub mod oracle;
 pub mod packets;

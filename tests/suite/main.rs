@@ -5,6 +5,7 @@
 
 mod allocation;
 mod cases;
+mod evasion;
 mod incremental;
 mod properties;
 mod scale;

@@ -6,8 +6,11 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 
+use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
+use nix::sys::socket::{LinkAddr, MsgFlags, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::error::LabError;
@@ -27,6 +30,8 @@ pub struct Seat {
     v4: Socket,
     v6: Socket,
     sink: Socket,
+    /// Its own end.
+    link: LinkAddr,
 }
 
 impl Seat {
@@ -66,17 +71,35 @@ impl Seat {
             format!("neigh replace {GATEWAY_V6} lladdr {GATEWAY_MAC} dev {far} nud permanent"),
         ])?;
         let what = || format!("make raw sockets in {}", namespace.name());
-        let open = || -> std::io::Result<(Socket, Socket, Socket)> {
+        let open = || -> std::io::Result<(Socket, Socket, Socket, LinkAddr)> {
             let raw = |domain| Socket::new(domain, Type::RAW, Some(Protocol::from(WHOLE_PACKETS)));
             let (v4, v6) = (raw(Domain::IPV4)?, raw(Domain::IPV6)?);
             v4.set_header_included_v4(true)?;
             v6.set_header_included_v6(true)?;
             let sink = sniffing_socket()?;
             sink.set_nonblocking(true)?;
-            Ok((v4, v6, sink))
+            Ok((v4, v6, sink, link_of(far)?))
         };
-        let (v4, v6, sink) = namespace.enter(open)?.map_err(LabError::io(what()))?;
-        Ok(Self { interface, v4, v6, sink })
+        let (v4, v6, sink, link) = namespace.enter(open)?.map_err(LabError::io(what()))?;
+        Ok(Self { interface, v4, v6, sink, link })
+    }
+
+    /// The MAC of its end.
+    #[must_use]
+    pub fn mac(&self) -> Mac {
+        Mac(self.link.addr().unwrap_or_default())
+    }
+
+    /// Sends a frame as it is, whatever it holds.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn send_frame(&self, frame: &[u8]) -> Result<(), LabError> {
+        let sent = sendto(self.sink.as_raw_fd(), frame, &self.link, MsgFlags::empty());
+        sent.map(drop).map_err(|errno| LabError::Io {
+            what: format!("send a frame of {} bytes from {}", frame.len(), self.interface),
+            source: errno.into(),
+        })
     }
 
     /// Sends a frame's IP packet: its MACs are the wire's own and the gateway's.
@@ -105,4 +128,11 @@ impl Seat {
             }
         }
     }
+}
+
+/// The link-layer address of an interface of the namespace that asks.
+fn link_of(interface: &str) -> std::io::Result<LinkAddr> {
+    let mut all = nix::ifaddrs::getifaddrs()?.filter(|one| one.interface_name == interface);
+    let link = all.find_map(|one| one.address.as_ref()?.as_link_addr().copied());
+    link.ok_or_else(|| std::io::Error::from(ErrorKind::NotFound))
 }
