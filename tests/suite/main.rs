@@ -12,6 +12,7 @@ mod scale;
 mod seeds;
 mod semantics;
 mod simulation;
+mod threats;
 mod tidy;
 
 #[global_allocator]

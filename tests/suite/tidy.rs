@@ -86,6 +86,12 @@ fn a_foreign_crate_stays_in_its_place() {
 }
 
 #[test]
+fn the_product_starts_no_other_program() {
+    check("control/src", rules::no_programs);
+    check("dataplane/src", rules::no_programs);
+}
+
+#[test]
 fn crates_keep_their_size_budgets() {
     for &(krate, budget) in BUDGETS {
         let lines: usize = sources(&format!("{krate}/src")).iter().map(Source::own_lines).sum();

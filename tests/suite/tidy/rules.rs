@@ -314,6 +314,13 @@ pub(super) fn foreign(source: &Source) -> Vec<String> {
     found
 }
 
+/// Another program started: what a manifest says would be its arguments.
+pub(super) fn no_programs(source: &Source) -> Vec<String> {
+    let starts = |line: &str| line.contains("process::Command") || line.contains("Command::new(");
+    let found = source.code().filter(|(_, line)| starts(line));
+    found.map(|(number, _)| source.at(number, "the product starts no other program")).collect()
+}
+
 /// The paths that a page names in backticks: what begins with a directory of ours, braces spread.
 pub(super) fn paths(page: &str) -> Vec<String> {
     let tops = ["dataplane/", "control/", "bench/", "tests/", "scripts/", "docs/", "deploy/"];
@@ -427,6 +434,13 @@ mod planted {
         assert_eq!(foreign(&source("control/src/sync.rs", "use prometheus::Registry;")).len(), 1);
         assert!(foreign(&source("control/src/metrics.rs", "use prometheus::Registry;")).is_empty());
         assert!(foreign(&source("control/src/sync.rs", "use crate::prometheus::x;")).is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_started_is_found_and_one_of_a_test_is_not() {
+        let text = "//! X.\nuse std::process::Command;\nfn a() { Command::new(\"sh\"); }\n";
+        assert_eq!(no_programs(&source("control/src/a.rs", text)).len(), 2);
+        assert!(no_programs(&source("control/src/a/tests.rs", text)).is_empty());
     }
 
     #[test]
