@@ -15,6 +15,7 @@ mod fixture;
 mod fragments;
 mod interfaces;
 mod itself;
+mod leaks;
 mod lifecycle;
 mod log;
 mod policy;
@@ -46,6 +47,7 @@ const CASES: &[&[Case]] = &[
     log::CASES,
     interfaces::CASES,
     fail_closed::CASES,
+    leaks::CASES,
     bad_input::CASES,
 ];
 

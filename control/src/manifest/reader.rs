@@ -196,7 +196,9 @@ impl Reader {
                     _ => ": it is read as if it were",
                 }
             );
-            report.error(at, &message, &format!("write apiVersion: {wanted}, kind: {label}"));
+            let name = if called.kind == label { "apiVersion" } else { "kind" };
+            let place = at.field(name).unwrap_or_else(|| at.missing(name));
+            report.error(&place, &message, &format!("write apiVersion: {wanted}, kind: {label}"));
         }
         let object = match kind {
             ObjectKind::Pod => Object::Pod(Pod::read(at, metadata, &mut report)),

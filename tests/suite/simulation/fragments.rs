@@ -149,6 +149,23 @@ fn a_permission_that_goes_between_two_fragments_is_gone() {
 }
 
 #[test]
+fn what_a_fragment_began_goes_on_to_no_other_pod() {
+    // Whoever has the address now may be reached as well, but this datagram was not for it.
+    let heir = CLUSTER.replacen("name: web\n", "name: heir\n", 1);
+    let mut world = World::of(shape(1), CLUSTER);
+    let sent = fragments(&datagram(&world, v4(), 6000), 7, 1448);
+    assert_eq!(arrive(&mut world, &sent[..2]).len(), 2);
+    world.set_file("cluster.yaml", &heir);
+    let before = world.drops();
+    for frame in &sent[2..] {
+        world.inject(CLIENT, frame).unwrap();
+        world.settle();
+    }
+    assert!(world.received("shop/heir").is_empty());
+    assert_eq!(dropped_since(&world, &before), [(DropReason::NoConnection, 3)]);
+}
+
+#[test]
 fn fragments_without_a_first_pass_nowhere_and_are_given_up_in_time() {
     for outside in [v4(), v6()] {
         let mut world = World::of(shape(2), CLUSTER);
