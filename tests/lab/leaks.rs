@@ -99,10 +99,12 @@ fn disturb(
             let rule = rules[(round / 5 + 1) % 2];
             return world.directory.put("rule.yaml", &ingress("rule", &[rule])).map(|()| switch);
         }
-        3 => return world.add_pod("late", 9).map(|()| switch),
+        3 => return world.add_pod(&format!("late{round}"), 9).map(|()| switch),
         _ => {
-            world.directory.delete("20-late.yaml")?;
-            return world.lab.remove_pod("demo/late").map(|()| switch);
+            // The one of the round before.
+            let name = format!("late{}", round - 1);
+            world.directory.delete(&format!("20-{name}.yaml"))?;
+            return world.lab.remove_pod(&format!("demo/{name}")).map(|()| switch);
         }
     }
     sleep(DEAD);

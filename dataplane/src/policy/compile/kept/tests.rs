@@ -271,19 +271,18 @@ fn a_class_whose_last_pod_went_is_there_when_its_like_comes_back() {
     assert_eq!(kept.resident(PodIndex(3)).hosts[0].1, class);
 }
 
-/// Pods 0 to 3, which set 2 may reach at port 80 and set 3 at port 81.
-fn two_ports() -> Kept {
+/// Pods 0 to 3, which set 2 may reach at port 80 and set 3 at port 81; each at so many more ports.
+fn two_ports(more: u16) -> Kept {
     let (_, mut ruleset) = web();
     ruleset.sets.resize_with(4, PeerSet::default);
+    let only = |port| ruleset::PortRange { protocol: Protocol::Tcp, first: port, last: port };
     let rule = |index, set, port| Rule {
         index,
         subjects: None,
         peers: ruleset::Peers::Sets(vec![SetId(set)]),
-        ports: ruleset::Ports::Ranges(vec![ruleset::PortRange {
-            protocol: Protocol::Tcp,
-            first: port,
-            last: port,
-        }]),
+        ports: ruleset::Ports::Ranges(
+            std::iter::once(port).chain((0..more).map(|n| 1000 + 2 * n)).map(only).collect(),
+        ),
     };
     ruleset.policies[0].ingress = Some([rule(0, 2, 80), rule(1, 3, 81)].into());
     let mut kept = Kept::default();
@@ -308,7 +307,7 @@ fn members(changes: &[(u32, u32, bool)]) -> Delta {
 
 #[test]
 fn a_class_that_leaves_a_set_as_a_whole_and_some_of_it_that_comes_back_are_told_apart() {
-    let mut kept = two_ports();
+    let mut kept = two_ports(0);
     for (leaves, joins) in [(2, 3), (3, 2)] {
         for pods in [0..4, 0..1] {
             let mut changes: Vec<_> = pods.clone().map(|pod| (joins, pod, true)).collect();
@@ -325,16 +324,21 @@ fn a_class_that_leaves_a_set_as_a_whole_and_some_of_it_that_comes_back_are_told_
 
 #[test]
 fn a_pod_that_is_in_two_sets_as_none_was_before_has_the_ports_of_both() {
-    let mut kept = two_ports();
-    for change in [(2, 0, true), (3, 1, true), (3, 0, true), (2, 1, true), (2, 0, false)] {
-        assert_eq!(kept.apply(members(&[change])).rebuilt, None);
-        assert_both_ports(&kept);
+    // Few intervals of ports, and many.
+    for mut kept in [0, 40].map(two_ports) {
+        let joins = [(2, 0), (3, 1), (3, 0), (2, 1)].map(|(set, pod)| (set, pod, true));
+        // And of one again, whose like has been another's since.
+        let moves = [(2, 0, false), (3, 0, false), (2, 0, true)];
+        for change in joins.into_iter().chain(moves) {
+            assert_eq!(kept.apply(members(&[change])).rebuilt, None);
+            assert_both_ports(&kept);
+        }
     }
 }
 
 #[test]
 fn a_set_in_the_place_of_another_has_members_of_its_own() {
-    let mut kept = two_ports();
+    let mut kept = two_ports(0);
     kept.apply(members(&[(2, 0, true)]));
     let policy = kept.ruleset().policies[0].clone();
     let gone = Delta {
