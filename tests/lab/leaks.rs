@@ -57,11 +57,12 @@ fn leaks() -> Outcome {
     let mut world = World::build(directory, 1500)?;
     let options = two_workers(&world)?;
     let mut switch = SwitchProcess::start(&world.lab, &options)?;
-    world.lab.forward_by_kernel()?;
     world.lab.bypass_gateway("demo/other")?;
     let loads =
         [Load::start(&world, "demo/stranger", 9002)?, Load::start(&world, "demo/other", 9003)?];
     for round in 0..rounds {
+        // What a start or a new port made inert forwards again.
+        world.lab.forward_by_kernel()?;
         switch = disturb(&mut world, switch, &options, round)?;
         let sent = loads.each_ref().map(|load| load.flood.sent());
         wait_for("the floods", SETTLE, || {
@@ -77,6 +78,7 @@ fn leaks() -> Outcome {
     let denied = switch.metric("lockgate_dropped_packets_total", &["ingress_denied"])?;
     assert!(denied > 0.0, "nothing was denied");
     // The test of the test: without the pins the flood around it arrives.
+    world.lab.forward_by_kernel()?;
     switch.kill()?;
     fs::remove_dir_all(world.lab.state().join("bpf/lockgate"))?;
     let leaks = wait_for("a leak", SETTLE, || loads[1].sniffer.count() > 0);
