@@ -139,10 +139,7 @@ impl Product {
         let asked = self.asked(cluster, question, oracle.ingress.by == By::OwnNode);
         // Who judges by address takes two pods of one address for one; a packet of either is
         // refused before it is judged (NP-54).
-        if question.source != question.target
-            && asked.source.address == asked.target.address
-            && oracle.ingress.by != By::Itself
-        {
+        if asked.source.address == asked.target.address && oracle.ingress.by != By::Itself {
             return None;
         }
         let by_ruleset = self.answer(&self.resolved.ruleset.decide(&asked));

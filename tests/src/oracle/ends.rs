@@ -55,6 +55,11 @@ pub(super) fn is_shared(cluster: &Cluster, pod: &Value) -> bool {
     cluster.pods().any(|other| key(other) != key(pod) && lives(other) && shares(other))
 }
 
+/// Whether several living pods claim an address.
+pub(super) fn is_claimed_twice(cluster: &Cluster, address: IpAddr) -> bool {
+    cluster.pods().filter(|pod| lives(pod) && addresses(pod).contains(&address)).count() > 1
+}
+
 fn is_on_host(pod: &Value) -> bool {
     at(pod, "spec/hostNetwork").and_then(Value::as_bool) == Some(true)
 }

@@ -8,7 +8,7 @@ use super::doubt;
 use super::ends::{self, Found};
 use super::label;
 use super::reading::{self, Broken, Number, Peer, Port, Rule};
-use super::{Answer, By, Cluster, Nearest, Part, Question, RuleName, Side};
+use super::{Answer, By, Cluster, End, Nearest, Part, Question, RuleName, Side};
 
 /// What is told to isolate a pod that nobody can tell.
 const UNUSABLE: &str = "(lockgate)/unusable-pods";
@@ -33,7 +33,13 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
     let itself = source
         .pod
         .is_some_and(|pod| target.pod.is_some_and(|other| ends::key(pod) == ends::key(other)));
-    if itself {
+    // Whoever is meant by an address that several have may as well be another of them.
+    let is_doubtful = |end: &End, found: &Found<'_>| {
+        matches!(end, End::Address(_)) && ends::is_claimed_twice(cluster, found.address)
+    };
+    let is_certain =
+        !is_doubtful(&question.source, &source) && !is_doubtful(&question.target, &target);
+    if itself && is_certain {
         return Ok(Answer { egress: open(By::Itself), ingress: open(By::Itself) });
     }
     // NP-40: the node's own traffic to its pods, judged by the target's node alone.
