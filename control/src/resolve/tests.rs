@@ -61,7 +61,7 @@ fn np_12_namespaces_between_those_that_are_meant_are_not() {
     let peers = "ingress: [{from: [{namespaceSelector: {matchLabels: {team: t}}}]}]";
     let seen = resolved(&(text + &policy("e/p", peers)));
     let rule = &seen.ruleset.policies[0].ingress.as_ref().unwrap()[0];
-    let ruleset::Peers::Sets(sets) = &rule.peers else { panic!("{rule:?}") };
+    let Peers::Sets(sets) = &rule.peers else { panic!("{rule:?}") };
     assert_eq!(named_set(&seen, sets[0]), ["a/p", "a/q", "c/p", "c/q", "d/p", "d/q"]);
 }
 
