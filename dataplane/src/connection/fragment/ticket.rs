@@ -17,9 +17,10 @@ pub struct Ticket {
 /// What is to be done with a fragment that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is judged, under the flow that its first fragment has. [`Fragments::judged`] is told.
+    /// It is judged, under the flow that its first fragment has, and
+    /// [`Fragments::judged`](super::Fragments::judged) is told.
     Judge(Ticket, Flow),
-    /// It waits: the frame goes to [`Fragments::wait`].
+    /// It waits: the frame goes to [`Fragments::wait`](super::Fragments::wait).
     Wait(Ticket),
     /// It is dropped.
     Drop(DropReason),
