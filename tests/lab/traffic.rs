@@ -180,10 +180,10 @@ fn note_rate(report: &bulk::Report, bytes: u64) {
 }
 
 /// Packets dropped so far, for any reason but those that the background noise of stacks gives:
-/// router solicitations and MLD are not for the switch.
+/// router solicitations and MLD are not for the switch, and come before it judges, too.
 fn denied(switch: &SwitchProcess) -> Result<f64, LabError> {
-    let name = "lockgate_dropped_packets_total";
-    Ok(switch.metric(name, &[])? - switch.metric(name, &["reason=\"not_for_us\""])?)
+    let of = |labels: &[&str]| switch.metric("lockgate_dropped_packets_total", labels);
+    Ok(of(&[])? - of(&["reason=\"not_for_us\""])? - of(&["reason=\"unsynced\""])?)
 }
 
 /// The lines of the drop metric that are not zero, for a message.
