@@ -95,7 +95,6 @@ mod tests {
     use std::io::{ErrorKind, Read, Write};
     use std::net::{TcpStream, UdpSocket};
     use std::process::Command;
-    use std::time::Duration;
 
     use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -142,7 +141,6 @@ mod tests {
             assert_eq!(poll(&mut polled, Some(&short)), Ok(1));
             let large = vec![1_u8; 8 << 20];
             (&to).write_all(&large[..3]).unwrap();
-            assert!(std::time::Instant::now().elapsed() < Duration::from_mins(1));
             std::thread::yield_now();
         });
         let mut told = [0; 3];
