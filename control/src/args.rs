@@ -137,7 +137,7 @@ const FILE_HELP: &str = "\
 Settings of the configuration file (flags win over it):
   manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
   polling, node_addresses, listen, socket, lock, bpffs
-  connections.capacity
+  connections.capacity, connections.per_pod (most of one pod, of each worker's; a quarter)
   connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
     tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
     sctp_established 600, sctp_closed 10, other 600, fragments 15 (seconds, 1 to 604800)

@@ -193,6 +193,12 @@ impl Scrape<'_> {
         families.gauge("connections", "Connections tracked, by state.", states);
         let opened = [(Labels::new(), float(self.sum(|cells| cells.opened.load())))];
         families.counter("connections_opened_total", "Connections opened.", opened);
+        let evicted = [(Labels::new(), float(self.sum(|cells| cells.evicted.load())))];
+        families.counter(
+            "connections_evicted_total",
+            "Connections, half open, unanswered or over, that gave way to new ones.",
+            evicted,
+        );
         let again = [(Labels::new(), float(self.sum(|cells| cells.rejudged.load())))];
         families.counter(
             "connections_rejudged_total",

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use lockgate_dataplane::clock::Tick;
-use lockgate_dataplane::connection::{self, Row};
+use lockgate_dataplane::connection::{self, Bounds, Row};
 use lockgate_dataplane::counters::Counters;
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Denied;
@@ -36,6 +36,7 @@ pub fn start(settings: &Settings, anchors: &[InterfaceName]) -> Result<Switch, S
         frames_per_worker: settings.frames_per_worker,
         connections: connection::Settings {
             capacity: usize::try_from(settings.capacity).unwrap_or(usize::MAX),
+            bounds: Bounds { per_pod: settings.per_pod, ..Bounds::of(settings.capacity) },
             seed,
             timeouts: timeouts(&settings.timeouts),
         },

@@ -100,6 +100,8 @@ drop_reasons! {
     EgressDenied = "egress_denied",
     /// The target's ingress policy denies it.
     IngressDenied = "ingress_denied",
+    /// The pod that the connection would count for has as many as one pod may have.
+    ConnectionsLimit = "connections_limit",
     /// No room for another connection.
     ConnectionsFull = "connections_full",
     /// TTL or hop limit used up; answered with time-exceeded.
@@ -155,6 +157,8 @@ pub struct Counters {
     pub opened: Cell,
     /// Connections judged again under a newer epoch.
     pub rejudged: Cell,
+    /// Connections that had to give way to new ones.
+    pub evicted: Cell,
 }
 
 /// Upper bounds of the batch size histogram, in packets.
@@ -184,6 +188,7 @@ impl Default for Counters {
             connections: std::array::from_fn(|_| Cell::default()),
             opened: Cell::default(),
             rejudged: Cell::default(),
+            evicted: Cell::default(),
         }
     }
 }

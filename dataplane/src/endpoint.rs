@@ -24,7 +24,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, WorkerId};
+use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, Seat, WorkerId};
 use crate::limits::PORTS_MAX;
 use crate::packet::Address;
 use crate::policy::ruleset::{PodIndex, Ruleset};
@@ -143,8 +143,16 @@ impl Endpoints {
     #[inline]
     #[must_use]
     pub fn sender(&self, at: PortRef) -> Option<&Local> {
-        let local = self.locals.get(*self.senders.get(seat(at))? as usize)?;
+        let local = self.locals.get(*self.senders.get(at.seat().index())? as usize)?;
         (local.at == at).then_some(local)
+    }
+
+    /// The pod whose port is in a seat.
+    #[inline]
+    #[must_use]
+    pub fn occupant(&self, seat: Seat) -> Option<EndpointId> {
+        let local = self.locals.get(*self.senders.get(seat.index())? as usize)?;
+        Some(local.endpoint)
     }
 
     /// The spoof check and the class in one: the class of the pod's own address, `None` where
@@ -198,10 +206,11 @@ impl Endpoints {
         let mut builder = Builder::default();
         builder.add_locals(ruleset, compiled, topology);
         builder.add_prefixes(compiled, topology);
-        let seats = builder.locals.iter().map(|local| seat(local.at) + 1).max().unwrap_or(0);
+        let seats =
+            builder.locals.iter().map(|local| local.at.seat().index() + 1).max().unwrap_or(0);
         let mut senders = vec![NOBODY; seats];
         for (local, at) in builder.locals.iter().zip(0..) {
-            senders[seat(local.at)] = at;
+            senders[local.at.seat().index()] = at;
         }
         Self {
             senders: senders.into(),
@@ -222,12 +231,6 @@ impl Endpoints {
             + size_of_val(&*self.places)
             + self.lpm.memory_bytes()
     }
-}
-
-/// The place of a port among the senders.
-#[inline]
-fn seat(at: PortRef) -> usize {
-    at.worker.index().wrapping_mul(PORTS_MAX).wrapping_add(at.slot.index())
 }
 
 /// No port has this id before 2^32 have been made.

@@ -35,6 +35,9 @@ pub const EXT_OPTIONS_MAX: usize = 16;
 /// Connection records looked at by one turn's expiry.
 pub const EXPIRE_PER_TURN: usize = 64;
 
+/// Connection records looked at by one turn for those of pods that are gone.
+pub const SWEEP_PER_TURN: usize = 64;
+
 /// Parcels that circulate between each ordered pair of workers.
 pub const PARCELS_PER_PAIR: usize = 16;
 
@@ -54,3 +57,4 @@ pub const IDLE_TURNS: u32 = 64;
 const _: () = assert!(PARCEL_BYTES >= 8 * PACKET_BYTES_MAX);
 const _: () = assert!(PORTS_MAX <= 1 << 12);
 const _: () = assert!(WORKERS_MAX <= u8::MAX as usize);
+const _: () = assert!(PORTS_MAX * WORKERS_MAX <= u16::MAX as usize);

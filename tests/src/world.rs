@@ -29,7 +29,7 @@ use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::Resolved;
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::compiler::Counted;
-use lockgate_dataplane::connection::{Connections, Settings, Timeouts};
+use lockgate_dataplane::connection::{Bounds, Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
 use lockgate_dataplane::event::{Denied, Events, events};
@@ -105,6 +105,7 @@ impl World {
             let samples = Arc::new(events());
             let settings = Settings {
                 capacity: shape.connections,
+                bounds: Bounds::of(u32::try_from(shape.connections).unwrap_or(u32::MAX)),
                 seed: [1, 2],
                 timeouts: Timeouts::default(),
             };

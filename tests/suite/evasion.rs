@@ -4,6 +4,7 @@
 //! one rule it is about; where policy is to judge it, other policies say whether it does.
 
 mod connections;
+mod exhaustion;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

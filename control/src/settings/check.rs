@@ -3,9 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use lockgate_dataplane::connection::Bounds;
 use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
 
-use super::{LISTEN, Machine, Raw, RawHostPort, RawTimeouts, SOCKET, SettingsError, Timeouts};
+use super::{
+    CAPACITY, LISTEN, Machine, Raw, RawConnections, RawHostPort, RawTimeouts, SOCKET,
+    SettingsError, Timeouts,
+};
 use crate::attach::{HostPortPlan, InterfaceName};
 
 /// The longest path of a Unix socket (`sun_path` less its final zero), in bytes.
@@ -118,6 +122,14 @@ pub(super) fn host_port(raw: RawHostPort) -> Result<Option<HostPortPlan>, Settin
         return Err(text("host_port.netns", netns, &"it must be a name that `ip netns` lists"));
     }
     Ok(Some(HostPortPlan { interface, peer, netns: raw.netns, mtu }))
+}
+
+/// How many connections a worker has, and how many of them one pod.
+pub(super) fn connections(raw: &RawConnections) -> Result<(u32, u32), SettingsError> {
+    let capacity = number("connections.capacity", raw.capacity, CAPACITY, 1024, 1 << 24)?;
+    let quarter = Bounds::of(capacity).per_pod;
+    let per_pod = number("connections.per_pod", raw.per_pod, quarter, 16, i64::from(capacity))?;
+    Ok((capacity, per_pod))
 }
 
 pub(super) fn timeouts(raw: &RawTimeouts) -> Result<Timeouts, SettingsError> {

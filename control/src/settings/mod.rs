@@ -106,6 +106,8 @@ pub struct Settings {
     pub budget: FrameBudget,
     /// Connections of each worker.
     pub capacity: u32,
+    /// Connections of one pod, with each worker.
+    pub per_pod: u32,
     /// How long connections last.
     pub timeouts: Timeouts,
     /// What a policy change does to them.
@@ -152,6 +154,7 @@ impl Settings {
         if !budget.fits() {
             return Err(SettingsError::Frames(budget));
         }
+        let (capacity, per_pod) = check::connections(&raw.connections)?;
         Ok(Self {
             manifests: raw.manifests.ok_or(SettingsError::Unset("manifests"))?,
             cores,
@@ -159,13 +162,8 @@ impl Settings {
             ports_max,
             policy_metrics_max,
             budget,
-            capacity: number(
-                "connections.capacity",
-                raw.connections.capacity,
-                CAPACITY,
-                1024,
-                1 << 24,
-            )?,
+            capacity,
+            per_pod,
             timeouts: check::timeouts(&raw.connections.timeouts)?,
             established: word(
                 "established",

@@ -54,6 +54,8 @@ pub struct Raw {
 pub struct RawConnections {
     /// Connections of each worker.
     pub capacity: Option<i64>,
+    /// Connections of one pod, with each worker.
+    pub per_pod: Option<i64>,
     /// Timeouts, in seconds.
     #[serde(default)]
     pub timeouts: RawTimeouts,
@@ -147,7 +149,7 @@ impl Raw {
             bpffs
         );
         let (above, under) = (&mut self.connections, below.connections);
-        over!(above, under, capacity);
+        over!(above, under, capacity, per_pod);
         let (above, under) = (&mut above.timeouts, under.timeouts);
         over!(
             above,

@@ -27,7 +27,8 @@ fn nothing_but_the_directory_must_be_set() {
     let settings = toml("").unwrap();
     assert_eq!(settings.cores, [5]);
     assert_eq!((settings.frames_per_worker, settings.ports_max), (8192, 56));
-    assert_eq!((settings.capacity, settings.policy_metrics_max), (131_072, 1000));
+    assert_eq!((settings.capacity, settings.per_pod), (131_072, 32_768));
+    assert_eq!(settings.policy_metrics_max, 1000);
     assert_eq!(settings.established, Established::Recheck);
     assert_eq!(settings.polling, Polling::Adaptive);
     assert_eq!(settings.listen, LISTEN.parse().unwrap());
@@ -48,6 +49,7 @@ fn every_number_out_of_bounds_names_itself_its_value_and_its_bounds() {
         ("ports_max", (1, 256)),
         ("policy_metrics_max", (0, 100_000)),
         ("connections.capacity", (1024, 16_777_216)),
+        ("connections.per_pod", (16, 131_072)),
         ("connections.timeouts.tcp_syn", seconds),
         ("connections.timeouts.tcp_established", seconds),
         ("connections.timeouts.tcp_fin", seconds),

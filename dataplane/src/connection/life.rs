@@ -2,6 +2,7 @@
 
 use super::bucket::Place;
 use super::expiry::{Due, Wheel};
+use super::share::ShareId;
 use super::slab::{Chain, Entry};
 use super::{ConnectionId, Connections, Hash, Opening, State, tcp};
 use crate::clock::Tick;
@@ -14,8 +15,8 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// `NoConnection` if the packet may not begin one, `ConnectionsFull` if there is no room and
-    /// nothing gives way.
+    /// `NoConnection` if the packet may not begin one, `ConnectionsLimit` if its holder has as many
+    /// as a pod may have, `ConnectionsFull` if there is no room; and in both cases nothing gives way.
     pub fn open(
         &mut self,
         key: &FlowKey,
@@ -26,13 +27,16 @@ impl Connections {
     ) -> Result<ConnectionId, DropReason> {
         debug_assert!(self.find(headers, hash).is_none(), "opened twice: {key:?}");
         let state = State::opened_by(&headers.kind).ok_or(DropReason::NoConnection)?;
+        let share = self.shares.of(new.holder).ok_or(DropReason::ConnectionsFull)?;
+        self.make_way(share)?;
         let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
-        let mut entry = Entry::new(key, &new, state, now);
+        let mut entry = Entry::new(key, &new, share, state, now);
         if let Kind::Tcp(header) = &headers.kind {
             entry.track = tcp::open(header);
         }
         let id = self.slab.take(entry).ok_or(DropReason::ConnectionsFull)?;
         self.index.fill(place, hash, id);
+        self.shares.count(share, 1);
         self.count(state, 1);
         self.enqueue(id, state);
         self.wheel.arm(&mut self.slab, id, now.after_ms(self.timeouts.of(state)));
@@ -42,12 +46,13 @@ impl Connections {
     /// Forgets a connection.
     pub fn remove(&mut self, id: ConnectionId) {
         let Some(entry) = self.slab.live(id.0) else { return };
-        let (key, state) = (entry.opening(), entry.state);
+        let (key, state, share) = (entry.opening(), entry.state, entry.share);
         self.index.clear(self.seed.hash(&key), id.0);
         self.wheel.disarm(&mut self.slab, id.0);
         if state.is_evictable() {
-            self.slab.unlink(Chain::Queue, &mut self.queue, id.0);
+            self.dequeue(id.0, share);
         }
+        self.shares.count(share, -1);
         self.count(state, -1);
         self.slab.give(id.0);
     }
@@ -68,29 +73,45 @@ impl Connections {
         expired
     }
 
-    /// Room for one more: a free lane for the hash, and a free record.
-    fn room(&mut self, hash: Hash) -> Option<Place> {
-        let mut place = self.index.place(hash);
-        if place.is_none() {
-            let victim = self.victim(hash)?;
-            self.evict(victim);
-            place = self.index.place(hash);
+    /// Evicts one where the new one's share asks for it: see `share`.
+    #[inline]
+    fn make_way(&mut self, share: ShareId) -> Result<(), DropReason> {
+        if self.shares.is_at_limit(share) {
+            return self.evict_of(Some(share)).ok_or(DropReason::ConnectionsLimit);
         }
-        if place.is_some() && self.slab.is_full() {
-            let victim = self.queue.first;
-            self.slab.live(victim)?;
-            self.evict(victim);
+        if self.shares.is_tight(share, self.capacity) {
+            let heaviest = self.shares.heaviest();
+            return self.evict_of(heaviest).ok_or(DropReason::ConnectionsFull);
         }
-        place
+        Ok(())
     }
 
-    /// Of the records in the buckets of a hash, the one that has been evictable for longest.
+    /// Evicts the oldest of a share.
+    fn evict_of(&mut self, share: Option<ShareId>) -> Option<()> {
+        let victim = self.shares.get(share?)?.queue.first;
+        self.slab.live(victim)?;
+        self.evict(victim);
+        Some(())
+    }
+
+    /// A free lane for the hash.
+    fn room(&mut self, hash: Hash) -> Option<Place> {
+        self.index.place(hash).or_else(|| {
+            let victim = self.victim(hash)?;
+            self.evict(victim);
+            self.index.place(hash)
+        })
+    }
+
+    /// Of the records in the buckets of a hash, the one that has been evictable for longest, among
+    /// those of the heaviest pod there.
     fn victim(&self, hash: Hash) -> Option<u32> {
+        let age = |entry: &Entry| self.joined.wrapping_sub(entry.joined);
         self.index
             .residents(hash)
             .filter_map(|id| self.slab.live(id).map(|entry| (id, entry)))
             .filter(|(_, entry)| entry.state.is_evictable())
-            .max_by_key(|(_, entry)| self.joined.wrapping_sub(entry.joined))
+            .max_by_key(|(_, entry)| (self.shares.weight(entry.share), age(entry)))
             .map(|(id, _)| id)
     }
 
@@ -99,16 +120,27 @@ impl Connections {
         self.evicted = self.evicted.wrapping_add(1);
     }
 
-    /// Puts a record at the end of the queue if its state is evictable.
+    /// Puts a record at the end of its share's queue if its state is evictable.
     fn enqueue(&mut self, id: u32, state: State) {
         if !state.is_evictable() {
             return;
         }
         self.joined = self.joined.wrapping_add(1);
-        if let Some(entry) = self.slab.entry_mut(id) {
-            entry.joined = self.joined;
+        let Some(entry) = self.slab.entry_mut(id) else { return };
+        entry.joined = self.joined;
+        let share = entry.share;
+        if let Some(share) = self.shares.get_mut(share) {
+            self.slab.push(Chain::Queue, &mut share.queue, id);
         }
-        self.slab.push(Chain::Queue, &mut self.queue, id);
+        self.shares.count_evictable(share, 1);
+    }
+
+    /// Takes a record out of its share's queue.
+    fn dequeue(&mut self, id: u32, share: ShareId) {
+        if let Some(share) = self.shares.get_mut(share) {
+            self.slab.unlink(Chain::Queue, &mut share.queue, id);
+        }
+        self.shares.count_evictable(share, -1);
     }
 
     /// A record has come to another state: its gauge, its place in the queue, its deadline.
@@ -116,8 +148,10 @@ impl Connections {
         self.count(before, -1);
         self.count(after, 1);
         if before.is_evictable() != after.is_evictable() {
-            if before.is_evictable() {
-                self.slab.unlink(Chain::Queue, &mut self.queue, id);
+            if before.is_evictable()
+                && let Some(entry) = self.slab.entry(id)
+            {
+                self.dequeue(id, entry.share);
             }
             self.enqueue(id, after);
         }

@@ -8,7 +8,7 @@
 //!     key --hash--> 2 buckets of 8 lanes --tag--> record (2 lines) --key--> way, verdict
 //!                   `---- bucket.rs ---'          `-- slab.rs --'
 //!                                                   |         |
-//!                                    wheel (expiry.rs)       queue of the evictable
+//!                                    wheel (expiry.rs)       share (share.rs)
 //! ```
 //!
 //! # What a batch does
@@ -28,8 +28,8 @@
 //! - All memory is taken by [`Connections::new`]; nothing grows, nothing is rebuilt.
 //! - Every operation is bounded by a constant: two buckets of eight to find, at most sixteen
 //!   more to make room, `EXPIRE_PER_TURN` steps to expire.
-//! - A record in use is in the index once, on the wheel once, and in the queue exactly when its
-//!   state is evictable; a free record is nowhere. (A test checks this after random operations.)
+//! - A record in use is in the index once, on the wheel once, and in the queue of its share exactly
+//!   when its state is evictable; a free record is nowhere. (A test checks this after random operations.)
 //! - `opening` is the key of the packet that opened, for ever. A connection is judged again by
 //!   that key, never by a reply's.
 //! - A connection that has been answered is never evicted for another; only its timeout,
@@ -45,22 +45,23 @@
 //!
 //! # Pressure
 //!
-//! When all records are in use, the record that has been evictable for longest gives way: half
-//! open, unanswered or over. When both buckets of a key are full and no entry can move, the
-//! same is asked of the sixteen records there. If there is none: `ConnectionsFull`. So a flood of
-//! opening packets can push out other openings, never what is established. Fairness between
-//! pods, a queue and a budget for each, has its place in `victim`.
+//! When there is no room, of what is half open, unanswered or over, the oldest of the pod with most
+//! of it gives way; each pod has a budget, and `share` says who is asked to go when. When both
+//! buckets of a key are full and no entry can move, the same is asked of the sixteen records
+//! there. If there is none: `ConnectionsFull`. So a flood of opening packets pushes out its own, and
+//! never what is established.
 //!
 //! # Memory
 //!
-//! 128 bytes of record and 10 2/3 of index per connection, IPv4 and IPv6 alike, and 32 KiB
-//! of wheel. Rejected: hashbrown (house D5: it stalls for milliseconds under churn); chains and
+//! 128 bytes of record and 10 2/3 of index per connection, IPv4 and IPv6 alike, 32 KiB of wheel
+//! and some 250 of shares. Rejected: hashbrown (house D5: it stalls for milliseconds under churn); chains and
 //! linear probing (cost grows with load, and with what an attacker sends); cuckoo hashing with
 //! long displacement chains (unbounded work at the moment of greatest pressure); a separate
 //! table for IPv6 (two of everything, to save nothing).
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+mod bounds;
 mod bucket;
 mod expiry;
 pub mod fragment;
@@ -68,6 +69,8 @@ mod hash;
 mod life;
 mod page;
 mod sctp;
+mod settle;
+mod share;
 mod slab;
 mod state;
 mod tcp;
@@ -75,8 +78,10 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::Bounds;
 pub use hash::Hash;
 pub use page::{Page, Row};
+pub use share::Holder;
 pub use state::{State, Timeouts};
 
 use crate::clock::Tick;
@@ -86,7 +91,9 @@ use crate::packet::{FlowKey, Headers, Kind, Protocol};
 use bucket::Index;
 use expiry::Wheel;
 use hash::Seed;
-use slab::{Ends, Entry, NONE, Slab};
+use settle::Rounds;
+use share::Shares;
+use slab::{Entry, NONE, Slab};
 
 /// The most connections of one table: more would need other numbers for buckets.
 pub const CAPACITY_MAX: usize = 1 << 26;
@@ -96,6 +103,8 @@ pub const CAPACITY_MAX: usize = 1 << 26;
 pub struct Settings {
     /// Connections at most; from 1 to [`CAPACITY_MAX`].
     pub capacity: usize,
+    /// How many of which kind.
+    pub bounds: Bounds,
     /// 128 random bits, drawn when the switch starts and told to nobody.
     pub seed: [u64; 2],
     /// How long each state lasts in silence.
@@ -107,6 +116,7 @@ impl std::fmt::Debug for Settings {
         // Whoever knows the seed can build collisions: it is in no log.
         f.debug_struct("Settings")
             .field("capacity", &self.capacity)
+            .field("bounds", &self.bounds)
             .field("timeouts", &self.timeouts)
             .finish_non_exhaustive()
     }
@@ -147,6 +157,8 @@ pub struct Opening {
     pub target: Option<EndpointId>,
     /// The epoch under which it was allowed.
     pub epoch: Epoch,
+    /// Whom it counts for.
+    pub holder: Holder,
 }
 
 /// What the worker asks of a connection.
@@ -172,8 +184,10 @@ pub struct Connections {
     index: Index,
     slab: Slab,
     wheel: Wheel,
-    queue: Ends,
-    /// How many ever joined the queue; wraps.
+    shares: Shares,
+    rounds: Rounds,
+    capacity: u32,
+    /// How many ever joined a queue; wraps.
     joined: u32,
     evicted: u64,
     counts: [u64; CONNECTION_STATES_MAX],
@@ -189,15 +203,18 @@ impl Connections {
     /// If the capacity is 0 or above [`CAPACITY_MAX`].
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let capacity = settings.capacity;
-        assert!((1..=CAPACITY_MAX).contains(&capacity), "capacity {capacity} is out of bounds");
+        let records = settings.capacity;
+        assert!((1..=CAPACITY_MAX).contains(&records), "capacity {records} is out of bounds");
+        let capacity = u32::try_from(records).unwrap_or(NONE);
         Self {
             seed: Seed::new(settings.seed),
             timeouts: settings.timeouts,
-            index: Index::new(capacity),
-            slab: Slab::new(u32::try_from(capacity).unwrap_or(NONE)),
+            index: Index::new(records),
+            slab: Slab::new(capacity),
             wheel: Wheel::new(),
-            queue: Ends::EMPTY,
+            shares: Shares::new(settings.bounds),
+            rounds: Rounds::default(),
+            capacity,
             joined: 0,
             evicted: 0,
             counts: [0; CONNECTION_STATES_MAX],
@@ -345,9 +362,9 @@ impl Connections {
     /// Bytes of memory, all told.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let parts =
-            [self.index.memory_bytes(), self.slab.memory_bytes(), self.wheel.memory_bytes()];
-        parts.iter().sum()
+        let tables = [self.index.memory_bytes(), self.slab.memory_bytes()];
+        let rest = [self.wheel.memory_bytes(), self.shares.memory_bytes()];
+        tables.iter().chain(&rest).sum()
     }
 }
 

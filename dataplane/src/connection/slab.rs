@@ -9,6 +9,7 @@
 //! found there again after a restart. Records are named by their place. A place that is out of
 //! bounds is treated like a free record, so nothing here can panic.
 
+use super::share::ShareId;
 use super::tcp::Track;
 use super::{Opening, State, Way};
 use crate::clock::Tick;
@@ -42,7 +43,7 @@ const UNLINKED: Link = Link { before: NONE, after: NONE };
 pub(super) enum Chain {
     /// Of a slot of the timing wheel; or, through `after` alone, of the free records.
     Wheel,
-    /// Of those that may be evicted, the first to become so in front.
+    /// Of one share's that may be evicted, the first to become so in front.
     Queue,
 }
 
@@ -82,7 +83,8 @@ pub(super) struct Entry {
     pub(super) joined: u32,
     /// Its slot of the wheel.
     pub(super) slot: u16,
-    _spare: u16,
+    /// Whose it is.
+    pub(super) share: ShareId,
     pub(super) opened: Tick,
     pub(super) track: Track,
 }
@@ -110,13 +112,19 @@ impl Entry {
         queue: UNLINKED,
         joined: 0,
         slot: 0,
-        _spare: 0,
+        share: ShareId(u16::MAX),
         opened: Tick(0),
         track: Track::BLANK,
     };
 
     /// A connection as it begins.
-    pub(super) fn new(key: &FlowKey, new: &Opening, state: State, now: Tick) -> Self {
+    pub(super) fn new(
+        key: &FlowKey,
+        new: &Opening,
+        share: ShareId,
+        state: State,
+        now: Tick,
+    ) -> Self {
         let mark = |endpoint: Option<EndpointId>, flag| endpoint.map_or(0, |_| flag);
         let number = |endpoint: Option<EndpointId>| endpoint.map_or(0, |id| id.0);
         Self {
@@ -132,6 +140,7 @@ impl Entry {
             source_endpoint: number(new.source),
             target_endpoint: number(new.target),
             seen: now,
+            share,
             opened: now,
             ..Self::BLANK
         }
@@ -270,11 +279,6 @@ impl Slab {
             crate::prefetch::read(entry);
             crate::prefetch::read(&entry.wheel);
         }
-    }
-
-    /// Whether there is no free record.
-    pub(super) fn is_full(&self) -> bool {
-        self.free == NONE
     }
 
     /// Fills a free record.

@@ -3,6 +3,7 @@
 use super::slab::Chain;
 use super::*;
 use crate::counters::DropReason;
+use crate::ids::Seat;
 use crate::limits::EXPIRE_PER_TURN;
 use crate::packet::{Address, Family, TcpFlags, TcpHeader};
 use proptest::prelude::*;
@@ -17,7 +18,15 @@ fn table(capacity: usize) -> Connections {
 }
 
 fn seeded(capacity: usize, seed: [u64; 2]) -> Connections {
-    Connections::new(&Settings { capacity, seed, timeouts: Timeouts::default() })
+    made(capacity, Bounds::NONE, seed, Timeouts::default())
+}
+
+fn bounded(capacity: usize, bounds: Bounds) -> Connections {
+    made(capacity, bounds, SEED, Timeouts::default())
+}
+
+fn made(capacity: usize, bounds: Bounds, seed: [u64; 2], timeouts: Timeouts) -> Connections {
+    Connections::new(&Settings { capacity, bounds, seed, timeouts })
 }
 
 fn address(text: &str) -> Address {
@@ -61,11 +70,22 @@ fn tcp(flags: TcpFlags, sequence: u32, acknowledgment: u32) -> Kind {
     Kind::Tcp(TcpHeader { flags, sequence, acknowledgment, window: 512, payload_bytes: 0 })
 }
 
-const OPENING: Opening = Opening { source: Some(EndpointId(7)), target: None, epoch: Epoch(1) };
+const HOLDER: Holder = Holder { endpoint: EndpointId(7), seat: Seat(3) };
+const OPENING: Opening =
+    Opening { source: Some(EndpointId(7)), target: None, epoch: Epoch(1), holder: HOLDER };
 
 fn open(table: &mut Connections, packet: &Headers, now: Tick) -> Result<ConnectionId, DropReason> {
+    open_as(table, HOLDER, packet, now)
+}
+
+fn open_as(
+    table: &mut Connections,
+    holder: Holder,
+    packet: &Headers,
+    now: Tick,
+) -> Result<ConnectionId, DropReason> {
     let hash = table.hash(&packet.key);
-    table.open(&packet.key, hash, OPENING, packet, now)
+    table.open(&packet.key, hash, Opening { holder, ..OPENING }, packet, now)
 }
 
 fn find(table: &Connections, packet: &Headers) -> Option<(ConnectionId, Way)> {
@@ -98,7 +118,7 @@ fn sweep(table: &mut Connections, now: Tick) -> usize {
     swept.sum()
 }
 
-/// A record in use is in the index once, on the wheel once, in the queue when evictable.
+/// A record in use is in the index once, on the wheel once, in its share's queue when evictable.
 fn check(table: &Connections) {
     let entries = table.slab.from(0);
     let live = || (0_u32..).zip(entries).filter(|(_, entry)| entry.is_live());
@@ -111,16 +131,29 @@ fn check(table: &Connections) {
     let wheel = table.wheel.walk(&table.slab);
     assert_eq!(wheel.len(), all.len());
     assert_eq!(wheel.into_iter().collect::<BTreeSet<_>>(), all);
-    let queue = table.slab.walk(Chain::Queue, table.queue);
-    let evictable = live().filter(|(_, entry)| entry.state.is_evictable()).map(|(id, _)| id);
-    assert_eq!(queue.len(), evictable.clone().count());
-    assert_eq!(queue.into_iter().collect::<BTreeSet<_>>(), evictable.collect());
+    let (mut holders, mut held, mut evictable) = (0, 0, 0);
+    for (share, what) in table.shares.all() {
+        let own = || live().filter(|(_, entry)| entry.share == share);
+        assert_eq!(what.held as usize, own().count());
+        let queue = table.slab.walk(Chain::Queue, what.queue);
+        let waiting = own().filter(|(_, entry)| entry.state.is_evictable()).map(|(id, _)| id);
+        assert_eq!(what.evictable as usize, queue.len());
+        assert_eq!(queue.len(), waiting.clone().count());
+        assert_eq!(queue.into_iter().collect::<BTreeSet<_>>(), waiting.collect());
+        holders += 1;
+        held += what.held;
+        evictable += what.evictable;
+    }
+    assert_eq!(table.shares.totals(), (holders, held, evictable));
+    assert_eq!(held as usize, all.len());
     assert_eq!(table.len(), all.len());
     for state in State::ALL {
         let there = live().filter(|(_, entry)| entry.state == *state).count();
         assert_eq!(table.counts()[state.index()], there as u64, "{}", state.label());
     }
 }
+
+mod shares;
 
 mod model {
     //! What the table should be: a map, searched from end to end.
@@ -134,6 +167,7 @@ mod model {
         pub(super) seen: u64,
         pub(super) epoch: Epoch,
         pub(super) allowed: bool,
+        pub(super) holder: Holder,
         /// When it became evictable.
         joined: u64,
         track: tcp::Track,
@@ -142,13 +176,80 @@ mod model {
 
     pub(super) struct Model {
         pub(super) known: BTreeMap<u64, Known>,
-        pub(super) capacity: usize,
+        capacity: usize,
+        bounds: Bounds,
+        /// Who has a share, and since when it was seen to have no port.
+        shares: BTreeMap<EndpointId, Option<u64>>,
         ever: u64,
     }
 
+    /// What a new connection asks for.
+    #[derive(Debug, PartialEq)]
+    pub(super) enum Room {
+        Free,
+        /// One of these goes.
+        After(Vec<u64>),
+        None(DropReason),
+    }
+
     impl Model {
-        pub(super) fn new(capacity: usize) -> Self {
-            Self { known: BTreeMap::new(), capacity, ever: 0 }
+        pub(super) fn new(capacity: usize, bounds: Bounds) -> Self {
+            let (known, shares) = (BTreeMap::new(), BTreeMap::new());
+            Self { known, capacity, bounds, shares, ever: 0 }
+        }
+
+        fn held(&self, holder: EndpointId) -> impl Iterator<Item = (u64, &Known)> {
+            let known = self.known.iter().map(|(&id, known)| (id, known));
+            known.filter(move |(_, known)| known.holder.endpoint == holder)
+        }
+
+        /// The one that has been evictable for longest, of a pod.
+        fn oldest(&self, holder: EndpointId) -> Option<u64> {
+            let evictable = self.held(holder).filter(|(_, known)| known.is_evictable());
+            evictable.min_by_key(|(_, known)| known.joined).map(|(id, _)| id)
+        }
+
+        /// Where a new one of this pod finds room: the rules of `share`, read aloud.
+        pub(super) fn room(&self, holder: EndpointId) -> Room {
+            let Bounds { per_pod, evictable_max, reserved } = self.bounds;
+            let has = self.held(holder).count();
+            if has >= per_pod as usize {
+                let own = self.oldest(holder).map(|id| Room::After(vec![id]));
+                return own.unwrap_or(Room::None(DropReason::ConnectionsLimit));
+            }
+            let evictable = self.known.values().filter(|known| known.is_evictable()).count();
+            let free = self.capacity - self.known.len();
+            let sharers = self.shares.len() + usize::from(!self.shares.contains_key(&holder));
+            let part = (reserved as usize / sharers).max(1);
+            let is_reserved = free <= reserved as usize && has >= part;
+            if free > 0 && evictable < evictable_max as usize && !is_reserved {
+                return Room::Free;
+            }
+            let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
+            let most = self.shares.keys().map(|&of| weight(of)).max().unwrap_or(0);
+            let heaviest = self.shares.keys().filter(|&&of| most > 0 && weight(of) == most);
+            let oldest: Vec<u64> = heaviest.filter_map(|&of| self.oldest(of)).collect();
+            if oldest.is_empty() {
+                Room::None(DropReason::ConnectionsFull)
+            } else {
+                Room::After(oldest)
+            }
+        }
+
+        /// All shares have been visited and all records swept, while these pods have a port.
+        pub(super) fn settle(&mut self, now: u64, here: &BTreeSet<EndpointId>) {
+            for (holder, away) in std::mem::take(&mut self.shares) {
+                let is_here = here.contains(&holder);
+                let is_gone = away.is_some_and(|since| now - since >= 60_000);
+                if !is_here && is_gone {
+                    self.known.retain(|_, known| known.holder.endpoint != holder);
+                }
+                let has = self.held(holder).next().is_some();
+                if is_here || has {
+                    let since = away.unwrap_or(now);
+                    self.shares.insert(holder, (!is_here).then_some(since));
+                }
+            }
         }
 
         pub(super) fn find(&self, packet: &Headers) -> Option<(u64, Way)> {
@@ -170,7 +271,18 @@ mod model {
             self.known.iter().find_map(|(&id, known)| Some((id, way_of(known)?)))
         }
 
-        pub(super) fn open(&mut self, packet: &Headers, now: u64) -> Result<(), DropReason> {
+        /// A pod has asked for a connection, whatever came of it.
+        pub(super) fn note(&mut self, holder: Holder) {
+            self.shares.entry(holder.endpoint).or_insert(None);
+        }
+
+        /// There is room.
+        pub(super) fn open(
+            &mut self,
+            packet: &Headers,
+            holder: Holder,
+            now: u64,
+        ) -> Result<(), DropReason> {
             let state = match packet.kind {
                 Kind::Tcp(header) if tcp::is_opening(&header) => State::SynSent,
                 Kind::Udp => State::UdpUnreplied,
@@ -178,11 +290,7 @@ mod model {
                 Kind::Portless => State::OtherUnreplied,
                 _ => return Err(DropReason::NoConnection),
             };
-            if self.known.len() == self.capacity {
-                let oldest = self.known.iter().filter(|(_, known)| known.is_evictable());
-                let oldest = oldest.min_by_key(|(_, known)| known.joined).map(|(&id, _)| id);
-                self.known.remove(&oldest.ok_or(DropReason::ConnectionsFull)?);
-            }
+            self.note(holder);
             self.ever += 1;
             let track = match packet.kind {
                 Kind::Tcp(header) => tcp::open(&header),
@@ -194,6 +302,7 @@ mod model {
                 seen: now,
                 epoch: OPENING.epoch,
                 allowed: true,
+                holder,
                 joined: self.ever,
                 track,
                 tags: [0; 2],
@@ -260,11 +369,28 @@ enum Operation {
     Wait(u64),
     Remove(usize),
     Restamp(usize, u64, bool),
+    /// A pod loses its port, or gets one, in either of its seats.
+    Port(u32, Option<bool>),
 }
+
+/// Where each pod's port is: two seats for each.
+type Ports = BTreeMap<EndpointId, Seat>;
+
+fn seat(pod: u32, other: bool) -> Seat {
+    Seat(u16::try_from(pod).expect("few pods") + if other { 4000 } else { 0 })
+}
+
+/// Whom a packet's connection counts for: its sender, which is a pod by its address.
+fn holder(ports: &Ports, packet: &Headers) -> Option<Holder> {
+    let place = PODS.iter().position(|&pod| address(pod) == packet.key.source)?;
+    let endpoint = EndpointId(u32::try_from(place).expect("few pods"));
+    ports.get(&endpoint).map(|&seat| Holder { endpoint, seat })
+}
+
+const PODS: [&str; 6] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2", "fd00::3"];
 
 fn packet() -> impl Strategy<Value = Headers> {
     // Few enough that they meet: three pods of each family, two ports.
-    let pods = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2", "fd00::3"];
     let ends = (0..6_usize, 0..2_usize, 0..2_u16, 0..2_u16);
     let numbers = (any::<bool>(), 99_u32..103, 99_u32..103);
     let bits = prop::sample::select(vec![0x02, 0x02, 0x12, 0x10, 0x10, 0x11, 0x04, 0x14, 0x18]);
@@ -272,7 +398,7 @@ fn packet() -> impl Strategy<Value = Headers> {
         let (a, step, a_port, b_port) = ends;
         // Another pod of the same family: a packet to its own sender has no direction.
         let b = a / 3 * 3 + (a + 1 + step) % 3;
-        let (source, target) = (address(pods[a]), address(pods[b]));
+        let (source, target) = (address(PODS[a]), address(PODS[b]));
         let icmp = if source.is_v4() { 1 } else { 58 };
         let plain = |number| key(number, (source, a_port), (target, b_port));
         let same = |number, port| key(number, (source, port), (target, port));
@@ -296,7 +422,18 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => any::<usize>().prop_map(Operation::Remove),
         1 => (any::<usize>(), 1..9_u64, any::<bool>())
             .prop_map(|(at, epoch, allowed)| Operation::Restamp(at, epoch, allowed)),
+        1 => (0..6_u32, any::<Option<bool>>()).prop_map(|(pod, seat)| Operation::Port(pod, seat)),
     ]
+}
+
+/// Bounds that ten records meet, each alone and all together.
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let some = prop_oneof![Just(u32::MAX), 1..8_u32];
+    (some.clone(), some, 0..6_u32).prop_map(|(per_pod, evictable_max, reserved)| Bounds {
+        per_pod,
+        evictable_max,
+        reserved,
+    })
 }
 
 /// Opened and closed by the source of the key, with the numbers that stray packets have too.
@@ -315,36 +452,73 @@ fn conversation(of: FlowKey) -> [Headers; 7] {
     ]
 }
 
+/// Opens in both. The table chooses who gives way, where several may.
+fn begin(table: &mut Connections, model: &mut model::Model, at: (&Ports, u64), packet: &Headers) {
+    let (ports, now) = at;
+    // Who has no port sends nothing.
+    let Some(holder) = holder(ports, packet) else { return };
+    let opened = open_as(table, holder, packet, Tick(now)).map(|_| ());
+    if !Connections::opens(&packet.kind) {
+        assert_eq!(opened, Err(DropReason::NoConnection));
+        return;
+    }
+    let room = model.room(holder.endpoint);
+    model.note(holder);
+    match &room {
+        model::Room::None(reason) => assert_eq!(opened, Err(*reason)),
+        model::Room::Free => assert_eq!(opened, Ok(())),
+        model::Room::After(some) => {
+            assert_eq!(opened, Ok(()));
+            let is_gone = |id: &&u64| seek(table, &model.known[*id]).is_none();
+            let gone = *some.iter().find(is_gone).expect("one of these gives way");
+            model.known.remove(&gone);
+        }
+    }
+    if opened.is_ok() {
+        model.open(packet, holder, now).expect("it opens");
+    }
+}
+
 /// Does the same to both and compares all that can be seen.
-fn apply(table: &mut Connections, model: &mut model::Model, now: &mut u64, operation: Operation) {
+fn apply(
+    table: &mut Connections,
+    model: &mut model::Model,
+    ports: &mut Ports,
+    now: &mut u64,
+    operation: Operation,
+) {
     match operation {
         Operation::Packet(packet) => {
             let (theirs, expected) = (find(table, &packet), model.find(&packet));
             assert_eq!(theirs.map(|(_, way)| way), expected.map(|(_, way)| way), "{packet:?}");
             let Some(((id, way), (twin, _))) = theirs.zip(expected) else {
-                let opened = open(table, &packet, Tick(*now)).map(|_| ());
-                assert_eq!(opened, model.open(&packet, *now));
-                return;
+                return begin(table, model, (ports, *now), &packet);
             };
             if table.is_over(id) && Connections::opens(&packet.kind) {
                 table.remove(id);
                 model.known.remove(&twin);
-                assert!(open(table, &packet, Tick(*now)).is_ok());
-                model.open(&packet, *now).expect("there is room");
-                return;
+                return begin(table, model, (ports, *now), &packet);
             }
             table.touch(id, way, &packet, Tick(*now));
             model.touch(twin, way, &packet, *now);
         }
         Operation::Converse(packet, steps) => {
             for step in conversation(packet.key).into_iter().take(steps) {
-                apply(table, model, now, Operation::Packet(step));
+                apply(table, model, ports, now, Operation::Packet(step));
             }
         }
         Operation::Wait(ms) => {
             *now += ms;
             sweep(table, Tick(*now));
             model.expire(*now);
+            settle(table, ports, *now);
+            model.settle(*now, &ports.keys().copied().collect());
+        }
+        Operation::Port(pod, place) => {
+            let _: Option<Seat> = match place {
+                Some(other) => ports.insert(EndpointId(pod), seat(pod, other)),
+                None => ports.remove(&EndpointId(pod)),
+            };
         }
         Operation::Remove(at) => {
             if let Some((id, twin)) = pick(table, model, at) {
@@ -368,30 +542,49 @@ fn pick(table: &Connections, model: &model::Model, at: usize) -> Option<(Connect
     Some((locate(table, known), twin))
 }
 
+/// Visits every share and sweeps every record.
+fn settle(table: &mut Connections, ports: &Ports, now: u64) {
+    let turns = 3 * usize::from(table.shares.reached()) + 3;
+    for _ in 0..turns {
+        table.settle(Tick(now), |seat| {
+            let there = ports.iter().find(|(_, at)| **at == seat);
+            there.map(|(&endpoint, _)| endpoint)
+        });
+    }
+}
+
 fn locate(table: &Connections, known: &model::Known) -> ConnectionId {
+    let (id, way) = seek(table, known).expect("what the model knows");
+    assert_eq!(way, Way::Opening);
+    id
+}
+
+fn seek(table: &Connections, known: &model::Known) -> Option<(ConnectionId, Way)> {
     let kind = match known.state {
         State::IcmpUnreplied | State::IcmpReplied => Kind::Echo { reply: false },
         State::UdpUnreplied | State::UdpStream => Kind::Udp,
         State::OtherUnreplied | State::OtherReplied => Kind::Portless,
         _ => tcp(TcpFlags::ACK, 0, 0),
     };
-    let (id, way) = find(table, &headers(known.key, kind)).expect("what the model knows");
-    assert_eq!(way, Way::Opening);
-    id
+    find(table, &headers(known.key, kind))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     /// Ten records only, so that the table is mostly full.
     #[test]
-    fn the_table_agrees_with_the_model(operations in prop::collection::vec(operation(), 1..150)) {
-        let mut table = table(10);
-        let mut model = model::Model::new(10);
+    fn the_table_agrees_with_the_model(
+        bounds in bounds(),
+        operations in prop::collection::vec(operation(), 1..150),
+    ) {
+        let mut table = bounded(10, bounds);
+        let mut model = model::Model::new(10, bounds);
+        let mut ports: Ports = (0..6).map(|pod| (EndpointId(pod), seat(pod, false))).collect();
         let mut now = 5_000_000_000;
         sweep(&mut table, Tick(now));
         for operation in operations {
-            apply(&mut table, &mut model, &mut now, operation);
+            apply(&mut table, &mut model, &mut ports, &mut now, operation);
             check(&table);
             prop_assert_eq!(table.len(), model.known.len());
             for known in model.known.values() {
@@ -762,7 +955,7 @@ fn a_connection_opened_while_expiry_lags_is_not_lost() {
 #[test]
 fn a_timeout_beyond_the_wheel_is_kept_to_the_quarter_second() {
     let timeouts = Timeouts { udp_stream_ms: 5_000_000, ..Timeouts::default() };
-    let mut table = Connections::new(&Settings { capacity: 8, seed: SEED, timeouts });
+    let mut table = made(8, Bounds::NONE, SEED, timeouts);
     converse(&mut table, udp(0), Tick(0)).expect("room");
     for now in (0..=5_000_000).step_by(50_000) {
         assert_eq!(sweep(&mut table, Tick(now)), 0, "at {now}");
@@ -773,7 +966,7 @@ fn a_timeout_beyond_the_wheel_is_kept_to_the_quarter_second() {
 #[test]
 fn a_deadline_whole_turns_of_the_wheel_away_holds_up_no_other() {
     let timeouts = Timeouts { udp_stream_ms: 3 * 4096 * 256, ..Timeouts::default() };
-    let mut table = Connections::new(&Settings { capacity: 8, seed: SEED, timeouts });
+    let mut table = made(8, Bounds::NONE, SEED, timeouts);
     converse(&mut table, udp(0), Tick(0)).expect("room");
     open_udp(&mut table, udp(1), Tick(0)).expect("room");
     assert_eq!(sweep(&mut table, Tick(30_256)), 1);
@@ -831,7 +1024,8 @@ fn pages_show_every_connection_once() {
 
 #[test]
 fn the_seed_is_in_no_debug_output() {
-    let settings = Settings { capacity: 1, seed: [0xdead, 0xbeef], timeouts: Timeouts::default() };
+    let (bounds, timeouts) = (Bounds::NONE, Timeouts::default());
+    let settings = Settings { capacity: 1, bounds, seed: [0xdead, 0xbeef], timeouts };
     let table = Connections::new(&settings);
     for text in [format!("{settings:?}"), format!("{:?}", table.seed)] {
         assert!(!text.contains(&0xdead.to_string()) && !text.contains("dead"), "{text}");

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::{
     Attachment, Endpoints, Kind, Local, LocalIndex, Lpm, NOBODY, NOWHERE, PORTS_MAX, Place,
-    Topology, nobody, seat,
+    Topology, nobody,
 };
 use crate::ids::EndpointId;
 use crate::policy::ruleset::PodIndex;
@@ -266,7 +266,7 @@ impl KeptEndpoints {
         Arc::make_mut(&mut self.now.locals)[index] = local;
         let index = u32::try_from(index).unwrap_or(NOBODY);
         self.locals.insert(endpoint, index);
-        let place = seat(at);
+        let place = at.seat().index();
         if self.now.senders.len() <= place {
             let more = place + 1 - self.now.senders.len();
             let grown = self.now.senders.iter().copied();

@@ -5,6 +5,7 @@
 //! for a whole batch before the first connection is looked up.
 
 use super::mailbox::PortKind;
+use crate::connection::Holder;
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind, Local};
 use crate::handoff::owner;
@@ -66,6 +67,20 @@ pub(super) struct Route {
     pub exit: Exit,
     /// Who owns its connection.
     pub owner: WorkerId,
+}
+
+impl Route {
+    /// Whom a connection would count for that opens this way: one of the two ends is a pod here.
+    #[inline]
+    pub(super) fn holder(&self) -> Holder {
+        const NOBODY: EndpointId = EndpointId(u32::MAX);
+        match (self.source.endpoint, self.target.endpoint) {
+            (Some(endpoint), _) => Holder { endpoint, seat: self.from.seat() },
+            (None, endpoint) => {
+                Holder { endpoint: endpoint.unwrap_or(NOBODY), seat: self.exit.to.seat() }
+            }
+        }
+    }
 }
 
 /// What becomes of a packet's checksums when it leaves.

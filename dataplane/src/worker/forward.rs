@@ -228,7 +228,7 @@ impl<P: Port, M: Memory> Path<P, M> {
 
     /// The end of a turn: parcels leave, rings are flushed, emptied and filled, time passes.
     #[inline]
-    pub(super) fn tidy_up(&mut self) {
+    pub(super) fn tidy_up(&mut self, snapshot: Option<&Snapshot>) {
         for end in self.ends.outbound.iter_mut().flatten() {
             end.flush();
         }
@@ -242,6 +242,9 @@ impl<P: Port, M: Memory> Path<P, M> {
             }
         }
         self.connections.expire(self.now);
+        if let Some(Snapshot { endpoints, .. }) = snapshot {
+            self.connections.settle(self.now, |seat| endpoints.occupant(seat));
+        }
         self.fragments.expire(self.now);
         self.drop_doomed();
     }

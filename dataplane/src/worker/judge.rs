@@ -60,8 +60,12 @@ impl<P, M> Path<P, M> {
             return Err(self.denied(snapshot, source, target, &headers.key, decision));
         }
         leaves(packet)?;
-        let opening =
-            Opening { source: source.endpoint, target: target.endpoint, epoch: snapshot.epoch };
+        let opening = Opening {
+            source: source.endpoint,
+            target: target.endpoint,
+            epoch: snapshot.epoch,
+            holder: packet.route.holder(),
+        };
         self.connections.open(&headers.key, hash, opening, headers, self.now)?;
         self.counters.opened.add(1);
         snapshot.policy.count(self.id, Direction::Egress, decision.egress);

@@ -164,7 +164,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             let received = self.path.receive(at, snapshot, &mut self.batch, &mut self.staged);
             moved = moved.saturating_add(received);
         }
-        self.path.tidy_up();
+        self.path.tidy_up(snapshot);
         self.path.count_turn(moved);
         self.assert_laws();
         moved
@@ -343,6 +343,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             self.counters.turns_busy.add(1);
         }
         self.counters.held.set(self.fragments.held());
+        self.counters.evicted.set(self.connections.evicted());
         for (cell, &count) in self.counters.connections.iter().zip(self.connections.counts()) {
             cell.set(count);
         }

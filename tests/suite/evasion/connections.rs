@@ -12,7 +12,12 @@ use crate::simulation::{CLIENT, CLUSTER, OTHER, WEB, dropped, friend, shape, syn
 const ACK: TcpFlags = TcpFlags::ACK;
 
 /// A segment with numbers of its own.
-fn segment(ends: Ends, ports: (u16, u16), flags: TcpFlags, numbers: (u32, u32)) -> Vec<u8> {
+pub(super) fn segment(
+    ends: Ends,
+    ports: (u16, u16),
+    flags: TcpFlags,
+    numbers: (u32, u32),
+) -> Vec<u8> {
     let mut header = TcpHeader::new(ports.0, ports.1, numbers.0, 0xffff);
     header.acknowledgment_number = numbers.1;
     (header.syn, header.ack) = (flags.has(TcpFlags::SYN), flags.has(ACK));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::{Connections, Settings, Timeouts};
+use super::super::{Bounds, Connections, Settings, Timeouts};
 use super::*;
 use crate::frame::FramePool;
 use crate::ids::{PortId, PortSlot, WorkerId};
@@ -36,7 +36,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let settings = Settings { capacity: 16, seed: [1, 2], timeouts: Timeouts::default() };
+        let (bounds, timeouts) = (Bounds::NONE, Timeouts::default());
+        let settings = Settings { capacity: 16, bounds, seed: [1, 2], timeouts };
         let (_, pool) = HeapMemory::new(4096);
         let connections = Connections::new(&settings);
         Self { fragments: Fragments::new(TIMEOUT_MS), connections, pool, now: Tick(1_000) }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::Tick;
-use crate::connection::{Connections, Settings, Timeouts};
+use crate::connection::{Bounds, Connections, Settings, Timeouts};
 use crate::counters::{Counters, PortCounters};
 use crate::doorbell::Doorbell;
 use crate::event::events;
@@ -32,7 +32,8 @@ impl Office {
         let (memory, pool) = HeapMemory::new(1024);
         let mailbox = Arc::new(Mailbox::default());
         let bells = [Arc::new(Doorbell::silent())];
-        let settings = Settings { capacity: 16, seed: [1, 2], timeouts: Timeouts::default() };
+        let (bounds, timeouts) = (Bounds::NONE, Timeouts::default());
+        let settings = Settings { capacity: 16, bounds, seed: [1, 2], timeouts };
         let worker = Worker::new(Parts {
             id: WorkerId(0),
             memory,

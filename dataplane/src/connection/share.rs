@@ -1,0 +1,298 @@
+//! Whose connections they are, and how many each pod has: nobody takes the room of others. Hot
+//! path.
+//!
+//! A connection counts for one pod, its *holder*: who opened it, or where that is no pod of this
+//! node, whom it was opened to. A holder has a *share*: how many connections it has, and those of
+//! them that may be evicted, the first to become so in front.
+//!
+//! # Who gives way to a new connection
+//!
+//! | when | who | else |
+//! |---|---|---|
+//! | its holder has `per_pod` | the holder's own oldest | `ConnectionsLimit` |
+//! | no record is free | the oldest of the *heaviest* pod | `ConnectionsFull` |
+//! | `evictable_max` may be evicted already | the same | |
+//! | at most `reserved` are free, and its holder has its part of those already | the same | `ConnectionsFull` |
+//!
+//! *Oldest*: of those that may be evicted, see [`State::is_evictable`](super::State). *Heaviest*:
+//! who has most of those. So who floods evicts itself; and who fills the table with what may not
+//! be evicted meets its `per_pod`, or finds at its end a reserve that each pod has an equal part
+//! of, whatever the others have.
+//!
+//! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
+//! remembered, a share that grows beyond it takes its place at once, and each eviction looks at
+//! [`GLANCE`] others in turn. So it is exact for that many pods. Among more, it may be one that
+//! has been the heaviest within the last `pods / GLANCE` evictions, and is lighter by no more.
+//! Rejected: a heap or a list in order, which every packet that opens would pay for.
+//!
+//! # Pods that come and go
+//!
+//! A share is found by its holder's [`Seat`], and counts only if the holder is the same. A seat
+//! changes hands, and a pod may change seats, so shares have names of their own: see
+//! [`settle`](super::settle).
+
+use super::bounds::Bounds;
+use super::slab::Ends;
+use crate::clock::Tick;
+use crate::ids::{EndpointId, Seat};
+
+/// Whom a connection counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The pod.
+    pub endpoint: EndpointId,
+    /// Where its port is.
+    pub seat: Seat,
+}
+
+/// A share, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ShareId(pub(super) u16);
+
+/// Shares there are: one for each seat, and some for pods that have left theirs a moment ago.
+const SHARES: u16 = Seat::COUNT + 1024;
+/// No share.
+const NOWHERE: ShareId = ShareId(u16::MAX);
+/// Other shares that one eviction looks at.
+pub(super) const GLANCE: usize = 16;
+
+/// Whether a holder is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// It has its port, for all that is known.
+    Here,
+    /// It has none, and this was first seen then.
+    Away(Tick),
+    /// It is gone for good; its connections go too.
+    Gone,
+}
+
+/// What one pod has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// Who has it; `None`: nobody, it is free.
+    pub(super) holder: Option<EndpointId>,
+    pub(super) stay: Stay,
+    /// Where its holder's port is, or was last.
+    pub(super) seat: Seat,
+    /// Its connections.
+    pub(super) held: u32,
+    /// Those that may be evicted, as many as there are in `queue`.
+    pub(super) evictable: u32,
+    pub(super) queue: Ends,
+}
+
+const FREE: Share = Share {
+    holder: None,
+    stay: Stay::Here,
+    seat: Seat(0),
+    held: 0,
+    evictable: 0,
+    queue: Ends::EMPTY,
+};
+
+/// All shares of one table.
+#[derive(Debug)]
+pub(super) struct Shares {
+    bounds: Bounds,
+    /// By seat.
+    seats: Box<[ShareId]>,
+    pool: Box<[Share]>,
+    /// Shares that ever had a holder are below this one.
+    reached: u16,
+    /// Shares that have a holder, and those of them whose holder is gone.
+    holders: u32,
+    gone: u16,
+    /// Connections of all, and those of them that may be evicted.
+    held: u32,
+    evictable: u32,
+    /// The heaviest, as far as seen.
+    heaviest: ShareId,
+    /// Where the next eviction looks on.
+    glance: u16,
+}
+
+impl Shares {
+    /// Shares of nobody, under these bounds.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            seats: vec![NOWHERE; usize::from(Seat::COUNT)].into_boxed_slice(),
+            pool: vec![FREE; usize::from(SHARES)].into_boxed_slice(),
+            reached: 0,
+            holders: 0,
+            gone: 0,
+            held: 0,
+            evictable: 0,
+            heaviest: NOWHERE,
+            glance: 0,
+        }
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val::<[ShareId]>(&self.seats).saturating_add(size_of_val::<[Share]>(&self.pool))
+    }
+
+    /// The share of a holder, made if there is none. `None`: all are taken.
+    #[inline]
+    pub(super) fn of(&mut self, holder: Holder) -> Option<ShareId> {
+        let id = *self.seats.get(holder.seat.index())?;
+        match self.get(id) {
+            Some(share) if share.holder == Some(holder.endpoint) => Some(id),
+            _ => self.seat(holder),
+        }
+    }
+
+    /// Gives a holder's share its seat: the share it had elsewhere, or a new one.
+    // Once for each pod and worker.
+    #[cold]
+    fn seat(&mut self, holder: Holder) -> Option<ShareId> {
+        let endpoint = Some(holder.endpoint);
+        let used = || self.pool.iter().take(usize::from(self.reached));
+        let had = used().position(|share| share.holder == endpoint);
+        let at = had.or_else(|| used().position(|share| share.holder.is_none()));
+        let id = ShareId(at.and_then(|at| u16::try_from(at).ok()).unwrap_or(self.reached));
+        let share = self.pool.get_mut(usize::from(id.0))?;
+        if share.holder.is_none() {
+            *share = Share { holder: endpoint, ..FREE };
+            self.holders = self.holders.saturating_add(1);
+        }
+        self.reached = self.reached.max(id.0.saturating_add(1));
+        self.move_to(id, holder.seat);
+        Some(id)
+    }
+
+    /// Its holder is there, in this seat.
+    pub(super) fn move_to(&mut self, id: ShareId, seat: Seat) {
+        self.set_stay(id, Stay::Here);
+        if let (Some(share), Some(there)) =
+            (self.pool.get_mut(usize::from(id.0)), self.seats.get_mut(seat.index()))
+        {
+            share.seat = seat;
+            *there = id;
+        }
+    }
+
+    /// Notes whether its holder is there.
+    pub(super) fn set_stay(&mut self, id: ShareId, stay: Stay) {
+        let Some(share) = self.pool.get_mut(usize::from(id.0)) else { return };
+        let before = std::mem::replace(&mut share.stay, stay);
+        let (was, is) = (before == Stay::Gone, stay == Stay::Gone);
+        self.gone = self.gone.saturating_add(u16::from(is)).saturating_sub(u16::from(was));
+    }
+
+    /// Whether its holder is gone for good.
+    pub(super) fn is_gone(&self, id: ShareId) -> bool {
+        self.get(id).is_some_and(|share| share.stay == Stay::Gone)
+    }
+
+    /// Whether anyone is gone for good and still has a share.
+    #[inline]
+    pub(super) fn has_gone(&self) -> bool {
+        self.gone > 0
+    }
+
+    /// Forgets a holder that has no connection.
+    pub(super) fn free(&mut self, id: ShareId) {
+        self.set_stay(id, Stay::Here);
+        let Some(share) = self.get_mut(id) else { return };
+        debug_assert_eq!(share.held, 0, "a share is freed with connections on it");
+        *share = FREE;
+        self.holders = self.holders.saturating_sub(1);
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: ShareId) -> Option<&Share> {
+        self.pool.get(usize::from(id.0))
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: ShareId) -> Option<&mut Share> {
+        self.pool.get_mut(usize::from(id.0))
+    }
+
+    /// Shares that have or had a holder.
+    pub(super) fn reached(&self) -> u16 {
+        self.reached
+    }
+
+    /// Whether a pod has as many connections as one pod may have.
+    #[inline]
+    pub(super) fn is_at_limit(&self, id: ShareId) -> bool {
+        self.get(id).is_none_or(|share| share.held >= self.bounds.per_pod)
+    }
+
+    /// Whether one has to go before this pod gets one more, though it is not at its limit.
+    #[inline]
+    pub(super) fn is_tight(&self, id: ShareId, capacity: u32) -> bool {
+        let free = capacity.saturating_sub(self.held);
+        if free == 0 || self.evictable >= self.bounds.evictable_max {
+            return true;
+        }
+        free <= self.bounds.reserved && self.get(id).is_none_or(|share| share.held >= self.part())
+    }
+
+    /// Each pod's part of the reserve.
+    fn part(&self) -> u32 {
+        self.bounds.reserved.checked_div(self.holders).unwrap_or(0).max(1)
+    }
+
+    /// Notes one connection more, or one less.
+    #[inline]
+    pub(super) fn count(&mut self, id: ShareId, by: i32) {
+        self.held = self.held.saturating_add_signed(by);
+        if let Some(share) = self.get_mut(id) {
+            share.held = share.held.saturating_add_signed(by);
+        }
+    }
+
+    /// Notes one more that may be evicted, or one less.
+    #[inline]
+    pub(super) fn count_evictable(&mut self, id: ShareId, by: i32) {
+        self.evictable = self.evictable.saturating_add_signed(by);
+        let Some(share) = self.get_mut(id) else { return };
+        share.evictable = share.evictable.saturating_add_signed(by);
+        if share.evictable > self.weight(self.heaviest) {
+            self.heaviest = id;
+        }
+    }
+
+    /// How many of a share's connections may be evicted.
+    #[inline]
+    pub(super) fn weight(&self, id: ShareId) -> u32 {
+        self.get(id).map_or(0, |share| share.evictable)
+    }
+
+    /// The share with most connections that may be evicted; `None` where there are none.
+    pub(super) fn heaviest(&mut self) -> Option<ShareId> {
+        if self.evictable == 0 {
+            return None;
+        }
+        // Who was the heaviest may have none left: then everyone is looked at.
+        let all = usize::from(self.reached);
+        let glances = if self.weight(self.heaviest) == 0 { all } else { all.min(GLANCE) };
+        for _ in 0..glances {
+            let id = ShareId(self.glance);
+            if self.weight(id) > self.weight(self.heaviest) {
+                self.heaviest = id;
+            }
+            let next = self.glance.saturating_add(1);
+            self.glance = if next < self.reached { next } else { 0 };
+        }
+        Some(self.heaviest)
+    }
+
+    /// Every share that has a holder.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> impl Iterator<Item = (ShareId, &Share)> {
+        let shares = (0..).map(ShareId).zip(&self.pool);
+        shares.filter(|(_, share)| share.holder.is_some())
+    }
+
+    /// Connections of all, and those that may be evicted.
+    #[cfg(test)]
+    pub(super) fn totals(&self) -> (u32, u32, u32) {
+        (self.holders, self.held, self.evictable)
+    }
+}

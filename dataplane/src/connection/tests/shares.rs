@@ -1,0 +1,233 @@
+//! Pods against each other: who fills the table meets itself.
+
+use super::*;
+use crate::limits::SWEEP_PER_TURN;
+
+const CAPACITY: u32 = 4096;
+
+fn pod(n: u32) -> Holder {
+    Holder { endpoint: EndpointId(n), seat: Seat(u16::try_from(n).expect("a seat")) }
+}
+
+/// The `n`th connection of a pod.
+fn of(pod: u32, n: u32) -> FlowKey {
+    let client = Address::from_v4((0x0a00_0000 + pod).to_be_bytes());
+    let server = Address::from_v4((0x0b00_0000 + n / 50_000).to_be_bytes());
+    key(17, (client, u16::try_from(n % 50_000).expect("16 bits") + 1024), (server, 53))
+}
+
+fn ask(table: &mut Connections, who: u32, n: u32) -> Result<ConnectionId, DropReason> {
+    open_as(table, pod(who), &headers(of(who, n), Kind::Udp), Tick(0))
+}
+
+/// Asked and answered.
+fn speak(table: &mut Connections, who: u32, n: u32) -> Result<(), DropReason> {
+    let id = ask(table, who, n)?;
+    table.touch(id, Way::Reply, &headers(of(who, n).reversed(), Kind::Udp), Tick(0));
+    Ok(())
+}
+
+fn knows(table: &Connections, who: u32, n: u32) -> bool {
+    find_udp(table, of(who, n)).is_some()
+}
+
+fn new() -> Connections {
+    bounded(CAPACITY as usize, Bounds::of(CAPACITY))
+}
+
+#[test]
+fn a_flood_evicts_the_flooder_and_nobody_else() {
+    let mut table = new();
+    for who in 1..200 {
+        speak(&mut table, who, 0).expect("room");
+        ask(&mut table, who, 1).expect("room");
+    }
+    for n in 0..4 * CAPACITY {
+        ask(&mut table, 0, n).expect("its own oldest gives way");
+    }
+    for who in 1..200 {
+        assert!(knows(&table, who, 0) && knows(&table, who, 1), "{who}");
+        ask(&mut table, who, 2).expect("one of the flooder's gives way");
+    }
+    let kept = (0..4 * CAPACITY).filter(|&n| knows(&table, 0, n)).collect::<Vec<_>>();
+    assert_eq!(kept.len(), CAPACITY as usize / 4, "a quarter and no more");
+    assert!(kept.iter().all(|&n| n >= 3 * CAPACITY), "the youngest");
+    check(&table);
+}
+
+#[test]
+fn pods_that_flood_together_evict_each_other() {
+    let mut table = new();
+    let quiet = 100..300;
+    quiet.clone().for_each(|who| drop(ask(&mut table, who, 0).expect("room")));
+    for n in 0..CAPACITY {
+        (0..8).for_each(|who| drop(ask(&mut table, who, n).expect("one of theirs gives way")));
+    }
+    for who in quiet {
+        assert!(knows(&table, who, 0), "{who}");
+    }
+    let evictable = table.shares.totals().2;
+    assert_eq!(evictable, CAPACITY / 2, "the other half stays free for what is answered");
+    check(&table);
+}
+
+#[test]
+fn pods_that_fill_the_table_with_conversations_leave_each_other_pod_its_part() {
+    let mut table = new();
+    for n in 0..CAPACITY {
+        for who in 0..8 {
+            let _ = speak(&mut table, who, n);
+        }
+    }
+    assert_eq!(table.shares.totals().1, CAPACITY / 8 * 7, "the last eighth is nobody's yet");
+    assert_eq!(ask(&mut table, 0, CAPACITY), Err(DropReason::ConnectionsFull));
+    // 512 for eight greedy pods and 56 others, in equal parts.
+    for who in 8..64 {
+        for n in 0..8 {
+            speak(&mut table, who, n).expect("its part");
+        }
+        // While there are fewer than 57 pods, a part is nine.
+        assert_eq!(ask(&mut table, who, 8).is_ok(), who < 56, "{who}");
+    }
+    check(&table);
+}
+
+#[test]
+fn a_pod_at_its_limit_is_told_so_and_others_are_not() {
+    let mut table = new();
+    for n in 0..CAPACITY / 4 {
+        speak(&mut table, 0, n).expect("its quarter");
+    }
+    assert_eq!(ask(&mut table, 0, CAPACITY), Err(DropReason::ConnectionsLimit));
+    assert!((0..CAPACITY / 4).all(|n| knows(&table, 0, n)), "nothing answered has gone");
+    speak(&mut table, 1, 0).expect("room");
+    let id = find_udp(&table, of(0, 7)).expect("there").0;
+    table.remove(id);
+    ask(&mut table, 0, CAPACITY).expect("one less, one more");
+    ask(&mut table, 0, CAPACITY + 1).expect("its own unanswered one gives way");
+    assert!(!knows(&table, 0, CAPACITY));
+    check(&table);
+}
+
+#[test]
+fn in_full_buckets_the_heaviest_pods_gives_way_first() {
+    let mut table = seeded(384, SEED);
+    let keys = colliding(&table, 17);
+    for (n, &key) in keys[..16].iter().enumerate() {
+        // The first is pod 1's, and the oldest; of pod 2 there are more.
+        let who = if n == 0 { 1 } else { 2 };
+        open_as(&mut table, pod(who), &headers(key, Kind::Udp), Tick(0)).expect("a lane");
+    }
+    open_as(&mut table, pod(3), &headers(keys[16], Kind::Udp), Tick(0)).expect("room");
+    assert!(find_udp(&table, keys[0]).is_some());
+    assert_eq!(find_udp(&table, keys[1]), None);
+}
+
+#[test]
+fn the_heaviest_of_many_is_found_within_a_round_of_glances() {
+    let mut table = bounded(1 << 16, Bounds { evictable_max: 30_000, ..Bounds::NONE });
+    let pods = 1000;
+    // Number 700 had most, and most of its are answered now; number 300 is next.
+    for who in 0..pods {
+        let some = if who == 700 {
+            2000
+        } else if who == 300 {
+            1900
+        } else {
+            20
+        };
+        (0..some).for_each(|n| drop(ask(&mut table, who, n).expect("room")));
+    }
+    for n in 0..1999 {
+        let (id, _) = find_udp(&table, of(700, n)).expect("there");
+        table.touch(id, Way::Reply, &headers(of(700, n).reversed(), Kind::Udp), Tick(0));
+    }
+    for n in 0..15_000 {
+        ask(&mut table, 1, 20 + n).expect("room");
+    }
+    let lost = |table: &Connections, who: u32, some: u32| {
+        (0..some).filter(|&n| !knows(table, who, n)).count()
+    };
+    let others: usize =
+        (2..pods).filter(|&who| who != 300 && who != 700).map(|who| lost(&table, who, 20)).sum();
+    assert_eq!(others, 0, "nobody light loses one");
+    check(&table);
+}
+
+/// Turns of a worker whose pods are these.
+fn turns(table: &mut Connections, count: usize, now: u64, here: &[u32]) {
+    for _ in 0..count {
+        table.settle(Tick(now), |seat| {
+            here.contains(&u32::from(seat.0)).then_some(EndpointId(u32::from(seat.0)))
+        });
+    }
+}
+
+#[test]
+fn a_pod_that_is_gone_leaves_nothing_after_a_minute_and_one_that_comes_back_everything() {
+    let mut table = new();
+    for who in [1, 2, 3] {
+        (0..1000).for_each(|n| speak(&mut table, who, n).expect("room"));
+    }
+    let all = CAPACITY as usize / SWEEP_PER_TURN + 8;
+    turns(&mut table, all, 0, &[1, 2, 3]);
+    turns(&mut table, all, 1000, &[1]);
+    turns(&mut table, all, 60_999, &[1, 2]);
+    assert_eq!(table.len(), 3000, "a minute is not over");
+    turns(&mut table, all, 61_000, &[1, 2]);
+    turns(&mut table, all, 200_000, &[1, 2]);
+    assert_eq!(table.len(), 2000);
+    assert!((0..1000).all(|n| knows(&table, 1, n) && knows(&table, 2, n)));
+    assert_eq!(table.shares.totals().0, 2, "its share is free");
+    check(&table);
+}
+
+#[test]
+fn a_pod_that_moved_to_another_seat_keeps_its_connections_and_its_count() {
+    let mut table = new();
+    (0..CAPACITY / 4).for_each(|n| speak(&mut table, 1, n).expect("room"));
+    let moved = Holder { seat: Seat(9), ..pod(1) };
+    let packet = headers(of(1, CAPACITY), Kind::Udp);
+    assert_eq!(open_as(&mut table, moved, &packet, Tick(0)), Err(DropReason::ConnectionsLimit));
+    // Another one in its old seat begins with nothing.
+    let heir = Holder { endpoint: EndpointId(2), ..pod(1) };
+    let packet = headers(of(2, 0), Kind::Udp);
+    open_as(&mut table, heir, &packet, Tick(0)).expect("its own count");
+    // Nor does a pod lose them that moved and has not spoken since.
+    let quiet = |seat: Seat| (seat == Seat(77)).then_some(EndpointId(1));
+    for now in [0, 60_000, 120_000, 180_000] {
+        (0..200).for_each(|_| table.settle(Tick(now), quiet));
+    }
+    assert!((0..CAPACITY / 4).all(|n| knows(&table, 1, n)));
+    assert!(!knows(&table, 2, 0), "the heir has no port any more");
+    check(&table);
+}
+
+#[test]
+fn a_turn_sweeps_no_more_records_than_its_bound() {
+    let mut table = new();
+    (0..1000).for_each(|n| speak(&mut table, 1, n).expect("room"));
+    turns(&mut table, 2, 0, &[]);
+    let mut before = table.len();
+    for _ in 0..100 {
+        turns(&mut table, 1, 100_000, &[]);
+        assert!(before - table.len() <= SWEEP_PER_TURN);
+        before = table.len();
+    }
+    assert_eq!(before, 0);
+}
+
+#[test]
+fn when_every_share_is_taken_a_new_pod_is_denied_and_nothing_is_evicted() {
+    let mut table = bounded(1 << 14, Bounds::NONE);
+    let share_count = u32::from(Seat::COUNT) + 1024;
+    for who in 0..share_count {
+        let holder = Holder { endpoint: EndpointId(who), seat: Seat(5) };
+        let packet = headers(of(who, 0), Kind::Udp);
+        open_as(&mut table, holder, &packet, Tick(0)).expect("a share");
+    }
+    let late = Holder { endpoint: EndpointId(share_count), seat: Seat(6) };
+    let packet = headers(of(share_count, 0), Kind::Udp);
+    assert_eq!(open_as(&mut table, late, &packet, Tick(0)), Err(DropReason::ConnectionsFull));
+    assert_eq!((table.len(), table.evicted()), (share_count as usize, 0));
+}

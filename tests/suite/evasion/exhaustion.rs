@@ -1,0 +1,175 @@
+//! Tables filled on purpose: who fills them hurts itself.
+//!
+//! What the promises are about, on the simulated node: nothing established is lost, and at least
+//! 99 of 100 new connections of other pods succeed. What a flood costs in time is the bench
+//! `flood`'s to say.
+
+use std::fmt::Write as _;
+
+use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::packet::TcpFlags;
+use lockgate_tests::packets;
+use lockgate_tests::world::{HOST, Shape, World};
+
+use super::connections::segment;
+use crate::simulation::{shape, syn, v4};
+
+/// Connections of each worker.
+const CAPACITY: u16 = 1024;
+const FLOODER: &str = "default/flooder";
+const SERVER: &str = "default/server";
+/// Others, which open and hold connections.
+const OTHERS: usize = 8;
+
+/// The flooder, a server, others; no policy isolates anyone.
+fn cluster() -> String {
+    let mut text = String::new();
+    let others = (0..OTHERS).map(|n| format!("other-{n}"));
+    for (n, name) in ["flooder", "server"].map(str::to_owned).into_iter().chain(others).enumerate()
+    {
+        let at = n + 1;
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: default\n  \
+             annotations: {{lockgate.dev/interface: if{at}}}\n\
+             status: {{phase: Running, podIPs: [{{ip: 10.0.0.{at}}}]}}\n"
+        );
+    }
+    text
+}
+
+fn other(n: usize) -> String {
+    format!("default/other-{n}")
+}
+
+fn world(workers: u8) -> World {
+    let shape = Shape { connections: CAPACITY.into(), frames: 8192, ..shape(workers) };
+    World::of(shape, &cluster())
+}
+
+/// A handshake; whether all of it passed.
+fn opens(world: &mut World, from: &str, to: &str, port: u16) -> bool {
+    let (there, back) = (world.ends(from, to, v4()), world.ends(to, from, v4()));
+    let syn = segment(there, (port, 80), TcpFlags::SYN, (1000, 0));
+    let syn_ack = segment(back, (80, port), TcpFlags::SYN.with(TcpFlags::ACK), (5000, 1001));
+    world.fate(from, to, &syn).is_sent()
+        && world.fate(to, from, &syn_ack).is_sent()
+        && speaks(world, from, to, port)
+}
+
+/// Whether both sides hear each other on a connection that was opened.
+fn speaks(world: &mut World, from: &str, to: &str, port: u16) -> bool {
+    let (there, back) = (world.ends(from, to, v4()), world.ends(to, from, v4()));
+    let said = segment(there, (port, 80), TcpFlags::ACK, (1001, 5001));
+    let answered = segment(back, (80, port), TcpFlags::ACK, (5001, 1001));
+    world.fate(from, to, &said).is_sent() && world.fate(to, from, &answered).is_sent()
+}
+
+#[test]
+fn a_syn_flood_of_twice_the_table_costs_others_nothing() {
+    for workers in [1, 2] {
+        let mut world = world(workers);
+        let stands = 20_000..20_010;
+        for n in 0..OTHERS {
+            stands.clone().for_each(|port| assert!(opens(&mut world, &other(n), SERVER, port)));
+        }
+        let (mut asked, mut opened) = (0, 0);
+        let ends = world.ends(FLOODER, SERVER, v4());
+        for n in 0..2 * u16::from(workers) * CAPACITY {
+            world.inject(FLOODER, &syn(ends, 1024 + n, 80)).unwrap();
+            world.settle();
+            world.discard(SERVER);
+            if n % 16 == 0 {
+                let who = other(usize::from(n / 16) % OTHERS);
+                asked += 1;
+                opened += u32::from(opens(&mut world, &who, SERVER, 30_000 + n));
+            }
+        }
+        assert!(opened * 100 >= asked * 99, "{opened} of {asked} opened");
+        for n in 0..OTHERS {
+            for port in stands.clone() {
+                assert!(speaks(&mut world, &other(n), SERVER, port), "an established one was lost");
+            }
+        }
+        assert!(world.total(|cells| cells.evicted.load()) > 0, "the table was never full");
+    }
+}
+
+#[test]
+fn a_pod_that_holds_all_it_may_is_refused_by_name_and_others_are_not() {
+    let mut world = world(1);
+    let quarter = CAPACITY / 4;
+    (0..quarter).for_each(|n| assert!(opens(&mut world, FLOODER, SERVER, 1024 + n)));
+    let ends = world.ends(FLOODER, SERVER, v4());
+    let before = world.dropped(DropReason::ConnectionsLimit);
+    for n in quarter..2 * quarter {
+        assert!(!world.fate(FLOODER, SERVER, &syn(ends, 1024 + n, 80)).is_sent());
+    }
+    assert_eq!(world.dropped(DropReason::ConnectionsLimit) - before, u64::from(quarter));
+    assert_eq!(world.dropped(DropReason::ConnectionsFull), 0);
+    (0..quarter).for_each(|n| assert!(speaks(&mut world, FLOODER, SERVER, 1024 + n)));
+    (0..OTHERS).for_each(|n| assert!(opens(&mut world, &other(n), SERVER, 1024)));
+}
+
+#[test]
+fn a_flood_from_outside_counts_for_the_pod_it_is_aimed_at() {
+    let mut world = world(1);
+    for n in 0..OTHERS {
+        assert!(opens(&mut world, &other(n), SERVER, 20_000));
+    }
+    for n in 0..4 * CAPACITY {
+        let from = [198, 51, (n >> 8) as u8, (n & 0xff) as u8].into();
+        let frame = syn(world.ends(HOST, SERVER, from), 1024, 80);
+        world.inject(HOST, &frame).unwrap();
+        world.settle();
+        world.discard(SERVER);
+        // The server's own handshakes are among those that go; others' are not.
+        if n % 16 == 0 {
+            let (from, to) = (other(1 + usize::from(n / 16) % (OTHERS - 1)), other(0));
+            assert!(opens(&mut world, &from, &to, 30_000 + n));
+        }
+    }
+    for n in 0..OTHERS {
+        assert!(speaks(&mut world, &other(n), SERVER, 20_000), "an established one was lost");
+    }
+}
+
+#[test]
+fn a_pod_that_is_gone_for_a_minute_leaves_no_connection() {
+    let mut world = world(1);
+    (0..50).for_each(|n| assert!(opens(&mut world, &other(0), SERVER, 1024 + n)));
+    (0..7).for_each(|n| assert!(opens(&mut world, &other(1), SERVER, 1024 + n)));
+    assert_eq!(world.connections(), 57);
+    let left: String = cluster()
+        .split("---\n")
+        .filter(|one| !one.contains("other-0"))
+        .collect::<Vec<_>>()
+        .join("---\n");
+    world.set_file("cluster.yaml", &left);
+    world.advance_ms(59_000);
+    assert_eq!(world.connections(), 57, "it may be back in a moment");
+    world.advance_ms(3_000);
+    assert_eq!(world.connections(), 7);
+    assert!(speaks(&mut world, &other(1), SERVER, 1024));
+}
+
+/// Whatever stands in the ports and addresses of a flood that policy denies, it leaves no trace.
+#[test]
+fn a_flood_of_denied_packets_leaves_no_state_whatever_it_says() {
+    let mut world = world(1);
+    let deny = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: shut\n  \
+                namespace: default\nspec:\n  podSelector: {}\n  policyTypes: [Ingress]\n";
+    world.set_file("policy.yaml", deny);
+    let ends = world.ends(FLOODER, SERVER, v4());
+    for n in 0..4 * CAPACITY {
+        let (from, to) = (n.wrapping_mul(40_503), n.wrapping_mul(30_011));
+        let frame = match n % 3 {
+            0 => syn(ends, from, to),
+            1 => packets::udp(ends, (from, to), &[0; 8]),
+            _ => packets::tcp(ends, (from, to), TcpFlags::ACK, &[]),
+        };
+        assert!(!world.fate(FLOODER, SERVER, &frame).is_sent());
+        assert_eq!(world.connections(), 0);
+    }
+}
