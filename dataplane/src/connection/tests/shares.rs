@@ -87,7 +87,7 @@ fn pods_that_fill_the_table_with_conversations_leave_each_other_pod_its_part() {
             speak(&mut table, who, n).expect("its part");
         }
         // While there are fewer than 57 pods, a part is nine.
-        assert_eq!(ask(&mut table, who, 8).is_ok(), who < 56, "{who}");
+        assert_eq!(speak(&mut table, who, 8).is_ok(), who < 56, "{who}");
     }
     check(&table);
 }
