@@ -100,7 +100,8 @@ drop_reasons! {
     EgressDenied = "egress_denied",
     /// The target's ingress policy denies it.
     IngressDenied = "ingress_denied",
-    /// The pod that the connection would count for has as many as one pod may have.
+    /// The pod that the connection would count for has as many as one pod may have, or pushes out
+    /// more than one pod may.
     ConnectionsLimit = "connections_limit",
     /// No room for another connection.
     ConnectionsFull = "connections_full",

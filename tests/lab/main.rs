@@ -10,6 +10,7 @@
 mod bad_input;
 mod cases;
 mod evasion;
+mod exhaustion;
 mod fail_closed;
 mod fixture;
 mod fragments;
@@ -48,6 +49,7 @@ const CASES: &[&[Case]] = &[
     interfaces::CASES,
     fail_closed::CASES,
     leaks::CASES,
+    exhaustion::CASES,
     bad_input::CASES,
 ];
 

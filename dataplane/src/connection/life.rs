@@ -28,7 +28,7 @@ impl Connections {
         debug_assert!(self.find(headers, hash).is_none(), "opened twice: {key:?}");
         let state = State::opened_by(&headers.kind).ok_or(DropReason::NoConnection)?;
         let share = self.shares.of(new.holder).ok_or(DropReason::ConnectionsFull)?;
-        self.make_way(share)?;
+        self.make_way(share, now)?;
         let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
         let mut entry = Entry::new(key, &new, share, state, now);
         if let Kind::Tcp(header) = &headers.kind {
@@ -75,15 +75,26 @@ impl Connections {
 
     /// Evicts one where the new one's share asks for it: see `share`.
     #[inline]
-    fn make_way(&mut self, share: ShareId) -> Result<(), DropReason> {
-        if self.shares.is_at_limit(share) {
-            return self.evict_of(Some(share)).ok_or(DropReason::ConnectionsLimit);
+    fn make_way(&mut self, share: ShareId, now: Tick) -> Result<(), DropReason> {
+        let is_at_limit = self.shares.is_at_limit(share);
+        if !is_at_limit && !self.shares.is_tight(share, self.capacity) {
+            return Ok(());
         }
-        if self.shares.is_tight(share, self.capacity) {
-            let heaviest = self.shares.heaviest();
-            return self.evict_of(heaviest).ok_or(DropReason::ConnectionsFull);
+        self.push_out(share, is_at_limit, now)
+    }
+
+    /// Evicts one of the pod's own, or of the heaviest.
+    fn push_out(&mut self, share: ShareId, own: bool, now: Tick) -> Result<(), DropReason> {
+        let (victim, else_reason) = if own {
+            (Some(share), DropReason::ConnectionsLimit)
+        } else {
+            (self.shares.heaviest(), DropReason::ConnectionsFull)
+        };
+        let victim = victim.filter(|&id| self.shares.weight(id) > 0).ok_or(else_reason)?;
+        if !self.shares.may_evict(share, now) {
+            return Err(DropReason::ConnectionsLimit);
         }
-        Ok(())
+        self.evict_of(Some(victim)).ok_or(else_reason)
     }
 
     /// Evicts the oldest of a share.

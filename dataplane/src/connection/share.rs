@@ -9,6 +9,7 @@
 //!
 //! | when | who | else |
 //! |---|---|---|
+//! | its holder has pushed out `evictions_per_ms` in this millisecond | nobody | `ConnectionsLimit` |
 //! | its holder has `per_pod` | the holder's own oldest | `ConnectionsLimit` |
 //! | no record is free | the oldest of the *heaviest* pod | `ConnectionsFull` |
 //! | `evictable_max` may be evicted already | the same | |
@@ -17,7 +18,8 @@
 //! *Oldest*: of those that may be evicted, see [`State::is_evictable`](super::State). *Heaviest*:
 //! who has most of those. So who floods evicts itself; and who fills the table with what may not
 //! be evicted meets its `per_pod`, or finds at its end a reserve that each pod has an equal part
-//! of, whatever the others have.
+//! of, whatever the others have. To push one out for another costs a worker more than any other
+//! packet, so a pod that is at an end may do so only so often.
 //!
 //! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
 //! remembered, a share that grows beyond it takes its place at once, and each eviction looks at
@@ -75,6 +77,9 @@ pub(super) struct Share {
     pub(super) stay: Stay,
     /// Where its holder's port is, or was last.
     pub(super) seat: Seat,
+    /// The millisecond in which it last pushed one out, and how many it did then.
+    millisecond: u32,
+    evictions: u32,
     /// Its connections.
     pub(super) held: u32,
     /// Those that may be evicted, as many as there are in `queue`.
@@ -86,6 +91,8 @@ const FREE: Share = Share {
     holder: None,
     stay: Stay::Here,
     seat: Seat(0),
+    millisecond: 0,
+    evictions: 0,
     held: 0,
     evictable: 0,
     queue: Ends::EMPTY,
@@ -149,10 +156,11 @@ impl Shares {
     #[cold]
     fn seat(&mut self, holder: Holder) -> Option<ShareId> {
         let endpoint = Some(holder.endpoint);
-        let used = || self.pool.iter().take(usize::from(self.reached));
-        let had = used().position(|share| share.holder == endpoint);
-        let at = had.or_else(|| used().position(|share| share.holder.is_none()));
-        let id = ShareId(at.and_then(|at| u16::try_from(at).ok()).unwrap_or(self.reached));
+        let of = |whom| {
+            let mut used = (0..self.reached).map(ShareId);
+            used.find(|&id| self.get(id).is_some_and(|share| share.holder == whom))
+        };
+        let id = of(endpoint).or_else(|| of(None)).unwrap_or(ShareId(self.reached));
         let share = self.pool.get_mut(usize::from(id.0))?;
         if share.holder.is_none() {
             *share = Share { holder: endpoint, ..FREE };
@@ -231,6 +239,20 @@ impl Shares {
             return true;
         }
         free <= self.bounds.reserved && self.get(id).is_none_or(|share| share.held >= self.part())
+    }
+
+    /// Whether a pod may push out one more in this millisecond; counts it.
+    pub(super) fn may_evict(&mut self, id: ShareId, now: Tick) -> bool {
+        let most = self.bounds.evictions_per_ms;
+        let Some(share) = self.get_mut(id) else { return false };
+        #[allow(clippy::cast_possible_truncation)] // compared with another a moment ago
+        let millisecond = now.0 as u32;
+        if share.millisecond != millisecond {
+            (share.millisecond, share.evictions) = (millisecond, 0);
+        }
+        let may = share.evictions < most;
+        share.evictions = share.evictions.saturating_add(u32::from(may));
+        may
     }
 
     /// Each pod's part of the reserve.

@@ -180,6 +180,8 @@ mod model {
         bounds: Bounds,
         /// Who has a share, and since when it was seen to have no port.
         shares: BTreeMap<EndpointId, Option<u64>>,
+        /// How many each pod has pushed out in a millisecond.
+        pushed: BTreeMap<(EndpointId, u64), u32>,
         ever: u64,
     }
 
@@ -194,8 +196,8 @@ mod model {
 
     impl Model {
         pub(super) fn new(capacity: usize, bounds: Bounds) -> Self {
-            let (known, shares) = (BTreeMap::new(), BTreeMap::new());
-            Self { known, capacity, bounds, shares, ever: 0 }
+            let (known, shares, pushed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            Self { known, capacity, bounds, shares, pushed, ever: 0 }
         }
 
         fn held(&self, holder: EndpointId) -> impl Iterator<Item = (u64, &Known)> {
@@ -210,11 +212,11 @@ mod model {
         }
 
         /// Where a new one of this pod finds room: the rules of `share`, read aloud.
-        pub(super) fn room(&self, holder: EndpointId) -> Room {
-            let Bounds { per_pod, evictable_max, reserved } = self.bounds;
+        pub(super) fn room(&self, holder: EndpointId, now: u64) -> Room {
+            let Bounds { per_pod, evictable_max, reserved, .. } = self.bounds;
             let has = self.held(holder).count();
             if has >= per_pod as usize {
-                let own = self.oldest(holder).map(|id| Room::After(vec![id]));
+                let own = self.oldest(holder).map(|id| self.after(holder, now, vec![id]));
                 return own.unwrap_or(Room::None(DropReason::ConnectionsLimit));
             }
             let evictable = self.known.values().filter(|known| known.is_evictable()).count();
@@ -232,8 +234,22 @@ mod model {
             if oldest.is_empty() {
                 Room::None(DropReason::ConnectionsFull)
             } else {
-                Room::After(oldest)
+                self.after(holder, now, oldest)
             }
+        }
+
+        fn after(&self, holder: EndpointId, now: u64, some: Vec<u64>) -> Room {
+            let pushed = self.pushed.get(&(holder, now)).copied().unwrap_or(0);
+            if pushed < self.bounds.evictions_per_ms {
+                Room::After(some)
+            } else {
+                Room::None(DropReason::ConnectionsLimit)
+            }
+        }
+
+        pub(super) fn push_out(&mut self, holder: EndpointId, now: u64, gone: u64) {
+            *self.pushed.entry((holder, now)).or_insert(0) += 1;
+            self.known.remove(&gone);
         }
 
         /// All shares have been visited and all records swept, while these pods have a port.
@@ -248,6 +264,8 @@ mod model {
                 if is_here || has {
                     let since = away.unwrap_or(now);
                     self.shares.insert(holder, (!is_here).then_some(since));
+                } else {
+                    self.pushed.retain(|(of, _), _| *of != holder);
                 }
             }
         }
@@ -429,10 +447,12 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// Bounds that ten records meet, each alone and all together.
 fn bounds() -> impl Strategy<Value = Bounds> {
     let some = prop_oneof![Just(u32::MAX), 1..8_u32];
-    (some.clone(), some, 0..6_u32).prop_map(|(per_pod, evictable_max, reserved)| Bounds {
+    let all = (some.clone(), some.clone(), 0..6_u32, some);
+    all.prop_map(|(per_pod, evictable_max, reserved, evictions_per_ms)| Bounds {
         per_pod,
         evictable_max,
         reserved,
+        evictions_per_ms,
     })
 }
 
@@ -462,7 +482,7 @@ fn begin(table: &mut Connections, model: &mut model::Model, at: (&Ports, u64), p
         assert_eq!(opened, Err(DropReason::NoConnection));
         return;
     }
-    let room = model.room(holder.endpoint);
+    let room = model.room(holder.endpoint, now);
     model.note(holder);
     match &room {
         model::Room::None(reason) => assert_eq!(opened, Err(*reason)),
@@ -471,7 +491,7 @@ fn begin(table: &mut Connections, model: &mut model::Model, at: (&Ports, u64), p
             assert_eq!(opened, Ok(()));
             let is_gone = |id: &&u64| seek(table, &model.known[*id]).is_none();
             let gone = *some.iter().find(is_gone).expect("one of these gives way");
-            model.known.remove(&gone);
+            model.push_out(holder.endpoint, now, gone);
         }
     }
     if opened.is_ok() {

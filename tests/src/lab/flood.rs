@@ -1,4 +1,5 @@
-//! A flood: one pod sends UDP as fast as it can, within a stated count and time.
+//! A flood: one pod sends UDP as fast as it can, or opens connections that it never wants, within
+//! a stated count and time.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -6,8 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use lockgate_dataplane::ids::Mac;
+use lockgate_dataplane::packet::TcpFlags;
+use socket2::{Domain, Protocol, Socket, Type};
+
 use super::error::LabError;
 use super::node::Place;
+use super::seat::WHOLE_PACKETS;
+use crate::packets::{self, Ends};
+
+/// SYNs between two pauses of a millisecond: some 30 000 a second, so that a flood takes the
+/// machine's cores from nobody.
+const SYNS_AT_ONCE: u64 = 32;
 
 /// Where a flood ends, whichever comes first.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +52,42 @@ impl Flood {
                 Ok(socket)
             })?
             .map_err(LabError::io(format!("flood from {source} to {to}")))?;
+        Ok(Self::run(limit, move |_| {
+            // A full queue, or a refusal from the other side, is part of a flood.
+            let _ = socket.send(&[0; 18]);
+        }))
+    }
+
+    /// Starts to send SYNs from a pod's own address, each from another port.
+    ///
+    /// # Errors
+    /// When the socket can't be made.
+    pub fn of_syns(from: &Place, to: SocketAddr, limit: Limit) -> Result<Self, LabError> {
+        let source = from.address(to.is_ipv6()).ok_or_else(|| LabError::Unknown(to.to_string()))?;
+        let socket = from
+            .namespace
+            .enter(|| -> std::io::Result<Socket> {
+                let protocol = Some(Protocol::from(WHOLE_PACKETS));
+                let socket = Socket::new(Domain::IPV4, Type::RAW, protocol)?;
+                socket.set_header_included_v4(true)?;
+                Ok(socket)
+            })?
+            .map_err(LabError::io(format!("flood from {source} to {to}")))?;
+        let mac = Mac::default();
+        let ends = Ends { source_mac: mac, target_mac: mac, source, target: to.ip() };
+        let port = to.port();
+        let to = SocketAddr::new(to.ip(), 0).into();
+        Ok(Self::run(limit, move |number| {
+            let from = u16::try_from(1024 + number % 64_000).unwrap_or(1024);
+            let frame = packets::tcp(ends, (from, port), TcpFlags::SYN, &[]);
+            let _ = socket.send_to(frame.get(14..).unwrap_or_default(), &to);
+            if number % SYNS_AT_ONCE == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }))
+    }
+
+    fn run(limit: Limit, mut send: impl FnMut(u64) + Send + 'static) -> Self {
         let (sent, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (count, end) = (Arc::clone(&sent), Arc::clone(&ended));
         let thread = thread::spawn(move || {
@@ -49,12 +96,10 @@ impl Flood {
                 && start.elapsed() < limit.time
                 && !end.load(Ordering::Relaxed)
             {
-                // A full queue, or a refusal from the other side, is part of a flood.
-                let _ = socket.send(&[0; 18]);
-                count.fetch_add(1, Ordering::Relaxed);
+                send(count.fetch_add(1, Ordering::Relaxed));
             }
         });
-        Ok(Self { sent, ended, thread: Some(thread) })
+        Self { sent, ended, thread: Some(thread) }
     }
 
     /// Packets sent so far.

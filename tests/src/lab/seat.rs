@@ -20,7 +20,7 @@ use super::sniffer::sniffing_socket;
 use super::switch::FAR_END;
 
 /// The protocol number of sockets that send whole packets (`IPPROTO_RAW`).
-const WHOLE_PACKETS: i32 = 255;
+pub(super) const WHOLE_PACKETS: i32 = 255;
 
 /// One end of a wire.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ fn knows(table: &Connections, who: u32, n: u32) -> bool {
 }
 
 fn new() -> Connections {
-    bounded(CAPACITY as usize, Bounds::of(CAPACITY))
+    bounded(CAPACITY as usize, Bounds { evictions_per_ms: u32::MAX, ..Bounds::of(CAPACITY) })
 }
 
 #[test]
@@ -59,9 +59,13 @@ fn a_flood_evicts_the_flooder_and_nobody_else() {
 fn pods_that_flood_together_evict_each_other() {
     let mut table = new();
     let quiet = 100..300;
-    quiet.clone().for_each(|who| drop(ask(&mut table, who, 0).expect("room")));
+    quiet.clone().for_each(|who| {
+        ask(&mut table, who, 0).expect("room");
+    });
     for n in 0..CAPACITY {
-        (0..8).for_each(|who| drop(ask(&mut table, who, n).expect("one of theirs gives way")));
+        (0..8).for_each(|who| {
+            ask(&mut table, who, n).expect("one of theirs gives way");
+        });
     }
     for who in quiet {
         assert!(knows(&table, who, 0), "{who}");
@@ -110,6 +114,31 @@ fn a_pod_at_its_limit_is_told_so_and_others_are_not() {
 }
 
 #[test]
+fn a_pod_pushes_out_no_more_in_a_millisecond_than_its_bound_and_the_next_is_new() {
+    let mut table = bounded(CAPACITY as usize, Bounds::of(CAPACITY));
+    (0..CAPACITY / 4).for_each(|n| {
+        ask(&mut table, 0, n).expect("its quarter");
+    });
+    let mut next = CAPACITY;
+    let mut flood = |table: &mut Connections, now| {
+        let outcomes = (0..200).map(|_| {
+            next += 1;
+            let packet = headers(of(0, next), Kind::Udp);
+            open_as(table, pod(0), &packet, Tick(now)).map(|_| ())
+        });
+        outcomes.collect::<Vec<_>>()
+    };
+    for now in [0, 1, 2] {
+        let outcomes = flood(&mut table, now);
+        assert!(outcomes[..64].iter().all(Result::is_ok), "{now}");
+        assert!(outcomes[64..].iter().all(|o| *o == Err(DropReason::ConnectionsLimit)), "{now}");
+    }
+    assert_eq!(table.evicted(), 3 * 64);
+    ask(&mut table, 1, 0).expect("others open as ever");
+    check(&table);
+}
+
+#[test]
 fn in_full_buckets_the_heaviest_pods_gives_way_first() {
     let mut table = seeded(384, SEED);
     let keys = colliding(&table, 17);
@@ -136,7 +165,9 @@ fn the_heaviest_of_many_is_found_within_a_round_of_glances() {
         } else {
             20
         };
-        (0..some).for_each(|n| drop(ask(&mut table, who, n).expect("room")));
+        (0..some).for_each(|n| {
+            ask(&mut table, who, n).expect("room");
+        });
     }
     for n in 0..1999 {
         let (id, _) = find_udp(&table, of(700, n)).expect("there");

@@ -1,0 +1,99 @@
+//! A pod fills the connection table: nobody else notices.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lockgate_tests::lab::bulk;
+use lockgate_tests::lab::flood::{Flood, Limit};
+use lockgate_tests::lab::namespace::wait_for;
+use lockgate_tests::lab::probe::{Seen, Speech};
+use lockgate_tests::lab::steady::Steady;
+use lockgate_tests::lab::switch::{Options, SwitchProcess};
+
+use super::fixture::{Directory, SETTLE, World, pod};
+use super::{Case, Outcome};
+
+pub(crate) const CASES: &[Case] =
+    &[("a SYN flood of many tables from one pod hurts nobody else", syn_flood)];
+
+/// Connections of the one worker.
+const CAPACITY: u64 = 2048;
+
+/// New connections that another pod asks for during the flood; 99 of 100 must come about.
+const ASKED: usize = 200;
+
+/// Bytes each way of one measurement of an established connection.
+const BULK_BYTES: u64 = 32 << 20;
+const BULK_PORT: u16 = 7000;
+const ROUNDS: usize = 5;
+
+/// Attempts at the ratio of throughputs: others use the machine's cores too.
+const ATTEMPTS: usize = 4;
+const LEAST: f64 = 0.9;
+
+fn syn_flood() -> Outcome {
+    let directory = Directory::with_three_pods()?;
+    directory.put("20-stranger.yaml", &pod("stranger", 4))?;
+    let world = World::build(directory, 1500)?;
+    let settings = format!("connections.capacity = {CAPACITY}\n");
+    let switch = SwitchProcess::start(&world.lab, &Options { settings, ..world.options()? })?;
+    let server: SocketAddr = (world.address("demo/server", false)?, 80).into();
+    let stands: Vec<Steady> = (0..10)
+        .map(|_| Steady::start(&world.lab.place("demo/client")?, server))
+        .collect::<Result<_, _>>()?;
+    let evicted = || switch.metric("lockgate_connections_evicted_total", &[]);
+    let flood = || {
+        let limit = Limit { packets: u64::MAX, time: Duration::from_mins(2) };
+        Flood::of_syns(&world.lab.place("demo/stranger")?, server, limit)
+    };
+    let running = flood()?;
+    wait_for("twice the table", SETTLE * 4, || running.sent() > 2 * CAPACITY)?;
+    let answered = (0..ASKED)
+        .map(|_| world.probe(Speech::Tcp, "demo/other", "demo/server", 80))
+        .filter(|seen| matches!(seen, Ok(Seen::Answered)))
+        .count();
+    assert!(answered * 100 >= ASKED * 99, "{answered} of {ASKED} new connections came about");
+    assert!(evicted()? > 1.0, "the flood never filled anything");
+    drop(running);
+    let ratio = throughput(&world, flood)?;
+    assert!(ratio >= LEAST, "an established connection has {ratio:.2} of its throughput");
+    for course in stands.into_iter().map(Steady::end) {
+        assert!(!course.is_cut, "an established connection was lost: {course:?}");
+    }
+    let full = switch.metric("lockgate_dropped_packets_total", &["reason=\"connections_full\""])?;
+    assert!(full < 0.5, "{full} were told that the table is full");
+    Ok(())
+}
+
+/// The throughput of an established connection beside the flood to that without: medians of rounds
+/// that take turns, the best of some attempts.
+fn throughput(
+    world: &World,
+    flood: impl Fn() -> Result<Flood, lockgate_tests::lab::LabError>,
+) -> Result<f64, Box<dyn std::error::Error>> {
+    let (from, to) = (world.lab.place("demo/client")?, world.lab.place("demo/other")?);
+    let mut port = BULK_PORT;
+    let mut rate = || -> Result<f64, Box<dyn std::error::Error>> {
+        port += 1;
+        let report = bulk::both_ways(&from, &to, port, false, BULK_BYTES)?;
+        assert!(report.is_intact(), "{report:?}");
+        Ok(1.0 / report.took.as_secs_f64())
+    };
+    let mut best = 0.0_f64;
+    for _ in 0..ATTEMPTS {
+        let (mut quiet, mut beside) = ([0.0; ROUNDS], [0.0; ROUNDS]);
+        for round in 0..ROUNDS {
+            quiet[round] = rate()?;
+            let running = flood()?;
+            wait_for("the flood", SETTLE, || running.sent() > CAPACITY)?;
+            beside[round] = rate()?;
+        }
+        quiet.sort_by(f64::total_cmp);
+        beside.sort_by(f64::total_cmp);
+        best = best.max(beside[ROUNDS / 2] / quiet[ROUNDS / 2]);
+        if best >= LEAST {
+            break;
+        }
+    }
+    Ok(best)
+}
