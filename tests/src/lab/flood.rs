@@ -16,9 +16,9 @@ use super::node::Place;
 use super::seat::WHOLE_PACKETS;
 use crate::packets::{self, Ends};
 
-/// SYNs between two pauses of a millisecond: some 30 000 a second, so that a flood takes the
+/// SYNs between two pauses of a millisecond: some 14 000 a second, so that a flood takes the
 /// machine's cores from nobody.
-const SYNS_AT_ONCE: u64 = 32;
+const SYNS_AT_ONCE: u64 = 16;
 
 /// Where a flood ends, whichever comes first.
 #[derive(Clone, Copy, Debug)]
