@@ -19,6 +19,7 @@ mod itself;
 mod leaks;
 mod lifecycle;
 mod log;
+mod path_mtu;
 mod policy;
 mod traffic;
 
@@ -41,6 +42,7 @@ const CASES: &[&[Case]] = &[
     itself::CASES,
     traffic::CASES,
     fragments::CASES,
+    path_mtu::CASES,
     evasion::CASES,
     policy::CASES,
     cases::CASES,
