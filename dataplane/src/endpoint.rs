@@ -24,11 +24,12 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, Seat, WorkerId};
+use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, WorkerId};
 use crate::limits::PORTS_MAX;
 use crate::packet::Address;
 use crate::policy::ruleset::{PodIndex, Ruleset};
 use crate::policy::{ClassId, Compiled, Sets};
+use crate::seat::Seat;
 use lpm::Lpm;
 
 pub use kept::KeptEndpoints;
@@ -143,7 +144,7 @@ impl Endpoints {
     #[inline]
     #[must_use]
     pub fn sender(&self, at: PortRef) -> Option<&Local> {
-        let local = self.locals.get(*self.senders.get(at.seat().index())? as usize)?;
+        let local = self.locals.get(*self.senders.get(Seat::of(at).index())? as usize)?;
         (local.at == at).then_some(local)
     }
 
@@ -207,10 +208,10 @@ impl Endpoints {
         builder.add_locals(ruleset, compiled, topology);
         builder.add_prefixes(compiled, topology);
         let seats =
-            builder.locals.iter().map(|local| local.at.seat().index() + 1).max().unwrap_or(0);
+            builder.locals.iter().map(|local| Seat::of(local.at).index() + 1).max().unwrap_or(0);
         let mut senders = vec![NOBODY; seats];
         for (local, at) in builder.locals.iter().zip(0..) {
-            senders[local.at.seat().index()] = at;
+            senders[Seat::of(local.at).index()] = at;
         }
         Self {
             senders: senders.into(),

@@ -4,8 +4,6 @@
 //! name finds nothing instead of somebody else. `PortSlot` is a place in a worker's array: it is
 //! used again, and is therefore always checked against the `PortId` found there.
 
-use crate::limits::{PORTS_MAX, WORKERS_MAX};
-
 /// A pod as policy and connections know it. Never reused in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u32);
@@ -50,44 +48,6 @@ pub struct PortRef {
     /// Its place with that worker.
     pub slot: PortSlot,
 }
-
-impl PortRef {
-    /// The port's place among those of all workers.
-    #[inline]
-    #[must_use]
-    pub fn seat(self) -> Seat {
-        let first = u16::from(self.worker.0).wrapping_mul(PORTS_MAX_U16);
-        Seat(first.wrapping_add(self.slot.0))
-    }
-}
-
-/// A place for a port, among those of all workers: [`Seat::COUNT`] of them. Used again, as slots
-/// are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seat(pub u16);
-
-#[allow(clippy::cast_possible_truncation)] // at most 2^12, see `limits`
-const PORTS_MAX_U16: u16 = PORTS_MAX as u16;
-
-impl Seat {
-    /// How many there are.
-    pub const COUNT: u16 = PORTS_MAX_U16 * WORKERS_MAX_U16;
-
-    /// The seat's place in arrays of [`Seat::COUNT`].
-    #[inline]
-    #[must_use]
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-
-    /// Every one.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..Self::COUNT).map(Self)
-    }
-}
-
-#[allow(clippy::cast_possible_truncation)] // below 2^8, see `limits`
-const WORKERS_MAX_U16: u16 = WORKERS_MAX as u16;
 
 /// The number of the rules in force. Moves only when some verdict can have changed (house D13):
 /// a cached verdict is used only while its epoch is the snapshot's.

@@ -37,5 +37,6 @@ pub mod port;
 mod prefetch;
 pub mod publish;
 pub mod runtime;
+pub mod seat;
 mod sync;
 pub mod worker;

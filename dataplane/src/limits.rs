@@ -57,4 +57,3 @@ pub const IDLE_TURNS: u32 = 64;
 const _: () = assert!(PARCEL_BYTES >= 8 * PACKET_BYTES_MAX);
 const _: () = assert!(PORTS_MAX <= 1 << 12);
 const _: () = assert!(WORKERS_MAX <= u8::MAX as usize);
-const _: () = assert!(PORTS_MAX * WORKERS_MAX <= u16::MAX as usize);

@@ -2,7 +2,7 @@
 
 use super::bucket::Place;
 use super::expiry::{Due, Wheel};
-use super::share::ShareId;
+use super::share::{Room, ShareId};
 use super::slab::{Chain, Entry};
 use super::{ConnectionId, Connections, Hash, Opening, State, tcp};
 use crate::clock::Tick;
@@ -30,15 +30,19 @@ impl Connections {
         let share = self.shares.of(new.holder).ok_or(DropReason::ConnectionsFull)?;
         self.make_way(share, now)?;
         let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
+        self.joined = self.joined.wrapping_add(1);
         let mut entry = Entry::new(key, &new, share, state, now);
+        entry.joined = self.joined;
         if let Kind::Tcp(header) = &headers.kind {
             entry.track = tcp::open(header);
         }
         let id = self.slab.take(entry).ok_or(DropReason::ConnectionsFull)?;
         self.index.fill(place, hash, id);
-        self.shares.count(share, 1);
+        debug_assert!(state.is_evictable(), "what has just begun is not answered");
+        if let Some(queue) = self.shares.open(share) {
+            self.slab.push(Chain::Queue, queue, id);
+        }
         self.count(state, 1);
-        self.enqueue(id, state);
         self.wheel.arm(&mut self.slab, id, now.after_ms(self.timeouts.of(state)));
         Ok(ConnectionId(id))
     }
@@ -52,7 +56,7 @@ impl Connections {
         if state.is_evictable() {
             self.dequeue(id.0, share);
         }
-        self.shares.count(share, -1);
+        self.shares.close(share);
         self.count(state, -1);
         self.slab.give(id.0);
     }
@@ -76,30 +80,35 @@ impl Connections {
     /// Evicts one where the new one's share asks for it: see `share`.
     #[inline]
     fn make_way(&mut self, share: ShareId, now: Tick) -> Result<(), DropReason> {
-        let is_at_limit = self.shares.is_at_limit(share);
-        if !is_at_limit && !self.shares.is_tight(share, self.capacity) {
-            return Ok(());
+        match self.shares.room(share) {
+            Room::Free => Ok(()),
+            Room::AfterOwn => self.push_out(share, Some(share), DropReason::ConnectionsLimit, now),
+            Room::AfterHeaviest => {
+                let heaviest = self.shares.heaviest();
+                self.push_out(share, heaviest, DropReason::ConnectionsFull, now)
+            }
         }
-        self.push_out(share, is_at_limit, now)
     }
 
-    /// Evicts one of the pod's own, or of the heaviest.
-    fn push_out(&mut self, share: ShareId, own: bool, now: Tick) -> Result<(), DropReason> {
-        let (victim, else_reason) = if own {
-            (Some(share), DropReason::ConnectionsLimit)
-        } else {
-            (self.shares.heaviest(), DropReason::ConnectionsFull)
-        };
+    /// Evicts the oldest of `victim` for one of `share`.
+    #[cold]
+    fn push_out(
+        &mut self,
+        share: ShareId,
+        victim: Option<ShareId>,
+        else_reason: DropReason,
+        now: Tick,
+    ) -> Result<(), DropReason> {
         let victim = victim.filter(|&id| self.shares.weight(id) > 0).ok_or(else_reason)?;
         if !self.shares.may_evict(share, now) {
             return Err(DropReason::ConnectionsLimit);
         }
-        self.evict_of(Some(victim)).ok_or(else_reason)
+        self.evict_of(victim).ok_or(else_reason)
     }
 
     /// Evicts the oldest of a share.
-    fn evict_of(&mut self, share: Option<ShareId>) -> Option<()> {
-        let victim = self.shares.get(share?)?.queue.first;
+    fn evict_of(&mut self, share: ShareId) -> Option<()> {
+        let victim = self.shares.get(share)?.queue.first;
         self.slab.live(victim)?;
         self.evict(victim);
         Some(())
@@ -140,18 +149,16 @@ impl Connections {
         let Some(entry) = self.slab.entry_mut(id) else { return };
         entry.joined = self.joined;
         let share = entry.share;
-        if let Some(share) = self.shares.get_mut(share) {
-            self.slab.push(Chain::Queue, &mut share.queue, id);
+        if let Some(queue) = self.shares.join(share) {
+            self.slab.push(Chain::Queue, queue, id);
         }
-        self.shares.count_evictable(share, 1);
     }
 
     /// Takes a record out of its share's queue.
     fn dequeue(&mut self, id: u32, share: ShareId) {
-        if let Some(share) = self.shares.get_mut(share) {
-            self.slab.unlink(Chain::Queue, &mut share.queue, id);
+        if let Some(queue) = self.shares.leave(share) {
+            self.slab.unlink(Chain::Queue, queue, id);
         }
-        self.shares.count_evictable(share, -1);
     }
 
     /// A record has come to another state: its gauge, its place in the queue, its deadline.

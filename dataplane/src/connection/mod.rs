@@ -61,7 +61,6 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
-mod bounds;
 mod bucket;
 mod expiry;
 pub mod fragment;
@@ -69,6 +68,7 @@ mod hash;
 mod life;
 mod page;
 mod sctp;
+mod settings;
 mod settle;
 mod share;
 mod slab;
@@ -78,9 +78,9 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-pub use bounds::Bounds;
 pub use hash::Hash;
 pub use page::{Page, Row};
+pub use settings::{Bounds, Settings};
 pub use share::Holder;
 pub use state::{State, Timeouts};
 
@@ -97,30 +97,6 @@ use slab::{Entry, NONE, Slab};
 
 /// The most connections of one table: more would need other numbers for buckets.
 pub const CAPACITY_MAX: usize = 1 << 26;
-
-/// How large a table is, by which secret it hashes, and how long it remembers.
-#[derive(Clone, Copy)]
-pub struct Settings {
-    /// Connections at most; from 1 to [`CAPACITY_MAX`].
-    pub capacity: usize,
-    /// How many of which kind.
-    pub bounds: Bounds,
-    /// 128 random bits, drawn when the switch starts and told to nobody.
-    pub seed: [u64; 2],
-    /// How long each state lasts in silence.
-    pub timeouts: Timeouts,
-}
-
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Whoever knows the seed can build collisions: it is in no log.
-        f.debug_struct("Settings")
-            .field("capacity", &self.capacity)
-            .field("bounds", &self.bounds)
-            .field("timeouts", &self.timeouts)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A record, by its place. Valid until the next `open`, `remove` or `expire`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,7 +162,6 @@ pub struct Connections {
     wheel: Wheel,
     shares: Shares,
     rounds: Rounds,
-    capacity: u32,
     /// How many ever joined a queue; wraps.
     joined: u32,
     evicted: u64,
@@ -212,9 +187,8 @@ impl Connections {
             index: Index::new(records),
             slab: Slab::new(capacity),
             wheel: Wheel::new(),
-            shares: Shares::new(settings.bounds),
+            shares: Shares::new(capacity, settings.bounds),
             rounds: Rounds::default(),
-            capacity,
             joined: 0,
             evicted: 0,
             counts: [0; CONNECTION_STATES_MAX],
@@ -276,7 +250,7 @@ impl Connections {
         State::opened_by(kind).is_some()
     }
 
-    /// What there is to know for judging. A blank, denied one if the id is stale.
+    /// What there is to know for judging. A denied one if the id is stale.
     #[inline]
     #[must_use]
     pub fn record(&self, id: ConnectionId) -> Record {

@@ -16,8 +16,9 @@
 use super::share::{ShareId, Stay};
 use super::{ConnectionId, Connections};
 use crate::clock::Tick;
-use crate::ids::{EndpointId, Seat};
+use crate::ids::EndpointId;
 use crate::limits::SWEEP_PER_TURN;
+use crate::seat::Seat;
 
 /// Milliseconds without a port before a pod is taken to be gone.
 const GRACE_MS: u64 = 60_000;

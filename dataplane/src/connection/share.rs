@@ -33,10 +33,11 @@
 //! changes hands, and a pod may change seats, so shares have names of their own: see
 //! [`settle`](super::settle).
 
-use super::bounds::Bounds;
+use super::settings::Bounds;
 use super::slab::Ends;
 use crate::clock::Tick;
-use crate::ids::{EndpointId, Seat};
+use crate::ids::EndpointId;
+use crate::seat::Seat;
 
 /// Whom a connection counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,17 @@ pub(super) enum Stay {
     Away(Tick),
     /// It is gone for good; its connections go too.
     Gone,
+}
+
+/// What a new connection asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Nothing.
+    Free,
+    /// One of its own pod goes first.
+    AfterOwn,
+    /// One of the heaviest pod goes first.
+    AfterHeaviest,
 }
 
 /// What one pod has.
@@ -102,6 +114,8 @@ const FREE: Share = Share {
 #[derive(Debug)]
 pub(super) struct Shares {
     bounds: Bounds,
+    /// Records before the reserve.
+    unreserved: u32,
     /// By seat.
     seats: Box<[ShareId]>,
     pool: Box<[Share]>,
@@ -120,10 +134,11 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Shares of nobody, under these bounds.
-    pub(super) fn new(bounds: Bounds) -> Self {
+    /// Shares of nobody in so many records, under these bounds.
+    pub(super) fn new(capacity: u32, bounds: Bounds) -> Self {
         Self {
             bounds,
+            unreserved: capacity.saturating_sub(bounds.reserved),
             seats: vec![NOWHERE; usize::from(Seat::COUNT)].into_boxed_slice(),
             pool: vec![FREE; usize::from(SHARES)].into_boxed_slice(),
             reached: 0,
@@ -225,20 +240,23 @@ impl Shares {
         self.reached
     }
 
-    /// Whether a pod has as many connections as one pod may have.
+    /// What one more connection of a pod asks for.
     #[inline]
-    pub(super) fn is_at_limit(&self, id: ShareId) -> bool {
-        self.get(id).is_none_or(|share| share.held >= self.bounds.per_pod)
+    pub(super) fn room(&self, id: ShareId) -> Room {
+        let Some(share) = self.get(id) else { return Room::AfterOwn };
+        if share.held >= self.bounds.per_pod {
+            return Room::AfterOwn;
+        }
+        let is_wide = self.held < self.unreserved && self.evictable < self.bounds.evictable_max;
+        if is_wide { Room::Free } else { self.room_at_the_end(share) }
     }
 
-    /// Whether one has to go before this pod gets one more, though it is not at its limit.
-    #[inline]
-    pub(super) fn is_tight(&self, id: ShareId, capacity: u32) -> bool {
-        let free = capacity.saturating_sub(self.held);
-        if free == 0 || self.evictable >= self.bounds.evictable_max {
-            return true;
-        }
-        free <= self.bounds.reserved && self.get(id).is_none_or(|share| share.held >= self.part())
+    /// The same where the table, or its part for what may be evicted, is nearly full.
+    #[cold]
+    fn room_at_the_end(&self, share: &Share) -> Room {
+        let is_full = self.held >= self.unreserved.saturating_add(self.bounds.reserved)
+            || self.evictable >= self.bounds.evictable_max;
+        if is_full || share.held >= self.part() { Room::AfterHeaviest } else { Room::Free }
     }
 
     /// Whether a pod may push out one more in this millisecond; counts it.
@@ -260,23 +278,43 @@ impl Shares {
         self.bounds.reserved.checked_div(self.holders).unwrap_or(0).max(1)
     }
 
-    /// Notes one connection more, or one less.
+    /// Notes a new connection, which may be evicted. Gives the queue that it joins.
     #[inline]
-    pub(super) fn count(&mut self, id: ShareId, by: i32) {
-        self.held = self.held.saturating_add_signed(by);
-        if let Some(share) = self.get_mut(id) {
-            share.held = share.held.saturating_add_signed(by);
-        }
+    pub(super) fn open(&mut self, id: ShareId) -> Option<&mut Ends> {
+        self.held = self.held.wrapping_add(1);
+        let share = self.pool.get_mut(usize::from(id.0))?;
+        share.held = share.held.wrapping_add(1);
+        self.join(id)
     }
 
-    /// Notes one more that may be evicted, or one less.
+    /// Notes one more that may be evicted. Gives the queue that it joins.
     #[inline]
-    pub(super) fn count_evictable(&mut self, id: ShareId, by: i32) {
-        self.evictable = self.evictable.saturating_add_signed(by);
-        let Some(share) = self.get_mut(id) else { return };
-        share.evictable = share.evictable.saturating_add_signed(by);
-        if share.evictable > self.weight(self.heaviest) {
+    pub(super) fn join(&mut self, id: ShareId) -> Option<&mut Ends> {
+        self.evictable = self.evictable.wrapping_add(1);
+        let more = self.weight(id).wrapping_add(1);
+        if id != self.heaviest && more > self.weight(self.heaviest) {
             self.heaviest = id;
+        }
+        let share = self.pool.get_mut(usize::from(id.0))?;
+        share.evictable = more;
+        Some(&mut share.queue)
+    }
+
+    /// Notes one less that may be evicted. Gives the queue that it leaves.
+    #[inline]
+    pub(super) fn leave(&mut self, id: ShareId) -> Option<&mut Ends> {
+        self.evictable = self.evictable.saturating_sub(1);
+        let share = self.pool.get_mut(usize::from(id.0))?;
+        share.evictable = share.evictable.saturating_sub(1);
+        Some(&mut share.queue)
+    }
+
+    /// Notes that a connection is no more; it has left its queue.
+    #[inline]
+    pub(super) fn close(&mut self, id: ShareId) {
+        self.held = self.held.saturating_sub(1);
+        if let Some(share) = self.get_mut(id) {
+            share.held = share.held.saturating_sub(1);
         }
     }
 

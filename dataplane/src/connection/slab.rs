@@ -292,11 +292,13 @@ impl Slab {
         Some(id)
     }
 
-    /// Frees a record that is in no list.
+    /// Frees a record that is in no list. What else was in it stays, and nobody reads it: a free
+    /// record is not live, not allowed and has no way.
     pub(super) fn give(&mut self, id: u32) {
         let after = self.free;
         if let Some(entry) = self.entry_mut(id) {
-            *entry = Entry { wheel: Link { before: NONE, after }, ..Entry::BLANK };
+            entry.flags = 0;
+            entry.wheel = Link { before: NONE, after };
             self.free = id;
         }
     }

@@ -3,9 +3,9 @@
 use super::slab::Chain;
 use super::*;
 use crate::counters::DropReason;
-use crate::ids::Seat;
 use crate::limits::EXPIRE_PER_TURN;
 use crate::packet::{Address, Family, TcpFlags, TcpHeader};
+use crate::seat::Seat;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -18,6 +18,7 @@ use super::{
 use crate::ids::EndpointId;
 use crate::policy::ruleset::PodIndex;
 use crate::policy::{Kept, Resident, Update};
+use crate::seat::Seat;
 
 /// IPv4 blocks of at least so many bits are taken in address by address.
 const FEW_BITS: u8 = 24;
@@ -266,7 +267,7 @@ impl KeptEndpoints {
         Arc::make_mut(&mut self.now.locals)[index] = local;
         let index = u32::try_from(index).unwrap_or(NOBODY);
         self.locals.insert(endpoint, index);
-        let place = at.seat().index();
+        let place = Seat::of(at).index();
         if self.now.senders.len() <= place {
             let more = place + 1 - self.now.senders.len();
             let grown = self.now.senders.iter().copied();

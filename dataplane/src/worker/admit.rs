@@ -5,41 +5,17 @@
 //! for a whole batch before the first connection is looked up.
 
 use super::mailbox::PortKind;
-use crate::connection::Holder;
+use super::route::{Checksums, Exit, Route, Side};
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind, Local};
 use crate::handoff::owner;
-use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, WorkerId};
+use crate::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use crate::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
 use crate::packet::parse::{
     Arp, Content, Family, Fragment, Headers, Kind, Neighbour, parse_into, read_fragment,
 };
 use crate::packet::{Address, FlowKey};
 use crate::policy::table::{ClassId, Sets};
-
-/// One end of a packet, as policy and connections see it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Side {
-    /// The local pod; `None` for everyone else.
-    pub endpoint: Option<EndpointId>,
-    /// What rules see of its address.
-    pub class: ClassId,
-    /// The policies that judge it; none for everyone who is not a local pod.
-    pub sets: Sets,
-    /// It is this node itself, seen on the host port (NP-40).
-    pub is_node: bool,
-}
-
-/// Where a packet leaves.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Exit {
-    /// The port.
-    pub to: PortRef,
-    /// Who is at its far end.
-    pub mac: Mac,
-    /// The longest IP packet that it takes, in bytes.
-    pub mtu: u16,
-}
 
 /// A packet that may be judged.
 ///
@@ -50,49 +26,6 @@ pub(super) struct Admitted {
     pub headers: Headers,
     /// What follows from it.
     pub route: Route,
-}
-
-/// A packet's way through the switch, and who are its ends.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Route {
-    /// Where it came in.
-    pub from: PortRef,
-    /// What becomes of its checksums.
-    pub checksums: Checksums,
-    /// Who sent it.
-    pub source: Side,
-    /// Whom it is for.
-    pub target: Side,
-    /// Where it would leave.
-    pub exit: Exit,
-    /// Who owns its connection.
-    pub owner: WorkerId,
-}
-
-impl Route {
-    /// Whom a connection would count for that opens this way: one of the two ends is a pod here.
-    #[inline]
-    pub(super) fn holder(&self) -> Holder {
-        const NOBODY: EndpointId = EndpointId(u32::MAX);
-        match (self.source.endpoint, self.target.endpoint) {
-            (Some(endpoint), _) => Holder { endpoint, seat: self.from.seat() },
-            (None, endpoint) => {
-                Holder { endpoint: endpoint.unwrap_or(NOBODY), seat: self.exit.to.seat() }
-            }
-        }
-    }
-}
-
-/// What becomes of a packet's checksums when it leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Checksums {
-    /// A pod's are always computed: it may have left them to hardware that is not there.
-    Finish,
-    /// The host's are where they are not yet.
-    FinishIfUnfinished,
-    /// A part of a datagram has none, or one of bytes that are not all there. Whoever took it apart
-    /// has finished it before.
-    Leave,
 }
 
 impl Admitted {

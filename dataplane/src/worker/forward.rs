@@ -2,8 +2,9 @@
 //! Hot path.
 
 use super::Path;
-use super::admit::{Admitted, Checksums, Turned};
+use super::admit::{Admitted, Turned};
 use super::mailbox::{Attached, PortKind};
+use super::route::Checksums;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::handoff::Errand;

@@ -4,7 +4,8 @@
 //! stateful. A connection judged under an older epoch is judged again, in the direction that
 //! opened it. What is denied opens nothing (house D8).
 
-use super::admit::{Admitted, Side};
+use super::admit::Admitted;
+use super::route::Side;
 use super::{Established, Path};
 use crate::connection::{ConnectionId, Connections, Hash, Opening, Way};
 use crate::counters::DropReason;

@@ -21,6 +21,7 @@ mod forward;
 mod fragments;
 mod judge;
 pub mod mailbox;
+mod route;
 mod stage;
 
 use std::os::fd::{AsFd, BorrowedFd};

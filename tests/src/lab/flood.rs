@@ -87,7 +87,7 @@ impl Flood {
         }))
     }
 
-    fn run(limit: Limit, mut send: impl FnMut(u64) + Send + 'static) -> Self {
+    fn run(limit: Limit, mut packet: impl FnMut(u64) + Send + 'static) -> Self {
         let (sent, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (count, end) = (Arc::clone(&sent), Arc::clone(&ended));
         let thread = thread::spawn(move || {
@@ -96,7 +96,7 @@ impl Flood {
                 && start.elapsed() < limit.time
                 && !end.load(Ordering::Relaxed)
             {
-                send(count.fetch_add(1, Ordering::Relaxed));
+                packet(count.fetch_add(1, Ordering::Relaxed));
             }
         });
         Self { sent, ended, thread: Some(thread) }

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("clock", 0),
     ("prefetch", 0),
     ("sync", 0),
+    ("seat", 1),
     ("packet", 1),
     ("frame", 1),
     ("counters", 1),

@@ -1,4 +1,30 @@
-//! How much of the table one pod may have, and how much may be of no use to anyone.
+//! What a table is made by: its size, its secret, its timeouts, and how much of it one pod may have.
+
+use super::Timeouts;
+
+/// How large a table is, by which secret it hashes, and how long it remembers.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// Connections at most; from 1 to [`CAPACITY_MAX`].
+    pub capacity: usize,
+    /// How many of which kind.
+    pub bounds: Bounds,
+    /// 128 random bits, drawn when the switch starts and told to nobody.
+    pub seed: [u64; 2],
+    /// How long each state lasts in silence.
+    pub timeouts: Timeouts,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Whoever knows the seed can build collisions: it is in no log.
+        f.debug_struct("Settings")
+            .field("capacity", &self.capacity)
+            .field("bounds", &self.bounds)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
 
 /// How many connections there may be of which kind; see `share` for what happens there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

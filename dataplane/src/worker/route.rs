@@ -1,0 +1,73 @@
+//! A packet's way through the switch: who are its ends, where it leaves. Hot path.
+
+use crate::connection::Holder;
+use crate::ids::{EndpointId, Mac, PortRef, WorkerId};
+use crate::policy::table::{ClassId, Sets};
+use crate::seat::Seat;
+
+/// One end of a packet, as policy and connections see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side {
+    /// The local pod; `None` for everyone else.
+    pub endpoint: Option<EndpointId>,
+    /// What rules see of its address.
+    pub class: ClassId,
+    /// The policies that judge it; none for everyone who is not a local pod.
+    pub sets: Sets,
+    /// It is this node itself, seen on the host port (NP-40).
+    pub is_node: bool,
+}
+
+/// Where a packet leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exit {
+    /// The port.
+    pub to: PortRef,
+    /// Who is at its far end.
+    pub mac: Mac,
+    /// The longest IP packet that it takes, in bytes.
+    pub mtu: u16,
+}
+
+/// A packet's way through the switch, and who are its ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    /// Where it came in.
+    pub from: PortRef,
+    /// What becomes of its checksums.
+    pub checksums: Checksums,
+    /// Who sent it.
+    pub source: Side,
+    /// Whom it is for.
+    pub target: Side,
+    /// Where it would leave.
+    pub exit: Exit,
+    /// Who owns its connection.
+    pub owner: WorkerId,
+}
+
+impl Route {
+    /// Whom a connection would count for that opens this way: one of the two ends is a pod here.
+    #[inline]
+    pub(super) fn holder(&self) -> Holder {
+        const NOBODY: EndpointId = EndpointId(u32::MAX);
+        match (self.source.endpoint, self.target.endpoint) {
+            (Some(endpoint), _) => Holder { endpoint, seat: Seat::of(self.from) },
+            (None, endpoint) => {
+                Holder { endpoint: endpoint.unwrap_or(NOBODY), seat: Seat::of(self.exit.to) }
+            }
+        }
+    }
+}
+
+/// What becomes of a packet's checksums when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checksums {
+    /// A pod's are always computed: it may have left them to hardware that is not there.
+    Finish,
+    /// The host's are where they are not yet.
+    FinishIfUnfinished,
+    /// A part of a datagram has none, or one of bytes that are not all there. Whoever took it apart
+    /// has finished it before.
+    Leave,
+}
