@@ -123,7 +123,7 @@ pub struct Counters {
     pub received: Cell,
     /// Packets taken from other workers.
     pub handed_in: Cell,
-    /// Packets made by the switch: time-exceeded, too-big.
+    /// Packets made by the switch: time-exceeded, too-big, rejects.
     pub originated: Cell,
     /// Packets given to a port's transmit ring.
     pub sent: Cell,
@@ -155,6 +155,11 @@ pub struct Counters {
     pub opened: Cell,
     /// Connections judged again under a newer epoch.
     pub rejudged: Cell,
+    /// Denied packets whose sender was told so. Each is one that is `originated`.
+    pub rejects_sent: Cell,
+    /// Denied packets whose sender was to be told so and was not: no reject was left of this
+    /// second, or no frame was free. Not those about which nothing may be said.
+    pub rejects_withheld: Cell,
 }
 
 /// Upper bounds of the batch size histogram, in packets.
@@ -184,6 +189,8 @@ impl Default for Counters {
             connections: std::array::from_fn(|_| Cell::default()),
             opened: Cell::default(),
             rejudged: Cell::default(),
+            rejects_sent: Cell::default(),
+            rejects_withheld: Cell::default(),
         }
     }
 }

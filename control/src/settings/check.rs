@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
+use lockgate_dataplane::worker::Denial;
 
 use super::{LISTEN, Machine, Raw, RawHostPort, RawTimeouts, SOCKET, SettingsError, Timeouts};
 use crate::attach::{HostPortPlan, InterfaceName};
@@ -51,6 +52,11 @@ pub(super) fn word<T: Copy>(
     let Some(value) = value else { return Ok(default) };
     let found = words.iter().find(|(word, _)| *word == value);
     found.map(|(_, meaning)| *meaning).ok_or(SettingsError::Word { option, value, allowed })
+}
+
+pub(super) fn denied(raw: Option<String>) -> Result<Denial, SettingsError> {
+    let words = [("drop", Denial::Drop), ("reject", Denial::Reject)];
+    word("denied", raw, &words, "drop, reject")
 }
 
 fn text(option: &'static str, value: &str, reason: &impl ToString) -> SettingsError {

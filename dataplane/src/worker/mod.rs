@@ -5,7 +5,7 @@
 //! ```text
 //!   commands, snapshot ─> parcels from other workers ─> each port: receive
 //!        ─> admit (parse, source, route) ─> hand off | judge (connection, policy) ─> rewrite
-//!        ─> send | answer | drop ─> flush, reclaim, fill, expire
+//!        ─> send | answer | drop, and tell ─> flush, reclaim, fill, expire
 //! ```
 //!
 //! Invariants, asserted after every turn in debug builds:
@@ -22,6 +22,7 @@ mod fragments;
 mod judge;
 pub mod mailbox;
 mod stage;
+mod tell;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ use crate::publish::{Snapshot, Subscriber};
 
 use mailbox::{Attached, Command, Limiter, Mailbox, Reply};
 use stage::Stage;
+pub use tell::Denial;
+use tell::Rejects;
 
 /// What a policy change does to connections that it no longer allows (NP-57).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub struct Parts<P, M> {
     pub events: Arc<Events>,
     /// What a policy change does to established connections.
     pub established: Established,
+    /// What the sender of a denied packet hears.
+    pub denial: Denial,
 }
 
 /// One core's share of the switch.
@@ -108,7 +113,9 @@ struct Path<P, M> {
     sampler: Sampler,
     /// Answers to packets of ports that other workers poll.
     answers: Limiter,
+    rejects: Rejects,
     established: Established,
+    denial: Denial,
     now: Tick,
 }
 
@@ -122,6 +129,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             pool: parts.pool,
             slots: (0..PORTS_MAX).map(|_| None).collect(),
             active: Vec::with_capacity(PORTS_MAX),
+            rejects: Rejects::new(parts.ends.outbound.len()),
             ends: parts.ends,
             fragments: Fragments::new(parts.connections.timeouts().fragments_ms),
             refused: None,
@@ -131,6 +139,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             sampler: Sampler::default(),
             answers: Limiter::default(),
             established: parts.established,
+            denial: parts.denial,
             now: Tick(0),
         };
         Self {
