@@ -94,6 +94,10 @@ pub struct RunArguments {
     /// What a policy change does to established connections: recheck or keep [default: recheck].
     #[arg(long, value_name = "WORD")]
     pub established: Option<String>,
+    /// What the sender of a denied packet hears: drop (nothing) or reject (a TCP reset, or an ICMP
+    /// error, at most 1000 a second for each pod) [default: drop].
+    #[arg(long, value_name = "WORD")]
+    pub denied: Option<String>,
     /// What idle workers do: adaptive or busy [default: adaptive].
     #[arg(long, value_name = "WORD")]
     pub polling: Option<String>,
@@ -136,7 +140,7 @@ pub struct RunArguments {
 const FILE_HELP: &str = "\
 Settings of the configuration file (flags win over it):
   manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
-  polling, node_addresses, listen, socket, lock, bpffs
+  denied, polling, node_addresses, listen, socket, lock, bpffs
   connections.capacity, connections.per_pod (most of one pod, of each worker's; a quarter)
   connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
     tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
@@ -262,6 +266,7 @@ impl RunArguments {
             ports_max: all.ports_max,
             policy_metrics_max: all.policy_metrics_max,
             established: all.established,
+            denied: all.denied,
             polling: all.polling,
             node_addresses: Some(all.node_addresses).filter(|list| !list.is_empty()),
             listen: all.listen,
@@ -289,7 +294,7 @@ fn number(text: &str) -> Result<i64, String> {
 mod tests {
     use clap::CommandFactory;
     use lockgate_dataplane::runtime::Polling;
-    use lockgate_dataplane::worker::Established;
+    use lockgate_dataplane::worker::{Denial, Established};
 
     use super::*;
     use crate::paths::DIRECTORY;
@@ -346,7 +351,7 @@ mod tests {
     fn every_flag_of_run_reaches_its_setting() {
         let raw =
             run("lockgate run --manifests /m --workers 2 --cores 0,1 --frames-per-worker 4096 \
-             --ports-max 10 --policy-metrics-max 7 --connections 2048 --established keep --polling busy \
+             --ports-max 10 --policy-metrics-max 7 --connections 2048 --established keep --denied reject --polling busy \
              --node-address 10.0.0.1 --node-address fd00::1 --host-interface h0 --host-peer h1 \
              --host-netns outside --host-mtu 1400 --listen [::1]:1 --socket /s --lock /l \
              --bpffs /b --log-level warn --log-format json")
@@ -359,6 +364,7 @@ mod tests {
         assert_eq!(settings.policy_metrics_max, 7);
         assert_eq!((settings.frames_per_worker, settings.capacity), (4096, 2048));
         assert_eq!(settings.established, Established::Keep);
+        assert_eq!(settings.denied, Denial::Reject);
         assert_eq!(settings.polling, Polling::Busy);
         assert_eq!(settings.node_addresses.len(), 2);
         assert_eq!(settings.listen.to_string(), "[::1]:1");

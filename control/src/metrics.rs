@@ -109,6 +109,7 @@ impl Scrape<'_> {
         let mut families = Families::default();
         self.agent(&mut families);
         self.packets(&mut families);
+        self.rejects(&mut families);
         self.connections(&mut families);
         self.policy_counts.families(&mut families);
         self.turns(&mut families);
@@ -181,6 +182,19 @@ impl Scrape<'_> {
             "Denied packets that were to be sampled and were not: too many flows in one turn, or \
              samples not taken in time.",
             lost,
+        );
+    }
+
+    fn rejects(&self, families: &mut Families) {
+        let ends = [
+            ("sent", self.sum(|cells| cells.rejects_sent.load())),
+            ("withheld", self.sum(|cells| cells.rejects_withheld.load())),
+        ];
+        families.counter(
+            "rejects_total",
+            "Denied packets whose sender was to be told so, by what came of it: withheld is beyond \
+             1000 a second for a pod, or for want of a frame.",
+            ends.map(|(end, sum)| (Labels::new().with("end", end), float(sum))),
         );
     }
 

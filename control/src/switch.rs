@@ -43,6 +43,7 @@ pub fn start(settings: &Settings, anchors: &[InterfaceName]) -> Result<Switch, S
         bpffs: settings.bpffs.clone(),
         polling: settings.polling,
         established: settings.established,
+        denial: settings.denied,
     })
 }
 

@@ -126,7 +126,7 @@ pub struct Counters {
     pub received: Cell,
     /// Packets taken from other workers.
     pub handed_in: Cell,
-    /// Packets made by the switch: time-exceeded, too-big.
+    /// Packets made by the switch: time-exceeded, too-big, rejects.
     pub originated: Cell,
     /// Packets given to a port's transmit ring.
     pub sent: Cell,
@@ -160,6 +160,11 @@ pub struct Counters {
     pub rejudged: Cell,
     /// Connections that had to give way to new ones.
     pub evicted: Cell,
+    /// Denied packets whose sender was told so. Each is one that is `originated`.
+    pub rejects_sent: Cell,
+    /// Denied packets whose sender was to be told so and was not: no reject was left of this
+    /// second, or no frame was free. Not those about which nothing may be said.
+    pub rejects_withheld: Cell,
 }
 
 /// Upper bounds of the batch size histogram, in packets.
@@ -190,6 +195,8 @@ impl Default for Counters {
             opened: Cell::default(),
             rejudged: Cell::default(),
             evicted: Cell::default(),
+            rejects_sent: Cell::default(),
+            rejects_withheld: Cell::default(),
         }
     }
 }

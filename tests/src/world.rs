@@ -120,6 +120,7 @@ impl World {
                 counters: Arc::clone(&counters),
                 events: Arc::clone(&samples),
                 established: shape.established,
+                denial: shape.denial,
             });
             seats.push(Seat { worker, mailbox, counters, events: samples, slots: vec![false; 64] });
         }

@@ -7,6 +7,7 @@ mod fragments;
 mod identity;
 mod path;
 mod random;
+mod rejects;
 mod time;
 
 use std::net::IpAddr;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lockgate_dataplane::connection::Bounds;
 use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
+use lockgate_dataplane::worker::Denial;
 
 use super::{
     CAPACITY, LISTEN, Machine, Raw, RawConnections, RawHostPort, RawTimeouts, SOCKET,
@@ -55,6 +56,11 @@ pub(super) fn word<T: Copy>(
     let Some(value) = value else { return Ok(default) };
     let found = words.iter().find(|(word, _)| *word == value);
     found.map(|(_, meaning)| *meaning).ok_or(SettingsError::Word { option, value, allowed })
+}
+
+pub(super) fn denied(raw: Option<String>) -> Result<Denial, SettingsError> {
+    let words = [("drop", Denial::Drop), ("reject", Denial::Reject)];
+    word("denied", raw, &words, "drop, reject")
 }
 
 fn text(option: &'static str, value: &str, reason: &impl ToString) -> SettingsError {

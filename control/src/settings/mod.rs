@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use lockgate_dataplane::limits::PORTS_MAX;
 use lockgate_dataplane::runtime::Polling;
-use lockgate_dataplane::worker::Established;
+use lockgate_dataplane::worker::{Denial, Established};
 
 use crate::attach::HostPortPlan;
 
@@ -112,6 +112,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// What a policy change does to them.
     pub established: Established,
+    /// What the sender of a denied packet hears.
+    pub denied: Denial,
     /// What idle workers do.
     pub polling: Polling,
     /// The host port, where there shall be one.
@@ -171,6 +173,7 @@ impl Settings {
                 &[("recheck", Established::Recheck), ("keep", Established::Keep)],
                 "recheck, keep",
             )?,
+            denied: check::denied(raw.denied)?,
             polling: word(
                 "polling",
                 raw.polling,

@@ -25,6 +25,8 @@ pub struct Raw {
     pub policy_metrics_max: Option<i64>,
     /// `recheck` or `keep`.
     pub established: Option<String>,
+    /// `drop` or `reject`.
+    pub denied: Option<String>,
     /// `adaptive` or `busy`.
     pub polling: Option<String>,
     /// Addresses of this node.
@@ -141,6 +143,7 @@ impl Raw {
             ports_max,
             policy_metrics_max,
             established,
+            denied,
             polling,
             node_addresses,
             listen,

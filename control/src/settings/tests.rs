@@ -30,6 +30,7 @@ fn nothing_but_the_directory_must_be_set() {
     assert_eq!((settings.capacity, settings.per_pod), (131_072, 32_768));
     assert_eq!(settings.policy_metrics_max, 1000);
     assert_eq!(settings.established, Established::Recheck);
+    assert_eq!(settings.denied, Denial::Drop);
     assert_eq!(settings.polling, Polling::Adaptive);
     assert_eq!(settings.listen, LISTEN.parse().unwrap());
     assert!(settings.listen.ip().is_loopback());
@@ -82,6 +83,7 @@ fn every_number_out_of_bounds_names_itself_its_value_and_its_bounds() {
 fn every_word_that_is_none_of_those_allowed_names_them() {
     for (option, allowed) in [
         ("established", "recheck, keep"),
+        ("denied", "drop, reject"),
         ("polling", "adaptive, busy"),
         ("log.level", "error, warn, info, debug, trace"),
         ("log.format", "text, json"),

@@ -245,7 +245,7 @@ impl Track {
 
     /// Notes what a segment that counts says of both sides.
     fn note(&mut self, way: Way, header: &TcpHeader) {
-        let end = end_of(header);
+        let end = header.end();
         let has_fin = header.flags.has(TcpFlags::FIN);
         let [opening, reply] = &mut self.sides;
         let (own, peer) = match way {
@@ -322,16 +322,8 @@ impl Track {
 
 /// A side that begins with this SYN.
 fn begin(header: &TcpHeader, acked: u32) -> Side {
-    let end = end_of(header);
+    let end = header.end();
     Side { end, next: end, acked }
-}
-
-/// One past the last sequence number that the segment takes up: its bytes, SYN and FIN.
-fn end_of(header: &TcpHeader) -> u32 {
-    let syn = u32::from(header.flags.has(TcpFlags::SYN));
-    let fin = u32::from(header.flags.has(TcpFlags::FIN));
-    let bytes = u32::from(header.payload_bytes).wrapping_add(syn).wrapping_add(fin);
-    header.sequence.wrapping_add(bytes)
 }
 
 /// Whether the segment acknowledges at least up to `from` and nothing after `to`.
@@ -341,7 +333,7 @@ fn acknowledges(header: &TcpHeader, from: u32, to: u32) -> bool {
 
 /// Whether a SYN is the one that its side began with: its number is just behind the side's.
 fn is_repeated(header: &TcpHeader, side: &Side) -> bool {
-    (0..=STALE_BYTES).contains(&distance(end_of(header), side.end))
+    (0..=STALE_BYTES).contains(&distance(header.end(), side.end))
 }
 
 /// How far it is from `a` to `b`, in a space that wraps.

@@ -1,15 +1,18 @@
 //! Packets that the switch itself sends. Cold: every caller limits them per port.
 //!
 //! Answers are written over their questions (`arp_reply`, `neighbour_advertisement`,
-//! `echo_reply`); the ICMP errors, which quote, are in `error`. All come from the gateway's
-//! address and MAC, which are the same for every pod and no interface's (house D7), and go to
-//! the MAC that asked.
+//! `echo_reply`); the ICMP errors, which quote, are in `error`, and what the sender of a denied
+//! packet hears in `reject`. All come from the gateway's address and MAC, which are the same for
+//! every pod and no interface's (house D7), and go to the MAC that asked; but a TCP reset is from
+//! the address that was wanted, for its receiver takes it from no other.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod error;
+mod reject;
 
 pub use error::{QUOTED_BYTES_MAX, time_exceeded, too_big};
+pub use reject::{may_reject, reject};
 
 use super::bytes::{read, write};
 use super::checksum::{Sum, patch};

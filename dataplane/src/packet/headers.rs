@@ -176,6 +176,18 @@ pub struct TcpHeader {
     pub payload_bytes: u16,
 }
 
+impl TcpHeader {
+    /// One past the last sequence number that the segment takes up: its bytes, SYN and FIN.
+    #[inline]
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        let syn = u32::from(self.flags.has(TcpFlags::SYN));
+        let fin = u32::from(self.flags.has(TcpFlags::FIN));
+        let bytes = u32::from(self.payload_bytes).wrapping_add(syn).wrapping_add(fin);
+        self.sequence.wrapping_add(bytes)
+    }
+}
+
 /// TCP's control bits as they stand in the header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TcpFlags(pub u8);

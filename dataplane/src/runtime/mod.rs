@@ -32,7 +32,7 @@ use crate::port::xsk::WorkerMemory;
 use crate::port::{PortError, SocketHandle, program::ProgramError};
 use crate::publish::{Publisher, Snapshot};
 use crate::worker::mailbox::Mailbox;
-use crate::worker::{Established, Parts, Worker};
+use crate::worker::{Denial, Established, Parts, Worker};
 
 use desk::Desk;
 use ports::Ports;
@@ -74,6 +74,8 @@ pub struct SwitchConfig {
     pub polling: Polling,
     /// What a policy change does to established connections.
     pub established: Established,
+    /// What the sender of a denied packet hears.
+    pub denial: Denial,
 }
 
 /// Why a switch did not start, or a port could not be added or removed.
@@ -204,6 +206,7 @@ impl Switch {
                 counters: Arc::clone(&counters),
                 events: Arc::clone(&events),
                 established: config.established,
+                denial: config.denial,
             };
             let turns = thread::Turns {
                 begun,

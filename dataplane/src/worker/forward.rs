@@ -5,6 +5,7 @@ use super::Path;
 use super::admit::{Admitted, Turned};
 use super::mailbox::{Attached, PortKind};
 use super::route::Checksums;
+use super::tell::Denial;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::handoff::Errand;
@@ -17,8 +18,10 @@ use crate::publish::Snapshot;
 
 /// Where a packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+pub(super) enum Sent {
+    /// Into a transmit ring of this worker's.
     Here,
+    /// To the worker that polls the port.
     Over,
 }
 
@@ -48,8 +51,12 @@ impl<P: Port, M: Memory> Path<P, M> {
     pub(super) fn refuse(&mut self, frame: Frame, packet: &Admitted, reason: DropReason) {
         self.refused = Some(reason);
         // Of a datagram in pieces, only the first is worth a word (RFC 1122 §3.2.2).
-        let is_worth = !packet.headers.is_rest();
-        if is_worth && matches!(reason, DropReason::TtlExpired | DropReason::TooBig) {
+        let is_told = match reason {
+            DropReason::TtlExpired | DropReason::TooBig => true,
+            DropReason::EgressDenied | DropReason::IngressDenied => self.denial == Denial::Reject,
+            _ => false,
+        };
+        if is_told && !packet.headers.is_rest() {
             self.tell(&frame, packet, reason);
         }
         self.drop_from(frame, packet.route.from, reason);
@@ -106,42 +113,9 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
     }
 
-    /// Makes a time-exceeded or too-big for the sender of `frame`.
-    #[cold]
-    fn tell(&mut self, frame: &Frame, packet: &Admitted, reason: DropReason) {
-        if !self.may_answer(packet.route.from) {
-            return;
-        }
-        let Some(mut letter) = self.pool.take() else { return };
-        let (room, quoted) = self.memory.room_beside(&mut letter, frame);
-        let (headers, mtu) = (&packet.headers, packet.route.exit.mtu);
-        let length = match reason {
-            DropReason::TtlExpired => answer::time_exceeded(room, quoted, headers, GATEWAY_MAC),
-            _ => answer::too_big(room, quoted, headers, GATEWAY_MAC, mtu),
-        };
-        let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
-            return self.pool.put(letter);
-        };
-        letter.set_length(length);
-        self.counters.originated.add(1);
-        match self.emit(letter, packet.route.from) {
-            Ok(Sent::Here) => self.counters.sent.add(1),
-            Ok(Sent::Over) => self.counters.handed_out.add(1),
-            Err((reason, letter)) => self.drop_frame(letter, reason),
-        }
-    }
-
-    fn may_answer(&mut self, from: PortRef) -> bool {
-        let now = self.now;
-        match self.attached(from) {
-            Some(attached) => attached.answers.take(now),
-            None => self.answers.take(now),
-        }
-    }
-
     /// Sends out of a port, here or with the worker that polls it.
     #[inline]
-    fn emit(&mut self, frame: Frame, to: PortRef) -> Result<Sent, (DropReason, Frame)> {
+    pub(super) fn emit(&mut self, frame: Frame, to: PortRef) -> Result<Sent, (DropReason, Frame)> {
         if to.worker == self.id {
             self.send_here(frame, to).map(|()| Sent::Here)
         } else {
@@ -283,7 +257,7 @@ impl<P: Port, M: Memory> Path<P, M> {
     }
 
     #[inline]
-    fn attached(&mut self, at: PortRef) -> Option<&mut Attached<P>> {
+    pub(super) fn attached(&mut self, at: PortRef) -> Option<&mut Attached<P>> {
         let attached = self.slots.get_mut(at.slot.index())?.as_deref_mut()?;
         (at.worker == self.id && attached.at.port == at.port).then_some(attached)
     }

@@ -5,7 +5,7 @@
 //! ```text
 //!   commands, snapshot ─> parcels from other workers ─> each port: receive
 //!        ─> admit (parse, source, route) ─> hand off | judge (connection, policy) ─> rewrite
-//!        ─> send | answer | drop ─> flush, reclaim, fill, expire
+//!        ─> send | answer | drop, and tell ─> flush, reclaim, fill, expire
 //! ```
 //!
 //! Invariants, asserted after every turn in debug builds:
@@ -23,6 +23,7 @@ mod judge;
 pub mod mailbox;
 mod route;
 mod stage;
+mod tell;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ use crate::publish::{Snapshot, Subscriber};
 
 use mailbox::{Attached, Command, Limiter, Mailbox, Reply};
 use stage::Stage;
+pub use tell::Denial;
+use tell::Rejects;
 
 /// What a policy change does to connections that it no longer allows (NP-57).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +78,8 @@ pub struct Parts<P, M> {
     pub events: Arc<Events>,
     /// What a policy change does to established connections.
     pub established: Established,
+    /// What the sender of a denied packet hears.
+    pub denial: Denial,
 }
 
 /// One core's share of the switch.
@@ -109,7 +114,9 @@ struct Path<P, M> {
     sampler: Sampler,
     /// Answers to packets of ports that other workers poll.
     answers: Limiter,
+    rejects: Rejects,
     established: Established,
+    denial: Denial,
     now: Tick,
 }
 
@@ -123,6 +130,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             pool: parts.pool,
             slots: (0..PORTS_MAX).map(|_| None).collect(),
             active: Vec::with_capacity(PORTS_MAX),
+            rejects: Rejects::new(parts.ends.outbound.len()),
             ends: parts.ends,
             fragments: Fragments::new(parts.connections.timeouts().fragments_ms),
             refused: None,
@@ -132,6 +140,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             sampler: Sampler::default(),
             answers: Limiter::default(),
             established: parts.established,
+            denial: parts.denial,
             now: Tick(0),
         };
         Self {

@@ -1,6 +1,6 @@
 //! How a simulated node is made.
 
-use lockgate_dataplane::worker::Established;
+use lockgate_dataplane::worker::{Denial, Established};
 
 /// How a world is made.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub struct Shape {
     pub mtu: u16,
     /// What a policy change does to established connections.
     pub established: Established,
+    /// What the sender of a denied packet hears.
+    pub denial: Denial,
     /// Which pods are on this node.
     pub local: Local,
 }
@@ -36,6 +38,7 @@ impl Default for Shape {
             connections: 4096,
             mtu: 1500,
             established: Established::Recheck,
+            denial: Denial::Drop,
             local: Local::Bound,
         }
     }

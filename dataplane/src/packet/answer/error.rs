@@ -60,7 +60,7 @@ pub fn too_big(
     write_error(out, original, headers, gateway, Icmpv4Type::DestinationUnreachable(v4), v6)
 }
 
-fn write_error(
+pub(super) fn write_error(
     out: &mut [u8],
     original: &[u8],
     headers: &Headers,
@@ -78,7 +78,12 @@ fn write_error(
         Family::V4 => {
             let quote = quoted(packet, V4_BYTES_MAX - Ipv4Header::MIN_LEN - ICMP_BYTES);
             let icmp = Icmpv4Header::with_checksum(v4, quote).to_bytes();
-            let ip = ipv4_header(asker, icmp.len().saturating_add(quote.len()))?.to_bytes();
+            let bytes = icmp.len().saturating_add(quote.len());
+            let mut ip = ipv4_header(GATEWAY_V4, asker, IpNumber::ICMP, bytes)?;
+            // Errors travel with precedence "internetwork control" (RFC 1812 §4.3.2.5).
+            ip.dscp = IpDscp::CS6;
+            ip.header_checksum = ip.calc_header_checksum();
+            let ip = ip.to_bytes();
             let ethernet = ethernet_header(headers, gateway, EtherType::IPV4);
             concatenate(out, [&ethernet, &ip, &icmp, quote])
         }
@@ -86,7 +91,8 @@ fn write_error(
             let quote = quoted(packet, V6_BYTES_MAX - Ipv6Header::LEN - ICMP_BYTES);
             let (source, target) = (octets(GATEWAY_V6), octets(asker));
             let icmp = Icmpv6Header::with_checksum(v6, source, target, quote).ok()?.to_bytes();
-            let ip = ipv6_header(asker, icmp.len().saturating_add(quote.len()))?.to_bytes();
+            let bytes = icmp.len().saturating_add(quote.len());
+            let ip = ipv6_header(GATEWAY_V6, asker, IpNumber::IPV6_ICMP, bytes)?.to_bytes();
             let ethernet = ethernet_header(headers, gateway, EtherType::IPV6);
             concatenate(out, [&ethernet, &ip, &icmp, quote])
         }
@@ -94,7 +100,7 @@ fn write_error(
 }
 
 /// Whether the packet may be answered with an error at all.
-fn may_cause_errors(headers: &Headers) -> bool {
+pub(super) fn may_cause_errors(headers: &Headers) -> bool {
     let source = headers.key.source;
     let is_from_one = headers.source_mac.0[0] & 1 == 0
         && !is_group(source)
@@ -109,28 +115,35 @@ fn quoted(packet: &[u8], bytes_max: usize) -> &[u8] {
     packet.get(..bytes_max).unwrap_or(packet)
 }
 
-fn ethernet_header(headers: &Headers, gateway: Mac, ether_type: EtherType) -> [u8; 14] {
+pub(super) fn ethernet_header(headers: &Headers, gateway: Mac, ether_type: EtherType) -> [u8; 14] {
     Ethernet2Header { source: gateway.0, destination: headers.source_mac.0, ether_type }.to_bytes()
 }
 
-fn ipv4_header(asker: Address, payload_bytes: usize) -> Option<Ipv4Header> {
+pub(super) fn ipv4_header(
+    source: Address,
+    target: Address,
+    number: IpNumber,
+    payload_bytes: usize,
+) -> Option<Ipv4Header> {
     let payload_bytes = u16::try_from(payload_bytes).ok()?;
-    let (source, target) = (GATEWAY_V4.to_v4_bits(), asker.to_v4_bits());
-    let (source, target) = (source.to_be_bytes(), target.to_be_bytes());
-    let mut header = Ipv4Header::new(payload_bytes, TTL, IpNumber::ICMP, source, target).ok()?;
-    // Errors travel with precedence "internetwork control" (RFC 1812 §4.3.2.5).
-    header.dscp = IpDscp::CS6;
+    let [source, target] = [source, target].map(|one| one.to_v4_bits().to_be_bytes());
+    let mut header = Ipv4Header::new(payload_bytes, TTL, number, source, target).ok()?;
     header.header_checksum = header.calc_header_checksum();
     Some(header)
 }
 
-fn ipv6_header(asker: Address, payload_bytes: usize) -> Option<Ipv6Header> {
+pub(super) fn ipv6_header(
+    source: Address,
+    target: Address,
+    number: IpNumber,
+    payload_bytes: usize,
+) -> Option<Ipv6Header> {
     Some(Ipv6Header {
         payload_length: u16::try_from(payload_bytes).ok()?,
-        next_header: IpNumber::IPV6_ICMP,
+        next_header: number,
         hop_limit: TTL,
-        source: octets(GATEWAY_V6),
-        destination: octets(asker),
+        source: octets(source),
+        destination: octets(target),
         ..Ipv6Header::default()
     })
 }
@@ -140,7 +153,7 @@ fn octets(address: Address) -> [u8; 16] {
 }
 
 /// Writes the parts one after the other; `None` where they do not all fit.
-fn concatenate(out: &mut [u8], parts: [&[u8]; 4]) -> Option<usize> {
+pub(super) fn concatenate(out: &mut [u8], parts: [&[u8]; 4]) -> Option<usize> {
     let mut length = 0_usize;
     for part in parts {
         let end = length.checked_add(part.len())?;

@@ -10,7 +10,7 @@ use crate::ids::WorkerId;
 use crate::port::memory::{self, FarEnd, HeapMemory, MemoryPort};
 use crate::publish::Publisher;
 use crate::worker::mailbox::{Limiter, PortKind};
-use crate::worker::{Established, Parts, Worker};
+use crate::worker::{Denial, Established, Parts, Worker};
 
 impl Half for FarEnd {
     type Port = MemoryPort;
@@ -45,6 +45,7 @@ impl Office {
             counters: Arc::new(Counters::default()),
             events: Arc::new(events()),
             established: Established::default(),
+            denial: Denial::default(),
         });
         Self { desk: Desk::new(mailbox), worker, next_port: 1 }
     }
