@@ -69,7 +69,7 @@ const DENIED: [Column; 10] = [
     ("TARGET", "target"),
     ("PORT", "target_port"),
     ("POD", "target_pod"),
-    ("DENIED BY", "direction"),
+    ("REASON", "reason"),
     ("ISOLATED BY", "isolated_by"),
     ("NEAREST RULE AND WHAT FAILED", "told"),
 ];

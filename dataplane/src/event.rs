@@ -30,7 +30,8 @@ pub struct Denied {
     pub at: Tick,
     /// The flow that was judged: the direction that would open, or did open, the connection.
     pub key: FlowKey,
-    /// `EgressDenied` or `IngressDenied`.
+    /// `EgressDenied` or `IngressDenied`: policy; `ConnectionsLimit` or `ConnectionsFull`: policy
+    /// allows it, and there is no room.
     pub reason: DropReason,
     /// The pod that would open the connection, if it is on this node.
     pub source: Option<EndpointId>,

@@ -26,6 +26,9 @@ struct DeniedRow {
     time: String,
     #[serde(flatten)]
     flow: Flow,
+    /// The drop reason: of policy in one direction, or of a table without room.
+    reason: &'static str,
+    /// Empty where policy allows it and there was no room.
     direction: &'static str,
     /// The policies that isolate the pod in that direction now.
     isolated_by: Vec<String>,
@@ -65,11 +68,13 @@ fn time((now, ticks): (SystemTime, Tick), sample: &Denied) -> String {
 fn row(sample: &Denied, time: String, flow: Flow, told: Option<&Explanation>) -> DeniedRow {
     let (direction, side): (_, Option<&Side>) = match sample.reason {
         DropReason::EgressDenied => ("egress", told.map(|told| &told.egress)),
-        _ => ("ingress", told.map(|told| &told.ingress)),
+        DropReason::IngressDenied => ("ingress", told.map(|told| &told.ingress)),
+        _ => ("", None),
     };
     DeniedRow {
         time,
         flow,
+        reason: sample.reason.label(),
         direction,
         isolated_by: side.map_or_else(Vec::new, |side| side.isolated_by.clone()),
         allowed_now: side.is_some_and(|side| side.verdict == Verdict::Allow),

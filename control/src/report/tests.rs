@@ -202,6 +202,7 @@ async fn a_denied_packet_is_told_with_the_nearest_rule_and_what_of_it_failed() {
                  UDP}]}]";
     let (row, text) = denied_under(rules, DropReason::IngressDenied).await;
     assert_eq!(row["isolated_by"], serde_json::json!(["demo/deny", "demo/web"]));
+    assert_eq!((&row["reason"], &row["direction"]), (&"ingress_denied".into(), &"ingress".into()));
     assert_eq!(row["allowed_now"], false);
     let wanted = serde_json::json!({"policy": "demo/web", "rule": 2, "failed": ["port"],
         "detail": ["82 wanted, is 80"]});
@@ -235,6 +236,19 @@ async fn a_denied_packet_that_would_pass_now_is_told_so() {
     let (row, text) = denied_under("egress: []", DropReason::EgressDenied).await;
     assert_eq!((&row["allowed_now"], &row["nearest"]), (&false.into(), &Value::Null));
     assert!(text.ends_with("demo/web     -\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_packet_that_found_no_room_is_told_so_and_no_policy_is_blamed() {
+    for reason in [DropReason::ConnectionsLimit, DropReason::ConnectionsFull] {
+        let (row, text) = denied_under("egress: []", reason).await;
+        assert_eq!((&row["reason"], &row["direction"]), (&reason.label().into(), &"".into()));
+        assert_eq!(
+            (&row["isolated_by"], &row["allowed_now"]),
+            (&Value::Array(vec![]), &false.into())
+        );
+        assert!(text.contains(reason.label()), "{text}");
+    }
 }
 
 /// A worker denies a packet to pod a.

@@ -67,7 +67,10 @@ impl<P, M> Path<P, M> {
             epoch: snapshot.epoch,
             holder: packet.route.holder(),
         };
-        self.connections.open(&headers.key, hash, opening, headers, self.now)?;
+        if let Err(reason) = self.connections.open(&headers.key, hash, opening, headers, self.now) {
+            self.sample(snapshot, source, target, &headers.key, reason);
+            return Err(reason);
+        }
         self.counters.opened.add(1);
         snapshot.policy.count(self.id, Direction::Egress, decision.egress);
         snapshot.policy.count(self.id, Direction::Ingress, decision.ingress);
@@ -178,6 +181,20 @@ impl<P, M> Path<P, M> {
             (DropReason::EgressDenied, Direction::Egress, decision.egress)
         };
         snapshot.policy.count(self.id, direction, verdict);
+        self.sample(snapshot, source, target, key, reason);
+        reason
+    }
+
+    /// Shows control a packet that opened nothing, if it is one of those to be shown.
+    #[cold]
+    fn sample(
+        &mut self,
+        snapshot: &Snapshot,
+        source: &Side,
+        target: &Side,
+        key: &FlowKey,
+        reason: DropReason,
+    ) {
         let sample = Denied {
             at: self.now,
             key: *key,
@@ -189,7 +206,6 @@ impl<P, M> Path<P, M> {
         if self.sampler.tell(sample, &self.events) == Sampled::Lost {
             self.counters.events_lost.add(1);
         }
-        reason
     }
 }
 

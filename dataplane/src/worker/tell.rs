@@ -14,6 +14,7 @@ use crate::ids::PortRef;
 use crate::limits::PORTS_MAX;
 use crate::packet::answer::{self, GATEWAY_MAC};
 use crate::port::Port;
+use crate::seat::Seat;
 
 /// What the sender of a packet hears when policy denies it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,8 +26,8 @@ pub enum Denial {
     Reject,
 }
 
-/// How many rejects each pod may still cause, whichever worker polls its port. Cells are given to
-/// whoever has the slot next: what is left of a second is the only thing there to inherit.
+/// How many rejects each pod may still cause, whichever worker polls its port: by its seat, with
+/// whom a connection would count for. Cells are given to whoever has the seat next: what is left of a second is the only thing there to inherit.
 #[derive(Debug)]
 pub(super) struct Rejects(Box<[Limiter]>);
 
@@ -36,9 +37,8 @@ impl Rejects {
         Self((0..workers.saturating_mul(PORTS_MAX)).map(|_| Limiter::default()).collect())
     }
 
-    fn of(&mut self, pod: PortRef) -> Option<&mut Limiter> {
-        let first = pod.worker.index().saturating_mul(PORTS_MAX);
-        self.0.get_mut(first.saturating_add(pod.slot.index()))
+    fn of(&mut self, seat: Seat) -> Option<&mut Limiter> {
+        self.0.get_mut(seat.index())
     }
 }
 
@@ -92,10 +92,8 @@ impl<P: Port, M: Memory> Path<P, M> {
         if !answer::may_reject(&packet.headers) {
             return false;
         }
-        let route = &packet.route;
-        let pod = if route.source.endpoint.is_some() { route.from } else { route.exit.to };
-        let now = self.now;
-        let may = self.rejects.of(pod).is_some_and(|limiter| limiter.take(now));
+        let (seat, now) = (packet.route.holder().seat, self.now);
+        let may = self.rejects.of(seat).is_some_and(|limiter| limiter.take(now));
         self.counters.rejects_withheld.add(u64::from(!may));
         may
     }

@@ -108,6 +108,8 @@ fn a_pod_that_holds_all_it_may_is_refused_by_name_and_others_are_not() {
     }
     assert_eq!(world.dropped(DropReason::ConnectionsLimit) - before, u64::from(quarter));
     assert_eq!(world.dropped(DropReason::ConnectionsFull), 0);
+    let told = world.denied();
+    assert!(told.iter().any(|one| one.reason == DropReason::ConnectionsLimit), "{told:?}");
     (0..quarter).for_each(|n| assert!(speaks(&mut world, FLOODER, SERVER, 1024 + n)));
     (0..OTHERS).for_each(|n| assert!(opens(&mut world, &other(n), SERVER, 1024)));
 }
