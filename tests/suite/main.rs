@@ -6,6 +6,8 @@
 mod allocation;
 mod cases;
 mod evasion;
+mod fragments;
+mod frames;
 mod incremental;
 mod properties;
 mod scale;

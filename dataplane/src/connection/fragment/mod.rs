@@ -37,8 +37,6 @@ mod entry;
 mod fixed;
 mod list;
 mod seen;
-#[cfg(test)]
-mod tests;
 mod ticket;
 mod waiting;
 
