@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod allocation;
+mod captures;
 mod cases;
 mod evasion;
 mod fragments;
