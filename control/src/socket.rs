@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
@@ -94,7 +94,8 @@ impl ShowSocket {
                 Ok((client, _)) => {
                     let asker = asker.clone();
                     tokio::spawn(async move {
-                        serve_client(client, &asker).await;
+                        let (reading, writing) = client.into_split();
+                        serve_client(reading, writing, &asker).await;
                         drop(place);
                     });
                 }
@@ -132,8 +133,12 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-async fn serve_client(client: UnixStream, asker: &Asker) {
-    let (mut reading, mut writing) = client.into_split();
+/// Answers one client, given both ways to it, and closes.
+pub async fn serve_client(
+    mut reading: impl AsyncRead + Unpin,
+    mut writing: impl AsyncWrite + Unpin,
+    asker: &Asker,
+) {
     let Ok(answer) = tokio::time::timeout(CLIENT_TIMEOUT, read_request(&mut reading)).await else {
         return; // too slow to deserve an answer
     };
@@ -156,7 +161,7 @@ async fn serve_client(client: UnixStream, asker: &Asker) {
 }
 
 /// Reads one line and understands it. The error is for the client.
-async fn read_request(reading: impl tokio::io::AsyncRead + Unpin) -> Result<Show, String> {
+async fn read_request(reading: impl AsyncRead + Unpin) -> Result<Show, String> {
     let mut line = Vec::new();
     let mut limited = BufReader::new(reading.take(REQUEST_BYTES_MAX as u64));
     limited.read_until(b'\n', &mut line).await.map_err(|error| error.to_string())?;

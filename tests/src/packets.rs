@@ -302,22 +302,18 @@ pub fn unfinished(mut frame: Vec<u8>) -> Vec<u8> {
 #[must_use]
 pub fn has_right_checksums(frame: &[u8]) -> bool {
     let upper = Upper::of(frame);
-    let segment = &frame[upper.l4.clone()];
     let header_is_right = !upper.ends.is_v4() || {
         let (header, _) = Ipv4Header::from_slice(&frame[14..]).expect("an IPv4 header");
         header.header_checksum == header.calc_header_checksum()
     };
-    let is_right = match upper.number {
-        UDP if segment[6..8] == [0, 0] => false,
-        TCP | UDP | ICMP_V6 => upper.pseudo_header().add_slice(segment).ones_complement() == 0,
-        ICMP_V4 => Sum16BitWords::new().add_slice(segment).ones_complement() == 0,
-        SCTP => {
-            let zeroed = [&segment[..8], &[0; 4], &segment[12..]].concat();
-            segment[8..12] == crc32c(&zeroed).to_le_bytes()
-        }
-        _ => true,
-    };
-    header_is_right && is_right
+    header_is_right && upper.is_right(frame)
+}
+
+/// Whether the upper layer's checksum is right, as above. `None` where etherparse cannot read the
+/// packet.
+#[must_use]
+pub fn has_right_upper(frame: &[u8]) -> Option<bool> {
+    Upper::read(frame).map(|upper| upper.is_right(frame))
 }
 
 /// The upper layer of a frame, as etherparse finds it.
@@ -329,9 +325,12 @@ struct Upper {
 
 impl Upper {
     fn of(frame: &[u8]) -> Self {
-        let packet = SlicedPacket::from_ethernet(frame).expect("a packet that etherparse reads");
-        let net = packet.net.expect("an IP packet");
-        let payload = net.ip_payload_ref().expect("an IP packet");
+        Self::read(frame).expect("an IP packet that etherparse reads")
+    }
+
+    fn read(frame: &[u8]) -> Option<Self> {
+        let net = SlicedPacket::from_ethernet(frame).ok()?.net?;
+        let payload = net.ip_payload_ref()?;
         let start = payload.payload.as_ptr() as usize - frame.as_ptr() as usize;
         let (source, target): (IpAddr, IpAddr) = match &net {
             NetSlice::Ipv4(ip) => {
@@ -340,12 +339,26 @@ impl Upper {
             NetSlice::Ipv6(ip) => {
                 (ip.header().source_addr().into(), ip.header().destination_addr().into())
             }
-            NetSlice::Arp(_) => panic!("not an IP packet"),
+            NetSlice::Arp(_) => return None,
         };
         let mac = |at: usize| Mac(frame[at..at + 6].try_into().expect("six bytes"));
         let ends = Ends { source_mac: mac(6), target_mac: mac(0), source, target };
         let l4 = start..start + payload.payload.len();
-        Self { ends, number: payload.ip_number.0, l4 }
+        Some(Self { ends, number: payload.ip_number.0, l4 })
+    }
+
+    fn is_right(&self, frame: &[u8]) -> bool {
+        let segment = &frame[self.l4.clone()];
+        match self.number {
+            UDP if segment[6..8] == [0, 0] => false,
+            TCP | UDP | ICMP_V6 => self.pseudo_header().add_slice(segment).ones_complement() == 0,
+            ICMP_V4 => Sum16BitWords::new().add_slice(segment).ones_complement() == 0,
+            SCTP => {
+                let zeroed = [&segment[..8], &[0; 4], &segment[12..]].concat();
+                segment[8..12] == crc32c(&zeroed).to_le_bytes()
+            }
+            _ => true,
+        }
     }
 
     fn pseudo_header(&self) -> Sum16BitWords {

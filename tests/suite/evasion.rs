@@ -7,25 +7,15 @@ mod connections;
 mod exhaustion;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use lockgate_dataplane::counters::DropReason::{self, EgressDenied, IngressDenied};
 use lockgate_dataplane::packet::parse::Kind;
 use lockgate_dataplane::packet::{Packet, parse};
-use lockgate_tests::corpus::{Entry, Host, Outcome, Scene, entries};
+use lockgate_tests::corpus::{Entry, Outcome, entries};
+use lockgate_tests::shop::{MUTE, OPEN, PORTS, SHUT, scene, under};
 use lockgate_tests::world::World;
 
-use crate::simulation::{CLIENT, CLUSTER, OTHER, WEB, shape};
-
-/// Everything may come in.
-pub(crate) const OPEN: &str = "podSelector: {matchLabels: {app: web}}, ingress: [{}]";
-/// Everything that has ports may come in, nothing else.
-const PORTS: &str = "podSelector: {matchLabels: {app: web}},
-  ingress: [{ports: [{protocol: TCP}, {protocol: UDP}, {protocol: SCTP}]}]";
-/// Nothing may come in.
-pub(crate) const SHUT: &str = "podSelector: {matchLabels: {app: web}}, ingress: []";
-/// Nothing may go out of the sender.
-const MUTE: &str = "podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]";
+use crate::simulation::{CLIENT, WEB, shape};
 
 /// The reasons that the parser gives.
 const OF_THE_PARSER: [DropReason; 8] = [
@@ -39,38 +29,6 @@ const OF_THE_PARSER: [DropReason; 8] = [
     DropReason::Martian,
 ];
 
-/// The cluster of the simulation under one policy.
-pub(crate) fn cluster(spec: &str) -> String {
-    let objects = CLUSTER.split("---\n").filter(|text| !text.contains("kind: NetworkPolicy"));
-    let policy = format!(
-        "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {{name: one, namespace: shop}}
-spec: {{{spec}}}
-"
-    );
-    objects.chain([policy.as_str()]).collect::<Vec<_>>().join("---\n")
-}
-
-fn host(world: &World, name: &str) -> Host {
-    let (Some(IpAddr::V4(v4)), Some(IpAddr::V6(v6))) =
-        (world.address(name, false), world.address(name, true))
-    else {
-        panic!("{name} lacks an address")
-    };
-    Host { mac: world.mac(name), v4, v6 }
-}
-
-fn scene(world: &World) -> Scene {
-    Scene {
-        sender: host(world, CLIENT),
-        target: host(world, WEB),
-        other: host(world, OTHER),
-        node: "10.9.0.1".parse().unwrap(),
-        datagram: 0x0be5,
-    }
-}
-
 /// What became of an entry.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
@@ -82,7 +40,7 @@ struct Seen {
 
 /// A node on which nothing has happened, under one policy, and what becomes of an entry there.
 fn seen(entry: &Entry, spec: &str, workers: u8) -> Seen {
-    let mut world = World::of(shape(workers), &cluster(spec));
+    let mut world = World::of(shape(workers), &under(spec));
     for frame in entry.frames(&scene(&world)) {
         world.inject(CLIENT, &frame).unwrap();
         world.settle();
@@ -121,7 +79,7 @@ fn wanted(outcome: Outcome, frames: usize) -> Seen {
 
 /// Tries every entry that `wanted` wants something of, on one worker and on two.
 fn try_all(spec: &str, wanted: impl Fn(&Entry, usize) -> Option<Seen>) {
-    let world = World::of(shape(1), &cluster(spec));
+    let world = World::of(shape(1), &under(spec));
     let mut wrong = Vec::new();
     let mut tried = 0;
     for entry in entries() {
@@ -140,7 +98,7 @@ fn try_all(spec: &str, wanted: impl Fn(&Entry, usize) -> Option<Seen>) {
 
 #[test]
 fn every_entry_of_the_corpus_has_an_id_of_its_own_and_frames() {
-    let world = World::of(shape(1), &cluster(OPEN));
+    let world = World::of(shape(1), &under(OPEN));
     let mut ids = BTreeSet::new();
     for entry in entries() {
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -154,7 +112,7 @@ fn every_entry_of_the_corpus_has_an_id_of_its_own_and_frames() {
 
 #[test]
 fn the_parser_reads_or_drops_every_entry_of_the_corpus_as_written() {
-    let world = World::of(shape(1), &cluster(OPEN));
+    let world = World::of(shape(1), &under(OPEN));
     let mut wrong = Vec::new();
     for entry in entries() {
         for (number, frame) in entry.frames(&scene(&world)).iter().enumerate() {

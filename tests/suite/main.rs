@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod allocation;
+mod captures;
 mod cases;
 mod evasion;
+mod fragments;
+mod frames;
 mod incremental;
 mod properties;
 mod scale;

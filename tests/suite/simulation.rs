@@ -17,15 +17,10 @@ use lockgate_dataplane::packet::TcpFlags;
 use lockgate_tests::packets::{self, Ends};
 use lockgate_tests::world::{Fate, Shape, World};
 
-/// Web and a client on this node, another pod elsewhere, an outside address allowed to web.
-pub(crate) const CLUSTER: &str = include_str!("simulation/cluster.yaml");
+pub(crate) use lockgate_tests::shop::{CLIENT, CLUSTER, OTHER, WEB};
 
 /// The same with no policy that allows the client.
 pub(crate) const CLOSED: &str = include_str!("simulation/closed.yaml");
-
-pub(crate) const WEB: &str = "shop/web";
-pub(crate) const CLIENT: &str = "shop/client";
-pub(crate) const OTHER: &str = "shop/other";
 
 /// Outside, allowed to web by `ipBlock`.
 pub(crate) fn friend() -> IpAddr {

@@ -1,6 +1,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
+use tokio::net::UnixStream;
+
 use super::*;
 use crate::ask::{Answer, questions};
 

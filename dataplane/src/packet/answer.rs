@@ -59,7 +59,8 @@ const ADVERTISEMENT_BYTES: usize = ETHERNET_BYTES + 40 + 24 + 8;
 /// The answer may be longer than the question: `bytes` must have room for it, beyond the
 /// packet's end. `None`, and `bytes` as they were, where there is no such room, for any other
 /// packet, for duplicate address detection (the gateway's address is not for pods, but nobody
-/// tells them so), and where the question's checksum is wrong.
+/// tells them so), for whoever asks as the gateway (the answer would go from and to one address),
+/// and where the question's checksum is wrong.
 pub fn neighbour_advertisement(bytes: &mut [u8], headers: &Headers, gateway: Mac) -> Option<usize> {
     const ROUTER_SOLICITED_OVERRIDE: u8 = 0xe0;
     const TARGET_LINK: u8 = 2;
@@ -68,7 +69,8 @@ pub fn neighbour_advertisement(bytes: &mut [u8], headers: &Headers, gateway: Mac
         Kind::Neighbour(Neighbour::Solicitation { target, .. }) if target == GATEWAY_V6);
     let question = bytes.get(usize::from(headers.l4_offset)..usize::from(headers.end))?;
     let sum = pseudo_header(headers, question.len()).with(Sum::of(question)).fold();
-    if !is_ours || asker.to_bits() == 0 || sum != 0xffff || bytes.len() < ADVERTISEMENT_BYTES {
+    let is_one = asker.to_bits() != 0 && asker != GATEWAY_V6;
+    if !is_ours || !is_one || sum != 0xffff || bytes.len() < ADVERTISEMENT_BYTES {
         return None;
     }
     set_macs(bytes, gateway, headers.source_mac);

@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use etherparse::checksum::Sum16BitWords;
-
 use super::Scene;
 use crate::packets::{self, Ends, Piece};
 
@@ -43,12 +41,7 @@ pub(super) fn edited(mut frame: Vec<u8>, edits: &[(usize, u8)]) -> Vec<u8> {
 
 /// IPv4's header checksum made right, as far as there is a header.
 pub(super) fn resummed(mut frame: Vec<u8>) -> Vec<u8> {
-    if frame.len() >= UPPER_V4 && frame[12..14] == [8, 0] {
-        let end = (IP + usize::from(frame[IP] & 15) * 4).min(frame.len());
-        frame[24..26].fill(0);
-        let sum = Sum16BitWords::new().add_slice(&frame[IP..end]).ones_complement().to_be();
-        frame[24..26].copy_from_slice(&sum.to_be_bytes());
-    }
+    crate::frames::resum(&mut frame);
     frame
 }
 

@@ -4,9 +4,9 @@ use etherparse::TcpHeader;
 use lockgate_dataplane::counters::DropReason::{IngressDenied, NoConnection, SpoofedSource};
 use lockgate_dataplane::packet::TcpFlags;
 use lockgate_tests::packets::{self, Ends};
+use lockgate_tests::shop::{OPEN, SHUT, under};
 use lockgate_tests::world::{HOST, Shape, World};
 
-use super::{OPEN, SHUT, cluster};
 use crate::simulation::{CLIENT, CLUSTER, OTHER, WEB, dropped, friend, shape, syn, v4, v6};
 
 const ACK: TcpFlags = TcpFlags::ACK;
@@ -65,7 +65,7 @@ fn a_reset_out_of_the_window_ends_no_connection_and_an_exact_one_does() {
 
 #[test]
 fn an_error_from_a_third_pod_ends_no_connection() {
-    let mut world = World::of(shape(2), &cluster(OPEN));
+    let mut world = World::of(shape(2), &under(OPEN));
     let (there, back) = established(&mut world, CLIENT, WEB);
     let cause = segment(there, (PORT, 80), ACK, (1001, 5001));
     let forged = packets::icmp_error(world.ends(OTHER, CLIENT, v4()), 3, 3, &cause);
@@ -84,7 +84,7 @@ fn an_error_from_a_third_pod_ends_no_connection() {
 #[test]
 fn a_pod_that_fills_the_table_pushes_out_no_established_connection() {
     let small = Shape { connections: 64, frames: 8192, ..shape(1) };
-    let mut world = World::of(small, &cluster(OPEN));
+    let mut world = World::of(small, &under(OPEN));
     let (there, back) = established(&mut world, CLIENT, WEB);
     let flood = world.ends(OTHER, WEB, v4());
     for port in 1..2000 {
@@ -100,7 +100,7 @@ fn a_pod_that_fills_the_table_pushes_out_no_established_connection() {
 /// Every type of ICMP, and every code of those that routers send.
 #[test]
 fn no_icmp_message_passes_a_default_deny() {
-    let mut world = World::of(Shape { frames: 8192, ..shape(1) }, &cluster(SHUT));
+    let mut world = World::of(Shape { frames: 8192, ..shape(1) }, &under(SHUT));
     for (outside, number) in [(v4(), 1), (v6(), 58)] {
         let ends = world.ends(CLIENT, WEB, outside);
         for kind in 0..=255_u8 {

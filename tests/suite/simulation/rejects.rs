@@ -14,7 +14,7 @@ use lockgate_tests::world::{HOST, HOST_MAC, Shape, World};
 use proptest::prelude::*;
 
 use super::{CLIENT, CLOSED, CLUSTER, OTHER, WEB, open, shape, syn, v4, v6};
-use crate::evasion::cluster;
+use lockgate_tests::shop::under;
 
 /// Nobody may receive anything.
 const ALL_SHUT: &str = "podSelector: {}, ingress: []";
@@ -189,12 +189,12 @@ fn what_says_no_itself_is_not_answered() {
         }
         assert_eq!((sent(&world), withheld(&world)), (0, 0), "it takes nothing from what may be");
     }
-    let open = cluster("podSelector: {matchLabels: {app: web}}, ingress: [{}]");
+    let open = under("podSelector: {matchLabels: {app: web}}, ingress: [{}]");
     let mut world = World::of(rejecting(1), &open);
     let there = world.ends(CLIENT, WEB, v4());
     let chunk = |kind| packets::sctp(there, (7, 8), u32::from(kind != 1), kind, &[0; 16]);
     assert!(world.fate(CLIENT, WEB, &chunk(1)).is_sent());
-    world.set_file("cluster.yaml", &cluster(ALL_SHUT));
+    world.set_file("cluster.yaml", &under(ALL_SHUT));
     assert!(heard(&mut world, CLIENT, &chunk(6), IngressDenied).is_empty(), "an abort");
     assert_eq!(heard(&mut world, CLIENT, &chunk(0), IngressDenied).len(), 1, "data");
 }
@@ -230,7 +230,7 @@ fn crowd() -> String {
         pod.replace("10.1.0.12", &format!("10.1.0.2{number}"))
             .replace("fd00::12", &format!("fd00::2{number}"))
     });
-    more.chain([cluster(ALL_SHUT)]).collect::<Vec<_>>().join("---\n")
+    more.chain([under(ALL_SHUT)]).collect::<Vec<_>>().join("---\n")
 }
 
 /// How many answers `from` has after it sent so many packets that are denied.
@@ -279,7 +279,7 @@ fn a_pod_that_floods_loses_its_own_rejects_and_nothing_else() {
 #[test]
 fn from_outside_each_pod_has_its_own_rejects_and_the_gateway_is_found() {
     for workers in [1, 2] {
-        let mut world = World::of(rejecting(workers), &cluster(ALL_SHUT));
+        let mut world = World::of(rejecting(workers), &under(ALL_SHUT));
         assert_eq!(flood(&mut world, HOST, WEB, LIMIT + 10), LIMIT);
         assert_eq!(flood(&mut world, HOST, OTHER, 5), 5, "who calls another pod hears");
         let arp = packets::arp_request(
@@ -347,7 +347,7 @@ proptest! {
     #[test]
     fn nothing_that_is_reflected_is_answered(words in words(), is_turned: bool, host: bool) {
         for workers in [1, 2] {
-            let mut world = World::of(rejecting(workers), &cluster(ALL_MUTE));
+            let mut world = World::of(rejecting(workers), &under(ALL_MUTE));
             let from = if host { HOST } else { CLIENT };
             for word in &words {
                 let frame = word.frame(&world, from, WEB, [v4(), v6()]);
@@ -374,7 +374,7 @@ proptest! {
         is_turned: bool,
         is_mute: bool,
     ) {
-        let text = cluster(if is_mute { ALL_MUTE } else { ALL_SHUT });
+        let text = under(if is_mute { ALL_MUTE } else { ALL_SHUT });
         let there = text.replace("10.1.0.", "10.3.0.").replace("fd00::", "fd03::");
         let mut worlds = [World::of(rejecting(1), &text), World::of(rejecting(2), &there)];
         let web = [false, true].map(|v6| worlds[1].address(WEB, v6).unwrap());

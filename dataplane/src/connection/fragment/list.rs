@@ -44,6 +44,11 @@ pub(super) enum List {
     Port,
 }
 
+/// The place after an item's.
+pub(super) fn after<T: Linked>(item: &mut T, list: List) -> u16 {
+    item.link(list).after
+}
+
 /// Adds the item at `place`, which is in no such list, to the end.
 pub(super) fn push<T: Linked>(items: &mut [T], list: List, ends: &mut Ends, place: u16) {
     let before = std::mem::replace(&mut ends.last, place);

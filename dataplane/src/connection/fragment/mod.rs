@@ -21,9 +21,9 @@
 //!   it is dropped (RFC 5722, and the same in IPv4). So the receiver never sees one first fragment
 //!   while we judged another.
 //! - *Fairness*: a port has at most [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`]
-//!   fragments that wait. Who wants more loses the oldest of its own, never somebody else's. Where
-//!   the table itself is full, the oldest of all goes: honest datagrams are whole within
-//!   milliseconds, and therefore never among the oldest for long.
+//!   fragments that wait. Who wants more loses the oldest of its own by which there is room, never
+//!   somebody else's. Where the table itself is full, the oldest of all goes: honest datagrams are
+//!   whole within milliseconds, and therefore never among the oldest for long.
 //! - A datagram is forgotten when it is whole, or [`Fragments::expire`] finds it too old. Receivers
 //!   wait longer than we do, but a fragment without its first passes nowhere.
 //! - A fragment that need not wait any more is known by a [`Ticket`]: one of a datagram that has gone
@@ -37,8 +37,6 @@ mod entry;
 mod fixed;
 mod list;
 mod seen;
-#[cfg(test)]
-mod tests;
 mod ticket;
 mod waiting;
 
@@ -277,12 +275,12 @@ impl Fragments {
     }
 
     /// Where a port has as many waiting as it may, or all places are taken, a datagram goes: the
-    /// oldest of the port's own, or of all.
+    /// oldest of the port's own of which any waits, or the oldest of all.
     fn make_room_to_wait(&mut self, ticket: Ticket) {
         let Some(entry) = live(&mut self.entries, ticket) else { return };
-        let Some(share) = self.ports.get(usize::from(entry.port)) else { return };
+        let Some(&share) = self.ports.get(usize::from(entry.port)) else { return };
         let oldest = if share.waiting >= WAITING_PER_PORT {
-            share.oldest_first.first
+            self.oldest_that_waits(share)
         } else if self.waiting.is_full() {
             self.by_age.first
         } else {
@@ -290,6 +288,18 @@ impl Fragments {
         };
         // It may be the fragment's own: then its frame comes back.
         self.give_up(oldest, DropReason::FragmentLimit);
+    }
+
+    /// Of a port's datagrams the oldest of which any fragment waits: others make no room by going.
+    fn oldest_that_waits(&mut self, share: Share) -> u16 {
+        let mut place = share.oldest_first.first;
+        for _ in 0..PER_PORT {
+            match self.entries.get_mut(usize::from(place)) {
+                Some(entry) if entry.waiting.is_empty() => place = list::after(entry, List::Port),
+                _ => break,
+            }
+        }
+        place
     }
 
     /// Spoils a datagram: what waits goes, and so will the rest.

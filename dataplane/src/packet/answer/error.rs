@@ -31,7 +31,8 @@ pub const QUOTED_BYTES_MAX: usize = ETHERNET_BYTES + V6_BYTES_MAX - Ipv6Header::
 /// `original` may be cut to its first [`QUOTED_BYTES_MAX`] bytes: no more of it is quoted.
 ///
 /// `None` where no error may be sent: about an ICMP error or what stays on its link, to or from
-/// a group, from nobody (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)); or where `out` is too short.
+/// a group, from nobody (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)), as the gateway; or where `out` is too
+/// short.
 pub fn time_exceeded(
     out: &mut [u8],
     original: &[u8],
@@ -105,7 +106,10 @@ pub(super) fn may_cause_errors(headers: &Headers) -> bool {
     let is_from_one = headers.source_mac.0[0] & 1 == 0
         && !is_group(source)
         && source.to_bits() != 0
-        && source != Address::from_v4([0; 4]);
+        && source != Address::from_v4([0; 4])
+        // It would be from and to one address, which is a martian.
+        && source != GATEWAY_V4
+        && source != GATEWAY_V6;
     let is_error_or_link =
         matches!(headers.kind, Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly);
     is_from_one && !headers.is_multicast() && !is_error_or_link

@@ -133,6 +133,11 @@ fn other_solicitations_are_not_answered_and_stay_as_they_were() {
     detection.resize(200, 0);
     let headers = headers_of(&detection);
     refused(&mut detection, &headers);
+
+    let mut as_gateway = neighbour(GATEWAY_BYTES, B6, &message);
+    as_gateway.resize(200, 0);
+    let headers = headers_of(&as_gateway);
+    refused(&mut as_gateway, &headers);
 }
 
 #[test]
@@ -297,12 +302,13 @@ fn nothing_is_said_about_errors_groups_and_nobodies() {
         ("from an Ethernet group", from_group_mac),
         ("from nobody", neighbour([0; 16], node, &solicitation)),
         ("a neighbour", neighbour(A6, B6, &solicitation)),
+        ("as the gateway", sample::ipv6(17, &udp, |header| header.source = GATEWAY_BYTES)),
     ];
     for (name, bytes) in silent {
         assert_eq!(errors(&bytes), [None, None], "{name}");
     }
     let mut headers = headers_of(&sample::udp(Family::V4, b""));
-    for source in [[0; 4], [224, 0, 0, 1], [255; 4]] {
+    for source in [[0; 4], [224, 0, 0, 1], [255; 4], [169, 254, 1, 1]] {
         headers.key.source = Address::from_v4(source);
         let mut out = [0; 200];
         let original = sample::udp(Family::V4, b"");

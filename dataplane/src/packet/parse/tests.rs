@@ -8,7 +8,6 @@ use crate::packet::sample::{
 mod fragment;
 mod icmp;
 mod ip;
-mod twin;
 
 /// The reason for which a frame is dropped.
 fn dropped(bytes: &[u8]) -> DropReason {
