@@ -305,6 +305,7 @@ mod model {
                 Kind::Tcp(header) if tcp::is_opening(&header) => State::SynSent,
                 Kind::Udp => State::UdpUnreplied,
                 Kind::Echo { reply: false } => State::IcmpUnreplied,
+                Kind::Sctp { first_chunk: sctp::INIT, .. } => State::SctpOpening,
                 Kind::Portless => State::OtherUnreplied,
                 _ => return Err(DropReason::NoConnection),
             };
@@ -340,6 +341,10 @@ mod model {
                     is_alive = step.is_alive;
                     step.state
                 }
+                (state, way, Kind::Sctp { first_chunk, verification_tag }) => {
+                    is_alive = !state.is_over();
+                    sctp::step(state, &mut known.tags, way, first_chunk, verification_tag)
+                }
                 (State::UdpUnreplied, Way::Reply, _) => State::UdpStream,
                 (State::IcmpUnreplied, Way::Reply, _) => State::IcmpReplied,
                 (State::OtherUnreplied, Way::Reply, _) => State::OtherReplied,
@@ -372,6 +377,7 @@ mod model {
                 State::FinWait,
                 State::UdpStream,
                 State::IcmpReplied,
+                State::SctpEstablished,
                 State::OtherReplied,
             ];
             !answered.contains(&self.state)
@@ -412,23 +418,31 @@ fn packet() -> impl Strategy<Value = Headers> {
     let ends = (0..6_usize, 0..2_usize, 0..2_u16, 0..2_u16);
     let numbers = (any::<bool>(), 99_u32..103, 99_u32..103);
     let bits = prop::sample::select(vec![0x02, 0x02, 0x12, 0x10, 0x10, 0x11, 0x04, 0x14, 0x18]);
-    (ends, 0..10_u8, numbers, bits).prop_map(move |(ends, what, numbers, bits)| {
-        let (a, step, a_port, b_port) = ends;
-        // Another pod of the same family: a packet to its own sender has no direction.
-        let b = a / 3 * 3 + (a + 1 + step) % 3;
-        let (source, target) = (address(PODS[a]), address(PODS[b]));
-        let icmp = if source.is_v4() { 1 } else { 58 };
-        let plain = |number| key(number, (source, a_port), (target, b_port));
-        let same = |number, port| key(number, (source, port), (target, port));
-        let (is_reply, sequence, acknowledgment) = numbers;
-        match what {
-            0..=3 => headers(plain(6), tcp(TcpFlags(bits), sequence, acknowledgment)),
-            4..=5 => headers(plain(17), Kind::Udp),
-            6..=7 => headers(same(icmp, a_port), Kind::Echo { reply: is_reply }),
-            8 => headers(same(if is_reply { 47 } else { icmp }, 0), Kind::Portless),
-            _ => headers(same(icmp, 0), Kind::IcmpError { inner: plain(17) }),
-        }
-    })
+    // INIT, INIT ACK, ABORT, SHUTDOWN COMPLETE, COOKIE ECHO, COOKIE ACK, DATA.
+    let chunks = prop::sample::select(vec![1, 2, 6, 14, 10, 11, 0]);
+    (ends, 0..12_u8, numbers, bits, chunks).prop_map(
+        move |(ends, what, numbers, bits, first_chunk)| {
+            let (a, step, a_port, b_port) = ends;
+            // Another pod of the same family: a packet to its own sender has no direction.
+            let b = a / 3 * 3 + (a + 1 + step) % 3;
+            let (source, target) = (address(PODS[a]), address(PODS[b]));
+            let icmp = if source.is_v4() { 1 } else { 58 };
+            let plain = |number| key(number, (source, a_port), (target, b_port));
+            let same = |number, port| key(number, (source, port), (target, port));
+            let (is_reply, sequence, acknowledgment) = numbers;
+            match what {
+                0..=3 => headers(plain(6), tcp(TcpFlags(bits), sequence, acknowledgment)),
+                4..=5 => headers(plain(17), Kind::Udp),
+                6..=7 => headers(same(icmp, a_port), Kind::Echo { reply: is_reply }),
+                8..=9 => {
+                    let verification_tag = if first_chunk == 1 { 0 } else { sequence };
+                    headers(plain(132), Kind::Sctp { first_chunk, verification_tag })
+                }
+                10 => headers(same(if is_reply { 47 } else { icmp }, 0), Kind::Portless),
+                _ => headers(same(icmp, 0), Kind::IcmpError { inner: plain(17) }),
+            }
+        },
+    )
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -584,6 +598,9 @@ fn seek(table: &Connections, known: &model::Known) -> Option<(ConnectionId, Way)
         State::IcmpUnreplied | State::IcmpReplied => Kind::Echo { reply: false },
         State::UdpUnreplied | State::UdpStream => Kind::Udp,
         State::OtherUnreplied | State::OtherReplied => Kind::Portless,
+        State::SctpOpening | State::SctpEstablished | State::SctpClosed => {
+            Kind::Sctp { first_chunk: 0, verification_tag: 0 }
+        }
         _ => tcp(TcpFlags::ACK, 0, 0),
     };
     find(table, &headers(known.key, kind))
