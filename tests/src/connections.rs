@@ -252,12 +252,11 @@ fn way_of(row: &Row, packet: &Headers) -> Option<Way> {
     let way = way_by_key(&row.opening, &packet.key)?;
     let is_other_icmp = packet.key.protocol == Protocol::Icmp;
     let belongs = match (sort(row.state), packet.kind) {
-        (_, Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly) => false,
         (Sort::Echo, Kind::Echo { reply }) => reply == (way == Way::Reply),
-        (Sort::Echo, Kind::Portless) | (_, Kind::Echo { .. }) => false,
         (Sort::Other, Kind::Portless) => way == Way::Opening || !is_other_icmp,
-        (_, Kind::Portless) => false,
-        _ => true,
+        (_, Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } | Kind::Rest) => true,
+        // The rest is of nobody.
+        _ => false,
     };
     belongs.then_some(way)
 }
