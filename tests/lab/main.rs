@@ -19,6 +19,7 @@ mod leaks;
 mod lifecycle;
 mod log;
 mod policy;
+mod rejects;
 mod traffic;
 
 use std::error::Error;
@@ -42,6 +43,7 @@ const CASES: &[&[Case]] = &[
     fragments::CASES,
     evasion::CASES,
     policy::CASES,
+    rejects::CASES,
     cases::CASES,
     lifecycle::CASES,
     log::CASES,
