@@ -21,6 +21,7 @@ mod lifecycle;
 mod log;
 mod path_mtu;
 mod policy;
+mod rejects;
 mod traffic;
 
 use std::error::Error;
@@ -45,6 +46,7 @@ const CASES: &[&[Case]] = &[
     path_mtu::CASES,
     evasion::CASES,
     policy::CASES,
+    rejects::CASES,
     cases::CASES,
     lifecycle::CASES,
     log::CASES,

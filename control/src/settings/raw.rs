@@ -168,7 +168,8 @@ impl Raw {
             sctp_opening,
             sctp_established,
             sctp_closed,
-            other
+            other,
+            fragments
         );
         over!(self.host_port, below.host_port, interface, peer, netns, mtu);
         over!(self.log, below.log, level, format);

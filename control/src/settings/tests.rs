@@ -80,6 +80,39 @@ fn every_number_out_of_bounds_names_itself_its_value_and_its_bounds() {
 }
 
 #[test]
+fn what_a_file_says_holds_where_no_flag_does() {
+    let numbers = [
+        "workers",
+        "frames_per_worker",
+        "ports_max",
+        "policy_metrics_max",
+        "connections.capacity",
+        "connections.timeouts.tcp_syn",
+        "connections.timeouts.tcp_established",
+        "connections.timeouts.tcp_fin",
+        "connections.timeouts.tcp_time_wait",
+        "connections.timeouts.tcp_close",
+        "connections.timeouts.udp_unreplied",
+        "connections.timeouts.udp_stream",
+        "connections.timeouts.icmp",
+        "connections.timeouts.sctp_opening",
+        "connections.timeouts.sctp_established",
+        "connections.timeouts.sctp_closed",
+        "connections.timeouts.other",
+        "connections.timeouts.fragments",
+        "host_port.mtu",
+    ];
+    let words = ["established", "denied", "polling", "listen", "log.level", "log.format"];
+    let numbers = numbers.map(|name| format!("{name} = 7"));
+    let words = words.map(|name| format!("{name} = \"word\""));
+    for line in numbers.iter().chain(&words) {
+        let file = read("lockgate.toml", line).unwrap();
+        assert_ne!(file, Raw::default(), "{line}");
+        assert_eq!(Raw::default().over(file.clone()), file, "{line}");
+    }
+}
+
+#[test]
 fn every_word_that_is_none_of_those_allowed_names_them() {
     for (option, allowed) in [
         ("established", "recheck, keep"),

@@ -221,6 +221,21 @@ fn a_datagram_in_pieces_is_rejected_once() {
     }
 }
 
+#[test]
+fn the_rest_of_a_datagram_whose_permission_goes_hears_nothing() {
+    for (workers, outside) in [(1, v4()), (2, v6())] {
+        let mut world = World::of(rejecting(workers), CLUSTER);
+        let ends = world.ends(CLIENT, WEB, outside);
+        let pieces = packets::fragments(&packets::udp(ends, (5, 53), &[7; 6000]), 7, 1448);
+        assert!(world.fate(CLIENT, WEB, &pieces[0]).is_sent());
+        world.set_file("cluster.yaml", CLOSED);
+        for piece in &pieces[1..] {
+            assert!(heard(&mut world, CLIENT, piece, IngressDenied).is_empty());
+        }
+        assert_eq!((sent(&world), withheld(&world)), (0, 0));
+    }
+}
+
 /// More pods, each isolated; some on the worker that polls web's port, some not.
 fn crowd() -> String {
     let pod = CLUSTER.split("---\n").find(|text| text.contains("name: other")).unwrap();
