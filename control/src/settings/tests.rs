@@ -87,6 +87,7 @@ fn what_a_file_says_holds_where_no_flag_does() {
         "ports_max",
         "policy_metrics_max",
         "connections.capacity",
+        "connections.per_pod",
         "connections.timeouts.tcp_syn",
         "connections.timeouts.tcp_established",
         "connections.timeouts.tcp_fin",
