@@ -243,14 +243,13 @@ fn sort(state: State) -> Sort {
 /// Which way a packet goes on a connection, if it is of it at all.
 fn way_of(row: &Row, packet: &Headers) -> Option<Way> {
     let way = way_by_key(&row.opening, &packet.key)?;
-    let is_other_icmp = packet.key.protocol == Protocol::Icmp;
+    let is_icmp = packet.key.protocol == Protocol::Icmp;
     let belongs = match (sort(row.state), packet.kind) {
-        (_, Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly) => false,
         (Sort::Echo, Kind::Echo { reply }) => reply == (way == Way::Reply),
-        (Sort::Echo, Kind::Portless) | (_, Kind::Echo { .. }) => false,
-        (Sort::Other, Kind::Portless) => way == Way::Opening || !is_other_icmp,
-        (_, Kind::Portless) => false,
-        _ => true,
+        (Sort::Other, Kind::Portless) => way == Way::Opening || !is_icmp,
+        (_, Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } | Kind::Rest) => true,
+        // An echo or what has no ports belongs to its own sort only, errors and neighbours to none.
+        _ => false,
     };
     belongs.then_some(way)
 }
