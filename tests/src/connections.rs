@@ -250,12 +250,12 @@ fn sort(state: State) -> Sort {
 /// Which way a packet goes on a connection, if it is of it at all.
 fn way_of(row: &Row, packet: &Headers) -> Option<Way> {
     let way = way_by_key(&row.opening, &packet.key)?;
-    let is_other_icmp = packet.key.protocol == Protocol::Icmp;
+    let is_icmp = packet.key.protocol == Protocol::Icmp;
     let belongs = match (sort(row.state), packet.kind) {
         (Sort::Echo, Kind::Echo { reply }) => reply == (way == Way::Reply),
-        (Sort::Other, Kind::Portless) => way == Way::Opening || !is_other_icmp,
+        (Sort::Other, Kind::Portless) => way == Way::Opening || !is_icmp,
         (_, Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } | Kind::Rest) => true,
-        // The rest is of nobody.
+        // An echo or what has no ports belongs to its own sort only, errors and neighbours to none.
         _ => false,
     };
     belongs.then_some(way)

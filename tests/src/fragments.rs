@@ -19,7 +19,8 @@ use lockgate_dataplane::packet::{Address, Family, Headers};
 use lockgate_dataplane::port::memory::HeapMemory;
 
 const TIMEOUT_MS: u64 = 15_000;
-const FRAMES: u32 = 1024;
+/// A few more than may wait.
+const FRAMES: u32 = 576;
 /// The target port that every first fragment names.
 const TARGET_PORT: u16 = 2000;
 /// Datagrams that one call of `expire` gives up at most.
@@ -98,7 +99,7 @@ impl Twin {
 
     /// Everything that is held is given back in time.
     pub fn finish(mut self) {
-        self.pass(TIMEOUT_MS, DATAGRAMS_MAX.div_ceil(EXPIRE_MAX));
+        self.pass(TIMEOUT_MS, self.model.datagrams.len().div_ceil(EXPIRE_MAX));
         assert_eq!((self.table.datagrams(), self.table.held()), (0, 0));
         assert_eq!(self.pool.available(), FRAMES as usize, "frames are kept for ever");
     }

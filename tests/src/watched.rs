@@ -175,12 +175,6 @@ impl Watched {
         };
         assert_eq!(headers.source_mac, GATEWAY_MAC, "{headers:?} at {wire}");
         assert_eq!(usize::from(headers.end), frame.len(), "padding at {wire}: {headers:?}");
-        let from_gateway = [GATEWAY_V4, GATEWAY_V6].contains(&headers.key.source);
-        if from_gateway && !self.injected.iter().any(|(_, key)| *key == headers.key) {
-            self.answers += 1;
-            return true;
-        }
-        assert_eq!(headers.target_mac, self.world.mac(wire), "{headers:?} at {wire}");
         let may = |resolved: &Resolved| {
             let node = Node(resolved);
             let from = (node.wire_of(headers.key.source), headers.key);
@@ -189,8 +183,12 @@ impl Watched {
                 && self.is_allowed(&node, &headers, fragment)
         };
         if !self.in_force.iter().any(may) {
-            return false;
+            // The switch's own, then, if as many as it counts.
+            let is_own = [GATEWAY_V4, GATEWAY_V6].contains(&headers.key.source);
+            self.answers += u64::from(is_own);
+            return is_own;
         }
+        assert_eq!(headers.target_mac, self.world.mac(wire), "{headers:?} at {wire}");
         if let Some(fragment) = fragment.filter(|fragment| fragment.is_first()) {
             let datagram = datagram(&headers, fragment);
             self.firsts.entry(datagram).or_default().push(headers.key);

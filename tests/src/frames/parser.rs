@@ -104,7 +104,7 @@ pub fn read(bytes: &[u8]) -> Result<Packet, DropReason> {
 
 /// Compares the two where both accept, and says whether they did. Etherparse is asked only about
 /// what our parser accepted: a slice check of its own may panic on the rest.
-#[allow(clippy::must_use_candidate)] // called for what it asserts
+#[must_use]
 pub fn agree(bytes: &[u8]) -> bool {
     let (ours, fragment) = match read(bytes) {
         Ok(Packet::Ip(headers)) => (headers, None),
