@@ -7,6 +7,7 @@ use super::slab::{Chain, Entry};
 use super::{ConnectionId, Connections, Hash, Opening, State, tcp};
 use crate::clock::Tick;
 use crate::counters::DropReason;
+use crate::ids::Epoch;
 use crate::limits::EXPIRE_PER_TURN;
 use crate::packet::{FlowKey, Headers, Kind};
 
@@ -51,9 +52,10 @@ impl Connections {
     pub fn remove(&mut self, id: ConnectionId) {
         let Some(entry) = self.slab.live(id.0) else { return };
         let (key, state, share) = (entry.opening(), entry.state, entry.share);
+        let is_evictable = entry.is_evictable();
         self.index.clear(self.seed.hash(&key), id.0);
         self.wheel.disarm(&mut self.slab, id.0);
-        if state.is_evictable() {
+        if is_evictable {
             self.dequeue(id.0, share);
         }
         self.shares.close(share);
@@ -100,7 +102,9 @@ impl Connections {
         now: Tick,
     ) -> Result<(), DropReason> {
         let victim = victim.filter(|&id| self.shares.weight(id) > 0).ok_or(else_reason)?;
-        if !self.shares.may_evict(share, now) {
+        // Who has less than half of what the other has is no part of the flood.
+        let is_light = self.shares.weight(share) < self.shares.weight(victim) / 2;
+        if !is_light && !self.shares.may_evict(share, now) {
             return Err(DropReason::ConnectionsLimit);
         }
         self.evict_of(victim).ok_or(else_reason)
@@ -130,7 +134,7 @@ impl Connections {
         self.index
             .residents(hash)
             .filter_map(|id| self.slab.live(id).map(|entry| (id, entry)))
-            .filter(|(_, entry)| entry.state.is_evictable())
+            .filter(|(_, entry)| entry.is_evictable())
             .max_by_key(|(_, entry)| (self.shares.weight(entry.share), age(entry)))
             .map(|(id, _)| id)
     }
@@ -140,11 +144,8 @@ impl Connections {
         self.evicted = self.evicted.wrapping_add(1);
     }
 
-    /// Puts a record at the end of its share's queue if its state is evictable.
-    fn enqueue(&mut self, id: u32, state: State) {
-        if !state.is_evictable() {
-            return;
-        }
+    /// Puts a record at the end of its share's queue.
+    fn enqueue(&mut self, id: u32) {
         self.joined = self.joined.wrapping_add(1);
         let Some(entry) = self.slab.entry_mut(id) else { return };
         entry.joined = self.joined;
@@ -165,20 +166,35 @@ impl Connections {
     pub(super) fn change(&mut self, id: u32, before: State, after: State) {
         self.count(before, -1);
         self.count(after, 1);
-        if before.is_evictable() != after.is_evictable() {
-            if before.is_evictable()
-                && let Some(entry) = self.slab.entry(id)
-            {
-                self.dequeue(id, entry.share);
-            }
-            self.enqueue(id, after);
-        }
         let timeout = self.timeouts.of(after);
         let Some(entry) = self.slab.entry_mut(id) else { return };
+        let was_evictable = entry.is_evictable();
         entry.state = after;
+        let (is_evictable, share) = (entry.is_evictable(), entry.share);
         let deadline = entry.seen.after_ms(timeout);
+        self.requeue(id, share, was_evictable, is_evictable);
         self.wheel.disarm(&mut self.slab, id);
         self.wheel.arm(&mut self.slab, id, deadline);
+    }
+
+    /// Notes the judgement of a newer epoch. A connection that is denied keeps its record while
+    /// there is room: a later epoch may allow it again.
+    pub fn restamp(&mut self, id: ConnectionId, epoch: Epoch, allowed: bool) {
+        let Some(entry) = self.slab.live_mut(id.0) else { return };
+        let was_evictable = entry.is_evictable();
+        entry.epoch = epoch;
+        entry.set_allowed(allowed);
+        let (is_evictable, share) = (entry.is_evictable(), entry.share);
+        self.requeue(id.0, share, was_evictable, is_evictable);
+    }
+
+    /// Puts a record into its share's queue, or takes it out, where that has changed.
+    fn requeue(&mut self, id: u32, share: ShareId, was_evictable: bool, is_evictable: bool) {
+        match (was_evictable, is_evictable) {
+            (false, true) => self.enqueue(id),
+            (true, false) => self.dequeue(id, share),
+            _ => {}
+        }
     }
 
     /// A record's slot has come up: forgets it (true) or puts it off to its deadline.

@@ -32,8 +32,8 @@
 //!   when its state is evictable; a free record is nowhere. (A test checks this after random operations.)
 //! - `opening` is the key of the packet that opened, for ever. A connection is judged again by
 //!   that key, never by a reply's.
-//! - A connection that has been answered is never evicted for another; only its timeout,
-//!   its end, or the worker removes it.
+//! - A connection that has been answered is never evicted for another while policy allows it; only
+//!   its timeout, its end, or the worker removes it.
 //! - One worker owns the table: no atomics, no locks.
 //!
 //! # Whom a packet belongs to
@@ -261,15 +261,6 @@ impl Connections {
             target: entry.target(),
             epoch: entry.epoch,
             allowed: entry.is_allowed(),
-        }
-    }
-
-    /// Notes the judgement of a newer epoch. A connection that is denied keeps its record: a later
-    /// epoch may allow it again.
-    pub fn restamp(&mut self, id: ConnectionId, epoch: Epoch, allowed: bool) {
-        if let Some(entry) = self.slab.live_mut(id.0) {
-            entry.epoch = epoch;
-            entry.set_allowed(allowed);
         }
     }
 

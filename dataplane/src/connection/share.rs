@@ -9,14 +9,14 @@
 //!
 //! | when | who | else |
 //! |---|---|---|
-//! | its holder has pushed out `evictions_per_ms` in this millisecond | nobody | `ConnectionsLimit` |
+//! | its holder has pushed out `evictions_per_ms` in this millisecond, and has at least half of what the victim's pod has | nobody | `ConnectionsLimit` |
 //! | its holder has `per_pod` | the holder's own oldest | `ConnectionsLimit` |
 //! | no record is free | the oldest of the *heaviest* pod | `ConnectionsFull` |
 //! | `evictable_max` may be evicted already | the same | |
 //! | at most `reserved` are free, and its holder has its part of those already | the same | `ConnectionsFull` |
 //!
-//! *Oldest*: of those that may be evicted, see [`State::is_evictable`](super::State). *Heaviest*:
-//! who has most of those. So who floods evicts itself; and who fills the table with what may not
+//! *Oldest*: of those that may be evicted, see [`State::is_evictable`](super::State), or that policy
+//! has come to deny. *Heaviest*: who has most of those. So who floods evicts itself; and who fills the table with what may not
 //! be evicted meets its `per_pod`, or finds at its end a reserve that each pod has an equal part
 //! of, whatever the others have. To push one out for another costs a worker more than any other
 //! packet, so a pod that is at an end may do so only so often.
@@ -37,6 +37,7 @@ use super::settings::Bounds;
 use super::slab::Ends;
 use crate::clock::Tick;
 use crate::ids::EndpointId;
+use crate::limits::PORTS_MAX;
 use crate::seat::Seat;
 
 /// Whom a connection counts for.
@@ -56,6 +57,9 @@ pub(super) struct ShareId(pub(super) u16);
 const SHARES: u16 = Seat::COUNT + 1024;
 /// No share.
 const NOWHERE: ShareId = ShareId(u16::MAX);
+/// Pods between which the reserve is parted, at least.
+#[allow(clippy::cast_possible_truncation)] // 2^8
+pub(super) const SHARERS: u32 = PORTS_MAX as u32;
 /// Other shares that one eviction looks at.
 pub(super) const GLANCE: usize = 16;
 
@@ -161,7 +165,9 @@ impl Shares {
     pub(super) fn of(&mut self, holder: Holder) -> Option<ShareId> {
         let id = *self.seats.get(holder.seat.index())?;
         match self.get(id) {
-            Some(share) if share.holder == Some(holder.endpoint) => Some(id),
+            Some(share) if share.holder == Some(holder.endpoint) && share.stay != Stay::Gone => {
+                Some(id)
+            }
             _ => self.seat(holder),
         }
     }
@@ -273,9 +279,11 @@ impl Shares {
         may
     }
 
-    /// Each pod's part of the reserve.
+    /// Each pod's part of the reserve. It does not shrink while pods come, up to the ports of one
+    /// worker: or those who came first would have taken more than is left for the last.
     fn part(&self) -> u32 {
-        self.bounds.reserved.checked_div(self.holders).unwrap_or(0).max(1)
+        let sharers = self.holders.max(SHARERS);
+        self.bounds.reserved.checked_div(sharers).unwrap_or(0).max(1)
     }
 
     /// Notes a new connection, which may be evicted. Gives the queue that it joins.

@@ -192,6 +192,11 @@ impl Entry {
         self.flags & ALLOWED != 0
     }
 
+    /// Whether it may be evicted for another: nothing is lost by that, or policy denies it.
+    pub(super) const fn is_evictable(&self) -> bool {
+        self.state.is_evictable() || !self.is_allowed()
+    }
+
     pub(super) const fn set_allowed(&mut self, allowed: bool) {
         if allowed {
             self.flags |= ALLOWED;
@@ -329,6 +334,7 @@ impl Slab {
             None => ends.last = before,
         }
     }
+
     /// A list from its first record on, both directions checked.
     #[cfg(test)]
     pub(super) fn walk(&self, chain: Chain, ends: Ends) -> Vec<u32> {

@@ -136,7 +136,7 @@ fn check(table: &Connections) {
         let own = || live().filter(|(_, entry)| entry.share == share);
         assert_eq!(what.held as usize, own().count());
         let queue = table.slab.walk(Chain::Queue, what.queue);
-        let waiting = own().filter(|(_, entry)| entry.state.is_evictable()).map(|(id, _)| id);
+        let waiting = own().filter(|(_, entry)| entry.is_evictable()).map(|(id, _)| id);
         assert_eq!(what.evictable as usize, queue.len());
         assert_eq!(queue.len(), waiting.clone().count());
         assert_eq!(queue.into_iter().collect::<BTreeSet<_>>(), waiting.collect());
@@ -222,7 +222,7 @@ mod model {
             let evictable = self.known.values().filter(|known| known.is_evictable()).count();
             let free = self.capacity - self.known.len();
             let sharers = self.shares.len() + usize::from(!self.shares.contains_key(&holder));
-            let part = (reserved as usize / sharers).max(1);
+            let part = (reserved as usize / sharers.max(256)).max(1);
             let is_reserved = free <= reserved as usize && has >= part;
             if free > 0 && evictable < evictable_max as usize && !is_reserved {
                 return Room::Free;
@@ -239,8 +239,10 @@ mod model {
         }
 
         fn after(&self, holder: EndpointId, now: u64, some: Vec<u64>) -> Room {
+            let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
+            let victim = self.known[&some[0]].holder.endpoint;
             let pushed = self.pushed.get(&(holder, now)).copied().unwrap_or(0);
-            if pushed < self.bounds.evictions_per_ms {
+            if weight(holder) < weight(victim) / 2 || pushed < self.bounds.evictions_per_ms {
                 Room::After(some)
             } else {
                 Room::None(DropReason::ConnectionsLimit)
@@ -248,7 +250,10 @@ mod model {
         }
 
         pub(super) fn push_out(&mut self, holder: EndpointId, now: u64, gone: u64) {
-            *self.pushed.entry((holder, now)).or_insert(0) += 1;
+            let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
+            if weight(holder) >= weight(self.known[&gone].holder.endpoint) / 2 {
+                *self.pushed.entry((holder, now)).or_insert(0) += 1;
+            }
             self.known.remove(&gone);
         }
 
@@ -358,6 +363,16 @@ mod model {
             }
         }
 
+        pub(super) fn restamp(&mut self, id: u64, epoch: Epoch, allowed: bool) {
+            self.ever += 1;
+            let known = self.known.get_mut(&id).expect("picked");
+            let was_evictable = known.is_evictable();
+            (known.epoch, known.allowed) = (epoch, allowed);
+            if known.is_evictable() && !was_evictable {
+                known.joined = self.ever;
+            }
+        }
+
         pub(super) fn expire(&mut self, now: u64) {
             let timeouts = Timeouts::default();
             // A quarter of a second late at most: the wheel's grain.
@@ -372,6 +387,9 @@ mod model {
         }
 
         fn is_evictable(&self) -> bool {
+            if !self.allowed {
+                return true;
+            }
             let answered = [
                 State::Established,
                 State::FinWait,
@@ -563,8 +581,7 @@ fn apply(
         Operation::Restamp(at, epoch, allowed) => {
             if let Some((id, twin)) = pick(table, model, at) {
                 table.restamp(id, Epoch(epoch), allowed);
-                let known = model.known.get_mut(&twin).expect("picked");
-                (known.epoch, known.allowed) = (Epoch(epoch), allowed);
+                model.restamp(twin, Epoch(epoch), allowed);
             }
         }
     }

@@ -85,14 +85,82 @@ fn pods_that_fill_the_table_with_conversations_leave_each_other_pod_its_part() {
     }
     assert_eq!(table.shares.totals().1, CAPACITY / 8 * 7, "the last eighth is nobody's yet");
     assert_eq!(ask(&mut table, 0, CAPACITY), Err(DropReason::ConnectionsFull));
-    // 512 for eight greedy pods and 56 others, in equal parts.
-    for who in 8..64 {
-        for n in 0..8 {
+    // An eighth in 256 parts: two for each that comes.
+    for who in 8..256 {
+        for n in 0..2 {
             speak(&mut table, who, n).expect("its part");
         }
-        // While there are fewer than 57 pods, a part is nine.
-        assert_eq!(speak(&mut table, who, 8).is_ok(), who < 56, "{who}");
+        assert_eq!(ask(&mut table, who, 2), Err(DropReason::ConnectionsFull), "{who}");
     }
+    check(&table);
+}
+
+#[test]
+fn the_reserve_is_there_for_who_comes_last() {
+    let mut table = new();
+    for who in 0..255 {
+        let _ = (0..CAPACITY).find(|&n| speak(&mut table, who, n).is_err());
+    }
+    for n in 0..2 {
+        speak(&mut table, 255, n).expect("its part");
+    }
+    check(&table);
+}
+
+#[test]
+fn what_policy_cuts_gives_its_room_to_who_asks_for_it() {
+    let mut table = new();
+    for n in 0..CAPACITY / 4 {
+        speak(&mut table, 0, n).expect("its quarter");
+    }
+    assert_eq!(ask(&mut table, 0, CAPACITY), Err(DropReason::ConnectionsLimit));
+    for n in 0..10 {
+        let (id, _) = find_udp(&table, of(0, n)).expect("there");
+        table.restamp(id, Epoch(2), false);
+    }
+    check(&table);
+    assert!(knows(&table, 0, 0), "it may be allowed again");
+    for n in 0..10 {
+        ask(&mut table, 0, CAPACITY + n).expect("a denied one gives way");
+    }
+    assert!((0..10).all(|n| !knows(&table, 0, n)) && knows(&table, 0, 10));
+    // One that is allowed again is kept as before.
+    let (id, _) = find_udp(&table, of(0, 11)).expect("there");
+    table.restamp(id, Epoch(3), false);
+    table.restamp(id, Epoch(4), true);
+    for n in 0..50 {
+        ask(&mut table, 0, 2 * CAPACITY + n).expect("an unanswered one gives way");
+    }
+    assert!(knows(&table, 0, 11));
+    check(&table);
+}
+
+#[test]
+fn a_burst_of_a_pod_that_floods_nobody_is_not_held_to_the_flooders_bound() {
+    let mut table = bounded(CAPACITY as usize, Bounds::of(CAPACITY));
+    for n in 0..CAPACITY / 4 {
+        (0..2).for_each(|who| {
+            ask(&mut table, who, n).expect("room");
+        });
+    }
+    for n in 0..200 {
+        ask(&mut table, 2, n).expect("one of the flooders' gives way");
+    }
+    assert!((0..200).all(|n| knows(&table, 2, n)));
+}
+
+#[test]
+fn a_pod_that_is_back_in_its_seat_keeps_what_it_opens() {
+    let mut table = new();
+    (0..1000).for_each(|n| speak(&mut table, 1, n).expect("room"));
+    turns(&mut table, 2, 0, &[]);
+    turns(&mut table, 2, 100_000, &[]);
+    assert!(table.len() < 1000, "it is being swept out");
+    for n in 1000..1100 {
+        ask(&mut table, 1, n).expect("room");
+    }
+    turns(&mut table, 100, 100_000, &[1]);
+    assert!((1000..1100).all(|n| knows(&table, 1, n)));
     check(&table);
 }
 
