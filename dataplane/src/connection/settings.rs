@@ -5,7 +5,7 @@ use super::Timeouts;
 /// How large a table is, by which secret it hashes, and how long it remembers.
 #[derive(Clone, Copy)]
 pub struct Settings {
-    /// Connections at most; from 1 to [`CAPACITY_MAX`].
+    /// Connections at most; from 1 to [`CAPACITY_MAX`](super::CAPACITY_MAX).
     pub capacity: usize,
     /// How many of which kind.
     pub bounds: Bounds,
