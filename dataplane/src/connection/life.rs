@@ -17,7 +17,8 @@ impl Connections {
     /// # Errors
     ///
     /// `NoConnection` if the packet may not begin one, `ConnectionsLimit` if its holder has as many
-    /// as a pod may have, `ConnectionsFull` if there is no room; and in both cases nothing gives way.
+    /// as a pod may have, `ConnectionsFull` if there is no room, and in both cases nobody gives way
+    /// (one may have, where then both buckets of the key are full).
     pub fn open(
         &mut self,
         key: &FlowKey,
