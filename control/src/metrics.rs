@@ -210,7 +210,7 @@ impl Scrape<'_> {
         let evicted = [(Labels::new(), float(self.sum(|cells| cells.evicted.load())))];
         families.counter(
             "connections_evicted_total",
-            "Connections, half open, unanswered or over, that gave way to new ones.",
+            "Connections, half open, unanswered, over or denied, that gave way to new ones.",
             evicted,
         );
         let again = [(Labels::new(), float(self.sum(|cells| cells.rejudged.load())))];

@@ -3,7 +3,7 @@
 //! Nothing is remembered here: the rows that [`Connections::page`] shows are the model. What is
 //! found is what a search through all rows finds; an operation changes the rows that it may and no
 //! other; rows go when their time is up. In a table that is never full nothing else goes. In one
-//! that is, what is established stays, and whatever goes is counted.
+//! that is, what is established and allowed stays, and whatever goes is counted.
 
 // What does not hold fails by panicking: the input that shows it is what is looked for.
 #![allow(clippy::panic, clippy::missing_panics_doc)]

@@ -102,21 +102,15 @@ impl Connections {
         else_reason: DropReason,
         now: Tick,
     ) -> Result<(), DropReason> {
-        let victim = victim.filter(|&id| self.shares.weight(id) > 0).ok_or(else_reason)?;
+        let victim = victim.ok_or(else_reason)?;
+        let oldest = self.shares.oldest(victim).ok_or(else_reason)?;
         // Who has less than half of what the other has is no part of the flood.
         let is_light = self.shares.weight(share) < self.shares.weight(victim) / 2;
         if !is_light && !self.shares.may_evict(share, now) {
             return Err(DropReason::ConnectionsLimit);
         }
-        self.evict_of(victim).ok_or(else_reason)
-    }
-
-    /// Evicts the oldest of a share.
-    fn evict_of(&mut self, share: ShareId) -> Option<()> {
-        let victim = self.shares.get(share)?.queue.first;
-        self.slab.live(victim)?;
-        self.evict(victim);
-        Some(())
+        self.evict(oldest);
+        Ok(())
     }
 
     /// A free lane for the hash.

@@ -33,9 +33,9 @@ pub struct Bounds {
     pub per_pod: u32,
     /// Connections that may be evicted, of all pods.
     pub evictable_max: u32,
-    /// Records at the end of the table that all pods have an equal part of.
+    /// Records at the end of the table of which each pod may have a part, and no more.
     pub reserved: u32,
-    /// Connections that new ones of one pod may push out in a millisecond.
+    /// Connections that new ones of one pod, no light one, may push out in a millisecond.
     pub evictions_per_ms: u32,
 }
 

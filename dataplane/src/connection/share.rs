@@ -9,17 +9,19 @@
 //!
 //! | when | who | else |
 //! |---|---|---|
-//! | its holder has pushed out `evictions_per_ms` in this millisecond, and has at least half of what the victim's pod has | nobody | `ConnectionsLimit` |
 //! | its holder has `per_pod` | the holder's own oldest | `ConnectionsLimit` |
 //! | no record is free | the oldest of the *heaviest* pod | `ConnectionsFull` |
 //! | `evictable_max` may be evicted already | the same | |
-//! | at most `reserved` are free, and its holder has its part of those already | the same | `ConnectionsFull` |
+//! | at most `reserved` are free, and its holder has its part already | the same | `ConnectionsFull` |
 //!
 //! *Oldest*: of those that may be evicted, see [`State::is_evictable`](super::State), or that policy
-//! has come to deny. *Heaviest*: who has most of those. So who floods evicts itself; and who fills the table with what may not
-//! be evicted meets its `per_pod`, or finds at its end a reserve that each pod has an equal part
-//! of, whatever the others have. To push one out for another costs a worker more than any other
-//! packet, so a pod that is at an end may do so only so often.
+//! has come to deny. *Heaviest*: who has most of those. So who floods evicts itself; and who fills
+//! the table with what may not be evicted meets its `per_pod`, or finds at its end a reserve of
+//! which each pod may have a part, a [`SHARERS`]th, whatever the others have.
+//!
+//! To push one out for another costs a worker more than any other packet. So a pod that has at
+//! least half of what the victim's pod has may do so `evictions_per_ms` times in a millisecond; the
+//! rest of what it opens is `ConnectionsLimit`.
 //!
 //! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
 //! remembered, a share that grows beyond it takes its place at once, and each eviction looks at
@@ -324,6 +326,11 @@ impl Shares {
         if let Some(share) = self.get_mut(id) {
             share.held = share.held.saturating_sub(1);
         }
+    }
+
+    /// The connection of a share that has been evictable for longest.
+    pub(super) fn oldest(&self, id: ShareId) -> Option<u32> {
+        self.get(id).filter(|share| share.evictable > 0).map(|share| share.queue.first)
     }
 
     /// How many of a share's connections may be evicted.

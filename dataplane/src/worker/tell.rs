@@ -26,8 +26,9 @@ pub enum Denial {
     Reject,
 }
 
-/// How many rejects each pod may still cause, whichever worker polls its port: by its seat, with
-/// whom a connection would count for. Cells are given to whoever has the seat next: what is left of a second is the only thing there to inherit.
+/// How many rejects each pod may still cause, by its seat, whichever worker polls its port. The pod
+/// is the one that a connection would count for. Who has the seat next inherits what is left of a
+/// second.
 #[derive(Debug)]
 pub(super) struct Rejects(Box<[Limiter]>);
 

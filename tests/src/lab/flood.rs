@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::TcpFlags;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Domain;
 
 use super::error::LabError;
 use super::node::Place;
-use super::seat::WHOLE_PACKETS;
+use super::seat::raw_socket;
 use crate::packets::{self, Ends};
 
 /// SYNs between two pauses of a millisecond: some 14 000 a second, so that a flood takes the
@@ -64,15 +64,8 @@ impl Flood {
     /// When the socket can't be made.
     pub fn of_syns(from: &Place, to: SocketAddr, limit: Limit) -> Result<Self, LabError> {
         let source = from.address(to.is_ipv6()).ok_or_else(|| LabError::Unknown(to.to_string()))?;
-        let socket = from
-            .namespace
-            .enter(|| -> std::io::Result<Socket> {
-                let protocol = Some(Protocol::from(WHOLE_PACKETS));
-                let socket = Socket::new(Domain::IPV4, Type::RAW, protocol)?;
-                socket.set_header_included_v4(true)?;
-                Ok(socket)
-            })?
-            .map_err(LabError::io(format!("flood from {source} to {to}")))?;
+        let socket = from.namespace.enter(|| raw_socket(Domain::for_address(to)))?;
+        let socket = socket.map_err(LabError::io(format!("flood from {source} to {to}")))?;
         let mac = Mac::default();
         let ends = Ends { source_mac: mac, target_mac: mac, source, target: to.ip() };
         let port = to.port();

@@ -20,7 +20,7 @@ use super::sniffer::sniffing_socket;
 use super::switch::FAR_END;
 
 /// The protocol number of sockets that send whole packets (`IPPROTO_RAW`).
-pub(super) const WHOLE_PACKETS: i32 = 255;
+const WHOLE_PACKETS: i32 = 255;
 
 /// One end of a wire.
 #[derive(Debug)]
@@ -72,10 +72,7 @@ impl Seat {
         ])?;
         let what = || format!("make raw sockets in {}", namespace.name());
         let open = || -> std::io::Result<(Socket, Socket, Socket, LinkAddr)> {
-            let raw = |domain| Socket::new(domain, Type::RAW, Some(Protocol::from(WHOLE_PACKETS)));
-            let (v4, v6) = (raw(Domain::IPV4)?, raw(Domain::IPV6)?);
-            v4.set_header_included_v4(true)?;
-            v6.set_header_included_v6(true)?;
+            let (v4, v6) = (raw_socket(Domain::IPV4)?, raw_socket(Domain::IPV6)?);
             let sink = sniffing_socket()?;
             sink.set_nonblocking(true)?;
             Ok((v4, v6, sink, link_of(far)?))
@@ -128,6 +125,17 @@ impl Seat {
             }
         }
     }
+}
+
+/// A socket that sends whole IP packets of a family, from the namespace that asks.
+pub(super) fn raw_socket(domain: Domain) -> std::io::Result<Socket> {
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(WHOLE_PACKETS)))?;
+    if domain == Domain::IPV4 {
+        socket.set_header_included_v4(true)?;
+    } else {
+        socket.set_header_included_v6(true)?;
+    }
+    Ok(socket)
 }
 
 /// The link-layer address of an interface of the namespace that asks.
