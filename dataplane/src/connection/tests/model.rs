@@ -1,0 +1,244 @@
+//! What the table should be: a map, searched from end to end.
+
+use super::*;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
+    pub(super) key: FlowKey,
+    pub(super) state: State,
+    pub(super) seen: u64,
+    pub(super) epoch: Epoch,
+    pub(super) allowed: bool,
+    pub(super) holder: Holder,
+    /// When it became evictable.
+    joined: u64,
+    track: tcp::Track,
+    tags: [u32; 2],
+}
+
+pub(super) struct Model {
+    pub(super) known: BTreeMap<u64, Known>,
+    capacity: usize,
+    bounds: Bounds,
+    /// Who has a share, and since when it was seen to have no port.
+    shares: BTreeMap<EndpointId, Option<u64>>,
+    /// How many each pod has pushed out in a millisecond.
+    pushed: BTreeMap<(EndpointId, u64), u32>,
+    ever: u64,
+}
+
+/// What a new connection asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Room {
+    Free,
+    /// One of these goes.
+    After(Vec<u64>),
+    None(DropReason),
+}
+
+impl Model {
+    pub(super) fn new(capacity: usize, bounds: Bounds) -> Self {
+        let (known, shares, pushed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { known, capacity, bounds, shares, pushed, ever: 0 }
+    }
+
+    fn held(&self, holder: EndpointId) -> impl Iterator<Item = (u64, &Known)> {
+        let known = self.known.iter().map(|(&id, known)| (id, known));
+        known.filter(move |(_, known)| known.holder.endpoint == holder)
+    }
+
+    /// The one that has been evictable for longest, of a pod.
+    fn oldest(&self, holder: EndpointId) -> Option<u64> {
+        let evictable = self.held(holder).filter(|(_, known)| known.is_evictable());
+        evictable.min_by_key(|(_, known)| known.joined).map(|(id, _)| id)
+    }
+
+    /// Where a new one of this pod finds room: the rules of `share`, read aloud.
+    pub(super) fn room(&self, holder: EndpointId, now: u64) -> Room {
+        let Bounds { per_pod, evictable_max, reserved, .. } = self.bounds;
+        let has = self.held(holder).count();
+        if has >= per_pod as usize {
+            let own = self.oldest(holder).map(|id| self.after(holder, now, vec![id]));
+            return own.unwrap_or(Room::None(DropReason::ConnectionsLimit));
+        }
+        let evictable = self.known.values().filter(|known| known.is_evictable()).count();
+        let free = self.capacity - self.known.len();
+        let sharers = self.shares.len() + usize::from(!self.shares.contains_key(&holder));
+        let part = (reserved as usize / sharers.max(256)).max(1);
+        let is_reserved = free <= reserved as usize && has >= part;
+        if free > 0 && evictable < evictable_max as usize && !is_reserved {
+            return Room::Free;
+        }
+        let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
+        let most = self.shares.keys().map(|&of| weight(of)).max().unwrap_or(0);
+        let heaviest = self.shares.keys().filter(|&&of| most > 0 && weight(of) == most);
+        let oldest: Vec<u64> = heaviest.filter_map(|&of| self.oldest(of)).collect();
+        if oldest.is_empty() {
+            Room::None(DropReason::ConnectionsFull)
+        } else {
+            self.after(holder, now, oldest)
+        }
+    }
+
+    fn after(&self, holder: EndpointId, now: u64, some: Vec<u64>) -> Room {
+        let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
+        let victim = self.known[&some[0]].holder.endpoint;
+        let pushed = self.pushed.get(&(holder, now)).copied().unwrap_or(0);
+        if weight(holder) < weight(victim) / 2 || pushed < self.bounds.evictions_per_ms {
+            Room::After(some)
+        } else {
+            Room::None(DropReason::ConnectionsLimit)
+        }
+    }
+
+    pub(super) fn push_out(&mut self, holder: EndpointId, now: u64, gone: u64) {
+        let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
+        if weight(holder) >= weight(self.known[&gone].holder.endpoint) / 2 {
+            *self.pushed.entry((holder, now)).or_insert(0) += 1;
+        }
+        self.known.remove(&gone);
+    }
+
+    /// All shares have been visited and all records swept, while these pods have a port.
+    pub(super) fn settle(&mut self, now: u64, here: &BTreeSet<EndpointId>) {
+        for (holder, away) in std::mem::take(&mut self.shares) {
+            let is_here = here.contains(&holder);
+            let is_gone = away.is_some_and(|since| now - since >= 60_000);
+            if !is_here && is_gone {
+                self.known.retain(|_, known| known.holder.endpoint != holder);
+            }
+            let has = self.held(holder).next().is_some();
+            if is_here || has {
+                let since = away.unwrap_or(now);
+                self.shares.insert(holder, (!is_here).then_some(since));
+            } else {
+                self.pushed.retain(|(of, _), _| *of != holder);
+            }
+        }
+    }
+
+    pub(super) fn find(&self, packet: &Headers) -> Option<(u64, Way)> {
+        let way_of = |known: &Known| match packet.kind {
+            _ if known.key.number != packet.key.number => None,
+            Kind::Echo { reply: false } if known.is_echo() => {
+                (known.key == packet.key).then_some(Way::Opening)
+            }
+            Kind::Echo { reply: true } if known.is_echo() => {
+                (known.key == packet.key.reversed()).then_some(Way::Reply)
+            }
+            Kind::Echo { .. } | Kind::IcmpError { .. } | Kind::LinkOnly => None,
+            Kind::Portless if known.is_echo() => None,
+            _ if known.key == packet.key => Some(Way::Opening),
+            Kind::Portless if packet.key.protocol == Protocol::Icmp => None,
+            _ if known.key == packet.key.reversed() => Some(Way::Reply),
+            _ => None,
+        };
+        self.known.iter().find_map(|(&id, known)| Some((id, way_of(known)?)))
+    }
+
+    /// A pod has asked for a connection, whatever came of it.
+    pub(super) fn note(&mut self, holder: Holder) {
+        self.shares.entry(holder.endpoint).or_insert(None);
+    }
+
+    /// There is room.
+    pub(super) fn open(
+        &mut self,
+        packet: &Headers,
+        holder: Holder,
+        now: u64,
+    ) -> Result<(), DropReason> {
+        let state = match packet.kind {
+            Kind::Tcp(header) if tcp::is_opening(&header) => State::SynSent,
+            Kind::Udp => State::UdpUnreplied,
+            Kind::Echo { reply: false } => State::IcmpUnreplied,
+            Kind::Sctp { first_chunk: sctp::INIT, .. } => State::SctpOpening,
+            Kind::Portless => State::OtherUnreplied,
+            _ => return Err(DropReason::NoConnection),
+        };
+        self.note(holder);
+        self.ever += 1;
+        let track = match packet.kind {
+            Kind::Tcp(header) => tcp::open(&header),
+            _ => tcp::Track::BLANK,
+        };
+        let known = Known {
+            key: packet.key,
+            state,
+            seen: now,
+            epoch: OPENING.epoch,
+            allowed: true,
+            holder,
+            joined: self.ever,
+            track,
+            tags: [0; 2],
+        };
+        self.known.insert(self.ever, known);
+        Ok(())
+    }
+
+    pub(super) fn touch(&mut self, id: u64, way: Way, packet: &Headers, now: u64) {
+        self.ever += 1;
+        let known = self.known.get_mut(&id).expect("found");
+        let was_evictable = known.is_evictable();
+        let mut is_alive = true;
+        known.state = match (known.state, way, packet.kind) {
+            (state, _, Kind::Tcp(header)) => {
+                let step = tcp::step(state, &mut known.track, way, &header);
+                is_alive = step.is_alive;
+                step.state
+            }
+            (state, way, Kind::Sctp { first_chunk, verification_tag }) => {
+                is_alive = !state.is_over();
+                sctp::step(state, &mut known.tags, way, first_chunk, verification_tag)
+            }
+            (State::UdpUnreplied, Way::Reply, _) => State::UdpStream,
+            (State::IcmpUnreplied, Way::Reply, _) => State::IcmpReplied,
+            (State::OtherUnreplied, Way::Reply, _) => State::OtherReplied,
+            (state, ..) => state,
+        };
+        if is_alive {
+            known.seen = now;
+        }
+        if known.is_evictable() && !was_evictable {
+            known.joined = self.ever;
+        }
+    }
+
+    pub(super) fn restamp(&mut self, id: u64, epoch: Epoch, allowed: bool) {
+        self.ever += 1;
+        let known = self.known.get_mut(&id).expect("picked");
+        let was_evictable = known.is_evictable();
+        (known.epoch, known.allowed) = (epoch, allowed);
+        if known.is_evictable() && !was_evictable {
+            known.joined = self.ever;
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: u64) {
+        let timeouts = Timeouts::default();
+        // A quarter of a second late at most: the wheel's grain.
+        self.known.retain(|_, known| (known.seen + timeouts.of(known.state)) / 256 >= now / 256);
+    }
+}
+
+impl Known {
+    fn is_echo(&self) -> bool {
+        matches!(self.state, State::IcmpUnreplied | State::IcmpReplied)
+    }
+
+    fn is_evictable(&self) -> bool {
+        if !self.allowed {
+            return true;
+        }
+        let answered = [
+            State::Established,
+            State::FinWait,
+            State::UdpStream,
+            State::IcmpReplied,
+            State::SctpEstablished,
+            State::OtherReplied,
+        ];
+        !answered.contains(&self.state)
+    }
+}
