@@ -68,9 +68,17 @@ impl Rows {
             Some(((id, way), (at, _))) => {
                 assert_eq!(self.table.record(id).opening, before[at].opening);
                 if self.table.is_over(id) && Connections::opens(&headers.kind) {
-                    self.table.remove(id);
-                    self.went(&before, &[at]);
-                    self.packet(headers, epoch);
+                    let holder = opening(epoch, &headers.key).holder;
+                    match self.table.renew(id, holder, Tick(self.now)) {
+                        Ok(()) => {
+                            self.went(&before, &[at]);
+                            self.packet(headers, epoch);
+                        }
+                        Err(reason) => {
+                            assert_eq!(reason, DropReason::ConnectionsLimit, "{headers:?}");
+                            assert_eq!(before, self.all(), "refused, and yet changed");
+                        }
+                    }
                 } else {
                     self.touch((id, way), headers, (at, &before));
                 }

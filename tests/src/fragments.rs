@@ -8,7 +8,8 @@
 
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::fragment::{
-    DATAGRAMS_MAX, Fragments, PER_PORT, Ticket, Verdict, WAITING_MAX, WAITING_PER_PORT, Waited,
+    DATAGRAMS_MAX, Fragments, PART, PER_PORT, Ticket, Verdict, WAITING_MAX, WAITING_PER_PORT,
+    Waited,
 };
 use lockgate_dataplane::connection::{Bounds, Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::DropReason;
@@ -55,9 +56,12 @@ type LetGo = (Vec<u16>, Vec<(u16, DropReason)>);
 
 /// What is done with a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
+    /// What its first was is known.
     Judged,
+    /// It waits for its first.
     Waits,
+    /// It goes no further.
     Dropped(DropReason),
 }
 
@@ -79,12 +83,13 @@ impl Default for Twin {
 
 impl Twin {
     /// A fragment comes to both. At most 65,535 may come to one twin.
-    pub fn come(&mut self, coming: Coming) {
+    pub fn come(&mut self, coming: Coming) -> Fate {
         self.count += 1;
         let fate = self.take_in(coming);
         let (expected, let_go) = self.model.come(coming, self.count, self.now);
         assert_eq!(fate, expected, "{coming:?}");
         self.compare(&let_go, &coming);
+        fate
     }
 
     /// Time passes, and the worker turns so many times.
@@ -215,6 +220,15 @@ impl Datagram {
     }
 }
 
+/// What a port may have of so many places of which so many are taken.
+fn most(per_port: u16, places: usize, taken: usize) -> usize {
+    match places - taken {
+        0 => 0,
+        few if few <= places / 4 => usize::from(PART),
+        _ => usize::from(per_port),
+    }
+}
+
 impl Model {
     fn waiting(&self, of: impl Fn(&Datagram) -> bool) -> usize {
         self.datagrams.iter().filter(|one| of(one)).map(|one| one.waiting.len()).sum()
@@ -275,11 +289,10 @@ impl Model {
         }
         let of_port = |one: &Datagram| one.port == port;
         let mut doomed = vec![];
-        if self.datagrams.iter().filter(|one| of_port(one)).count() == usize::from(PER_PORT) {
+        let has = self.datagrams.iter().filter(|one| of_port(one)).count();
+        if has >= most(PER_PORT, DATAGRAMS_MAX, self.datagrams.len()) {
             let oldest = self.datagrams.iter().position(of_port).unwrap_or(0);
             doomed = self.give_up(oldest, DropReason::FragmentLimit);
-        } else if self.datagrams.len() == DATAGRAMS_MAX {
-            doomed = self.give_up(0, DropReason::FragmentLimit);
         }
         self.datagrams.push(Datagram {
             identification,
@@ -295,19 +308,18 @@ impl Model {
     }
 
     /// One more waits: where the port has as many as may wait, its oldest datagram of which any
-    /// waits goes; where the table has, the oldest of all.
+    /// waits goes.
     fn wait(&mut self, identification: u32, number: u16) -> (Fate, Vec<(u16, DropReason)>) {
         let limit = DropReason::FragmentLimit;
         let port = self.datagrams[self.place_of(identification)].port;
         let mut doomed = vec![];
-        if self.waiting(|one| one.port == port) >= usize::from(WAITING_PER_PORT) {
+        let has = self.waiting(|one| one.port == port);
+        if has >= most(WAITING_PER_PORT, WAITING_MAX, self.waiting(|_| true)) {
             let waits = |one: &Datagram| one.port == port && !one.waiting.is_empty();
-            let oldest = self.datagrams.iter().position(waits).unwrap_or(0);
-            doomed = self.give_up(oldest, limit);
-        } else if self.waiting(|_| true) == WAITING_MAX {
-            doomed = self.give_up(0, limit);
+            if let Some(oldest) = self.datagrams.iter().position(waits) {
+                doomed = self.give_up(oldest, limit);
+            }
         }
-        // The oldest of all may have had nothing that waits.
         let is_full = self.waiting(|_| true) == WAITING_MAX;
         let own = self.datagrams.iter_mut().find(|one| one.identification == identification);
         match own {
@@ -315,7 +327,7 @@ impl Model {
                 own.waiting.push(number);
                 (Fate::Waits, doomed)
             }
-            // It may have been its own that went.
+            // It may have been its own that went, or nothing of its port waits.
             _ => (Fate::Dropped(limit), doomed),
         }
     }

@@ -122,15 +122,26 @@ fn ip_with_ttl(ends: Ends, number: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
 /// A TCP segment with sequence number 1, acknowledgment number 1 and no options.
 #[must_use]
 pub fn tcp(ends: Ends, ports: (u16, u16), flags: TcpFlags, payload: &[u8]) -> Vec<u8> {
-    let mut header = TcpHeader::new(ports.0, ports.1, 1, 0xffff);
-    header.acknowledgment_number = u32::from(flags.has(TcpFlags::ACK));
+    let numbers = (1, u32::from(flags.has(TcpFlags::ACK)));
+    tcp_segment(ends, &tcp_header(ports, flags, numbers), payload)
+}
+
+/// A TCP segment without payload, with sequence and acknowledgment numbers of its own.
+#[must_use]
+pub fn segment(ends: Ends, ports: (u16, u16), flags: TcpFlags, numbers: (u32, u32)) -> Vec<u8> {
+    tcp_segment(ends, &tcp_header(ports, flags, numbers), b"")
+}
+
+fn tcp_header(ports: (u16, u16), flags: TcpFlags, numbers: (u32, u32)) -> TcpHeader {
+    let mut header = TcpHeader::new(ports.0, ports.1, numbers.0, 0xffff);
+    header.acknowledgment_number = numbers.1;
     header.syn = flags.has(TcpFlags::SYN);
     header.ack = flags.has(TcpFlags::ACK);
     header.fin = flags.has(TcpFlags::FIN);
     header.rst = flags.has(TcpFlags::RST);
     header.psh = flags.has(TcpFlags::PSH);
     header.urg = flags.has(TcpFlags::URG);
-    tcp_segment(ends, &header, payload)
+    header
 }
 
 /// A TCP segment with a header of the caller's; its checksum is computed here.

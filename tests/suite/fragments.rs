@@ -1,7 +1,8 @@
 //! The table of fragments against a model that keeps every byte.
 
+use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::packet::parse::Fragment;
-use lockgate_tests::fragments::{Coming, Twin};
+use lockgate_tests::fragments::{Coming, Fate, Twin};
 use proptest::prelude::*;
 
 /// One of a few datagrams of one port: they meet.
@@ -56,12 +57,38 @@ fn a_port_with_all_that_may_wait_loses_the_oldest_of_which_any_waits() {
 }
 
 #[test]
-fn a_table_with_all_that_may_wait_loses_the_oldest() {
+fn ports_that_leave_all_places_taken_cost_others_nothing() {
+    for twice in [1, 2] {
+        let mut twin = Twin::default();
+        // Each port has as many datagrams as it may, and as many fragments that wait, over and over.
+        for at in 1..128 * twice {
+            for port in 0..16 {
+                twin.come(later(port, u32::from(port) << 8 | u32::from(at % 64), at * 8));
+            }
+        }
+        for port in 100..120 {
+            for at in [3, 2, 1] {
+                assert_eq!(twin.come(later(port, u32::from(port) << 8, at * 8)), Fate::Waits);
+            }
+        }
+        for port in 100..120 {
+            assert_eq!(twin.come(first(port, u32::from(port) << 8)), Fate::Judged);
+        }
+        twin.finish();
+    }
+}
+
+#[test]
+fn where_many_ports_leave_nothing_a_datagram_still_begins_and_none_of_it_waits() {
     let mut twin = Twin::default();
-    for port in 0..5 {
-        for at in 1..128 {
-            twin.come(later(port, u32::from(port), at * 8));
+    for port in 0..150 {
+        for at in 1..5 {
+            twin.come(later(port, port.into(), at * 8));
         }
     }
+    let fate = twin.come(later(255, 999, 8));
+    assert_eq!(fate, Fate::Dropped(DropReason::FragmentLimit));
+    assert_eq!(twin.come(first(255, 999)), Fate::Judged);
+    assert_eq!(twin.come(later(255, 999, 16)), Fate::Judged);
     twin.finish();
 }

@@ -1,18 +1,23 @@
 //! What a flood costs those who are not meant: `Worker::turn` over ports in memory, one core.
 //!
 //! Each turn a worker takes a batch of a conversation between two pods and a batch of what
-//! another pod sends. The time of a turn is what the conversation's packets wait for, so the
+//! other pods send. The time of a turn is what the conversation's packets wait for, so the
 //! throughput of a worker at its limit goes with its inverse. Each flood takes turns with the same
-//! number of *harmless* packets, of connections that are known; the ratio is the conversation's
-//! throughput beside the flood to that beside the harmless ones.
+//! number of *harmless* packets of the same pods, of connections that are known; the ratio is the
+//! conversation's throughput beside the flood to that beside the harmless ones.
 //!
 //! | flood | what it is |
 //! |---|---|
 //! | denied | addresses, ports, protocols at random; policy denies them |
+//! | rejected | the same, and the senders are told so |
 //! | forbidden ports | to a pod that lets other ports in, at random |
 //! | spoofed | sender's addresses at random |
 //! | no connection | segments of connections that never were |
 //! | opening | ports at random that policy allows: each would open, the pod has all it may have |
+//! | opening, eight pods | the same, each from one of eight: the table has all it may have |
+//! | renewing | SYN and RST in turns: each SYN ends a connection that is over, and opens one |
+//!
+//! A flood never repeats itself, or half of it would be known from its last lap.
 //!
 //! `--check` fails below the promised ratio (docs/PROMISES.md), the best of some attempts, since
 //! others use the machine too.
@@ -23,17 +28,27 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::packet::TcpFlags;
+use lockgate_dataplane::worker::Denial;
 use lockgate_tests::packets::{self, Ends};
 use lockgate_tests::world::{Shape, World};
 
 const BATCH: usize = 64;
 /// Turns of one measurement.
 const TURNS: usize = 4000;
+/// Turns before it: then a flood has all the connections that it may have.
+const FIRST: usize = 2000;
 const ROUNDS: usize = 7;
-/// Frames of a flood, sent again and again: more than a worker's caches hold connections of.
-const FRAMES: usize = 1 << 16;
 const CLUSTER: &str = include_str!("../../flood.yaml");
-const FLOODER: &str = "default/flooder";
+const FLOODERS: [&str; 8] = [
+    "default/flooder",
+    "default/flooder-2",
+    "default/flooder-3",
+    "default/flooder-4",
+    "default/flooder-5",
+    "default/flooder-6",
+    "default/flooder-7",
+    "default/flooder-8",
+];
 const CLIENT: &str = "default/client";
 const SERVER: &str = "default/server";
 /// What `--check` asks of every flood.
@@ -41,27 +56,46 @@ const LEAST: f64 = 0.97;
 /// Attempts of `--check`.
 const ATTEMPTS: usize = 4;
 
-type Row = (&'static str, fn(&World, &mut Random) -> Vec<u8>);
+/// A flood: its name, its pods, what is done about what policy denies, its packets.
+#[derive(Clone, Copy)]
+struct Row {
+    name: &'static str,
+    pods: usize,
+    denial: Denial,
+    packet: Packet,
+}
 
-const ROWS: [Row; 5] = [
-    ("denied", denied),
-    ("forbidden ports", forbidden),
-    ("spoofed", spoofed),
-    ("no connection", strange),
-    ("opening", opening),
+/// The next packet from these addresses.
+type Packet = fn(Ends, &mut Source) -> Vec<u8>;
+
+const fn row(name: &'static str, packet: Packet) -> Row {
+    Row { name, pods: 1, denial: Denial::Drop, packet }
+}
+
+const ROWS: [Row; 8] = [
+    row("denied", denied),
+    Row { denial: Denial::Reject, ..row("rejected", denied) },
+    row("forbidden ports", forbidden),
+    row("spoofed", spoofed),
+    row("no connection", strange),
+    row("opening", opening),
+    Row { pods: FLOODERS.len(), ..row("opening, eight pods", opening) },
+    row("renewing", renewing),
 ];
 
 #[allow(clippy::print_stdout)] // its only output
 fn main() -> ExitCode {
-    let is_check = std::env::args().any(|word| word == "--check");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let is_check = words.iter().any(|word| word == "--check");
+    let wanted = words.iter().find(|word| !word.starts_with('-'));
     let mut table =
         "| flood | ratio, median | least | most | ns a turn, and beside harmless ones |\n\
                      |---|---|---|---|---|"
             .to_owned();
     let mut is_kept = true;
-    for row in ROWS {
+    for row in ROWS.iter().filter(|row| wanted.is_none_or(|word| row.name.contains(word))) {
         for attempt in 1.. {
-            let (ratios, times) = compare(row);
+            let (ratios, times) = compare(*row);
             let median = ratios[ROUNDS / 2];
             if is_check && median < LEAST && attempt < ATTEMPTS {
                 continue;
@@ -70,7 +104,7 @@ fn main() -> ExitCode {
             let _ = write!(
                 table,
                 "\n| {} | {median:.2} | {:.2} | {:.2} | {:.0}, {:.0} |",
-                row.0,
+                row.name,
                 ratios[0],
                 ratios[ROUNDS - 1],
                 times[0],
@@ -85,44 +119,42 @@ fn main() -> ExitCode {
 }
 
 /// Ratios of all rounds in order, and the nanoseconds of a turn, of the flood and of harmless ones.
-fn compare((_, flood): Row) -> ([f64; ROUNDS], [f64; 2]) {
-    let mut pairs: [[f64; 2]; ROUNDS] =
-        std::array::from_fn(|_| [measure(flood), measure(harmless)]);
+fn compare(row: Row) -> ([f64; ROUNDS], [f64; 2]) {
+    let beside = Row { packet: harmless, ..row };
+    let mut pairs: [[f64; 2]; ROUNDS] = std::array::from_fn(|_| [measure(row), measure(beside)]);
     pairs.sort_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
     (pairs.map(|[flood, harmless]| harmless / flood), pairs[ROUNDS / 2])
 }
 
 /// Nanoseconds of a turn with a batch of the conversation and one of the flood.
-fn measure(flood: fn(&World, &mut Random) -> Vec<u8>) -> f64 {
-    let shape = Shape { frames: 8192, connections: 1 << 17, ..Shape::default() };
+fn measure(row: Row) -> f64 {
+    let shape =
+        Shape { frames: 8192, connections: 1 << 17, denial: row.denial, ..Shape::default() };
     let mut world = World::of(shape, CLUSTER);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let frames: Vec<Vec<u8>> = (0..FRAMES).map(|_| flood(&world, &mut random)).collect();
-    let ends = world.ends(CLIENT, SERVER, nowhere());
+    let mut source = Source::default();
+    let ends: Vec<Ends> =
+        FLOODERS[..row.pods].iter().map(|from| world.ends(from, SERVER, nowhere())).collect();
+    let between = world.ends(CLIENT, SERVER, nowhere());
     let flows = 1024..2048;
-    let talk: Vec<Vec<u8>> = flows.map(|port| packets::udp(ends, (port, 53), &[0; 18])).collect();
-    // All of both once, so that what can be known is known.
-    for (from, all) in [(CLIENT, &talk), (FLOODER, &frames)] {
-        for batch in all.chunks(BATCH) {
-            for frame in batch {
-                let _ = world.inject(from, frame);
-            }
-            turns(&mut world);
-            world.discard(SERVER);
-        }
-    }
+    let talk: Vec<Vec<u8>> =
+        flows.map(|port| packets::udp(between, (port, 53), &[0; 18])).collect();
     let mut spent = Duration::ZERO;
-    for turn in 0..TURNS {
+    for turn in 0..FIRST + TURNS {
         for n in 0..BATCH {
-            let at = turn * BATCH + n;
+            let pod = n % row.pods;
             // As the kernel when there is nothing to receive into: the packet is not counted.
-            let _ = world.inject(CLIENT, &talk[at % talk.len()]);
-            let _ = world.inject(FLOODER, &frames[at % frames.len()]);
+            let _ = world.inject(CLIENT, &talk[(turn * BATCH + n) % talk.len()]);
+            let _ = world.inject(FLOODERS[pod], &(row.packet)(ends[pod], &mut source));
         }
         let begun = Instant::now();
         turns(&mut world);
-        spent += begun.elapsed();
+        if turn >= FIRST {
+            spent += begun.elapsed();
+        }
         world.discard(SERVER);
+        for pod in &FLOODERS[..row.pods] {
+            world.discard(pod);
+        }
         if turn % 64 == 63 {
             world.pass_ms(1);
         }
@@ -142,55 +174,69 @@ fn nowhere() -> IpAddr {
     Ipv4Addr::new(192, 0, 2, 1).into()
 }
 
-fn ends(world: &World) -> Ends {
-    world.ends(FLOODER, SERVER, nowhere())
-}
-
 /// Of 1024 connections that stand.
-fn harmless(world: &World, random: &mut Random) -> Vec<u8> {
-    packets::udp(ends(world), (1024 + random.port() % 1024, 9), &[0; 18])
+fn harmless(ends: Ends, source: &mut Source) -> Vec<u8> {
+    packets::udp(ends, (1024 + source.port() % 1024, 9), &[0; 18])
 }
 
 /// Anywhere, anything; the flooder's egress allows the server alone.
-fn denied(world: &World, random: &mut Random) -> Vec<u8> {
-    let target = Ipv4Addr::from(0x0a4d_0000 | u32::from(random.port()));
-    let ends = Ends { target: target.into(), ..ends(world) };
-    let ports = (random.port(), random.port());
-    match random.port() % 2 {
+fn denied(ends: Ends, source: &mut Source) -> Vec<u8> {
+    let target = Ipv4Addr::from(0x0a4d_0000 | u32::from(source.port()));
+    let ends = Ends { target: target.into(), ..ends };
+    let ports = (source.port(), source.port());
+    match source.port() % 2 {
         0 => packets::udp(ends, ports, &[0; 18]),
         _ => packets::tcp(ends, ports, TcpFlags::SYN, &[]),
     }
 }
 
 /// To the server, which lets in port 9 and those beyond 40000 over UDP.
-fn forbidden(world: &World, random: &mut Random) -> Vec<u8> {
-    packets::udp(ends(world), (random.port(), 10 + random.port() % 30_000), &[0; 18])
+fn forbidden(ends: Ends, source: &mut Source) -> Vec<u8> {
+    packets::udp(ends, (source.port(), 10 + source.port() % 30_000), &[0; 18])
 }
 
-fn spoofed(world: &World, random: &mut Random) -> Vec<u8> {
-    let source = Ipv4Addr::from(u32::from(random.port()) << 16 | u32::from(random.port()));
-    let ends = Ends { source: source.into(), ..ends(world) };
-    packets::udp(ends, (random.port(), random.port()), &[0; 18])
+fn spoofed(ends: Ends, source: &mut Source) -> Vec<u8> {
+    let from = Ipv4Addr::from(u32::from(source.port()) << 16 | u32::from(source.port()));
+    let ends = Ends { source: from.into(), ..ends };
+    packets::udp(ends, (source.port(), source.port()), &[0; 18])
 }
 
-fn strange(world: &World, random: &mut Random) -> Vec<u8> {
-    packets::tcp(ends(world), (random.port(), random.port()), TcpFlags::ACK, &[])
+fn strange(ends: Ends, source: &mut Source) -> Vec<u8> {
+    packets::tcp(ends, (source.port(), source.port()), TcpFlags::ACK, &[])
 }
 
-fn opening(world: &World, random: &mut Random) -> Vec<u8> {
-    packets::udp(ends(world), (random.port(), 40_000 + random.port() % 25_000), &[0; 18])
+fn opening(ends: Ends, source: &mut Source) -> Vec<u8> {
+    packets::udp(ends, (source.port(), 40_000 + source.port() % 25_000), &[0; 18])
 }
 
-/// Marsaglia's xorshift: the same floods each time.
-struct Random(u64);
+/// A connection from one of 1024 ports, or its end.
+fn renewing(ends: Ends, source: &mut Source) -> Vec<u8> {
+    source.sent += 1;
+    let from = 1024 + u16::try_from(source.sent / 2 % 1024).unwrap_or_default();
+    let (flags, sequence) =
+        if source.sent % 2 == 0 { (TcpFlags::SYN, 1000) } else { (TcpFlags::RST, 1001) };
+    packets::segment(ends, (from, 50_000), flags, (sequence, 0))
+}
 
-impl Random {
+/// Marsaglia's xorshift, the same floods each time; and how many packets went before.
+struct Source {
+    random: u64,
+    sent: usize,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self { random: 0x9e37_79b9_7f4a_7c15, sent: 0 }
+    }
+}
+
+impl Source {
     fn port(&mut self) -> u16 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
         #[allow(clippy::cast_possible_truncation)] // sixteen bits are what is wanted
-        let bits = (self.0 >> 32) as u16;
+        let bits = (self.random >> 32) as u16;
         bits.max(1)
     }
 }

@@ -4,7 +4,7 @@ use super::bucket::Place;
 use super::expiry::{Due, Wheel};
 use super::share::{Room, ShareId};
 use super::slab::{Chain, Entry};
-use super::{ConnectionId, Connections, Hash, Opening, State, tcp};
+use super::{ConnectionId, Connections, Hash, Holder, Opening, State, tcp};
 use crate::clock::Tick;
 use crate::counters::DropReason;
 use crate::ids::Epoch;
@@ -47,6 +47,21 @@ impl Connections {
         self.count(state, 1);
         self.wheel.arm(&mut self.slab, id, now.after_ms(self.timeouts.of(state)));
         Ok(ConnectionId(id))
+    }
+
+    /// Forgets a connection that is over, for one of `holder` that begins on the same ports.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionsLimit`, and it stays, where as many gave way for its holder as may in one
+    /// millisecond; `ConnectionsFull` where there are more holders than there can be.
+    pub fn renew(&mut self, id: ConnectionId, holder: Holder, now: Tick) -> Result<(), DropReason> {
+        let share = self.shares.of(holder).ok_or(DropReason::ConnectionsFull)?;
+        if !self.shares.may_turn_over(share, now) {
+            return Err(DropReason::ConnectionsLimit);
+        }
+        self.remove(id);
+        Ok(())
     }
 
     /// Forgets a connection.
@@ -106,7 +121,7 @@ impl Connections {
         let oldest = self.shares.oldest(victim).ok_or(else_reason)?;
         // Who has less than half of what the other has is no part of the flood.
         let is_light = self.shares.weight(share) < self.shares.weight(victim) / 2;
-        if !is_light && !self.shares.may_evict(share, now) {
+        if !is_light && !self.shares.may_turn_over(share, now) {
             return Err(DropReason::ConnectionsLimit);
         }
         self.evict(oldest);

@@ -16,7 +16,7 @@
 //! 1. [`hash`](Connections::hash) all keys, [`prefetch`](Connections::prefetch) their buckets;
 //! 2. [`prefetch_records`](Connections::prefetch_records) where tags agree;
 //! 3. [`find`](Connections::find) each. If [`is_over`](Connections::is_over) and the packet
-//!    [`opens`](Connections::opens), [`remove`](Connections::remove) and treat it as not found:
+//!    [`opens`](Connections::opens), [`renew`](Connections::renew) and treat it as not found:
 //!    a new connection may use an old one's ports, but is judged anew, in its own direction.
 //! 4. Found: compare epoch and endpoints, judge again if need be
 //!    ([`restamp`](Connections::restamp)); if allowed, [`touch`](Connections::touch).
@@ -74,6 +74,7 @@ mod share;
 mod slab;
 mod state;
 mod tcp;
+mod turnover;
 
 #[cfg(test)]
 mod tests;
@@ -272,7 +273,7 @@ impl Connections {
     }
 
     /// Whether an opening packet that finds this connection is the beginning of another one: the
-    /// worker then removes it and goes on as if nothing had been found.
+    /// worker then [renews](Self::renew) it and goes on as if nothing had been found.
     #[inline]
     #[must_use]
     pub fn is_over(&self, id: ConnectionId) -> bool {

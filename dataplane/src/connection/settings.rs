@@ -35,20 +35,24 @@ pub struct Bounds {
     pub evictable_max: u32,
     /// Records at the end of the table of which each pod may have a part, and no more.
     pub reserved: u32,
-    /// Connections that new ones of one pod, no light one, may push out in a millisecond.
-    pub evictions_per_ms: u32,
+    /// Connections that give way in a millisecond, pushed out or begun anew, of all pods.
+    pub turnover_per_ms: u32,
+    /// Those of them that each pod may cause whatever the others do.
+    pub turnover_own: u32,
 }
 
 impl Bounds {
     /// For a table of this many connections: a pod may have a quarter, half may be evictable, an
-    /// eighth is reserved; 64 000 evictions a second are more than a pod that means it needs.
+    /// eighth is reserved; 64 000 that give way in a second are more than pods need that mean it,
+    /// and 8000 are enough for one of them.
     #[must_use]
     pub const fn of(capacity: u32) -> Self {
         Self {
             per_pod: capacity.div_ceil(4),
             evictable_max: capacity.div_ceil(2),
             reserved: capacity / 8,
-            evictions_per_ms: 64,
+            turnover_per_ms: 64,
+            turnover_own: 8,
         }
     }
 
@@ -57,6 +61,7 @@ impl Bounds {
         per_pod: u32::MAX,
         evictable_max: u32::MAX,
         reserved: 0,
-        evictions_per_ms: u32::MAX,
+        turnover_per_ms: u32::MAX,
+        turnover_own: 0,
     };
 }

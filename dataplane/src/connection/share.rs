@@ -19,9 +19,13 @@
 //! the table with what may not be evicted meets its `per_pod`, or finds at its end a reserve of
 //! which each pod may have a part, a [`SHARERS`]th, whatever the others have.
 //!
-//! To push one out for another costs a worker more than any other packet. So a pod that has at
-//! least half of what the victim's pod has may do so `evictions_per_ms` times in a millisecond; the
-//! rest of what it opens is `ConnectionsLimit`.
+//! # How often
+//!
+//! To forget a connection for another costs a worker more than any other packet does: to push one
+//! out, and as well to begin one anew where an old one on the same ports is over. So all pods
+//! together cause that `turnover_per_ms` times in a millisecond, and each moreover `turnover_own`
+//! times; the rest of what they open is `ConnectionsLimit`. A pod that has less than half of what
+//! the victim's pod has is no part of a flood, and pushes out freely.
 //!
 //! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
 //! remembered, a share that grows beyond it takes its place at once, and each eviction looks at
@@ -37,6 +41,7 @@
 
 use super::settings::Bounds;
 use super::slab::Ends;
+use super::turnover::Turnover;
 use crate::clock::Tick;
 use crate::ids::EndpointId;
 use crate::limits::PORTS_MAX;
@@ -95,9 +100,8 @@ pub(super) struct Share {
     pub(super) stay: Stay,
     /// Where its holder's port is, or was last.
     pub(super) seat: Seat,
-    /// The millisecond in which it last pushed one out, and how many it did then.
-    millisecond: u32,
-    evictions: u32,
+    /// What gave way for it.
+    turnover: Turnover,
     /// Its connections.
     pub(super) held: u32,
     /// Those that may be evicted, as many as there are in `queue`.
@@ -109,8 +113,7 @@ const FREE: Share = Share {
     holder: None,
     stay: Stay::Here,
     seat: Seat(0),
-    millisecond: 0,
-    evictions: 0,
+    turnover: Turnover::NONE,
     held: 0,
     evictable: 0,
     queue: Ends::EMPTY,
@@ -133,6 +136,8 @@ pub(super) struct Shares {
     /// Connections of all, and those of them that may be evicted.
     held: u32,
     evictable: u32,
+    /// What gave way for all.
+    turnover: Turnover,
     /// The heaviest, as far as seen.
     heaviest: ShareId,
     /// Where the next eviction looks on.
@@ -152,6 +157,7 @@ impl Shares {
             gone: 0,
             held: 0,
             evictable: 0,
+            turnover: Turnover::NONE,
             heaviest: NOWHERE,
             glance: 0,
         }
@@ -267,17 +273,16 @@ impl Shares {
         if is_full || share.held >= self.part() { Room::AfterHeaviest } else { Room::Free }
     }
 
-    /// Whether a pod may push out one more in this millisecond; counts it.
-    pub(super) fn may_evict(&mut self, id: ShareId, now: Tick) -> bool {
-        let most = self.bounds.evictions_per_ms;
-        let Some(share) = self.get_mut(id) else { return false };
-        #[allow(clippy::cast_possible_truncation)] // compared with another a moment ago
-        let millisecond = now.0 as u32;
-        if share.millisecond != millisecond {
-            (share.millisecond, share.evictions) = (millisecond, 0);
+    /// Whether one more may give way for a pod in this millisecond; counts it if so.
+    pub(super) fn may_turn_over(&mut self, id: ShareId, now: Tick) -> bool {
+        let Bounds { turnover_per_ms, turnover_own, .. } = self.bounds;
+        let all = self.turnover.so_far(now);
+        let Some(share) = self.pool.get_mut(usize::from(id.0)) else { return false };
+        let may = all < turnover_per_ms || share.turnover.so_far(now) < turnover_own;
+        if may {
+            share.turnover.add(now);
+            self.turnover.add(now);
         }
-        let may = share.evictions < most;
-        share.evictions = share.evictions.saturating_add(u32::from(may));
         may
     }
 

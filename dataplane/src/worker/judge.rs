@@ -5,7 +5,7 @@
 //! opened it. What is denied opens nothing (house D8).
 
 use super::admit::Admitted;
-use super::route::Side;
+use super::route::{Route, Side};
 use super::{Established, Path};
 use crate::connection::{ConnectionId, Connections, Hash, Opening, Way};
 use crate::counters::DropReason;
@@ -37,8 +37,12 @@ impl<P, M> Path<P, M> {
                 self.connections.touch(id, way, &packet.headers, self.now);
                 return Ok(());
             }
-            // Another pod has the address now (NP-54), or a new connection begins.
-            self.connections.remove(id);
+            if renewed {
+                self.renew(snapshot, packet, id)?;
+            } else {
+                // Another pod has the address now (NP-54).
+                self.connections.remove(id);
+            }
         }
         self.fresh(snapshot, packet, hash)
     }
@@ -75,6 +79,19 @@ impl<P, M> Path<P, M> {
         snapshot.policy.count(self.id, Direction::Egress, decision.egress);
         snapshot.policy.count(self.id, Direction::Ingress, decision.ingress);
         Ok(())
+    }
+
+    /// A new connection begins where another is over.
+    fn renew(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Admitted,
+        id: ConnectionId,
+    ) -> Result<(), DropReason> {
+        let Route { source, target, .. } = &packet.route;
+        self.connections.renew(id, packet.route.holder(), self.now).inspect_err(|&reason| {
+            self.sample(snapshot, source, target, &packet.headers.key, reason);
+        })
     }
 
     /// A packet of a known connection: its verdict holds while its epoch does.

@@ -130,7 +130,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             pool: parts.pool,
             slots: (0..PORTS_MAX).map(|_| None).collect(),
             active: Vec::with_capacity(PORTS_MAX),
-            rejects: Rejects::new(parts.ends.outbound.len()),
+            rejects: Rejects::new(),
             ends: parts.ends,
             fragments: Fragments::new(parts.connections.timeouts().fragments_ms),
             refused: None,

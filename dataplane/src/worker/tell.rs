@@ -11,7 +11,6 @@ use super::mailbox::Limiter;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::ids::PortRef;
-use crate::limits::PORTS_MAX;
 use crate::packet::answer::{self, GATEWAY_MAC};
 use crate::port::Port;
 use crate::seat::Seat;
@@ -26,20 +25,27 @@ pub enum Denial {
     Reject,
 }
 
-/// How many rejects each pod may still cause, by its seat, whichever worker polls its port. The pod
-/// is the one that a connection would count for. Who has the seat next inherits what is left of a
-/// second.
+/// How many rejects each pod may still cause, by its seat, whichever worker polls its port: by what
+/// it sends, and apart from that by what is sent to it from outside, for anyone may send that. Who
+/// has the seat next inherits what is left of a second.
 #[derive(Debug)]
-pub(super) struct Rejects(Box<[Limiter]>);
+pub(super) struct Rejects {
+    from: Box<[Limiter]>,
+    outside_to: Box<[Limiter]>,
+}
 
 impl Rejects {
-    /// For the ports of so many workers.
-    pub(super) fn new(workers: usize) -> Self {
-        Self((0..workers.saturating_mul(PORTS_MAX)).map(|_| Limiter::default()).collect())
+    /// None caused yet.
+    pub(super) fn new() -> Self {
+        let all = || Seat::all().map(|_| Limiter::default()).collect();
+        Self { from: all(), outside_to: all() }
     }
 
-    fn of(&mut self, seat: Seat) -> Option<&mut Limiter> {
-        self.0.get_mut(seat.index())
+    /// The limit that a packet counts for.
+    fn of(&mut self, packet: &Admitted) -> Option<&mut Limiter> {
+        let is_pods = packet.route.source.endpoint.is_some();
+        let limiters = if is_pods { &mut self.from } else { &mut self.outside_to };
+        limiters.get_mut(packet.route.holder().seat.index())
     }
 }
 
@@ -86,15 +92,15 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
     }
 
-    /// Whether the packet may be rejected; what is never said takes nothing from what may be. The
-    /// pod that it counts for is its sender; from the host port, whom it is for, so that one who
-    /// is scanned from outside leaves the others' callers their resets.
+    /// Whether the packet may be rejected; what is never said takes nothing from what may be. It
+    /// counts for the pod that sent it; from the host port, for the pod it is for, so that one who
+    /// is scanned from outside leaves the others' callers their resets, and has its own.
     fn may_reject(&mut self, packet: &Admitted) -> bool {
         if !answer::may_reject(&packet.headers) {
             return false;
         }
-        let (seat, now) = (packet.route.holder().seat, self.now);
-        let may = self.rejects.of(seat).is_some_and(|limiter| limiter.take(now));
+        let now = self.now;
+        let may = self.rejects.of(packet).is_some_and(|limiter| limiter.take(now));
         self.counters.rejects_withheld.add(u64::from(!may));
         may
     }

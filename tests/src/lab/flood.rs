@@ -16,9 +16,26 @@ use super::node::Place;
 use super::seat::raw_socket;
 use crate::packets::{self, Ends};
 
-/// SYNs between two pauses of a millisecond: some 14 000 a second, so that a flood takes the
-/// machine's cores from nobody.
+/// SYNs between two pauses of a millisecond, at a trickle: some 14 000 a second.
 const SYNS_AT_ONCE: u64 = 16;
+
+/// How fast SYNs are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Slowly, so that the flood takes the machine's cores from nobody.
+    Trickle,
+    /// As fast as a core can.
+    Full,
+}
+
+/// A flood of SYNs.
+#[derive(Clone, Copy, Debug)]
+pub struct Syns {
+    /// From how many ports, in turn; from 1 to 64,000. Those from one are of one connection.
+    pub ports: u64,
+    /// How fast.
+    pub pace: Pace,
+}
 
 /// Where a flood ends, whichever comes first.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +75,16 @@ impl Flood {
         }))
     }
 
-    /// Starts to send SYNs from a pod's own address, each from another port.
+    /// Starts to send SYNs from a pod's own address.
     ///
     /// # Errors
     /// When the socket can't be made.
-    pub fn of_syns(from: &Place, to: SocketAddr, limit: Limit) -> Result<Self, LabError> {
+    pub fn of_syns(
+        from: &Place,
+        to: SocketAddr,
+        syns: Syns,
+        limit: Limit,
+    ) -> Result<Self, LabError> {
         let source = from.address(to.is_ipv6()).ok_or_else(|| LabError::Unknown(to.to_string()))?;
         let socket = from.namespace.enter(|| raw_socket(Domain::for_address(to)))?;
         let socket = socket.map_err(LabError::io(format!("flood from {source} to {to}")))?;
@@ -71,10 +93,10 @@ impl Flood {
         let port = to.port();
         let to = SocketAddr::new(to.ip(), 0).into();
         Ok(Self::run(limit, move |number| {
-            let from = u16::try_from(1024 + number % 64_000).unwrap_or(1024);
+            let from = u16::try_from(1024 + number % syns.ports).unwrap_or(1024);
             let frame = packets::tcp(ends, (from, port), TcpFlags::SYN, &[]);
             let _ = socket.send_to(frame.get(14..).unwrap_or_default(), &to);
-            if number % SYNS_AT_ONCE == 0 {
+            if syns.pace == Pace::Trickle && number % SYNS_AT_ONCE == 0 {
                 thread::sleep(Duration::from_millis(1));
             }
         }))

@@ -3,27 +3,13 @@
 use etherparse::TcpHeader;
 use lockgate_dataplane::counters::DropReason::{IngressDenied, NoConnection, SpoofedSource};
 use lockgate_dataplane::packet::TcpFlags;
-use lockgate_tests::packets::{self, Ends};
+use lockgate_tests::packets::{self, Ends, segment};
 use lockgate_tests::shop::{OPEN, SHUT, under};
 use lockgate_tests::world::{HOST, Shape, World};
 
 use crate::simulation::{CLIENT, CLUSTER, OTHER, WEB, dropped, friend, shape, syn, v4, v6};
 
 const ACK: TcpFlags = TcpFlags::ACK;
-
-/// A segment with numbers of its own.
-pub(super) fn segment(
-    ends: Ends,
-    ports: (u16, u16),
-    flags: TcpFlags,
-    numbers: (u32, u32),
-) -> Vec<u8> {
-    let mut header = TcpHeader::new(ports.0, ports.1, numbers.0, 0xffff);
-    header.acknowledgment_number = numbers.1;
-    (header.syn, header.ack) = (flags.has(TcpFlags::SYN), flags.has(ACK));
-    (header.rst, header.fin) = (flags.has(TcpFlags::RST), flags.has(TcpFlags::FIN));
-    packets::tcp_segment(ends, &header, b"")
-}
 
 const PORT: u16 = 40_000;
 

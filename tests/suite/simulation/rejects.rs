@@ -297,6 +297,7 @@ fn from_outside_each_pod_has_its_own_rejects_and_the_gateway_is_found() {
         let mut world = World::of(rejecting(workers), &under(ALL_SHUT));
         assert_eq!(flood(&mut world, HOST, WEB, LIMIT + 10), LIMIT);
         assert_eq!(flood(&mut world, HOST, OTHER, 5), 5, "who calls another pod hears");
+        assert_eq!(flood(&mut world, WEB, OTHER, 5), 5, "and so does the pod that is scanned");
         let arp = packets::arp_request(
             HOST_MAC,
             Ipv4Addr::new(10, 9, 0, 1),

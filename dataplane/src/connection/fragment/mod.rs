@@ -21,9 +21,10 @@
 //!   it is dropped (RFC 5722, and the same in IPv4). So the receiver never sees one first fragment
 //!   while we judged another.
 //! - *Fairness*: a port has at most [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`]
-//!   fragments that wait. Who wants more loses the oldest of its own by which there is room, never
-//!   somebody else's. Where the table itself is full, the oldest of all goes: honest datagrams are
-//!   whole within milliseconds, and therefore never among the oldest for long.
+//!   fragments that wait, and where few places are left [`PART`] of either. Who wants more loses the
+//!   oldest of its own by which there is room, never somebody else's. Only when many ports have
+//!   left none at all, one with no datagram begins in place of the oldest of all; and a port of
+//!   which nothing waits is refused.
 //! - A datagram is forgotten when it is whole, or [`Fragments::expire`] finds it too old. Receivers
 //!   wait longer than we do, but a fragment without its first passes nowhere.
 //! - A fragment that need not wait any more is known by a [`Ticket`]: one of a datagram that has gone
@@ -65,6 +66,11 @@ pub const WAITING_MAX: usize = 512;
 /// Fragments that wait for their first, of one port: two of the longest datagrams in IPv6's
 /// smallest packets.
 pub const WAITING_PER_PORT: u16 = 128;
+/// What a port may have of datagrams, and of fragments that wait, where a quarter of the places or
+/// less is left: some ports that take what they can leave many others enough.
+pub const PART: u16 = 4;
+/// The quarter, of datagrams and of fragments that wait.
+const RESERVED: [usize; 2] = [DATAGRAMS_MAX / 4, WAITING_MAX / 4];
 /// Datagrams that one call of [`Fragments::expire`] looks at.
 const EXPIRE_MAX: usize = 4;
 
@@ -257,10 +263,11 @@ impl Fragments {
     fn begin(&mut self, key: FlowKey, hash: Hash, from: PortRef, now: Tick) -> Option<u16> {
         let port = share_of(from)?;
         let share = *self.ports.get(usize::from(port))?;
-        if share.datagrams >= PER_PORT {
-            self.give_up(share.oldest_first.first, DropReason::FragmentLimit);
-        } else if self.free.is_empty() {
-            self.give_up(self.by_age.first, DropReason::FragmentLimit);
+        let [reserved, _] = RESERVED;
+        if !may_have(share.datagrams, PER_PORT, self.free.len(), reserved) {
+            let is_first = share.datagrams == 0;
+            let oldest = if is_first { self.by_age.first } else { share.oldest_first.first };
+            self.give_up(oldest, DropReason::FragmentLimit);
         }
         let lane = self.index.place(hash)?;
         let place = self.free.pop_back()?;
@@ -274,18 +281,17 @@ impl Fragments {
         Some(place)
     }
 
-    /// Where a port has as many waiting as it may, or all places are taken, a datagram goes: the
-    /// oldest of the port's own of which any waits, or the oldest of all.
+    /// Where a port has as many waiting as it may, its oldest datagram goes of which any waits.
     fn make_room_to_wait(&mut self, ticket: Ticket) {
         let Some(entry) = live(&mut self.entries, ticket) else { return };
         let Some(&share) = self.ports.get(usize::from(entry.port)) else { return };
-        let oldest = if share.waiting >= WAITING_PER_PORT {
-            self.oldest_that_waits(share)
-        } else if self.waiting.is_full() {
-            self.by_age.first
-        } else {
+        let [_, reserved] = RESERVED;
+        if share.waiting == 0
+            || may_have(share.waiting, WAITING_PER_PORT, self.waiting.free(), reserved)
+        {
             return;
-        };
+        }
+        let oldest = self.oldest_that_waits(share);
         // It may be the fragment's own: then its frame comes back.
         self.give_up(oldest, DropReason::FragmentLimit);
     }
@@ -361,6 +367,11 @@ impl Fragments {
 fn live(entries: &mut [Entry], ticket: Ticket) -> Option<&mut Entry> {
     let entry = entries.get_mut(usize::from(ticket.place))?;
     (entry.serial == Some(ticket.serial)).then_some(entry)
+}
+
+/// Whether a port that has so many may have one more, where so many places are free.
+fn may_have(has: u16, most: u16, free: usize, reserved: usize) -> bool {
+    free > 0 && has < if free > reserved { most } else { PART }
 }
 
 /// All places, the first on top.

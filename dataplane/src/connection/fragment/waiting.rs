@@ -41,12 +41,12 @@ impl Waiting {
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        WAITING_MAX.saturating_sub(self.free.len())
+        WAITING_MAX.saturating_sub(self.free())
     }
 
-    /// Whether no more may wait.
-    pub(super) fn is_full(&self) -> bool {
-        self.free.is_empty()
+    /// How many more may wait.
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
     }
 
     /// Adds one to the end of a chain.

@@ -22,8 +22,9 @@ pub(super) struct Model {
     bounds: Bounds,
     /// Who has a share, and since when it was seen to have no port.
     shares: BTreeMap<EndpointId, Option<u64>>,
-    /// How many each pod has pushed out in a millisecond.
-    pushed: BTreeMap<(EndpointId, u64), u32>,
+    /// How many gave way for each pod in a millisecond, and for all.
+    gave_way: BTreeMap<(EndpointId, u64), u32>,
+    gave_way_to_all: BTreeMap<u64, u32>,
     ever: u64,
 }
 
@@ -38,8 +39,9 @@ pub(super) enum Room {
 
 impl Model {
     pub(super) fn new(capacity: usize, bounds: Bounds) -> Self {
-        let (known, shares, pushed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { known, capacity, bounds, shares, pushed, ever: 0 }
+        let (known, shares) = (BTreeMap::new(), BTreeMap::new());
+        let (gave_way, gave_way_to_all) = (BTreeMap::new(), BTreeMap::new());
+        Self { known, capacity, bounds, shares, gave_way, gave_way_to_all, ever: 0 }
     }
 
     fn held(&self, holder: EndpointId) -> impl Iterator<Item = (u64, &Known)> {
@@ -83,8 +85,7 @@ impl Model {
     fn after(&self, holder: EndpointId, now: u64, some: Vec<u64>) -> Room {
         let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
         let victim = self.known[&some[0]].holder.endpoint;
-        let pushed = self.pushed.get(&(holder, now)).copied().unwrap_or(0);
-        if weight(holder) < weight(victim) / 2 || pushed < self.bounds.evictions_per_ms {
+        if weight(holder) < weight(victim) / 2 || self.may_turn_over(holder, now) {
             Room::After(some)
         } else {
             Room::None(DropReason::ConnectionsLimit)
@@ -94,9 +95,31 @@ impl Model {
     pub(super) fn push_out(&mut self, holder: EndpointId, now: u64, gone: u64) {
         let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
         if weight(holder) >= weight(self.known[&gone].holder.endpoint) / 2 {
-            *self.pushed.entry((holder, now)).or_insert(0) += 1;
+            self.turn_over(holder, now);
         }
         self.known.remove(&gone);
+    }
+
+    fn may_turn_over(&self, holder: EndpointId, now: u64) -> bool {
+        let own = self.gave_way.get(&(holder, now)).copied().unwrap_or(0);
+        let all = self.gave_way_to_all.get(&now).copied().unwrap_or(0);
+        own < self.bounds.turnover_own || all < self.bounds.turnover_per_ms
+    }
+
+    fn turn_over(&mut self, holder: EndpointId, now: u64) {
+        *self.gave_way.entry((holder, now)).or_insert(0) += 1;
+        *self.gave_way_to_all.entry(now).or_insert(0) += 1;
+    }
+
+    /// A connection that is over gives way to one of this pod, if it may.
+    pub(super) fn renew(&mut self, over: u64, holder: Holder, now: u64) -> Result<(), DropReason> {
+        self.note(holder);
+        if !self.may_turn_over(holder.endpoint, now) {
+            return Err(DropReason::ConnectionsLimit);
+        }
+        self.turn_over(holder.endpoint, now);
+        self.known.remove(&over);
+        Ok(())
     }
 
     /// All shares have been visited and all records swept, while these pods have a port.
@@ -112,7 +135,7 @@ impl Model {
                 let since = away.unwrap_or(now);
                 self.shares.insert(holder, (!is_here).then_some(since));
             } else {
-                self.pushed.retain(|(of, _), _| *of != holder);
+                self.gave_way.retain(|(of, _), _| *of != holder);
             }
         }
     }

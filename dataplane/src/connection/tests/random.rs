@@ -80,12 +80,13 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// Bounds that ten records meet, each alone and all together.
 fn bounds() -> impl Strategy<Value = Bounds> {
     let some = prop_oneof![Just(u32::MAX), 1..8_u32];
-    let all = (some.clone(), some.clone(), 0..6_u32, some);
-    all.prop_map(|(per_pod, evictable_max, reserved, evictions_per_ms)| Bounds {
+    let all = (some.clone(), some.clone(), 0..6_u32, some, 0..3_u32);
+    all.prop_map(|(per_pod, evictable_max, reserved, turnover_per_ms, turnover_own)| Bounds {
         per_pod,
         evictable_max,
         reserved,
-        evictions_per_ms,
+        turnover_per_ms,
+        turnover_own,
     })
 }
 
@@ -148,9 +149,14 @@ fn apply(
                 return begin(table, model, (ports, *now), &packet);
             };
             if table.is_over(id) && Connections::opens(&packet.kind) {
-                table.remove(id);
-                model.known.remove(&twin);
-                return begin(table, model, (ports, *now), &packet);
+                // Who has no port sends nothing.
+                let Some(holder) = holder(ports, &packet) else { return };
+                let renewed = table.renew(id, holder, Tick(*now));
+                assert_eq!(renewed, model.renew(twin, holder, *now));
+                if renewed.is_ok() {
+                    begin(table, model, (ports, *now), &packet);
+                }
+                return;
             }
             table.touch(id, way, &packet, Tick(*now));
             model.touch(twin, way, &packet, *now);

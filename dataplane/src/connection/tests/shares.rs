@@ -32,7 +32,7 @@ fn knows(table: &Connections, who: u32, n: u32) -> bool {
 }
 
 fn new() -> Connections {
-    bounded(CAPACITY as usize, Bounds { evictions_per_ms: u32::MAX, ..Bounds::of(CAPACITY) })
+    bounded(CAPACITY as usize, Bounds { turnover_per_ms: u32::MAX, ..Bounds::of(CAPACITY) })
 }
 
 #[test]
@@ -203,6 +203,49 @@ fn a_pod_pushes_out_no_more_in_a_millisecond_than_its_bound_and_the_next_is_new(
     }
     assert_eq!(table.evicted(), 3 * 64);
     ask(&mut table, 1, 0).expect("others open as ever");
+    check(&table);
+}
+
+#[test]
+fn pods_that_flood_together_share_what_gives_way_and_each_has_some_of_its_own() {
+    let mut table = bounded(CAPACITY as usize, Bounds::of(CAPACITY));
+    let flood = |table: &mut Connections, who, first: u32, count| {
+        let opened = |n: &u32| {
+            let packet = headers(of(who, *n), Kind::Udp);
+            open_as(table, pod(who), &packet, Tick(1)).is_ok()
+        };
+        (first..first + count).filter(opened).count()
+    };
+    for who in 0..2 {
+        assert_eq!(flood(&mut table, who, 0, CAPACITY / 4), CAPACITY as usize / 4, "its quarter");
+    }
+    assert_eq!(flood(&mut table, 0, CAPACITY, 100), 64);
+    assert_eq!(flood(&mut table, 1, CAPACITY, 100), 8);
+    assert_eq!(flood(&mut table, 1, 2 * CAPACITY, 100), 0);
+    check(&table);
+}
+
+#[test]
+fn a_pod_begins_no_more_connections_anew_in_a_millisecond_than_may_give_way() {
+    let mut table = bounded(CAPACITY as usize, Bounds::of(CAPACITY));
+    let key = FlowKey { number: 6, protocol: Protocol::Tcp, ..of(0, 1) };
+    let (syn, reset) = (tcp(TcpFlags::SYN, 99, 0), tcp(TcpFlags::RST, 100, 0));
+    let open_and_end = |table: &mut Connections, now| {
+        let id = open_as(table, pod(0), &headers(key, syn), now).expect("room");
+        table.touch(id, Way::Opening, &headers(key, reset), now);
+        assert!(table.is_over(id));
+    };
+    open_and_end(&mut table, Tick(0));
+    for now in [Tick(1), Tick(2)] {
+        for _ in 0..64 {
+            let (id, _) = find(&table, &headers(key, syn)).expect("it is over, and there");
+            table.renew(id, pod(0), now).expect("one of as many as may");
+            open_and_end(&mut table, now);
+        }
+        let (id, _) = find(&table, &headers(key, syn)).expect("it is over, and there");
+        assert_eq!(table.renew(id, pod(0), now), Err(DropReason::ConnectionsLimit));
+        assert!(table.is_over(id) && find(&table, &headers(key, syn)).is_some());
+    }
     check(&table);
 }
 
