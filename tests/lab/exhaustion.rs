@@ -86,7 +86,7 @@ fn flood(world: &World, syns: Syns) -> Result<Flood, Error> {
 /// medians of rounds that take turns, the best of some attempts.
 fn throughput(world: &World, syns: Syns, beside: Option<Syns>) -> Result<f64, Error> {
     let (from, to) = (world.lab.place("demo/client")?, world.lab.place("demo/other")?);
-    let mut rate = |syns: Option<Syns>| -> Result<f64, Error> {
+    let rate = |syns: Option<Syns>| -> Result<f64, Error> {
         let running = syns.map(|syns| flood(world, syns)).transpose()?;
         let has_begun = || running.as_ref().is_none_or(|running| running.sent() > CAPACITY);
         wait_for("the flood", SETTLE, has_begun)?;
