@@ -214,7 +214,7 @@ fn renewing(ends: Ends, source: &mut Source) -> Vec<u8> {
     source.sent += 1;
     let from = 1024 + u16::try_from(source.sent / 2 % 1024).unwrap_or_default();
     let (flags, sequence) =
-        if source.sent % 2 == 0 { (TcpFlags::SYN, 1000) } else { (TcpFlags::RST, 1001) };
+        if source.sent.is_multiple_of(2) { (TcpFlags::SYN, 1000) } else { (TcpFlags::RST, 1001) };
     packets::segment(ends, (from, 50_000), flags, (sequence, 0))
 }
 
