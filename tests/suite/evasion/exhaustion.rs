@@ -218,6 +218,20 @@ fn a_flood_from_outside_counts_for_the_pod_it_is_aimed_at() {
 }
 
 #[test]
+fn what_stands_from_outside_counts_for_the_pod_that_it_stands_with() {
+    let mut world = world(1);
+    let quarter = CAPACITY / 4;
+    (0..quarter).for_each(|n| assert!(opens(&mut world, HOST, SERVER, 1024 + n)));
+    let before = world.dropped(DropReason::ConnectionsLimit);
+    for (from, to) in [(HOST, SERVER), (SERVER, FLOODER)] {
+        let next = syn(world.ends(from, to, v4()), 9, 80);
+        assert!(!world.fate(from, to, &next).is_sent(), "{from} to {to}");
+    }
+    assert_eq!(world.dropped(DropReason::ConnectionsLimit) - before, 2);
+    (0..OTHERS).for_each(|n| assert!(opens(&mut world, HOST, &other(n), 1024)));
+}
+
+#[test]
 fn a_pod_that_is_gone_for_a_minute_leaves_no_connection() {
     let mut world = world(1);
     (0..50).for_each(|n| assert!(opens(&mut world, &other(0), SERVER, 1024 + n)));
