@@ -109,7 +109,9 @@ mod tests {
         let mut fair = Fair::new(64, 8);
         let mut all = [Had::NOTHING; 100];
         for now in [1, 2] {
-            all.iter_mut().for_each(|had| _ = taken(&mut fair, had, now));
+            for had in &mut all {
+                taken(&mut fair, had, now);
+            }
         }
         for had in &mut all {
             assert_eq!(taken(&mut fair, had, 3), 8);

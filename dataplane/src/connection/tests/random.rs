@@ -28,7 +28,7 @@ fn holder(ports: &Ports, packet: &Headers) -> Option<Holder> {
     let place = PODS.iter().position(|&pod| address(pod) == packet.key.source)?;
     let endpoint = EndpointId(u32::try_from(place).expect("few pods"));
     // Whether it opens itself or who is outside: as good as any other bit of the packet.
-    let opens = packet.key.source_port % 2 == 0;
+    let opens = packet.key.source_port.is_multiple_of(2);
     ports.get(&endpoint).map(|&seat| Holder { endpoint, seat, opens })
 }
 
