@@ -112,6 +112,14 @@ pub(super) struct Share {
     pub(super) queue: Ends,
 }
 
+impl Share {
+    /// Whether it is this holder's, and nothing is to be noted of it.
+    #[inline]
+    fn is_of(&self, Holder { endpoint, seat, .. }: Holder) -> bool {
+        self.holder == Some(endpoint) && self.seat == seat && self.stay != Stay::Gone
+    }
+}
+
 const FREE: Share = Share {
     holder: None,
     stay: Stay::Here,
@@ -176,9 +184,7 @@ impl Shares {
     pub(super) fn of(&mut self, holder: Holder) -> Option<ShareId> {
         let id = *self.seats.get(holder.seat.index())?;
         match self.get(id) {
-            Some(share) if share.holder == Some(holder.endpoint) && share.stay != Stay::Gone => {
-                Some(id)
-            }
+            Some(share) if share.is_of(holder) => Some(id),
             _ => self.seat(holder),
         }
     }
