@@ -112,14 +112,6 @@ pub(super) struct Share {
     pub(super) queue: Ends,
 }
 
-impl Share {
-    /// Whether it is this holder's, and nothing is to be noted of it.
-    #[inline]
-    fn is_of(&self, Holder { endpoint, seat, .. }: Holder) -> bool {
-        self.holder == Some(endpoint) && self.seat == seat && self.stay != Stay::Gone
-    }
-}
-
 const FREE: Share = Share {
     holder: None,
     stay: Stay::Here,
@@ -183,10 +175,10 @@ impl Shares {
     #[inline]
     pub(super) fn of(&mut self, holder: Holder) -> Option<ShareId> {
         let id = *self.seats.get(holder.seat.index())?;
-        match self.get(id) {
-            Some(share) if share.is_of(holder) => Some(id),
-            _ => self.seat(holder),
-        }
+        let whose = (Some(holder.endpoint), holder.seat);
+        let is_its =
+            |share: &&Share| (share.holder, share.seat) == whose && share.stay != Stay::Gone;
+        self.get(id).filter(is_its).map(|_| id).or_else(|| self.seat(holder))
     }
 
     /// Gives a holder's share its seat: the share it had elsewhere, or a new one.

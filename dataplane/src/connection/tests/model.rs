@@ -136,12 +136,11 @@ impl Model {
                 Some(since) if now - since < 60_000 => Some((seat, Some(since))),
                 Some(_) => place.map(|other| (other, None)),
             };
-            match stays {
-                Some(stays) => _ = self.shares.insert(holder, stays),
-                None => {
-                    self.known.retain(|_, known| known.holder.endpoint != holder);
-                    self.gave_way.retain(|(of, ..), _| *of != holder);
-                }
+            if let Some(stays) = stays {
+                self.shares.insert(holder, stays);
+            } else {
+                self.known.retain(|_, known| known.holder.endpoint != holder);
+                self.gave_way.retain(|(of, ..), _| *of != holder);
             }
         }
     }
