@@ -27,6 +27,7 @@ pub mod counters;
 pub mod doorbell;
 pub mod endpoint;
 pub mod event;
+pub(crate) mod fair;
 pub mod frame;
 pub mod handoff;
 pub mod ids;

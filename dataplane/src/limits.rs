@@ -47,8 +47,11 @@ pub const PARCEL_BYTES: usize = 64 * 1024;
 /// Commands that a worker takes from its mailbox in one turn.
 pub const COMMANDS_PER_TURN: usize = 2;
 
-/// Answers and originated packets (ARP, ND, echo, ICMP errors) per port and second; and rejects
-/// per pod and second, which are counted apart, by each worker that judges for the pod.
+/// Fragments that one worker looks at in a millisecond, of all its ports: 6 Gbit/s of 1500 bytes.
+pub const FRAGMENTS_PER_MS: u32 = 512;
+
+/// Answers (ARP, ND, echo) per port and second; and errors and rejects per pod and second, each
+/// kind counted apart, by each worker that judges for the pod.
 pub const ANSWERS_PER_SECOND: u32 = 1000;
 
 /// Empty turns before a worker sleeps in poll.

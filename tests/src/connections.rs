@@ -35,7 +35,7 @@ pub struct Rows {
 fn opening(epoch: u64, key: &FlowKey) -> Opening {
     let (high, low) = key.source.to_halves();
     let pod = u16::try_from((high ^ low) & 0xff).unwrap_or(0);
-    let holder = Holder { endpoint: EndpointId(pod.into()), seat: Seat(pod) };
+    let holder = Holder { endpoint: EndpointId(pod.into()), seat: Seat(pod), opens: true };
     Opening { source: Some(EndpointId(7)), target: None, epoch: Epoch(epoch), holder }
 }
 

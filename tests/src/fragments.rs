@@ -11,13 +11,14 @@ use lockgate_dataplane::connection::fragment::{
     DATAGRAMS_MAX, Fragments, PART, PER_PORT, Ticket, Verdict, WAITING_MAX, WAITING_PER_PORT,
     Waited,
 };
-use lockgate_dataplane::connection::{Bounds, Connections, Settings, Timeouts};
+use lockgate_dataplane::connection::{Bounds, Connections, Holder, Settings, Timeouts};
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::frame::FramePool;
-use lockgate_dataplane::ids::{PortId, PortRef, PortSlot, WorkerId};
+use lockgate_dataplane::ids::{EndpointId, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::packet::parse::{Fragment, Kind};
 use lockgate_dataplane::packet::{Address, Family, Headers};
 use lockgate_dataplane::port::memory::HeapMemory;
+use lockgate_dataplane::seat::Seat;
 
 const TIMEOUT_MS: u64 = 15_000;
 /// A few more than may wait.
@@ -121,7 +122,9 @@ impl Twin {
         let (from, is_first) = (port_at(port), fragment.is_first());
         let headers = headers(is_first);
         let hash = self.connections.hash(&Fragments::key(&headers, &fragment));
-        match self.table.take_in(&headers, &fragment, hash, from, Tick(self.now)) {
+        let seat = Seat::of(from);
+        let holder = Holder { endpoint: EndpointId(seat.0.into()), seat, opens: true };
+        match self.table.take_in(&headers, &fragment, hash, holder, Tick(self.now)) {
             Verdict::Judge(ticket, flow) => {
                 assert_eq!(flow.target_port, TARGET_PORT, "the flow is another's");
                 let refused = (is_first && !passes).then_some(DropReason::IngressDenied);

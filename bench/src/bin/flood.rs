@@ -16,6 +16,11 @@
 //! | opening | ports at random that policy allows: each would open, the pod has all it may have |
 //! | opening, eight pods | the same, each from one of eight: the table has all it may have |
 //! | renewing | SYN and RST in turns: each SYN ends a connection that is over, and opens one |
+//! | first fragments | of datagrams that policy allows, and nothing more of them |
+//! | denied fragments | of datagrams that policy denies |
+//! | other fragments | whose first never comes |
+//! | dying | on their last hop: the sender is told |
+//! | forged errors | about packets that never were |
 //!
 //! A flood never repeats itself, or half of it would be known from its last lap.
 //!
@@ -37,6 +42,8 @@ const BATCH: usize = 64;
 const TURNS: usize = 4000;
 /// Turns before it: then a flood has all the connections that it may have.
 const FIRST: usize = 2000;
+/// Turns of a millisecond, as long as they last.
+const TURNS_PER_MS: usize = 40;
 const ROUNDS: usize = 7;
 const CLUSTER: &str = include_str!("../../flood.yaml");
 const FLOODERS: [&str; 8] = [
@@ -72,7 +79,7 @@ const fn row(name: &'static str, packet: Packet) -> Row {
     Row { name, pods: 1, denial: Denial::Drop, packet }
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 13] = [
     row("denied", denied),
     Row { denial: Denial::Reject, ..row("rejected", denied) },
     row("forbidden ports", forbidden),
@@ -81,6 +88,11 @@ const ROWS: [Row; 8] = [
     row("opening", opening),
     Row { pods: FLOODERS.len(), ..row("opening, eight pods", opening) },
     row("renewing", renewing),
+    row("first fragments", first_fragment),
+    row("denied fragments", denied_fragment),
+    row("other fragments", other_fragment),
+    row("dying", dying),
+    row("forged errors", error),
 ];
 
 #[allow(clippy::print_stdout)] // its only output
@@ -155,7 +167,7 @@ fn measure(row: Row) -> f64 {
         for pod in &FLOODERS[..row.pods] {
             world.discard(pod);
         }
-        if turn % 64 == 63 {
+        if turn % TURNS_PER_MS == 0 {
             world.pass_ms(1);
         }
     }
@@ -216,6 +228,37 @@ fn renewing(ends: Ends, source: &mut Source) -> Vec<u8> {
     let (flags, sequence) =
         if source.sent.is_multiple_of(2) { (TcpFlags::SYN, 1000) } else { (TcpFlags::RST, 1001) };
     packets::segment(ends, (from, 50_000), flags, (sequence, 0))
+}
+
+/// A datagram in two pieces, of which one.
+fn fragment(ends: Ends, source: &mut Source, ports: (u16, u16), which: usize) -> Vec<u8> {
+    let whole = packets::udp(ends, ports, &[0; 56]);
+    source.sent += 1;
+    let identification = u32::try_from(source.sent % (1 << 16)).unwrap_or_default();
+    packets::fragments(&whole, identification, 32).swap_remove(which)
+}
+
+fn first_fragment(ends: Ends, source: &mut Source) -> Vec<u8> {
+    let from = 1024 + source.port() % 1024;
+    fragment(ends, source, (from, 9), 0)
+}
+
+fn denied_fragment(ends: Ends, source: &mut Source) -> Vec<u8> {
+    let ports = (source.port(), 10 + source.port() % 30_000);
+    fragment(ends, source, ports, 0)
+}
+
+fn other_fragment(ends: Ends, source: &mut Source) -> Vec<u8> {
+    fragment(ends, source, (1024, 9), 1)
+}
+
+fn dying(ends: Ends, source: &mut Source) -> Vec<u8> {
+    packets::with_ttl(harmless(ends, source), 1)
+}
+
+fn error(ends: Ends, source: &mut Source) -> Vec<u8> {
+    let quoted = packets::udp(ends.reversed(), (source.port(), source.port()), &[0; 18]);
+    packets::icmp_error(ends, 3, 3, &quoted)
 }
 
 /// Marsaglia's xorshift, the same floods each time; and how many packets went before.

@@ -30,7 +30,7 @@ impl Connections {
         debug_assert!(self.find(headers, hash).is_none(), "opened twice: {key:?}");
         let state = State::opened_by(&headers.kind).ok_or(DropReason::NoConnection)?;
         let share = self.shares.of(new.holder).ok_or(DropReason::ConnectionsFull)?;
-        self.make_way(share, now)?;
+        self.make_way((share, new.holder.opens), now)?;
         let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
         self.joined = self.joined.wrapping_add(1);
         let mut entry = Entry::new(key, &new, share, state, now);
@@ -57,7 +57,7 @@ impl Connections {
     /// millisecond; `ConnectionsFull` where there are more holders than there can be.
     pub fn renew(&mut self, id: ConnectionId, holder: Holder, now: Tick) -> Result<(), DropReason> {
         let share = self.shares.of(holder).ok_or(DropReason::ConnectionsFull)?;
-        if !self.shares.may_turn_over(share, now) {
+        if !self.shares.may_turn_over(share, holder.opens, now) {
             return Err(DropReason::ConnectionsLimit);
         }
         self.remove(id);
@@ -97,22 +97,22 @@ impl Connections {
 
     /// Evicts one where the new one's share asks for it: see `share`.
     #[inline]
-    fn make_way(&mut self, share: ShareId, now: Tick) -> Result<(), DropReason> {
-        match self.shares.room(share) {
+    fn make_way(&mut self, of: (ShareId, bool), now: Tick) -> Result<(), DropReason> {
+        match self.shares.room(of.0) {
             Room::Free => Ok(()),
-            Room::AfterOwn => self.push_out(share, Some(share), DropReason::ConnectionsLimit, now),
+            Room::AfterOwn => self.push_out(of, Some(of.0), DropReason::ConnectionsLimit, now),
             Room::AfterHeaviest => {
                 let heaviest = self.shares.heaviest();
-                self.push_out(share, heaviest, DropReason::ConnectionsFull, now)
+                self.push_out(of, heaviest, DropReason::ConnectionsFull, now)
             }
         }
     }
 
-    /// Evicts the oldest of `victim` for one of `share`.
+    /// Evicts the oldest of `victim` for one of `share`, which that opens itself or does not.
     #[cold]
     fn push_out(
         &mut self,
-        share: ShareId,
+        (share, opens): (ShareId, bool),
         victim: Option<ShareId>,
         else_reason: DropReason,
         now: Tick,
@@ -121,7 +121,7 @@ impl Connections {
         let oldest = self.shares.oldest(victim).ok_or(else_reason)?;
         // Who has less than half of what the other has is no part of the flood.
         let is_light = self.shares.weight(share) < self.shares.weight(victim) / 2;
-        if !is_light && !self.shares.may_turn_over(share, now) {
+        if !is_light && !self.shares.may_turn_over(share, opens, now) {
             return Err(DropReason::ConnectionsLimit);
         }
         self.evict(oldest);

@@ -74,7 +74,6 @@ mod share;
 mod slab;
 mod state;
 mod tcp;
-mod turnover;
 
 #[cfg(test)]
 mod tests;

@@ -35,9 +35,10 @@ pub struct Bounds {
     pub evictable_max: u32,
     /// Records at the end of the table of which each pod may have a part, and no more.
     pub reserved: u32,
-    /// Connections that give way in a millisecond, pushed out or begun anew, of all pods.
+    /// Connections that give way in a millisecond, pushed out or begun anew, for all who cause it
+    /// together: equal parts.
     pub turnover_per_ms: u32,
-    /// Those of them that each pod may cause whatever the others do.
+    /// What each may cause at least.
     pub turnover_own: u32,
 }
 

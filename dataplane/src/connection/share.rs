@@ -23,9 +23,10 @@
 //!
 //! To forget a connection for another costs a worker more than any other packet does: to push one
 //! out, and as well to begin one anew where an old one on the same ports is over. So all pods
-//! together cause that `turnover_per_ms` times in a millisecond, and each moreover `turnover_own`
-//! times; the rest of what they open is `ConnectionsLimit`. A pod that has less than half of what
-//! the victim's pod has is no part of a flood, and pushes out freely.
+//! together cause that `turnover_per_ms` times in a millisecond, in equal parts, and each at least
+//! `turnover_own` times; the rest of what they open is `ConnectionsLimit`. What comes to a pod from
+//! outside asks apart from what the pod opens itself. A pod that has less than half of what the
+//! victim's pod has is no part of a flood, and pushes out freely.
 //!
 //! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
 //! remembered, a share that grows beyond it takes its place at once, and each eviction looks at
@@ -41,8 +42,8 @@
 
 use super::settings::Bounds;
 use super::slab::Ends;
-use super::turnover::Turnover;
 use crate::clock::Tick;
+use crate::fair::{Fair, Had};
 use crate::ids::EndpointId;
 use crate::limits::PORTS_MAX;
 use crate::seat::Seat;
@@ -54,6 +55,8 @@ pub struct Holder {
     pub endpoint: EndpointId,
     /// Where its port is.
     pub seat: Seat,
+    /// It opens the connection itself; else who is outside does.
+    pub opens: bool,
 }
 
 /// A share, by its place.
@@ -100,8 +103,8 @@ pub(super) struct Share {
     pub(super) stay: Stay,
     /// Where its holder's port is, or was last.
     pub(super) seat: Seat,
-    /// What gave way for it.
-    turnover: Turnover,
+    /// What gave way for it: for what comes from outside, and for what it opens itself.
+    turnover: [Had; 2],
     /// Its connections.
     pub(super) held: u32,
     /// Those that may be evicted, as many as there are in `queue`.
@@ -113,7 +116,7 @@ const FREE: Share = Share {
     holder: None,
     stay: Stay::Here,
     seat: Seat(0),
-    turnover: Turnover::NONE,
+    turnover: [Had::NOTHING; 2],
     held: 0,
     evictable: 0,
     queue: Ends::EMPTY,
@@ -136,8 +139,8 @@ pub(super) struct Shares {
     /// Connections of all, and those of them that may be evicted.
     held: u32,
     evictable: u32,
-    /// What gave way for all.
-    turnover: Turnover,
+    /// How much may give way.
+    turnover: Fair,
     /// The heaviest, as far as seen.
     heaviest: ShareId,
     /// Where the next eviction looks on.
@@ -157,7 +160,7 @@ impl Shares {
             gone: 0,
             held: 0,
             evictable: 0,
-            turnover: Turnover::NONE,
+            turnover: Fair::new(bounds.turnover_per_ms, bounds.turnover_own),
             heaviest: NOWHERE,
             glance: 0,
         }
@@ -274,16 +277,10 @@ impl Shares {
     }
 
     /// Whether one more may give way for a pod in this millisecond; counts it if so.
-    pub(super) fn may_turn_over(&mut self, id: ShareId, now: Tick) -> bool {
-        let Bounds { turnover_per_ms, turnover_own, .. } = self.bounds;
-        let all = self.turnover.so_far(now);
+    pub(super) fn may_turn_over(&mut self, id: ShareId, opens: bool, now: Tick) -> bool {
         let Some(share) = self.pool.get_mut(usize::from(id.0)) else { return false };
-        let may = all < turnover_per_ms || share.turnover.so_far(now) < turnover_own;
-        if may {
-            share.turnover.add(now);
-            self.turnover.add(now);
-        }
-        may
+        let [from_outside, own] = &mut share.turnover;
+        self.turnover.take(if opens { own } else { from_outside }, now)
     }
 
     /// Each pod's part of the reserve. It does not shrink while pods come, up to the ports of one

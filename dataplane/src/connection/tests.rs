@@ -74,7 +74,7 @@ fn tcp(flags: TcpFlags, sequence: u32, acknowledgment: u32) -> Kind {
     Kind::Tcp(TcpHeader { flags, sequence, acknowledgment, window: 512, payload_bytes: 0 })
 }
 
-const HOLDER: Holder = Holder { endpoint: EndpointId(7), seat: Seat(3) };
+const HOLDER: Holder = Holder { endpoint: EndpointId(7), seat: Seat(3), opens: true };
 const OPENING: Opening =
     Opening { source: Some(EndpointId(7)), target: None, epoch: Epoch(1), holder: HOLDER };
 

@@ -88,7 +88,9 @@ impl<P: Port, M: Memory> Path<P, M> {
         turned: &Turned,
         headers: &Headers,
     ) {
-        if !self.may_answer(from) {
+        // Packets are answered where they came in: their port is here, or is gone.
+        let now = self.now;
+        if !self.attached(from).is_some_and(|attached| attached.answers.take(now)) {
             return self.drop_from(frame, from, DropReason::AnswerLimited);
         }
         let bytes = self.memory.bytes_mut(&mut frame);

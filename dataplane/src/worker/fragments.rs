@@ -8,13 +8,42 @@ use super::Path;
 use super::admit::{Admitted, Turned, admit_fragment, route_fragment};
 use super::mailbox::PortKind;
 use super::stage::Stage;
+use crate::clock::Tick;
 use crate::connection::fragment::{Flow, Fragments, Ticket, Verdict, WAITING_MAX, Waited};
 use crate::counters::DropReason;
+use crate::fair::{Fair, Had};
 use crate::frame::{Frame, Memory};
 use crate::ids::PortRef;
+use crate::limits::FRAGMENTS_PER_MS;
 use crate::packet::parse::Fragment;
 use crate::port::Port;
 use crate::publish::Snapshot;
+use crate::seat::Seat;
+
+/// The part of them that a port has at least, however many others ask.
+const OWN_PART: u32 = 16;
+
+/// How many fragments are looked at in a millisecond, of all ports together: equal parts. Each costs
+/// as much as two or three whole packets, and a worker that is given nothing else would have half of
+/// its time for those.
+#[derive(Debug)]
+pub(super) struct FragmentRate {
+    rate: Fair,
+    /// By seat.
+    had: Box<[Had]>,
+}
+
+impl FragmentRate {
+    pub(super) fn new() -> Self {
+        let rate = Fair::new(FRAGMENTS_PER_MS, FRAGMENTS_PER_MS / OWN_PART);
+        Self { rate, had: Seat::all().map(|_| Had::NOTHING).collect() }
+    }
+
+    fn take(&mut self, from: PortRef, now: Tick) -> bool {
+        let had = self.had.get_mut(Seat::of(from).index());
+        had.is_some_and(|had| self.rate.take(had, now))
+    }
+}
 
 impl<P: Port, M: Memory> Path<P, M> {
     /// Takes in the fragment that was read last, after what was staged before it: it is judged now,
@@ -27,6 +56,9 @@ impl<P: Port, M: Memory> Path<P, M> {
         snapshot: &Snapshot,
         staged: &mut Stage,
     ) {
+        if !self.fragment_rate.take(from, self.now) {
+            return self.drop_from(frame, from, DropReason::FragmentLimit);
+        }
         let mut packet = staged.take_unstaged();
         self.judge_staged(Some(snapshot), staged);
         let bytes = self.memory.bytes(&frame);
@@ -51,8 +83,9 @@ impl<P: Port, M: Memory> Path<P, M> {
         staged: &mut Stage,
     ) {
         let (headers, from) = (&packet.headers, packet.route.from);
+        let holder = packet.route.holder();
         let hash = self.connections.hash(&Fragments::key(headers, fragment));
-        match self.fragments.take_in(headers, fragment, hash, from, self.now) {
+        match self.fragments.take_in(headers, fragment, hash, holder, self.now) {
             Verdict::Judge(ticket, flow) => {
                 self.judge_part(frame, snapshot, packet, (ticket, flow), staged);
             }

@@ -40,10 +40,11 @@ use crate::limits::{COMMANDS_PER_TURN, PARCELS_PER_PAIR, PORTS_MAX};
 use crate::port::Port;
 use crate::publish::{Snapshot, Subscriber};
 
-use mailbox::{Attached, Command, Limiter, Mailbox, Reply};
+use fragments::FragmentRate;
+use mailbox::{Attached, Command, Mailbox, Reply};
 use stage::Stage;
+use tell::Allowances;
 pub use tell::Denial;
-use tell::Rejects;
 
 /// What a policy change does to connections that it no longer allows (NP-57).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,9 +113,8 @@ struct Path<P, M> {
     counters: Arc<Counters>,
     events: Arc<Events>,
     sampler: Sampler,
-    /// Answers to packets of ports that other workers poll.
-    answers: Limiter,
-    rejects: Rejects,
+    allowances: Allowances,
+    fragment_rate: FragmentRate,
     established: Established,
     denial: Denial,
     now: Tick,
@@ -130,7 +130,8 @@ impl<P: Port, M: Memory> Worker<P, M> {
             pool: parts.pool,
             slots: (0..PORTS_MAX).map(|_| None).collect(),
             active: Vec::with_capacity(PORTS_MAX),
-            rejects: Rejects::new(),
+            allowances: Allowances::new(),
+            fragment_rate: FragmentRate::new(),
             ends: parts.ends,
             fragments: Fragments::new(parts.connections.timeouts().fragments_ms),
             refused: None,
@@ -138,7 +139,6 @@ impl<P: Port, M: Memory> Worker<P, M> {
             counters: parts.counters,
             events: parts.events,
             sampler: Sampler::default(),
-            answers: Limiter::default(),
             established: parts.established,
             denial: parts.denial,
             now: Tick(0),

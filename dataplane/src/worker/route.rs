@@ -52,9 +52,10 @@ impl Route {
     pub(super) fn holder(&self) -> Holder {
         const NOBODY: EndpointId = EndpointId(u32::MAX);
         match (self.source.endpoint, self.target.endpoint) {
-            (Some(endpoint), _) => Holder { endpoint, seat: Seat::of(self.from) },
+            (Some(endpoint), _) => Holder { endpoint, seat: Seat::of(self.from), opens: true },
             (None, endpoint) => {
-                Holder { endpoint: endpoint.unwrap_or(NOBODY), seat: Seat::of(self.exit.to) }
+                let endpoint = endpoint.unwrap_or(NOBODY);
+                Holder { endpoint, seat: Seat::of(self.exit.to), opens: false }
             }
         }
     }

@@ -1,16 +1,17 @@
 //! What the sender of a dropped packet hears. Cold.
 //!
-//! Time exceeded and too big come out of the port's answers. Rejects have as many of their own, by
-//! pod: who floods what is denied loses nothing else by it, neither ARP nor the errors that path
-//! MTU discovery needs, and takes no reject from another pod.
+//! Each kind is limited for each pod, apart from the answers of its port: who floods what is denied
+//! or dies on the way loses nothing else by it, neither ARP nor the errors that path MTU discovery
+//! needs, and takes nothing from another pod.
 
 use super::Path;
 use super::admit::Admitted;
 use super::forward::Sent;
 use super::mailbox::Limiter;
+use crate::clock::Tick;
+use crate::connection::Holder;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
-use crate::ids::PortRef;
 use crate::packet::answer::{self, GATEWAY_MAC};
 use crate::port::Port;
 use crate::seat::Seat;
@@ -25,27 +26,34 @@ pub enum Denial {
     Reject,
 }
 
-/// How many rejects each pod may still cause, by its seat, whichever worker polls its port: by what
-/// it sends, and apart from that by what is sent to it from outside, for anyone may send that. Who
-/// has the seat next inherits what is left of a second.
+/// How many errors and rejects each pod may still cause, of each kind, by its seat, whichever worker
+/// polls its port: by what it sends, and apart from that by what is sent to it from outside, for
+/// anyone may send that. Who has the seat next inherits what is left of a second.
 #[derive(Debug)]
-pub(super) struct Rejects {
-    from: Box<[Limiter]>,
-    outside_to: Box<[Limiter]>,
+pub(super) struct Allowances {
+    time_exceeded: [Box<[Limiter]>; 2],
+    too_big: [Box<[Limiter]>; 2],
+    reject: [Box<[Limiter]>; 2],
 }
 
-impl Rejects {
+impl Allowances {
     /// None caused yet.
     pub(super) fn new() -> Self {
         let all = || Seat::all().map(|_| Limiter::default()).collect();
-        Self { from: all(), outside_to: all() }
+        let both = || [all(), all()];
+        Self { time_exceeded: both(), too_big: both(), reject: both() }
     }
 
-    /// The limit that a packet counts for.
-    fn of(&mut self, packet: &Admitted) -> Option<&mut Limiter> {
-        let is_pods = packet.route.source.endpoint.is_some();
-        let limiters = if is_pods { &mut self.from } else { &mut self.outside_to };
-        limiters.get_mut(packet.route.holder().seat.index())
+    /// Takes one of those that a dropped packet counts for; false where they are used up.
+    fn take(&mut self, packet: &Admitted, reason: DropReason, now: Tick) -> bool {
+        let [from_outside, from_pods] = match reason {
+            DropReason::TtlExpired => &mut self.time_exceeded,
+            DropReason::TooBig => &mut self.too_big,
+            _ => &mut self.reject,
+        };
+        let Holder { seat, opens, .. } = packet.route.holder();
+        let limiters = if opens { from_pods } else { from_outside };
+        limiters.get_mut(seat.index()).is_some_and(|limiter| limiter.take(now))
     }
 }
 
@@ -54,9 +62,13 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[cold]
     pub(super) fn tell(&mut self, frame: &Frame, packet: &Admitted, reason: DropReason) {
         let is_reject = matches!(reason, DropReason::EgressDenied | DropReason::IngressDenied);
-        let from = packet.route.from;
-        let may = if is_reject { self.may_reject(packet) } else { self.may_answer(from) };
-        if !may {
+        let (from, now) = (packet.route.from, self.now);
+        // What is never said takes nothing from what may be.
+        if is_reject && !answer::may_reject(&packet.headers) {
+            return;
+        }
+        if !self.allowances.take(packet, reason, now) {
+            self.counters.rejects_withheld.add(u64::from(is_reject));
             return;
         }
         let Some(mut letter) = self.pool.take() else {
@@ -81,27 +93,5 @@ impl<P: Port, M: Memory> Path<P, M> {
             Ok(Sent::Over) => self.counters.handed_out.add(1),
             Err((reason, letter)) => self.drop_frame(letter, reason),
         }
-    }
-
-    /// Whether a packet that came in there may have an answer, or an error that is no reject.
-    pub(super) fn may_answer(&mut self, from: PortRef) -> bool {
-        let now = self.now;
-        match self.attached(from) {
-            Some(attached) => attached.answers.take(now),
-            None => self.answers.take(now),
-        }
-    }
-
-    /// Whether the packet may be rejected; what is never said takes nothing from what may be. It
-    /// counts for the pod that sent it; from the host port, for the pod it is for, so that one who
-    /// is scanned from outside leaves the others' callers their resets, and has its own.
-    fn may_reject(&mut self, packet: &Admitted) -> bool {
-        if !answer::may_reject(&packet.headers) {
-            return false;
-        }
-        let now = self.now;
-        let may = self.rejects.of(packet).is_some_and(|limiter| limiter.take(now));
-        self.counters.rejects_withheld.add(u64::from(!may));
-        may
     }
 }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_PER_PORT};
 use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::limits::FRAGMENTS_PER_MS;
 use lockgate_tests::packets::{self, Piece, fragment, fragments, joined, pieces, unfinished};
-use lockgate_tests::world::World;
+use lockgate_tests::world::{HOST, World};
 
 use super::{CLIENT, CLOSED, CLUSTER, OTHER, WEB, shape, syn, v4, v6};
 
@@ -275,6 +276,51 @@ fn no_more_fragments_wait_than_a_port_may_have() {
     // What came last still comes whole.
     let sent = fragments(&whole, 7, 1448);
     let arrived = arrive(&mut world, &sent[..2]);
+    assert_eq!(joined(&arrived).as_deref(), Some(upper(&whole)));
+}
+
+#[test]
+fn fragments_from_outside_to_one_pod_cost_none_to_another() {
+    let mut world = World::of(shape(1), CLUSTER);
+    let from = |world: &World, who: [u8; 4], to: &str| {
+        packets::udp(world.ends(HOST, to, who.into()), (5000, 53), &[7; 6000])
+    };
+    let sent = fragments(&from(&world, [203, 0, 113, 77], OTHER), 1, 1448);
+    world.inject(HOST, &sent[0]).unwrap();
+    for id in 0..4 * u32::from(PER_PORT) {
+        let other = from(&world, [198, 51, 100, 1], CLIENT);
+        world.inject(HOST, &fragments(&other, id, 1448)[1]).unwrap();
+        world.settle();
+    }
+    sent[1..].iter().for_each(|frame| world.inject(HOST, frame).unwrap());
+    world.settle();
+    assert!(joined(&world.received(OTHER)).is_some());
+}
+
+#[test]
+fn no_more_fragments_are_looked_at_in_a_millisecond_than_may_be() {
+    let mut world = World::of(shape(1), CLUSTER);
+    let whole = datagram(&world, v4(), 3000);
+    let [first, ..] = &fragments(&whole, 7, 1448)[..] else { panic!() };
+    let flood = |world: &mut World| {
+        for _ in 0..FRAGMENTS_PER_MS {
+            world.inject(CLIENT, first).unwrap();
+            world.inject(CLIENT, first).unwrap();
+            world.settle();
+            world.discard(WEB);
+        }
+    };
+    flood(&mut world);
+    assert_eq!(world.dropped(DropReason::FragmentLimit), u64::from(FRAGMENTS_PER_MS));
+    // Another has its part, and the next millisecond is new.
+    let others = packets::udp(world.ends(OTHER, CLIENT, v4()), (5000, 53), &[1; 4000]);
+    for frame in &fragments(&others, 9, 1448) {
+        world.inject(OTHER, frame).unwrap();
+    }
+    world.settle();
+    assert!(joined(&world.received(CLIENT)).is_some());
+    world.pass_ms(2);
+    let arrived = arrive(&mut world, &fragments(&whole, 8, 1448));
     assert_eq!(joined(&arrived).as_deref(), Some(upper(&whole)));
 }
 

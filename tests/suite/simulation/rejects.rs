@@ -308,6 +308,38 @@ fn from_outside_each_pod_has_its_own_rejects_and_the_gateway_is_found() {
     }
 }
 
+/// How many errors `from` hears of so many packets that die on the way.
+fn late(world: &mut World, from: &str, to: &str, packets: u64) -> u64 {
+    let frame = packets::with_ttl(syn(world.ends(from, to, v4()), 40_000, 80), 1);
+    let hear = |world: &mut World| {
+        world.inject(from, &frame).unwrap();
+        world.settle();
+        world.discard(from) as u64
+    };
+    (0..packets).map(|_| hear(world)).sum()
+}
+
+/// Errors are limited as rejects are: whoever makes packets die costs nobody else an error, and no
+/// port its ARP.
+#[test]
+fn who_floods_with_packets_that_die_loses_its_own_errors_and_nothing_else() {
+    for workers in [1, 2] {
+        let mut world = World::of(shape(workers), &crowd().replace("ingress: []", "ingress: [{}]"));
+        for (greedy, others) in [("shop/x1", ["shop/x2", HOST]), (HOST, ["shop/x2", "shop/x3"])] {
+            assert_eq!(late(&mut world, greedy, WEB, LIMIT + 10), LIMIT);
+            for other in others {
+                assert_eq!(late(&mut world, other, WEB, 5), 5, "{other} beside {greedy}");
+            }
+            world.advance_ms(1000);
+        }
+        late(&mut world, HOST, WEB, LIMIT + 10);
+        let node = Ipv4Addr::new(10, 9, 0, 1);
+        let arp = packets::arp_request(HOST_MAC, node, Ipv4Addr::new(169, 254, 1, 1));
+        assert!(world.fate(HOST, HOST, &arp).is_sent());
+        assert_law(&world);
+    }
+}
+
 /// What somebody sends.
 #[derive(Clone, Copy, Debug)]
 struct Word {

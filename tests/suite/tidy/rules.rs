@@ -19,6 +19,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("prefetch", 0),
     ("sync", 0),
     ("seat", 1),
+    ("fair", 1),
     ("packet", 1),
     ("frame", 1),
     ("counters", 1),

@@ -20,8 +20,8 @@
 //! - *Overlap*: bytes that came twice, or an end in two places, spoil the datagram: what is left of
 //!   it is dropped (RFC 5722, and the same in IPv4). So the receiver never sees one first fragment
 //!   while we judged another.
-//! - *Fairness*: a port has at most [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`]
-//!   fragments that wait, and where few places are left [`PART`] of either. Who wants more loses the
+//! - *Fairness*: a port (and apart from it all outside, to the pod of that port) has at most
+//!   [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`] fragments that wait, and where few places are left [`PART`] of either. Who wants more loses the
 //!   oldest of its own by which there is room, never somebody else's. Only when many ports have
 //!   left none at all, one with no datagram begins in place of the oldest of all; and a port of
 //!   which nothing waits is refused.
@@ -43,14 +43,13 @@ mod waiting;
 
 use std::num::NonZeroU32;
 
-use super::Hash;
 use super::bucket::Index;
+use super::{Hash, Holder};
 use crate::clock::Tick;
 use crate::counters::DropReason;
-use crate::ids::PortRef;
-use crate::limits::{PORTS_MAX, WORKERS_MAX};
 use crate::packet::parse::{Fragment, Headers};
 use crate::packet::{FlowKey, Protocol};
+use crate::seat::Seat;
 use entry::Entry;
 use fixed::Fixed;
 use list::{Ends, List, NONE};
@@ -74,7 +73,10 @@ const RESERVED: [usize; 2] = [DATAGRAMS_MAX / 4, WAITING_MAX / 4];
 /// Datagrams that one call of [`Fragments::expire`] looks at.
 const EXPIRE_MAX: usize = 4;
 
+const SEATS: usize = Seat::COUNT as usize;
+
 const _: () = assert!(DATAGRAMS_MAX < NONE as usize);
+const _: () = assert!(2 * SEATS <= u16::MAX as usize);
 const _: () = assert!(WAITING_MAX < NONE as usize);
 
 /// What one port has under way.
@@ -93,7 +95,8 @@ pub struct Fragments {
     entries: Box<[Entry]>,
     free: Fixed<u16>,
     by_age: Ends,
-    ports: Box<[Share]>,
+    /// By seat: what its port sends, and behind those what is sent to its port from outside.
+    shares: Box<[Share]>,
     waiting: Waiting,
     /// Their first has passed, the one that came first in front.
     ready: Fixed<(Waited, Ticket)>,
@@ -113,7 +116,7 @@ impl Fragments {
             entries: (0..DATAGRAMS_MAX).map(|_| Entry::BLANK).collect(),
             free: places(DATAGRAMS_MAX),
             by_age: Ends::default(),
-            ports: vec![Share::default(); WORKERS_MAX.saturating_mul(PORTS_MAX)].into(),
+            shares: vec![Share::default(); SEATS.saturating_mul(2)].into(),
             waiting: Waiting::new(),
             ready: Fixed::new(WAITING_MAX),
             doomed: Fixed::new(WAITING_MAX),
@@ -134,17 +137,19 @@ impl Fragments {
         FlowKey { source, target, source_port, target_port, number, protocol: Protocol::Other }
     }
 
-    /// Takes in a fragment that came in at `from`, and says what is to be done with it.
+    /// Takes in a fragment, which counts as a connection of this holder would, and says what is to
+    /// be done with it.
     pub fn take_in(
         &mut self,
         headers: &Headers,
         fragment: &Fragment,
         hash: Hash,
-        from: PortRef,
+        holder: Holder,
         now: Tick,
     ) -> Verdict {
         let key = Self::key(headers, fragment);
-        let Some(place) = self.find(&key, hash).or_else(|| self.begin(key, hash, from, now)) else {
+        let Some(place) = self.find(&key, hash).or_else(|| self.begin(key, hash, holder, now))
+        else {
             return Verdict::Drop(DropReason::FragmentLimit);
         };
         let Some(entry) = self.entries.get_mut(usize::from(place)) else {
@@ -191,7 +196,7 @@ impl Fragments {
         self.make_room_to_wait(ticket);
         let Some(entry) = live(&mut self.entries, ticket) else { return Err(waited) };
         self.waiting.push(&mut entry.waiting, waited)?;
-        if let Some(share) = self.ports.get_mut(usize::from(entry.port)) {
+        if let Some(share) = self.shares.get_mut(usize::from(entry.port)) {
             share.waiting = share.waiting.saturating_add(1);
         }
         Ok(())
@@ -260,9 +265,9 @@ impl Fragments {
     }
 
     /// A new datagram of a port, which may cost it its oldest.
-    fn begin(&mut self, key: FlowKey, hash: Hash, from: PortRef, now: Tick) -> Option<u16> {
-        let port = share_of(from)?;
-        let share = *self.ports.get(usize::from(port))?;
+    fn begin(&mut self, key: FlowKey, hash: Hash, holder: Holder, now: Tick) -> Option<u16> {
+        let port = share_of(holder)?;
+        let share = *self.shares.get(usize::from(port))?;
         let [reserved, _] = RESERVED;
         if !may_have(share.datagrams, PER_PORT, self.free.len(), reserved) {
             let is_first = share.datagrams == 0;
@@ -275,7 +280,7 @@ impl Fragments {
         self.serial = self.serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
         *self.entries.get_mut(usize::from(place))? = Entry::new(key, hash, self.serial, now, port);
         list::push(&mut self.entries, List::Age, &mut self.by_age, place);
-        let share = self.ports.get_mut(usize::from(port))?;
+        let share = self.shares.get_mut(usize::from(port))?;
         list::push(&mut self.entries, List::Port, &mut share.oldest_first, place);
         share.datagrams = share.datagrams.saturating_add(1);
         Some(place)
@@ -284,7 +289,7 @@ impl Fragments {
     /// Where a port has as many waiting as it may, its oldest datagram goes of which any waits.
     fn make_room_to_wait(&mut self, ticket: Ticket) {
         let Some(entry) = live(&mut self.entries, ticket) else { return };
-        let Some(&share) = self.ports.get(usize::from(entry.port)) else { return };
+        let Some(&share) = self.shares.get(usize::from(entry.port)) else { return };
         let [_, reserved] = RESERVED;
         if share.waiting == 0
             || may_have(share.waiting, WAITING_PER_PORT, self.waiting.free(), reserved)
@@ -338,7 +343,7 @@ impl Fragments {
     }
 
     fn gave_back(&mut self, port: u16) {
-        if let Some(share) = self.ports.get_mut(usize::from(port)) {
+        if let Some(share) = self.shares.get_mut(usize::from(port)) {
             share.waiting = share.waiting.saturating_sub(1);
         }
     }
@@ -355,7 +360,7 @@ impl Fragments {
         entry.serial = None;
         self.index.clear(entry.hash, place.into());
         list::remove(&mut self.entries, List::Age, &mut self.by_age, place);
-        if let Some(share) = self.ports.get_mut(port) {
+        if let Some(share) = self.shares.get_mut(port) {
             list::remove(&mut self.entries, List::Port, &mut share.oldest_first, place);
             share.datagrams = share.datagrams.saturating_sub(1);
         }
@@ -381,8 +386,8 @@ fn places(count: usize) -> Fixed<u16> {
     places
 }
 
-/// A port's place in `ports`: no two ports have the same worker and slot at one time.
-fn share_of(port: PortRef) -> Option<u16> {
-    let place = port.worker.index().checked_mul(PORTS_MAX)?.checked_add(port.slot.index())?;
-    u16::try_from(place).ok()
+/// A holder's place in `shares`.
+fn share_of(holder: Holder) -> Option<u16> {
+    let outside = if holder.opens { 0 } else { Seat::COUNT };
+    holder.seat.0.checked_add(outside)
 }

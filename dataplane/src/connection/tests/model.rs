@@ -22,9 +22,10 @@ pub(super) struct Model {
     bounds: Bounds,
     /// Who has a share, and since when it was seen to have no port.
     shares: BTreeMap<EndpointId, Option<u64>>,
-    /// How many gave way for each pod in a millisecond, and for all.
-    gave_way: BTreeMap<(EndpointId, u64), u32>,
-    gave_way_to_all: BTreeMap<u64, u32>,
+    /// How many gave way in a millisecond for each who asked, a pod or who is outside to it.
+    gave_way: BTreeMap<(EndpointId, bool, u64), u32>,
+    /// How many asked.
+    askers: BTreeMap<u64, u32>,
     ever: u64,
 }
 
@@ -40,8 +41,8 @@ pub(super) enum Room {
 impl Model {
     pub(super) fn new(capacity: usize, bounds: Bounds) -> Self {
         let (known, shares) = (BTreeMap::new(), BTreeMap::new());
-        let (gave_way, gave_way_to_all) = (BTreeMap::new(), BTreeMap::new());
-        Self { known, capacity, bounds, shares, gave_way, gave_way_to_all, ever: 0 }
+        let (gave_way, askers) = (BTreeMap::new(), BTreeMap::new());
+        Self { known, capacity, bounds, shares, gave_way, askers, ever: 0 }
     }
 
     fn held(&self, holder: EndpointId) -> impl Iterator<Item = (u64, &Known)> {
@@ -56,11 +57,12 @@ impl Model {
     }
 
     /// Where a new one of this pod finds room: the rules of `share`, read aloud.
-    pub(super) fn room(&self, holder: EndpointId, now: u64) -> Room {
+    pub(super) fn room(&mut self, whose: Holder, now: u64) -> Room {
+        let holder = whose.endpoint;
         let Bounds { per_pod, evictable_max, reserved, .. } = self.bounds;
         let has = self.held(holder).count();
         if has >= per_pod as usize {
-            let own = self.oldest(holder).map(|id| self.after(holder, now, vec![id]));
+            let own = self.oldest(holder).map(|id| self.after(whose, now, vec![id]));
             return own.unwrap_or(Room::None(DropReason::ConnectionsLimit));
         }
         let evictable = self.known.values().filter(|known| known.is_evictable()).count();
@@ -78,46 +80,46 @@ impl Model {
         if oldest.is_empty() {
             Room::None(DropReason::ConnectionsFull)
         } else {
-            self.after(holder, now, oldest)
+            self.after(whose, now, oldest)
         }
     }
 
-    fn after(&self, holder: EndpointId, now: u64, some: Vec<u64>) -> Room {
+    fn after(&mut self, whose: Holder, now: u64, some: Vec<u64>) -> Room {
         let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
         let victim = self.known[&some[0]].holder.endpoint;
-        if weight(holder) < weight(victim) / 2 || self.may_turn_over(holder, now) {
+        let is_light = weight(whose.endpoint) < weight(victim) / 2;
+        if is_light || self.may_turn_over(whose, now) {
             Room::After(some)
         } else {
             Room::None(DropReason::ConnectionsLimit)
         }
     }
 
-    pub(super) fn push_out(&mut self, holder: EndpointId, now: u64, gone: u64) {
-        let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
-        if weight(holder) >= weight(self.known[&gone].holder.endpoint) / 2 {
-            self.turn_over(holder, now);
-        }
+    pub(super) fn push_out(&mut self, gone: u64) {
         self.known.remove(&gone);
     }
 
-    fn may_turn_over(&self, holder: EndpointId, now: u64) -> bool {
-        let own = self.gave_way.get(&(holder, now)).copied().unwrap_or(0);
-        let all = self.gave_way_to_all.get(&now).copied().unwrap_or(0);
-        own < self.bounds.turnover_own || all < self.bounds.turnover_per_ms
-    }
-
-    fn turn_over(&mut self, holder: EndpointId, now: u64) {
-        *self.gave_way.entry((holder, now)).or_insert(0) += 1;
-        *self.gave_way_to_all.entry(now).or_insert(0) += 1;
+    /// All who ask have equal parts of what may give way, in a millisecond or the one before.
+    fn may_turn_over(&mut self, whose: Holder, now: u64) -> bool {
+        let Bounds { turnover_per_ms, turnover_own, .. } = self.bounds;
+        let askers = &mut self.askers;
+        let had = self.gave_way.entry((whose.endpoint, whose.opens, now)).or_insert_with(|| {
+            *askers.entry(now).or_insert(0) += 1;
+            0
+        });
+        let asked = |when: u64| self.askers.get(&when).copied().unwrap_or(0);
+        let part = turnover_per_ms / asked(now).max(asked(now - 1));
+        let may = *had < part.max(turnover_own);
+        *had += u32::from(may);
+        may
     }
 
     /// A connection that is over gives way to one of this pod, if it may.
     pub(super) fn renew(&mut self, over: u64, holder: Holder, now: u64) -> Result<(), DropReason> {
         self.note(holder);
-        if !self.may_turn_over(holder.endpoint, now) {
+        if !self.may_turn_over(holder, now) {
             return Err(DropReason::ConnectionsLimit);
         }
-        self.turn_over(holder.endpoint, now);
         self.known.remove(&over);
         Ok(())
     }
@@ -135,7 +137,7 @@ impl Model {
                 let since = away.unwrap_or(now);
                 self.shares.insert(holder, (!is_here).then_some(since));
             } else {
-                self.gave_way.retain(|(of, _), _| *of != holder);
+                self.gave_way.retain(|(of, ..), _| *of != holder);
             }
         }
     }

@@ -27,7 +27,9 @@ fn seat(pod: u32, other: bool) -> Seat {
 fn holder(ports: &Ports, packet: &Headers) -> Option<Holder> {
     let place = PODS.iter().position(|&pod| address(pod) == packet.key.source)?;
     let endpoint = EndpointId(u32::try_from(place).expect("few pods"));
-    ports.get(&endpoint).map(|&seat| Holder { endpoint, seat })
+    // Whether it opens itself or who is outside: as good as any other bit of the packet.
+    let opens = packet.key.source_port.is_multiple_of(2);
+    ports.get(&endpoint).map(|&seat| Holder { endpoint, seat, opens })
 }
 
 const PODS: [&str; 6] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::1", "fd00::2", "fd00::3"];
@@ -116,7 +118,7 @@ fn begin(table: &mut Connections, model: &mut Model, at: (&Ports, u64), packet: 
         assert_eq!(opened, Err(DropReason::NoConnection));
         return;
     }
-    let room = model.room(holder.endpoint, now);
+    let room = model.room(holder, now);
     model.note(holder);
     match &room {
         Room::None(reason) => assert_eq!(opened, Err(*reason)),
@@ -125,7 +127,7 @@ fn begin(table: &mut Connections, model: &mut Model, at: (&Ports, u64), packet: 
             assert_eq!(opened, Ok(()));
             let is_gone = |id: &&u64| seek(table, &model.known[*id]).is_none();
             let gone = *some.iter().find(is_gone).expect("one of these gives way");
-            model.push_out(holder.endpoint, now, gone);
+            model.push_out(gone);
         }
     }
     if opened.is_ok() {

@@ -6,7 +6,8 @@ use crate::limits::SWEEP_PER_TURN;
 const CAPACITY: u32 = 4096;
 
 fn pod(n: u32) -> Holder {
-    Holder { endpoint: EndpointId(n), seat: Seat(u16::try_from(n).expect("a seat")) }
+    let seat = Seat(u16::try_from(n).expect("a seat"));
+    Holder { endpoint: EndpointId(n), seat, opens: true }
 }
 
 /// The `n`th connection of a pod.
@@ -207,21 +208,46 @@ fn a_pod_pushes_out_no_more_in_a_millisecond_than_its_bound_and_the_next_is_new(
 }
 
 #[test]
-fn pods_that_flood_together_share_what_gives_way_and_each_has_some_of_its_own() {
+fn pods_that_flood_together_share_what_gives_way_in_equal_parts() {
     let mut table = bounded(CAPACITY as usize, Bounds::of(CAPACITY));
-    let flood = |table: &mut Connections, who, first: u32, count| {
+    let flood = |table: &mut Connections, who, first: u32, count, now: u32| {
         let opened = |n: &u32| {
             let packet = headers(of(who, *n), Kind::Udp);
-            open_as(table, pod(who), &packet, Tick(1)).is_ok()
+            open_as(table, pod(who), &packet, Tick(now.into())).is_ok()
         };
         (first..first + count).filter(opened).count()
     };
     for who in 0..2 {
-        assert_eq!(flood(&mut table, who, 0, CAPACITY / 4), CAPACITY as usize / 4, "its quarter");
+        assert_eq!(
+            flood(&mut table, who, 0, CAPACITY / 4, 0),
+            CAPACITY as usize / 4,
+            "its quarter"
+        );
     }
-    assert_eq!(flood(&mut table, 0, CAPACITY, 100), 64);
-    assert_eq!(flood(&mut table, 1, CAPACITY, 100), 8);
-    assert_eq!(flood(&mut table, 1, 2 * CAPACITY, 100), 0);
+    for (now, shares) in [(1, [64, 32]), (2, [32, 32]), (3, [32, 32])] {
+        for (who, share) in (0..).zip(shares) {
+            assert_eq!(flood(&mut table, who, (now + 1) * CAPACITY, 100, now), share);
+        }
+    }
+    check(&table);
+}
+
+#[test]
+fn what_comes_from_outside_leaves_the_pod_its_own_part() {
+    let mut table = bounded(CAPACITY as usize, Bounds::of(CAPACITY));
+    let outside = Holder { opens: false, ..pod(0) };
+    let flood = |table: &mut Connections, holder, first: u32, now| {
+        let opened =
+            |n: &u32| open_as(table, holder, &headers(of(0, *n), Kind::Udp), Tick(now)).is_ok();
+        (first..first + 1000).filter(opened).count()
+    };
+    for (first, now) in [(0, 0), (1000, 0), (2000, 1)] {
+        flood(&mut table, outside, first, now);
+    }
+    assert_eq!(flood(&mut table, outside, 5000, 2), 64, "it has all it may have");
+    assert_eq!(flood(&mut table, pod(0), 6000, 2), 32);
+    assert_eq!(flood(&mut table, outside, 7000, 3), 32);
+    assert_eq!(flood(&mut table, pod(0), 8000, 3), 32);
     check(&table);
 }
 
@@ -364,11 +390,11 @@ fn when_every_share_is_taken_a_new_pod_is_denied_and_nothing_is_evicted() {
     let mut table = bounded(1 << 14, Bounds::NONE);
     let share_count = u32::from(Seat::COUNT) + 1024;
     for who in 0..share_count {
-        let holder = Holder { endpoint: EndpointId(who), seat: Seat(5) };
+        let holder = Holder { endpoint: EndpointId(who), seat: Seat(5), opens: true };
         let packet = headers(of(who, 0), Kind::Udp);
         open_as(&mut table, holder, &packet, Tick(0)).expect("a share");
     }
-    let late = Holder { endpoint: EndpointId(share_count), seat: Seat(6) };
+    let late = Holder { endpoint: EndpointId(share_count), seat: Seat(6), opens: true };
     let packet = headers(of(share_count, 0), Kind::Udp);
     assert_eq!(open_as(&mut table, late, &packet, Tick(0)), Err(DropReason::ConnectionsFull));
     assert_eq!((table.len(), table.evicted()), (share_count as usize, 0));
