@@ -117,9 +117,10 @@ fn row(
     let answer = compiled.decide(question);
     let cell = |cause: &Cause| match cause {
         _ if is_shared => Cell { verdict: Verdict::Deny, by: Vec::new() },
-        Cause::Rule { policy, rule } => {
+        Cause::Rule { policy, rule } | Cause::DenyRule { policy, rule } => {
             let policy = compiled.table.policy_name(*policy).to_string();
-            Cell { verdict: Verdict::Allow, by: vec![RuleName { policy, rule: *rule }] }
+            let by = vec![RuleName { policy, rule: *rule }];
+            Cell { verdict: Verdict::of(cause.allows()), by }
         }
         other => Cell { verdict: Verdict::of(other.allows()), by: Vec::new() },
     };

@@ -185,14 +185,14 @@ impl Product {
     fn side(&self, cause: &Cause) -> Side {
         let policies = &self.resolved.ruleset.policies;
         let name = |policy: &ruleset::PolicyId| policies[policy.0 as usize].name.to_string();
+        let rule_name = |policy, rule: u32| RuleName { policy: name(policy), index: rule as usize };
         let mut isolating = Vec::new();
         let by = match cause {
             Cause::NotIsolated => By::NotIsolated,
             Cause::Itself => By::Itself,
             Cause::OwnNode => By::OwnNode,
-            Cause::Rule { policy, rule } => {
-                By::Rule(RuleName { policy: name(policy), index: *rule as usize })
-            }
+            Cause::Rule { policy, rule } => By::Rule(rule_name(policy, *rule)),
+            Cause::DenyRule { policy, rule } => By::DenyRule(rule_name(policy, *rule)),
             Cause::DefaultDeny { isolating: policies } => {
                 isolating = policies.iter().map(name).collect();
                 By::DefaultDeny

@@ -53,12 +53,8 @@ fn policy_counts() -> PolicyCounts {
         opened,
         count,
     };
-    let living = ["demo/allow-web", "demo/deny", "demo/third"].map(|name| Policy {
-        name: name.into(),
-        subjects: SetId(0),
-        ingress: Some([].into()),
-        egress: None,
-    });
+    let living = ["demo/allow-web", "demo/deny", "demo/third"]
+        .map(|name| Policy::isolating(name.into(), SetId(0), Some([].into()), None));
     let all = vec![
         counted("demo/deny", Direction::Ingress, false, 2),
         counted("demo/allow-web", Direction::Ingress, true, 4),

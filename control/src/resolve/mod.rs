@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use lockgate_dataplane::ids::{EndpointId, Mac};
 use lockgate_dataplane::policy::ruleset::{
-    self, Direction, Peers, PodIndex, Policy, PortRange, Ports, Ruleset, SetId,
+    self, Action, Direction, Peers, PodIndex, Policy, PortRange, Ports, Ruleset, SetId,
 };
 
 use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
@@ -71,7 +71,7 @@ pub fn resolve(inventory: &Inventory) -> Resolved {
         let subjects = resolver.sets.of_pods(denied);
         let (ingress, egress) = (Some([].into()), Some([].into()));
         // Its name sorts before every name that an object can have.
-        policies.insert(0, Policy { name: DENIED_POLICY.into(), subjects, ingress, egress });
+        policies.insert(0, Policy::isolating(DENIED_POLICY.into(), subjects, ingress, egress));
     }
     let pods = census
         .residents
@@ -133,7 +133,7 @@ impl<'i> Resolver<'i> {
         };
         let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
         let name: Arc<str> = format!("{}/{}", key.namespace, key.name).into();
-        Policy { name, subjects, ingress, egress }
+        Policy::isolating(name, subjects, ingress, egress)
     }
 
     fn rules(
@@ -150,7 +150,13 @@ impl<'i> Resolver<'i> {
             let peers = self.peers(rule, namespace);
             if rule.ports.is_empty() {
                 let ports = Ports::Any;
-                resolved.push(ruleset::Rule { index, subjects: None, peers, ports });
+                resolved.push(ruleset::Rule {
+                    index,
+                    action: Action::Allow,
+                    subjects: None,
+                    peers,
+                    ports,
+                });
                 continue;
             }
             let ranges: Vec<PortRange> = rule.ports.iter().filter_map(range).collect();
@@ -163,12 +169,18 @@ impl<'i> Resolver<'i> {
                 resolved.extend(found.into_iter().map(|(port, subjects, peers)| {
                     let range = PortRange { protocol: pattern.protocol, first: port, last: port };
                     let ports = Ports::Ranges(vec![range]);
-                    ruleset::Rule { index, subjects, peers, ports }
+                    ruleset::Rule { index, action: Action::Allow, subjects, peers, ports }
                 }));
             }
             if !ranges.is_empty() {
                 let ports = Ports::Ranges(ranges);
-                resolved.push(ruleset::Rule { index, subjects: None, peers, ports });
+                resolved.push(ruleset::Rule {
+                    index,
+                    action: Action::Allow,
+                    subjects: None,
+                    peers,
+                    ports,
+                });
             }
         }
         resolved

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::delta::Delta;
 use lockgate_dataplane::policy::ruleset::{
-    self, Block, Direction, Peers, Policy, PolicyId, PortRange, Ports, SetId,
+    self, Action, Block, Direction, Peers, Policy, PolicyId, PortRange, Ports, SetId,
 };
 
 use super::Resolver;
@@ -110,7 +110,7 @@ impl Resolver {
                 let id = self.policies.new_place();
                 let (subjects, _) = self.sets.enter(Meaning::Denied);
                 let (ingress, egress) = (Some([].into()), Some([].into()));
-                let told = Policy { name: DENIED_POLICY.into(), subjects, ingress, egress };
+                let told = Policy::isolating(DENIED_POLICY.into(), subjects, ingress, egress);
                 delta.policies.push((id, Some(told.clone())));
                 let refers = Refers { sets: vec![subjects], ..Refers::default() };
                 self.policies.all[id.0 as usize].1 = Held { told: Some(told), refers };
@@ -177,7 +177,7 @@ impl Resolver {
         };
         let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
         let name = format!("{}/{}", key.namespace, key.name).into();
-        Policy { name, subjects, ingress, egress }
+        Policy::isolating(name, subjects, ingress, egress)
     }
 
     fn rules(
@@ -193,7 +193,13 @@ impl Resolver {
             let peers = self.peers(rule, at, refers);
             if rule.ports.is_empty() {
                 let ports = Ports::Any;
-                resolved.push(ruleset::Rule { index, subjects: None, peers, ports });
+                resolved.push(ruleset::Rule {
+                    index,
+                    action: Action::Allow,
+                    subjects: None,
+                    peers,
+                    ports,
+                });
                 continue;
             }
             for pattern in &rule.ports {
@@ -205,13 +211,19 @@ impl Resolver {
                 resolved.extend(found.into_iter().map(|(port, subjects, peers)| {
                     let range = PortRange { protocol: pattern.protocol, first: port, last: port };
                     let ports = Ports::Ranges(vec![range]);
-                    ruleset::Rule { index, subjects, peers, ports }
+                    ruleset::Rule { index, action: Action::Allow, subjects, peers, ports }
                 }));
             }
             let ranges: Vec<PortRange> = rule.ports.iter().filter_map(range).collect();
             if !ranges.is_empty() {
                 let ports = Ports::Ranges(ranges);
-                resolved.push(ruleset::Rule { index, subjects: None, peers, ports });
+                resolved.push(ruleset::Rule {
+                    index,
+                    action: Action::Allow,
+                    subjects: None,
+                    peers,
+                    ports,
+                });
             }
         }
         resolved

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::WorkerId;
 use crate::policy::compile;
-use crate::policy::ruleset::{Block, PeerSet, Peers, Pod, Policy, Ports, Rule, SetId};
+use crate::policy::ruleset::{Action, Block, PeerSet, Peers, Pod, Policy, Ports, Rule, SetId};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -38,17 +38,18 @@ fn world() -> (Ruleset, Compiled, Topology) {
                 blocks: vec![block("192.0.2.0/24"), block("fd00:1::/64")],
             },
         ],
-        policies: vec![Policy {
-            name: "a/a".into(),
-            subjects: SetId(0),
-            ingress: Some(Arc::new([Rule {
+        policies: vec![Policy::isolating(
+            "a/a".into(),
+            SetId(0),
+            Some(Arc::new([Rule {
                 index: 0,
+                action: Action::Allow,
                 subjects: None,
                 peers: Peers::Sets(vec![SetId(1)]),
                 ports: Ports::Any,
             }])),
-            egress: None,
-        }],
+            None,
+        )],
     };
     let compiled = compile(&ruleset);
     let topology = Topology {

@@ -83,7 +83,7 @@ fn no_pod() -> Pod {
 
 /// What an empty place holds: it isolates nobody, so whom it selects does not matter.
 fn no_policy() -> Policy {
-    Policy { name: "".into(), subjects: SetId(0), ingress: None, egress: None }
+    Policy::isolating("".into(), SetId(0), None, None)
 }
 
 #[cfg(test)]

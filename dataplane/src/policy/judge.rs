@@ -1,12 +1,11 @@
 //! The slow judge: answers a question by reading every rule.
 //!
 //! Obvious on purpose. It is what [`PolicyTable`](super::table::PolicyTable) is tested against,
-//! and shares nothing with it but the [`Ruleset`] that both read. Where several rules allow, the
-//! cause is the first of them by [`Policy::order`], then by [`Rule::index`].
+//! and shares nothing with it but the [`Ruleset`] that both read.
 
 use super::ruleset::{
-    Answer, Cause, Direction, Party, PeerSet, Peers, PodIndex, Policy, PolicyId, PortRange, Ports,
-    Question, Rule, Ruleset, SetId,
+    Action, Answer, Cause, Direction, End, Party, PeerSet, Peers, PodIndex, Policy, PolicyId,
+    PortRange, Ports, Question, Rule, Ruleset, SetId,
 };
 use crate::packet::Protocol;
 
@@ -36,37 +35,37 @@ impl Ruleset {
 
     /// One pod's side of the question, `other` being who is at the other end.
     fn side(&self, direction: Direction, own: PodIndex, other: &Party, asked: &Question) -> Cause {
-        let mut isolating = Vec::new();
-        let mut allowing: Option<(PolicyId, u32)> = None;
+        let selects = |policy: &&Policy| {
+            policy.rules(direction).is_some() && self.set(policy.subjects).has_pod(own)
+        };
+        let mut selecting: Vec<&Policy> = self.policies.iter().filter(selects).collect();
         // Names are unique where objects come from; should two be equal, places decide.
-        let order = |id: PolicyId| (self.policies[id.0 as usize].order(), id);
-        for (id, policy) in (0..).map(PolicyId).zip(&self.policies) {
-            let Some(rules) = policy.rules(direction) else { continue };
-            if !self.set(policy.subjects).has_pod(own) {
-                continue;
-            }
-            isolating.push(id);
-            for rule in rules {
-                if self.rule_allows(rule, own, other, asked)
-                    && allowing
-                        .is_none_or(|(best, index)| (order(id), rule.index) < (order(best), index))
-                {
-                    allowing = Some((id, rule.index));
+        selecting.sort_by_key(|policy| policy.rank());
+        let id = |policy: &Policy| {
+            let at = self.policies.iter().position(|one| std::ptr::eq(one, policy));
+            PolicyId(at.and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX))
+        };
+        'tiers: for tier in selecting.chunk_by(|a, b| a.tier == b.tier) {
+            for policy in tier {
+                let rules = policy.rules(direction).unwrap_or_default().iter();
+                let matching = rules.filter(|rule| self.rule_matches(rule, own, other, asked));
+                let Some(rule) = matching.min_by_key(|rule| rule.index) else { continue };
+                let (policy, index) = (id(policy), rule.index);
+                match rule.action {
+                    Action::Allow => return Cause::Rule { policy, rule: index },
+                    Action::Deny => return Cause::DenyRule { policy, rule: index },
+                    Action::Pass => continue 'tiers,
                 }
             }
-        }
-        match allowing {
-            Some((policy, rule)) => Cause::Rule { policy, rule },
-            None if isolating.is_empty() => Cause::NotIsolated,
-            None => {
-                isolating.sort_by_key(|&id| order(id));
-                Cause::DefaultDeny { isolating: isolating.into() }
+            if tier.iter().any(|policy| policy.tier.end == End::Deny) {
+                return Cause::DefaultDeny { isolating: tier.iter().map(|one| id(one)).collect() };
             }
         }
+        Cause::NotIsolated
     }
 
     /// Own side AND any peer AND any port (NP-9).
-    fn rule_allows(&self, rule: &Rule, own: PodIndex, other: &Party, asked: &Question) -> bool {
+    fn rule_matches(&self, rule: &Rule, own: PodIndex, other: &Party, asked: &Question) -> bool {
         let subject = rule.subjects.is_none_or(|set| self.set(set).has_pod(own));
         let peer = match &rule.peers {
             Peers::Any => true,
@@ -86,7 +85,7 @@ impl Ruleset {
 }
 
 impl Policy {
-    /// The rules of one direction; `None` where the policy does not isolate for it.
+    /// The rules of one direction; `None` where the policy does not select for it.
     #[must_use]
     pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
         match direction {

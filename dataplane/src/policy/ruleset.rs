@@ -1,4 +1,10 @@
-//! What people meant, before it is compiled: policies over sets of addresses.
+//! What people meant, before it is compiled: ordered policies in tiers, over sets of addresses.
+//!
+//! One side of a packet is asked of the policies that select it, tier by tier, policy by policy,
+//! rule by rule. The first rule that matches allows, denies, or passes on to the next tier. Where
+//! none of a tier's matches, the tier's [`End`] says what then; a tier of which no policy selects
+//! the side is left out; and what no tier has decided is allowed. Kubernetes' `NetworkPolicy` is
+//! the case of one tier that ends in denial and of rules that allow.
 //!
 //! Selectors are already resolved to pods and named ports to numbers, so nothing here knows
 //! Kubernetes. A rule that depends on its own side (a named port on ingress, a Calico own-side
@@ -34,7 +40,7 @@ pub struct Ruleset {
     pub pods: Vec<Pod>,
     /// The sets that policies and rules refer to.
     pub sets: Vec<PeerSet>,
-    /// In any order. Where several rules allow, the cause is the first by [`Policy::order`].
+    /// In any order: they say themselves which is asked first, see [`Policy::rank`].
     pub policies: Vec<Policy>,
 }
 
@@ -67,34 +73,117 @@ pub struct Block {
     pub except: Vec<IpNet>,
 }
 
-/// A policy: whom it selects and what it allows them.
+/// A number that tiers and policies are sorted by: what has less is asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Order(u64);
+
+impl Order {
+    /// After every number.
+    pub const LAST: Self = Self(u64::MAX);
+
+    /// Of a number as written. What is no number comes last.
+    #[must_use]
+    pub fn of(number: f64) -> Self {
+        if number.is_nan() {
+            return Self::LAST;
+        }
+        // Numbers compare as their bits do, the negative ones the other way round (IEEE 754). Both
+        // zeros are one.
+        let bits = (number + 0.0).to_bits();
+        let sign = 1 << 63;
+        Self(if bits & sign == 0 { bits | sign } else { !bits })
+    }
+}
+
+/// Policies that are asked together, before those of the next tier.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tier {
+    /// Where it stands among tiers; equal ones are sorted by name.
+    pub order: Order,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What becomes of packets of which its policies say nothing.
+    pub end: End,
+}
+
+impl Tier {
+    /// The tier of Kubernetes' `NetworkPolicy`.
+    #[must_use]
+    pub fn default_tier() -> Arc<Self> {
+        Arc::new(Self { order: Order::of(1_000_000.0), name: "default".into(), end: End::Deny })
+    }
+}
+
+/// What a tier says of packets that a policy of it selects and none of its rules matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    /// They are denied: who is selected is isolated.
+    Deny,
+    /// The next tier is asked.
+    Pass,
+}
+
+/// A policy: whom it selects and what it says of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// `namespace/name`.
     pub name: Arc<str>,
+    /// With which others it is asked.
+    pub tier: Arc<Tier>,
+    /// Where it stands among those.
+    pub order: Order,
     /// The pods it selects. Blocks are not used here.
     pub subjects: SetId,
-    /// `Some` isolates for ingress; the rules are what is allowed.
+    /// `Some` selects for ingress: the rules.
     pub ingress: Option<Arc<[Rule]>>,
-    /// `Some` isolates for egress; the rules are what is allowed.
+    /// `Some` selects for egress: the rules.
     pub egress: Option<Arc<[Rule]>>,
 }
 
 impl Policy {
-    /// What policies are sorted by: namespace, then name. Which place one has says nothing.
+    /// As Kubernetes' `NetworkPolicy`: of the default tier, which isolates, at order 1000 (where
+    /// Calico has them).
     #[must_use]
-    pub fn order(&self) -> (&str, &str) {
-        self.name.split_once('/').unwrap_or((&self.name, ""))
+    pub fn isolating(
+        name: Arc<str>,
+        subjects: SetId,
+        ingress: Option<Arc<[Rule]>>,
+        egress: Option<Arc<[Rule]>>,
+    ) -> Self {
+        let (tier, order) = (Tier::default_tier(), Order::of(1000.0));
+        Self { name, tier, order, subjects, ingress, egress }
+    }
+
+    /// What policies are sorted by, the first to be asked first: tier, order, namespace, name.
+    /// Which place one has says nothing.
+    #[must_use]
+    pub fn rank(&self) -> (&Tier, Order, &str, &str) {
+        let (namespace, name) = self.name.split_once('/').unwrap_or((&self.name, ""));
+        (&self.tier, self.order, namespace, name)
     }
 }
 
-/// One allowed kind of traffic: ANY peer AND ANY port.
+/// What is done with packets that a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// This side lets them pass.
+    Allow,
+    /// They are dropped.
+    Deny,
+    /// The next tier is asked.
+    Pass,
+}
+
+/// What is done with one kind of traffic: ANY peer AND ANY port.
 ///
-/// One written rule may have become several here (named ports); they share `index`.
+/// One written rule may have become several here (named ports); they share `index` and `action`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The rule's place in the list it was written in: what causes name.
+    /// The rule's place in the list it was written in: what causes name, and in which order rules
+    /// are asked.
     pub index: u32,
+    /// What is done with what it matches.
+    pub action: Action,
     /// Narrows the policy's subjects to these; `None` is all of them.
     pub subjects: Option<SetId>,
     /// Who is at the other end.
@@ -144,16 +233,24 @@ pub enum Direction {
 /// Why one direction was decided as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// No policy isolates this side, or this side is no pod: allowed.
+    /// No tier has decided, or this side is no pod: allowed.
     NotIsolated,
-    /// Allowed by this rule: the first by [`Policy::order`], then rule index.
+    /// Allowed by this rule: the first by [`Policy::rank`], then rule index.
     Rule {
         /// The policy.
         policy: PolicyId,
         /// `Rule::index`.
         rule: u32,
     },
-    /// Denied: these policies isolate and no rule of theirs matches. By [`Policy::order`].
+    /// Denied by this rule, found in the same way.
+    DenyRule {
+        /// The policy.
+        policy: PolicyId,
+        /// `Rule::index`.
+        rule: u32,
+    },
+    /// Denied at the end of a tier: these policies of it select this side, and no rule of theirs
+    /// matches. By [`Policy::rank`].
     DefaultDeny {
         /// The isolating policies.
         isolating: Arc<[PolicyId]>,
@@ -168,7 +265,7 @@ impl Cause {
     /// Whether this cause allows.
     #[must_use]
     pub fn allows(&self) -> bool {
-        !matches!(self, Self::DefaultDeny { .. })
+        !matches!(self, Self::DefaultDeny { .. } | Self::DenyRule { .. })
     }
 }
 

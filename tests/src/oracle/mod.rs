@@ -126,6 +126,8 @@ pub enum By {
     OwnNode,
     /// The first rule that allows: by policy, then index.
     Rule(RuleName),
+    /// The first rule that matches, and denies.
+    DenyRule(RuleName),
     /// Isolated, and no rule allows.
     DefaultDeny,
 }
@@ -147,7 +149,7 @@ impl Side {
     /// Whether this side allows.
     #[must_use]
     pub fn allows(&self) -> bool {
-        self.by != By::DefaultDeny
+        !matches!(self.by, By::DefaultDeny | By::DenyRule(_))
     }
 }
 

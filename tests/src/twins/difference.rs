@@ -135,6 +135,9 @@ impl<'a> Judge<'a> {
 fn cause(table: &PolicyTable, verdict: VerdictId) -> String {
     match table.cause(verdict) {
         Cause::Rule { policy, rule } => format!("{}[{rule}]", table.policy_name(*policy)),
+        Cause::DenyRule { policy, rule } => {
+            format!("denied by {}[{rule}]", table.policy_name(*policy))
+        }
         Cause::DefaultDeny { isolating } => {
             let names: Vec<_> =
                 isolating.iter().map(|id| table.policy_name(*id).to_string()).collect();

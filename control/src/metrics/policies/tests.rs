@@ -8,12 +8,7 @@ fn denied(policy: &str, count: u64) -> Counted {
 }
 
 fn there(names: &[&str]) -> Ruleset {
-    let policy = |name: &&str| Policy {
-        name: (*name).into(),
-        subjects: SetId(0),
-        ingress: Some([].into()),
-        egress: None,
-    };
+    let policy = |name: &&str| Policy::isolating((*name).into(), SetId(0), Some([].into()), None);
     Ruleset { policies: names.iter().map(policy).collect(), ..Ruleset::default() }
 }
 

@@ -2,19 +2,20 @@
 //!
 //! A row's lines are sorted by peer group; the shape of its groups says which combinations of
 //! groups occur; and for each of those the lines that apply become one program. An overlap is
-//! decided by rank, so that the cause is the first rule that allows.
+//! decided by rank: by the first line that does not pass on, and of what is passed on by the first
+//! of a later tier. So no packet ever meets a tier.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::super::ports::{FEW, Few, Many};
-use super::super::ruleset::{Peers, PolicyId, Ports, SetId};
+use super::super::ruleset::{Peers, Ports, SetId};
 use super::super::table::{Program, Row, Span, VerdictId};
 use super::intern::index;
-use super::rules::{Causes, Line, Rules};
+use super::rules::{Causes, Line, Rank, Rules, Ruling};
 use super::shapes::Shapes;
 use super::trees::Root;
 use crate::packet::Protocol;
@@ -46,16 +47,9 @@ pub(super) fn rows(
     let none: Arc<[Few]> = Arc::new([]);
     let mut rows = Vec::with_capacity(rules.policy_sets.len());
     for parts in &rules.policy_sets {
-        let isolating = parts.iter().filter_map(|&part| rules.parts[part as usize].isolates);
-        let closed = match isolating.collect::<Vec<PolicyId>>() {
-            nobody if nobody.is_empty() => VerdictId::NOT_ISOLATED,
-            mut policies => {
-                policies.sort_unstable_by_key(|id| rules.order[id.0 as usize]);
-                causes.deny(policies)
-            }
-        };
-        let placed = groups.place(rules, parts, shapes);
-        rows.push(groups.row(placed, closed, shapes, &none));
+        let mut placed = groups.place(rules, parts, shapes);
+        placed.extend(rules.ends(parts, causes).into_iter().map(|end| (None, end)));
+        rows.push(groups.row(placed, shapes, &none));
     }
     rows
 }
@@ -103,13 +97,7 @@ impl Groups {
         }
     }
 
-    fn row(
-        &self,
-        mut placed: Vec<Placed>,
-        closed: VerdictId,
-        shapes: &mut Shapes,
-        none: &Arc<[Few]>,
-    ) -> Row {
+    fn row(&self, mut placed: Vec<Placed>, shapes: &mut Shapes, none: &Arc<[Few]>) -> Row {
         // Everyone's lines first (`None`), then by group, the most widely used first: `shapes`
         // tells why. Within a group by rank.
         let weight = |group: Option<Root>| group.map(|group| (self.weights[&group], group));
@@ -122,7 +110,7 @@ impl Groups {
         let shape = shapes.of(&groups);
         let growth = shapes.growth(shape, groups.len());
         let sealed = shapes.seal(shape);
-        let mut writer = Writer::new(closed);
+        let mut writer = Writer::default();
         let mut programs = Vec::with_capacity(sealed.locals.len());
         let mut lines: Vec<Line> = Vec::new();
         for &local in sealed.locals.iter() {
@@ -147,33 +135,40 @@ impl Groups {
 }
 
 /// Writes the programs of one row. Equal intervals are kept once.
+#[derive(Default)]
 pub(super) struct Writer {
-    closed: VerdictId,
     pub(super) few: Vec<Few>,
     pub(super) many: Vec<Many>,
     known: HashMap<Vec<(u16, VerdictId)>, Span>,
 }
 
-/// Ports of one protocol that a line allows, by rank: what `intervals` sweeps over.
-type Claim = (u16, u16, (u32, u32), VerdictId);
+/// What a line says of some ports of one protocol: what `intervals` sweeps over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim {
+    first: u16,
+    standing: Standing,
+}
+
+/// A claim from its first port on, sorted by rank.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    rank: Rank,
+    last: u16,
+    ruling: Ruling,
+}
 
 impl Writer {
-    pub(super) fn new(closed: VerdictId) -> Self {
-        Self { closed, few: Vec::new(), many: Vec::new(), known: HashMap::new() }
-    }
-
     /// To write more programs of a row that there is.
-    pub(super) fn resume(row: &Row, closed: VerdictId) -> Self {
-        Self { closed, few: row.few.to_vec(), many: row.many.to_vec(), known: HashMap::new() }
+    pub(super) fn resume(row: &Row) -> Self {
+        Self { few: row.few.to_vec(), many: row.many.to_vec(), known: HashMap::new() }
     }
 
     pub(super) fn program(&mut self, lines: &[Line]) -> Program {
         let every = lines.iter().filter(|line| *line.ports == Ports::Any);
-        let portless = every.min_by_key(|line| line.rank).map_or(self.closed, |line| line.verdict);
-        let [tcp, udp, sctp] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(|protocol| {
-            let intervals = intervals(claims(lines, protocol), self.closed);
-            self.span(intervals)
-        });
+        let standing = |line: &Line| Standing { rank: line.rank, last: 0, ruling: line.ruling };
+        let (portless, _) = decide(&mut every.map(standing).collect(), 0);
+        let [tcp, udp, sctp] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+            .map(|protocol| self.span(intervals(claims(lines, protocol))));
         Program([tcp, udp, sctp, Span::One(portless)])
     }
 
@@ -199,7 +194,8 @@ impl Writer {
 fn claims(lines: &[Line], protocol: Protocol) -> Vec<Claim> {
     let mut claims: Vec<Claim> = Vec::new();
     for line in lines {
-        let claim = |first, last| (first, last, line.rank, line.verdict);
+        let Line { rank, ruling, .. } = *line;
+        let claim = |first, last| Claim { first, standing: Standing { rank, last, ruling } };
         match line.ports {
             Ports::Any => claims.push(claim(0, u16::MAX)),
             Ports::Ranges(ranges) => {
@@ -211,27 +207,21 @@ fn claims(lines: &[Line], protocol: Protocol) -> Vec<Claim> {
     claims
 }
 
-/// Cuts the ports into intervals by the first claim on each; `closed` where there is none.
-/// Neighbours differ.
-fn intervals(mut claims: Vec<Claim>, closed: VerdictId) -> Vec<(u16, VerdictId)> {
+/// Cuts the ports into intervals by what decides on each. Neighbours differ.
+fn intervals(mut claims: Vec<Claim>) -> Vec<(u16, VerdictId)> {
     claims.sort_unstable();
     let mut coming = claims.into_iter().peekable();
-    // The best claim is on top; ended ones are removed when they get there.
-    let mut begun = BinaryHeap::new();
+    let mut standing = BTreeSet::new();
     let mut intervals: Vec<(u16, VerdictId)> = Vec::new();
     let mut at = 0u16;
     loop {
-        while let Some((_, last, rank, verdict)) = coming.next_if(|claim| claim.0 <= at) {
-            begun.push(Reverse((rank, last, verdict)));
+        while let Some(claim) = coming.next_if(|claim| claim.first <= at) {
+            standing.insert(claim.standing);
         }
-        while begun.peek().is_some_and(|Reverse((_, last, _))| *last < at) {
-            begun.pop();
-        }
-        let top = begun.peek().map(|Reverse((_, last, verdict))| (*last, *verdict));
-        let (mut last, verdict) = top.unwrap_or((u16::MAX, closed));
+        let (verdict, mut last) = decide(&mut standing, at);
         if let Some(next) = coming.peek() {
             // It is above `at`, so above 0.
-            last = last.min(next.0 - 1);
+            last = last.min(next.first - 1);
         }
         match intervals.last_mut() {
             Some(before) if before.1 == verdict => before.0 = last,
@@ -240,6 +230,32 @@ fn intervals(mut claims: Vec<Claim>, closed: VerdictId) -> Vec<(u16, VerdictId)>
         match last.checked_add(1) {
             Some(next) => at = next,
             None => return intervals,
+        }
+    }
+}
+
+/// What decides on a port, and up to which it does while nothing else begins: the first claim, or
+/// where that passes on the first of a later tier. Claims that have ended are taken away where they
+/// are met. What nothing decides is allowed.
+fn decide(standing: &mut BTreeSet<Standing>, at: u16) -> (VerdictId, u16) {
+    let (mut tier, mut until) = (0, u16::MAX);
+    loop {
+        let from = Standing {
+            rank: Rank { tier, policy: 0, rule: 0 },
+            last: 0,
+            ruling: Ruling::Verdict(VerdictId::CLOSED),
+        };
+        let Some(&first) = standing.range(from..).next() else {
+            return (VerdictId::NOT_ISOLATED, until);
+        };
+        if first.last < at {
+            standing.remove(&first);
+            continue;
+        }
+        until = until.min(first.last);
+        match first.ruling {
+            Ruling::Verdict(verdict) => return (verdict, until),
+            Ruling::Pass => tier = first.rank.tier + 1,
         }
     }
 }

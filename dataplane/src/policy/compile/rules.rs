@@ -7,26 +7,49 @@
 use hashbrown::HashMap;
 
 use super::super::ruleset::{
-    Cause, Direction, Peers, PodIndex, PolicyId, Ports, Rule, Ruleset, SetId,
+    Action, Cause, Direction, End, Peers, PodIndex, PolicyId, Ports, Rule, Ruleset, SetId,
 };
 use super::super::table::{PolicySetId, Sets, VerdictId};
 use super::intern::{Interner, Lists, index};
 
-/// One rule as the rows see it.
+/// When a line is asked: by tier, by policy in it, by the rule's index. Equal for lines that were
+/// written as one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) tier: u32,
+    pub(super) policy: u32,
+    pub(super) rule: u32,
+}
+
+/// What a line says of what it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ruling {
+    Verdict(VerdictId),
+    /// The next tier is asked.
+    Pass,
+}
+
+/// One rule as the rows see it, or the end of a tier.
 #[derive(Clone, Copy)]
 pub(super) struct Line<'a> {
-    /// Position in the order in which allowing rules become causes: the policy's among all by
-    /// name, and the rule's index. Equal for lines that were written as one rule.
-    pub(super) rank: (u32, u32),
-    pub(super) verdict: VerdictId,
+    pub(super) rank: Rank,
+    pub(super) ruling: Ruling,
     pub(super) peers: &'a Peers,
     pub(super) ports: &'a Ports,
 }
 
+impl Line<'_> {
+    /// The end of a tier that denies: everything that came so far.
+    pub(super) const fn end(tier: u32, verdict: VerdictId) -> Self {
+        let rank = Rank { tier, policy: u32::MAX, rule: u32::MAX };
+        Self { rank, ruling: Ruling::Verdict(verdict), peers: &Peers::Any, ports: &Ports::Any }
+    }
+}
+
 /// What can be in a policy set.
 pub(super) struct Part<'a> {
-    /// Set where the part is a policy, which isolates; a narrowed rule only adds to one.
-    pub(super) isolates: Option<PolicyId>,
+    /// Set where the part is a policy, which selects; a narrowed rule only adds to one.
+    pub(super) selects: Option<PolicyId>,
     pub(super) lines: Vec<Line<'a>>,
 }
 
@@ -37,14 +60,22 @@ pub(super) struct Rules<'a> {
     pub(super) policy_sets: Vec<Vec<u32>>,
     /// By pod.
     pub(super) sets: Vec<Sets>,
-    /// By policy: its place among all by name.
-    pub(super) order: Vec<u32>,
+    /// By policy: when it is asked.
+    places: Vec<Asked>,
+}
+
+/// When a policy is asked: places among all, and what its tier says in the end.
+#[derive(Clone, Copy)]
+struct Asked {
+    tier: u32,
+    policy: u32,
+    end: End,
 }
 
 /// Causes by verdict.
 pub(super) struct Causes {
     pub(super) all: Vec<Cause>,
-    rules: HashMap<(PolicyId, u32), VerdictId>,
+    rules: HashMap<(PolicyId, u32, Action), Ruling>,
 }
 
 impl Causes {
@@ -61,10 +92,16 @@ impl Causes {
         VerdictId(index(self.all.len() - 1))
     }
 
-    fn allow(&mut self, policy: PolicyId, rule: u32) -> VerdictId {
-        *self.rules.entry((policy, rule)).or_insert_with(|| {
-            self.all.push(Cause::Rule { policy, rule });
-            VerdictId(index(self.all.len() - 1) | VerdictId::ALLOW)
+    fn ruling(&mut self, policy: PolicyId, rule: &Rule) -> Ruling {
+        let Rule { index: rule, action, .. } = *rule;
+        *self.rules.entry((policy, rule, action)).or_insert_with(|| {
+            let (cause, allow) = match action {
+                Action::Allow => (Cause::Rule { policy, rule }, VerdictId::ALLOW),
+                Action::Deny => (Cause::DenyRule { policy, rule }, 0),
+                Action::Pass => return Ruling::Pass,
+            };
+            self.all.push(cause);
+            Ruling::Verdict(VerdictId(index(self.all.len() - 1) | allow))
         })
     }
 }
@@ -72,9 +109,9 @@ impl Causes {
 impl<'a> Rules<'a> {
     pub(super) fn gather(ruleset: &'a Ruleset, causes: &mut Causes) -> Self {
         let pods = ruleset.pods.len();
-        let order = order(ruleset);
+        let places = places(ruleset);
         let (parts, policy_sets) = (Vec::new(), Vec::new());
-        let mut rules = Self { parts, policy_sets, sets: Vec::new(), order };
+        let mut rules = Self { parts, policy_sets, sets: Vec::new(), places };
         let mut lists = Interner::<[u32]>::new();
         lists.number(&[]);
         rules.sets.resize(pods, Sets::NONE);
@@ -108,20 +145,20 @@ impl<'a> Rules<'a> {
             if subjects.is_empty() {
                 continue;
             }
-            let place = self.order[id.0 as usize];
+            let Asked { tier, policy, .. } = self.places[id.0 as usize];
             let mut line = |rule: &'a Rule| Line {
-                rank: (place, rule.index),
-                verdict: causes.allow(id, rule.index),
+                rank: Rank { tier, policy, rule: rule.index },
+                ruling: causes.ruling(id, rule),
                 peers: &rule.peers,
                 ports: &rule.ports,
             };
             let wide = rules.iter().filter(|rule| rule.subjects.is_none()).map(&mut line);
-            let part = Part { isolates: Some(id), lines: wide.collect() };
+            let part = Part { selects: Some(id), lines: wide.collect() };
             self.push(part, subjects, &mut members);
             for rule in rules {
                 let Some(narrow) = rule.subjects else { continue };
                 let subjects = common(subjects, &ruleset.set(narrow).pods);
-                let part = Part { isolates: None, lines: vec![line(rule)] };
+                let part = Part { selects: None, lines: vec![line(rule)] };
                 self.push(part, &subjects, &mut members);
             }
         }
@@ -134,6 +171,17 @@ impl<'a> Rules<'a> {
             members.extend(subjects.iter().map(|pod| (pod.0, number)));
             self.parts.push(part);
         }
+    }
+
+    /// The ends of the tiers that deny, of a policy set.
+    pub(super) fn ends(&self, parts: &[u32], causes: &mut Causes) -> Vec<Line<'static>> {
+        let selecting = parts.iter().filter_map(|&part| self.parts[part as usize].selects);
+        let asked = |id: &PolicyId| self.places[id.0 as usize];
+        let mut policies: Vec<PolicyId> = selecting.collect();
+        policies.sort_unstable_by_key(|id| asked(id).policy);
+        let tiers = policies.chunk_by(|a, b| asked(a).tier == asked(b).tier);
+        let closed = tiers.filter(|tier| asked(&tier[0]).end == End::Deny);
+        closed.map(|tier| Line::end(asked(&tier[0]).tier, causes.deny(tier.to_vec()))).collect()
     }
 
     /// Every set that some line refers to, ascending.
@@ -153,15 +201,18 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// By policy: its place among all by name.
-fn order(ruleset: &Ruleset) -> Vec<u32> {
+/// By policy: when it is asked.
+fn places(ruleset: &Ruleset) -> Vec<Asked> {
+    let of = |at: usize| &ruleset.policies[at];
     let mut sorted: Vec<usize> = (0..ruleset.policies.len()).collect();
-    sorted.sort_by_key(|&at| ruleset.policies[at].order());
-    let mut order = vec![0; sorted.len()];
-    for (place, at) in sorted.into_iter().enumerate() {
-        order[at] = index(place);
+    sorted.sort_by_key(|&at| of(at).rank());
+    let mut places = vec![Asked { tier: 0, policy: 0, end: End::Deny }; sorted.len()];
+    let tiers = sorted.chunk_by(|&a, &b| of(a).tier == of(b).tier);
+    let ranked = tiers.zip(0..).flat_map(|(tier, number)| tier.iter().map(move |at| (at, number)));
+    for ((&at, tier), policy) in ranked.zip(0..) {
+        places[at] = Asked { tier, policy, end: of(at).tier.end };
     }
-    order
+    places
 }
 
 /// What two ascending lists share: costs the shorter, and a search in the longer for each.

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::super::ruleset::{
-    Answer, Block, Cause, Party, PeerSet, Peers, Pod, PodIndex, Policy, PolicyId, PortRange, Ports,
-    Question, Rule, Ruleset, SetId,
+    Action, Answer, Block, Cause, End, Order, Party, PeerSet, Peers, Pod, PodIndex, Policy,
+    PolicyId, PortRange, Ports, Question, Rule, Ruleset, SetId, Tier,
 };
 use super::super::table::{ClassId, PLANE, PolicySetId, Query, Sets, VerdictId};
 use super::{Compiled, compile};
@@ -92,24 +92,54 @@ pub(super) fn any_rule() -> impl Strategy<Value = Rule> {
         1 => Just(Peers::Any),
         4 => prop::collection::vec(any_set_id(), 0..3).prop_map(Peers::Sets),
     ];
-    (0..3u32, prop::option::weighted(0.3, any_set_id()), peers, any_ports())
-        .prop_map(|(index, subjects, peers, ports)| Rule { index, subjects, peers, ports })
+    (0..3u32, prop::option::weighted(0.3, any_set_id()), peers, any_ports()).prop_map(
+        |(index, subjects, peers, ports)| {
+            let action = Action::Allow;
+            Rule { index, action, subjects, peers, ports }
+        },
+    )
+}
+
+/// Rules whose actions follow from their index, as written ones' do.
+pub(super) fn any_rules(count: usize) -> impl Strategy<Value = Option<Vec<Rule>>> {
+    let action =
+        || prop_oneof![2 => Just(Action::Allow), 1 => Just(Action::Deny), 1 => Just(Action::Pass)];
+    let rules = prop::collection::vec(any_rule(), 0..count);
+    let rules = (rules, [action(), action(), action()]).prop_map(|(mut rules, actions)| {
+        rules.iter_mut().for_each(|rule| rule.action = actions[rule.index as usize]);
+        rules
+    });
+    prop::option::weighted(0.7, rules)
+}
+
+/// One of a few tiers, and a place in it: two of one order, and one that only its end tells apart.
+pub(super) fn any_standing() -> impl Strategy<Value = (Arc<Tier>, Order)> {
+    let tiers = [
+        (1.0, "a", End::Pass),
+        (1.0, "b", End::Deny),
+        (-3.0, "z", End::Deny),
+        (7.5, "a", End::Pass),
+    ];
+    let tier = prop::sample::select(tiers.to_vec()).prop_map(|(order, name, end)| {
+        Arc::new(Tier { order: Order::of(order), name: name.into(), end })
+    });
+    let order = prop_oneof![Just(Order::of(-1.0)), Just(Order::of(0.5)), Just(Order::LAST)];
+    (tier, order)
 }
 
 fn any_ruleset() -> impl Strategy<Value = Ruleset> {
-    let rules = || prop::option::weighted(0.7, prop::collection::vec(any_rule(), 0..4));
-    let policy = (any_set_id(), rules(), rules());
+    let policy = (any_set_id(), any_rules(4), any_rules(4), any_standing());
     (
         prop::collection::vec(0..3u8, PODS as usize),
         prop::collection::vec(any_set(), SETS as usize),
         prop::collection::vec(policy, 0..5),
     )
         .prop_map(|(families, sets, policies)| {
-            let policy = |(i, (subjects, ingress, egress))| {
+            let policy = |(i, (subjects, ingress, egress, (tier, order)))| {
                 let name: Arc<str> = format!("demo/{i}").into();
                 let [ingress, egress] =
                     [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
-                Policy { name, subjects, ingress, egress }
+                Policy { name, tier, order, subjects, ingress, egress }
             };
             let policies = policies.into_iter().enumerate().map(policy).collect();
             Ruleset { pods: pods(&families), sets, policies }
@@ -232,12 +262,12 @@ proptest! {
 /// One policy for both directions of its subjects.
 fn policy(name: &str, subjects: u32, ingress: Vec<Rule>) -> Policy {
     let ingress = Some(ingress.into());
-    Policy { name: name.into(), subjects: SetId(subjects), ingress, egress: None }
+    Policy::isolating(name.into(), SetId(subjects), ingress, None)
 }
 
 fn rule(index: u32, sets: &[u32], ports: Ports) -> Rule {
     let peers = Peers::Sets(sets.iter().copied().map(SetId).collect());
-    Rule { index, subjects: None, peers, ports }
+    Rule { index, action: Action::Allow, subjects: None, peers, ports }
 }
 
 fn tcp(first: u16, last: u16) -> Ports {
@@ -362,7 +392,7 @@ fn prefixes_are_the_blocks_and_their_exceptions_with_their_classes() {
 
 #[test]
 fn policies_are_sorted_by_namespace_before_name() {
-    let order = |name| policy(name, 0, vec![]).order() < policy("a/z", 0, vec![]).order();
+    let order = |name| policy(name, 0, vec![]).rank() < policy("a/z", 0, vec![]).rank();
     assert!(order("a/b") && !order("b/a"));
     // As a text, it would come before.
     assert!(!order("a-b/a"));
@@ -513,17 +543,27 @@ pub(super) fn cluster(dice: &mut Dice) -> Ruleset {
             ),
         };
         let subjects = (dice.below(5) == 0).then(|| SetId(102 + dice.below(205)));
-        Rule { index, subjects, peers, ports }
+        let action =
+            [Action::Allow, Action::Allow, Action::Deny, Action::Pass][dice.below(4) as usize];
+        Rule { index, action, subjects, peers, ports }
+    };
+    let some_tier = |dice: &mut Dice| {
+        let (order, end) = [(1, End::Pass), (2, End::Deny), (3, End::Pass)][dice.below(3) as usize];
+        Arc::new(Tier { order: Order::of(order.into()), name: "t".into(), end })
     };
     let some_rules = |dice: &mut Dice| {
         let count = dice.below(5);
         (dice.below(3) != 0).then(|| (0..count).map(|index| some_rule(dice, index)).collect())
     };
     let policies = (0..300).map(|i| Policy {
-        name: format!("ns/{i:03}").into(),
-        subjects: SetId(2 + dice.below(305)),
-        ingress: some_rules(dice),
-        egress: some_rules(dice),
+        tier: some_tier(dice),
+        order: Order::of(dice.below(9).into()),
+        ..Policy::isolating(
+            format!("ns/{i:03}").into(),
+            SetId(2 + dice.below(305)),
+            some_rules(dice),
+            some_rules(dice),
+        )
     });
     let policies = policies.collect();
     Ruleset { pods: v4_pods(2000), sets, policies }

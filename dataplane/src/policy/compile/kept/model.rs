@@ -173,9 +173,9 @@ impl Model {
         }
         let old = self.ruleset.policies.get(at);
         let old_subjects = old.map(|old| old.subjects);
-        // Of another name it would come elsewhere among those that isolate with it.
+        // Of another rank it is asked elsewhere among those that select with it.
         let is_same =
-            old.map(|old| (old.subjects, &old.name)) == new.map(|new| (new.subjects, &new.name));
+            old.map(|old| (old.subjects, old.rank())) == new.map(|new| (new.subjects, new.rank()));
         // A direction's parts differ together: which of its rules it was is not worth finding.
         let differs = |direction: Direction| {
             old.and_then(|old| old.rules(direction)) != new.and_then(|new| new.rules(direction))

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::super::super::ports::Few;
-use super::super::super::ruleset::{Cause, Peers, PolicyId};
+use super::super::super::ruleset::{Action, Cause, End, Peers, PolicyId, Rule};
 use super::super::super::shared::Shared;
 use super::super::super::table::{Program, Row, VerdictId};
 use super::super::intern::index;
 use super::super::rows::Writer;
-use super::super::rules::Line;
+use super::super::rules::{Line, Rank, Ruling};
 use super::columns::{Columns, GroupId, Shape};
 use super::model::{Model, PartId};
 use super::numbers::Numbers;
@@ -28,7 +28,7 @@ pub(super) struct Rows {
     pub(super) tallied: Tallied,
     /// By policy: how often its place has changed hands. Verdicts of another have other numbers.
     terms: Vec<u32>,
-    allows: HashMap<(Tenant, u32), VerdictId>,
+    rulings: HashMap<(Tenant, u32, Action), Ruling>,
     denies: HashMap<Box<[Tenant]>, VerdictId>,
     none: Arc<[Few]>,
 }
@@ -37,10 +37,10 @@ pub(super) struct Rows {
 type Tenant = (PolicyId, u32);
 
 /// The lines of a policy set: everyone's, and others with their group.
+#[derive(Default)]
 struct Lines<'m> {
     everyone: Vec<Line<'m>>,
     grouped: Vec<(GroupId, Line<'m>)>,
-    closed: VerdictId,
 }
 
 impl Rows {
@@ -48,14 +48,14 @@ impl Rows {
     pub(super) fn new(workers: u8) -> Self {
         let closed = Cause::DefaultDeny { isolating: [].into() };
         let causes = [closed, Cause::NotIsolated];
-        let (allows, denies) = (HashMap::new(), HashMap::new());
+        let (rulings, denies) = (HashMap::new(), HashMap::new());
         let mut tallied = Tallied::new(workers);
         for _ in &causes {
             tallied.push(|| Owners::Nobody);
         }
         let causes = causes.into_iter().collect();
         let terms = Vec::new();
-        Self { all: Arc::new([]), causes, tallied, terms, allows, denies, none: Arc::new([]) }
+        Self { all: Arc::new([]), causes, tallied, terms, rulings, denies, none: Arc::new([]) }
     }
 
     /// A policy's place is another's now, or nobody's.
@@ -111,7 +111,7 @@ impl Rows {
                 let row = &mut Arc::make_mut(&mut self.all)[number as usize];
                 row.cells = Arc::clone(&shape.cells);
                 if let Some(lines) = lines {
-                    let mut writer = Writer::resume(row, lines.closed);
+                    let mut writer = Writer::resume(row);
                     let more = programs(&lines, shape, before, &mut writer);
                     row.programs = row.programs.iter().copied().chain(more).collect();
                     keep(row, writer);
@@ -144,7 +144,7 @@ impl Rows {
             sets.set_shape(number, shape_id);
             let lines = self.lines((model, numbers), &sets.get(number).parts, columns);
             let shape = columns.shape(shape_id);
-            let mut writer = Writer::new(lines.closed);
+            let mut writer = Writer::default();
             let programs = programs(&lines, shape, 0, &mut writer).collect();
             let mut row = Row { programs, cells: Arc::clone(&shape.cells), ..self.empty() };
             keep(&mut row, writer);
@@ -158,24 +158,16 @@ impl Rows {
         parts: &[PartId],
         columns: &mut Columns,
     ) -> Lines<'m> {
-        let mut lines =
-            Lines { everyone: Vec::new(), grouped: Vec::new(), closed: VerdictId::NOT_ISOLATED };
-        let mut policies: Vec<PolicyId> = parts.iter().map(|&id| model.part(id).policy).collect();
-        // Should two names be equal, places decide, as with the twins.
-        policies.sort_unstable_by_key(|id| (model.ruleset.policies[id.0 as usize].order(), *id));
-        policies.dedup();
-        let mut isolating = Vec::new();
+        let mut lines = Lines::default();
+        let places = places(model, parts);
         for &id in parts {
             let part = model.part(id);
-            if part.narrow.is_none() {
-                isolating.push(part.policy);
-            }
-            let rank = policies.iter().position(|one| *one == part.policy).map_or(0, index);
+            let place = places.iter().position(|one| one.policy == part.policy).unwrap_or(0);
+            let (tier, policy) = (places[place].tier, index(place));
             for rule in model.rules_of(part) {
-                let verdict = self.allow(part.policy, rule.index, model);
                 let line = Line {
-                    rank: (rank, rule.index),
-                    verdict,
+                    rank: Rank { tier, policy, rule: rule.index },
+                    ruling: self.ruling(part.policy, rule, model),
                     peers: &rule.peers,
                     ports: &rule.ports,
                 };
@@ -188,9 +180,11 @@ impl Rows {
                 }
             }
         }
-        if !isolating.is_empty() {
-            policies.retain(|policy| isolating.contains(policy));
-            lines.closed = self.deny(&policies, model);
+        for tier in places.chunk_by(|a, b| a.tier == b.tier) {
+            if tier[0].end == End::Deny {
+                let policies: Vec<PolicyId> = tier.iter().map(|one| one.policy).collect();
+                lines.everyone.push(Line::end(tier[0].tier, self.deny(&policies, model)));
+            }
         }
         lines
     }
@@ -199,12 +193,20 @@ impl Rows {
         (policy, self.terms.get(policy.0 as usize).copied().unwrap_or(0))
     }
 
-    fn allow(&mut self, policy: PolicyId, rule: u32, model: &Model) -> VerdictId {
-        let tenant = self.tenant(policy);
-        *self.allows.entry((tenant, rule)).or_insert_with(|| {
-            self.causes.push(Cause::Rule { policy, rule });
-            self.tallied.push(|| Owners::Rule(name(policy, model)));
-            VerdictId(index(self.causes.len() - 1) | VerdictId::ALLOW)
+    fn ruling(&mut self, policy: PolicyId, rule: &Rule, model: &Model) -> Ruling {
+        let (tenant, action, rule) = (self.tenant(policy), rule.action, rule.index);
+        *self.rulings.entry((tenant, rule, action)).or_insert_with(|| {
+            let (cause, allow) = match action {
+                Action::Allow => (Cause::Rule { policy, rule }, VerdictId::ALLOW),
+                Action::Deny => (Cause::DenyRule { policy, rule }, 0),
+                Action::Pass => return Ruling::Pass,
+            };
+            self.causes.push(cause);
+            self.tallied.push(|| match action {
+                Action::Allow => Owners::Rule(name(policy, model)),
+                _ => Owners::Denying([name(policy, model)].into()),
+            });
+            Ruling::Verdict(VerdictId(index(self.causes.len() - 1) | allow))
         })
     }
 
@@ -214,7 +216,7 @@ impl Rows {
         *self.denies.entry(tenants).or_insert_with(|| {
             self.causes.push(Cause::DefaultDeny { isolating: policies.into() });
             let names = || policies.iter().map(|policy| name(*policy, model)).collect();
-            self.tallied.push(|| Owners::Isolating(names()));
+            self.tallied.push(|| Owners::Denying(names()));
             VerdictId(index(self.causes.len() - 1))
         })
     }
@@ -237,6 +239,26 @@ impl Rows {
             many: Arc::new([]),
         }
     }
+}
+
+/// A policy that selects, and when it is asked.
+struct Asked {
+    policy: PolicyId,
+    tier: u32,
+    end: End,
+}
+
+/// The policies that have a part among these, the first to be asked first. Who has a narrowed rule
+/// of one is among the subjects of all of it.
+fn places(model: &Model, parts: &[PartId]) -> Vec<Asked> {
+    let of = |id: PolicyId| &model.ruleset.policies[id.0 as usize];
+    let mut policies: Vec<PolicyId> = parts.iter().map(|&id| model.part(id).policy).collect();
+    // Should two names be equal, places decide, as with the twins.
+    policies.sort_unstable_by_key(|&id| (of(id).rank(), id));
+    policies.dedup();
+    let tiers = policies.chunk_by(|&a, &b| of(a).tier == of(b).tier).zip(0..);
+    let asked = |policy, tier| Asked { policy, tier, end: of(policy).tier.end };
+    tiers.flat_map(|(some, tier)| some.iter().map(move |&one| asked(one, tier))).collect()
 }
 
 fn name(policy: PolicyId, model: &Model) -> Arc<str> {

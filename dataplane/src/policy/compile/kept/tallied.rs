@@ -17,8 +17,8 @@ pub struct Counted {
     pub policy: Arc<str>,
     /// As the policy of which side.
     pub direction: Direction,
-    /// Whether a rule of it opened connections; else it is among those that isolate, and packets
-    /// were denied.
+    /// Whether a rule of it opened connections; else a rule of it denied packets, or it is among
+    /// those that isolate where they were.
     pub opened: bool,
     /// How often. Never 0.
     pub count: u64,
@@ -30,7 +30,8 @@ pub(super) enum Owners {
     Nobody,
     /// Of the rule that allows.
     Rule(Arc<str>),
-    Isolating(Box<[Arc<str>]>),
+    /// Of the rule that denies, or all that isolate.
+    Denying(Box<[Arc<str>]>),
 }
 
 /// The verdicts of a table by their numbers.
@@ -75,7 +76,7 @@ impl Tallied {
             let (opened, policies) = match owners {
                 Owners::Nobody => continue,
                 Owners::Rule(policy) => (true, std::slice::from_ref(policy)),
-                Owners::Isolating(policies) => (false, &**policies),
+                Owners::Denying(policies) => (false, &**policies),
             };
             for (direction, told) in [Direction::Egress, Direction::Ingress].into_iter().zip(told) {
                 let sum = self.cells.sum(direction, verdict);

@@ -1,16 +1,17 @@
 //! The kept table against the slow judge after every change of tiny worlds.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::super::super::ruleset::{
-    self, Answer, Cause, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
+    self, Action, Answer, Cause, Order, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule, Tier,
 };
 use super::super::super::table::{Decision, Query};
 use super::super::regions::Geometries;
 use super::super::tests::{
-    Dice, NETS, any_rule, any_set, cluster, edges, net, party, pods, services,
+    Dice, NETS, any_rules, any_set, any_standing, cluster, edges, net, party, pods, services,
 };
 use super::classes::{Kinds, New};
 use super::*;
@@ -48,8 +49,8 @@ impl Kept {
     }
 }
 
-/// A policy's subjects, and its rules where it has the direction.
-pub(super) type Written = (u32, Option<Vec<Rule>>, Option<Vec<Rule>>);
+/// A policy's subjects, its rules where it has the direction, and where it stands.
+pub(super) type Written = (u32, Option<Vec<Rule>>, Option<Vec<Rule>>, (Arc<Tier>, Order));
 
 /// One thing that happens; what cannot happen any more is left out.
 #[derive(Clone, Debug)]
@@ -64,8 +65,8 @@ const PODS: u32 = 4;
 const SETS: u32 = 6;
 
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
-    let rules = || prop::option::weighted(0.7, prop::collection::vec(any_rule(), 0..3));
-    let policy = prop::option::weighted(0.8, (0..SETS, rules(), rules()));
+    let policy = (0..SETS, any_rules(3), any_rules(3), any_standing());
+    let policy = prop::option::weighted(0.8, policy);
     prop_oneof![
         (0..PODS, prop::option::weighted(0.8, 0..3u8))
             .prop_map(|(pod, family)| Event::Pod(pod, family)),
@@ -112,7 +113,7 @@ pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
             // The newest sets, so that those made by `Make` are used.
             let newest = u32::try_from(ruleset.sets.len()).unwrap() - SETS;
             let meant = |set: &mut SetId| set.0 += newest;
-            let new = policy.clone().map(|(subjects, mut ingress, mut egress)| {
+            let new = policy.clone().map(|(subjects, mut ingress, mut egress, (tier, order))| {
                 for rule in ingress.iter_mut().chain(&mut egress).flatten() {
                     if let ruleset::Peers::Sets(sets) = &mut rule.peers {
                         sets.iter_mut().for_each(meant);
@@ -123,7 +124,8 @@ pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
                 let name = format!("demo/{}", (id * 3 + subjects) % 5).into();
                 let [ingress, egress] =
                     [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
-                Policy { name, subjects: SetId(subjects + newest), ingress, egress }
+                let subjects = SetId(subjects + newest);
+                Policy { name, tier, order, subjects, ingress, egress }
             });
             delta.policies.push((PolicyId(*id), new));
         }
@@ -208,15 +210,11 @@ proptest! {
 /// Pods 0 to 3 in set 0; a policy lets set 0 reach them.
 fn web() -> (Kept, Ruleset) {
     let peers = ruleset::Peers::Sets(vec![SetId(0)]);
-    let rule = Rule { index: 0, subjects: None, peers, ports: ruleset::Ports::Any };
+    let rule =
+        Rule { index: 0, action: Action::Allow, subjects: None, peers, ports: ruleset::Ports::Any };
     let members = (0..PODS).map(PodIndex).collect();
     let sets = vec![PeerSet { pods: members, blocks: vec![] }, PeerSet::default()];
-    let policy = Policy {
-        name: "x/p".into(),
-        subjects: SetId(0),
-        ingress: Some([rule].into()),
-        egress: None,
-    };
+    let policy = Policy::isolating("x/p".into(), SetId(0), Some([rule].into()), None);
     let ruleset = Ruleset { pods: pods(&[0; 4]), sets, policies: vec![policy] };
     let mut kept = Kept::default();
     kept.apply(Delta::of(&ruleset));
@@ -247,7 +245,8 @@ fn a_class_that_enters_a_set_as_a_whole_keeps_its_number() {
     let (mut kept, ruleset) = web();
     let class = kept.resident(PodIndex(0)).hosts[0].1;
     let peers = ruleset::Peers::Sets(vec![SetId(1)]);
-    let rule = Rule { index: 0, subjects: None, peers, ports: ruleset::Ports::Any };
+    let rule =
+        Rule { index: 0, action: Action::Allow, subjects: None, peers, ports: ruleset::Ports::Any };
     let policy =
         Policy { name: "x/q".into(), ingress: Some([rule].into()), ..ruleset.policies[0].clone() };
     let joins = (0..PODS).map(|pod| (SetId(1), PodIndex(pod), true)).collect();
@@ -278,6 +277,7 @@ fn two_ports(more: u16) -> Kept {
     let only = |port| ruleset::PortRange { protocol: Protocol::Tcp, first: port, last: port };
     let rule = |index, set, port| Rule {
         index,
+        action: Action::Allow,
         subjects: None,
         peers: ruleset::Peers::Sets(vec![SetId(set)]),
         ports: ruleset::Ports::Ranges(
@@ -396,9 +396,10 @@ fn from_blocks(kept: &Kept, id: u32, blocks: Blocks<'_>) -> Delta {
     };
     let set = SetId(u32::try_from(kept.ruleset().sets.len()).unwrap());
     let peers = ruleset::Peers::Sets(vec![set]);
-    let rule = Rule { index: 0, subjects: None, peers, ports: ruleset::Ports::Any };
+    let rule =
+        Rule { index: 0, action: Action::Allow, subjects: None, peers, ports: ruleset::Ports::Any };
     let name = format!("x/block{id}").into();
-    let policy = Policy { name, subjects: SetId(0), ingress: Some([rule].into()), egress: None };
+    let policy = Policy::isolating(name, SetId(0), Some([rule].into()), None);
     Delta {
         sets: vec![(
             set,
@@ -506,7 +507,7 @@ fn a_policy_of_one_direction_moves_verdicts_when_it_comes_and_when_it_goes() {
         // Whom it selects comes with it.
         let subjects = SetId(u32::try_from(ruleset.sets.len()).unwrap());
         let set = PeerSet { pods: vec![PodIndex(2)], blocks: vec![] };
-        let policy = Policy { name: "x/q".into(), subjects, ingress, egress };
+        let policy = Policy::isolating("x/q".into(), subjects, ingress, egress);
         let delta = Delta {
             sets: vec![(subjects, Some(set))],
             policies: vec![(PolicyId(1), Some(policy))],
@@ -529,8 +530,7 @@ fn both_sides_must_allow_and_building_anew_is_counted() {
         kept.ask(&Question { source, target, protocol: Protocol::Tcp, port: 80 }).allows()
     };
     assert!(ask(&kept, 0, 1));
-    let silent =
-        Policy { name: "x/s".into(), ingress: None, egress: Some([].into()), subjects: SetId(0) };
+    let silent = Policy::isolating("x/s".into(), SetId(0), None, Some([].into()));
     kept.apply(Delta { policies: vec![(PolicyId(1), Some(silent))], ..Delta::default() });
     assert!(!ask(&kept, 0, 1));
     let before = kept.rebuilds();
@@ -666,7 +666,13 @@ fn more_than_half_of_the_pods_are_built_anew() {
         let (_, mut ruleset) = web();
         ruleset.pods = (0..200).map(host).collect();
         let peers = ruleset::Peers::Sets(vec![SetId(1)]);
-        let rule = Rule { index: 0, subjects: None, peers, ports: ruleset::Ports::Any };
+        let rule = Rule {
+            index: 0,
+            action: Action::Allow,
+            subjects: None,
+            peers,
+            ports: ruleset::Ports::Any,
+        };
         ruleset.policies[0].ingress = Some([rule].into());
         let mut kept = Kept::default();
         kept.apply(Delta::of(&ruleset));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::super::super::delta::Delta;
 use super::super::super::super::ruleset::{
-    Cause, Peers, Policy, PolicyId, Ports, Question, Rule, Ruleset, SetId,
+    Action, Cause, Peers, Policy, PolicyId, Ports, Question, Rule, Ruleset, SetId,
 };
 use super::super::super::super::table::{Decision, PolicyTable, VerdictId};
 use super::super::tests::{any_event, change, questions, start};
@@ -60,6 +60,9 @@ impl Held {
                 match self.table.cause(verdict) {
                     Cause::Rule { policy, .. } => {
                         add(expected, self.table.policy_name(*policy), direction, true, 1);
+                    }
+                    Cause::DenyRule { policy, .. } => {
+                        add(expected, self.table.policy_name(*policy), direction, false, 1);
                     }
                     Cause::DefaultDeny { isolating } => {
                         for policy in isolating.iter() {
@@ -123,13 +126,14 @@ proptest! {
 
 /// A pod that one policy isolates, which lets nobody in.
 fn isolated_by(name: &str) -> Ruleset {
-    let nobody = Rule { index: 0, subjects: None, peers: Peers::Sets(vec![]), ports: Ports::Any };
-    let policy = Policy {
-        name: name.into(),
-        subjects: SetId(0),
-        ingress: Some([nobody].into()),
-        egress: None,
+    let nobody = Rule {
+        index: 0,
+        action: Action::Allow,
+        subjects: None,
+        peers: Peers::Sets(vec![]),
+        ports: Ports::Any,
     };
+    let policy = Policy::isolating(name.into(), SetId(0), Some([nobody].into()), None);
     Ruleset { policies: vec![policy], ..start() }
 }
 
@@ -146,13 +150,15 @@ fn counted(policy: &str, count: u64) -> Counted {
 
 /// A policy with so many verdicts that there are more pages.
 fn widened() -> Delta {
-    let rule = |index| Rule { index, subjects: None, peers: Peers::Any, ports: Ports::Any };
-    let policy = Policy {
-        name: "demo/wide".into(),
-        subjects: SetId(1),
-        ingress: Some((0..600).map(rule).collect()),
-        egress: None,
+    let rule = |index| Rule {
+        index,
+        action: Action::Allow,
+        subjects: None,
+        peers: Peers::Any,
+        ports: Ports::Any,
     };
+    let policy =
+        Policy::isolating("demo/wide".into(), SetId(1), Some((0..600).map(rule).collect()), None);
     Delta { policies: vec![(PolicyId(1), Some(policy))], ..Delta::default() }
 }
 
