@@ -17,6 +17,7 @@ pub mod ask;
 pub mod attach;
 pub mod dataplane;
 pub mod explain;
+pub mod expression;
 #[cfg(test)]
 mod fake;
 pub mod files;
