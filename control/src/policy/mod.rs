@@ -30,7 +30,9 @@
 //! | `order`, `priority` | first of its tier; opens nothing |
 //! | `tier` of Calico, or a field that looks like it | before every tier: denies everything as stated |
 //! | `tier` of a `ClusterNetworkPolicy` | first of the Admin tier; opens nothing |
-//! | `spec` that is no map | denies everything in both directions; of a cluster policy as well |
+//! | `spec` that is no map | denies everything in both directions |
+//! | no `spec` | as its API reads it: Calico's denies all ingress, a cluster policy does nothing |
+//! | no `spec`, but an unknown field | Calico's denies both directions, a cluster policy everything |
 //! | `apiVersion` | opens nothing |
 //! | `metadata.namespace` | every pod of every namespace; opens nothing |
 //! | `stagedAction` | as Ignore: a staged policy decides nothing anyway |
@@ -41,6 +43,7 @@
 
 pub mod calico;
 pub mod cluster;
+mod known;
 pub mod kubernetes;
 mod order;
 mod read;
@@ -57,6 +60,7 @@ use lockgate_dataplane::policy::ruleset::Direction;
 
 use crate::manifest::Metadata;
 
+pub use known::Known;
 pub use order::Order;
 pub use rule::{Action, Family, Icmp, IpProtocol, Listed, Ports, Rule, Side, Traffic};
 pub use selection::{Accounts, Selection, Service, Within};

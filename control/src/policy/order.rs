@@ -44,7 +44,7 @@ impl Order {
         };
         let digits = written.trim_start_matches(['-', '+']);
         let is_octal =
-            digits.starts_with('0') && digits.bytes().nth(1).is_some_and(|b| b.is_ascii_digit());
+            digits.starts_with('0') && digits.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
         let number = written.parse().ok().filter(|_| !is_octal).and_then(Self::new);
         number.ok_or_else(|| {
             let message = format!("{} is not an order", crate::manifest::escape(&written));

@@ -4,7 +4,8 @@
 //!
 //! A part of a rule that is about endpoints means those of the policy's namespace in a
 //! `NetworkPolicy`, unless it says other namespaces; that holds as soon as any such part is given,
-//! `notSelector` alone included, as Calico itself reads it.
+//! `notSelector` alone included, as Calico itself reads it. A rule with nets is about their
+//! version of IP only.
 
 mod hosts;
 mod profile;
@@ -133,6 +134,9 @@ fn read_spec(
     let selects = types::selected(spec, is_closed, report);
     let is_enforced = hosts != Ok(true);
     let staged = is_staged(kind).then(|| StagedAction::read(spec.field("stagedAction"), report));
+    if staged == Some(StagedAction::Delete) {
+        tell_idle(spec, &known, report);
+    }
     OrderedPolicy {
         tier: tier.ok(),
         order: standing.place(),
@@ -227,6 +231,14 @@ fn check_hints(spec: &Place<'_>, report: &mut Report<'_>) {
         if item.node.text() != Some("AssumeNeededOnEveryNode") {
             report.warning(&item, "no such hint is known; it changes nothing", "remove it");
         }
+    }
+}
+
+/// What removes a policy names it and its tier; nothing else counts.
+fn tell_idle(spec: &Place<'_>, known: &[&str], report: &mut Report<'_>) {
+    let idle = known.iter().filter(|name| !["tier", "stagedAction"].contains(name));
+    for at in idle.filter_map(|name| spec.field(name)) {
+        report.warning(&at, "stagedAction Delete leaves this without effect", "remove it");
     }
 }
 

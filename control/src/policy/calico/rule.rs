@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use lockgate_dataplane::policy::ruleset::Direction;
 
 use super::super::read::family;
@@ -96,7 +95,7 @@ fn rule(
     remarks.transpose()?;
     let (mut traffic, source, target) = (traffic?, source?, target?);
     check_ports(at, &traffic, [&source, &target], report)?;
-    check_families(at, &traffic, [&source, &target], report)?;
+    traffic.family = family_of(at, &traffic, [&source, &target], report)?;
     traffic.source_ports = source.ports;
     traffic.not_source_ports = source.not_ports;
     traffic.target_ports = target.ports;
@@ -123,29 +122,26 @@ fn check_ports(
     Err(report.error(&at, "ports need a protocol that has them", "write TCP, UDP or SCTP"))
 }
 
-/// A rule is about one version of IP, or about both.
-fn check_families(
+/// The version of IP that a rule is about, if it is about one. One that names nets is about
+/// theirs, be they nets that it leaves out: so Calico enforces it.
+fn family_of(
     at: &Place<'_>,
     traffic: &Traffic,
     ends: [&End; 2],
     report: &mut Report<'_>,
-) -> Result<(), Broken> {
+) -> Result<Option<Family>, Broken> {
     let nets = ends.iter().flat_map(|end| end.side.nets.iter().flatten().chain(&end.side.not_nets));
-    let of_protocol = |protocol| match protocol {
-        Some(IpProtocol::ICMP) => Some(Family::V4),
-        Some(IpProtocol::ICMPV6) => Some(Family::V6),
-        _ => None,
-    };
-    let mut said: Vec<Family> = nets.map(|net: &IpNet| family(net)).collect();
-    said.extend(traffic.family);
-    if let (Some(of_rule), Some(of_protocol)) =
-        (traffic.family, of_protocol(traffic.protocol.or(traffic.not_protocol)))
-        && of_rule != of_protocol
-    {
-        said.push(of_protocol);
+    let mut said: Vec<Family> = nets.map(family).chain(traffic.family).collect();
+    if traffic.family.is_some() {
+        let of_protocol = match traffic.protocol.or(traffic.not_protocol) {
+            Some(IpProtocol::ICMP) => Some(Family::V4),
+            Some(IpProtocol::ICMPV6) => Some(Family::V6),
+            _ => None,
+        };
+        said.extend(of_protocol);
     }
     if said.windows(2).all(|pair| pair[0] == pair[1]) {
-        return Ok(());
+        return Ok(said.first().copied());
     }
     Err(report.error(at, "the rule speaks of both IPv4 and IPv6", "make two rules of it"))
 }

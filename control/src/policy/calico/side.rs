@@ -51,8 +51,7 @@ pub(super) struct Role<'r> {
 /// Reads an end.
 pub(super) fn end(at: &Place<'_>, role: &Role<'_>, report: &mut Report<'_>) -> Result<End, Broken> {
     let is_closed = at.closed(report, "an end of a rule", &FIELDS);
-    let mut addresses =
-        |name| list(at, name, NETS_MAX, report, |items, report| nets(items, report));
+    let mut addresses = |name| list(at, name, NETS_MAX, report, nets);
     let (inside, outside) = (addresses("nets"), addresses("notNets"));
     let mut numbers = |name| {
         list(at, name, PORTS_MAX, report, |items, report| {
@@ -73,6 +72,10 @@ pub(super) fn end(at: &Place<'_>, role: &Role<'_>, report: &mut Report<'_>) -> R
         nodes: None,
     };
     let end = End { side, ports: listed?, not_ports: unlisted?.unwrap_or_default() };
+    if end.side.not_nets.iter().any(|net| net.prefix_len() == 0) {
+        let message = "no address is outside of all: the rule matches nothing";
+        report.warning(&at.missing("notNets"), message, "name a smaller net");
+    }
     check_alone(at, &end, role, report)?;
     Ok(end)
 }

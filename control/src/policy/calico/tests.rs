@@ -330,7 +330,7 @@ fn each_part_of_a_rule_is_read() {
         ("{action: Deny, protocol: ICMP, icmp: {}}", "deny [] {1}"),
         (
             "{action: Allow, source: {nets: [10.0.0.0/8, 192.0.2.1], notNets: [10.1.2.3/16]}}",
-            "allow [10.0.0.0/8,192.0.2.1/32 !10.1.0.0/16] {}",
+            "allow [10.0.0.0/8,192.0.2.1/32 !10.1.0.0/16] {V4}",
         ),
         (
             "{action: Allow, protocol: TCP, source: {ports: [1, '2:3', web], notPorts: [4]}, \
@@ -340,6 +340,8 @@ fn each_part_of_a_rule_is_read() {
         ("{action: Allow, source: {selector: has(a)}}", "allow [in x with has(a) or set] {}"),
         ("{action: Allow, source: {selector: all()}}", "allow [in x or set] {}"),
         ("{action: Allow, source: {selector: ''}}", "allow [] {}"),
+        ("{action: Deny, source: {notNets: ['fd00::/8']}}", "deny [!fd00::/8] {V6}"),
+        ("{action: Deny, source: {notNets: [0.0.0.0/0]}}", "deny [!0.0.0.0/0] {V4}"),
         ("{action: Allow, source: {notSelector: has(a)}}", "allow [in x or set not has(a)] {}"),
         (
             "{action: Allow, source: {namespaceSelector: a == 'b', selector: has(c)}}",
@@ -365,7 +367,7 @@ fn each_part_of_a_rule_is_read() {
         ("{action: Allow, source: {services: {name: s, namespace: y}}}", "allow [service y/s] {}"),
         (
             "{action: Allow, destination: {nets: [10.0.0.1/32], selector: has(a)}}",
-            "allow own[10.0.0.1/32 in x with has(a) or set] [] {}",
+            "allow own[10.0.0.1/32 in x with has(a) or set] [] {V4}",
         ),
     ] {
         assert_eq!(first(NAMESPACED, &format!("ingress: [{rule}]")), wanted, "{rule}");
@@ -377,7 +379,7 @@ fn the_ends_of_egress_are_the_other_way_round() {
     for (rule, wanted) in [
         (
             "{action: Allow, source: {selector: has(a)}, destination: {nets: ['fd00::/8']}}",
-            "allow own[in x with has(a) or set] [fd00::/8] {}",
+            "allow own[in x with has(a) or set] [fd00::/8] {V6}",
         ),
         ("{action: Allow, destination: {services: {name: s}}}", "allow [service x/s] {}"),
         (
@@ -528,7 +530,7 @@ fn what_cannot_be_enforced_never_opens_and_still_denies() {
     let text = object(NAMESPACED, &format!("ingress: [{rules}]"));
     let (policy, problems) = policy(NAMESPACED, &text);
     assert_eq!(shape(&policy), "i:-d!-");
-    assert_eq!(words(&policy.ingress.unwrap()[1]), "deny [10.0.0.0/8] {6}");
+    assert_eq!(words(&policy.ingress.unwrap()[1]), "deny [10.0.0.0/8] {V4 6}");
     assert_eq!(problems.len(), 4);
     assert!(problems.iter().all(|one| one.message.contains("http is not enforced")));
 }
@@ -595,6 +597,9 @@ fn staged_policies_say_what_is_to_become_of_them() {
         assert_eq!(clean(kind, &object(kind, spec)).staged, Some(wanted), "{spec}");
     }
     assert_eq!(clean(NAMESPACED, &object(NAMESPACED, "")).staged, None);
+    let kind = Kind::StagedNetworkPolicy;
+    let text = object(kind, "stagedAction: Delete, tier: t, selector: all(), order: 1");
+    assert_eq!(policy(kind, &text).1.len(), 2, "what counts for nothing is told");
 }
 
 #[test]

@@ -181,13 +181,13 @@ fn tier(spec: &Place<'_>, report: &mut Report<'_>) -> Result<&'static str, Broke
 }
 
 fn priority(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Order, Broken> {
-    report.within(FIRST, |report| match spec.field("priority") {
-        Some(at) => whole(&at, "a priority", (0, PRIORITY_MAX), report)
-            .map(|priority| Order::of(priority.into())),
-        None => {
+    report.within(FIRST, |report| {
+        let Some(at) = spec.field("priority") else {
             let at = spec.missing("priority");
-            Err(report.error(&at, "the policy has no priority", "write one, 0 to 1000"))
-        }
+            return Err(report.error(&at, "the policy has no priority", "write one, 0 to 1000"));
+        };
+        let priority = whole(&at, "a priority", (0, PRIORITY_MAX), report)?;
+        Ok(Order::of(priority.into()))
     })
 }
 
