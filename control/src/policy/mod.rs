@@ -25,14 +25,14 @@
 //! | a list of rules, or a field that looks like it | one rule that denies everything; of a `NetworkPolicy` of Kubernetes: no rules |
 //! | too many rules | those beyond the limit are broken |
 //! | the subject | every pod that it could select: of the namespace, or all; opens nothing |
-//! | `types`, or an unknown field of `spec` without `types` | both directions |
+//! | `types`, or an unknown field of `spec` without `types` | both directions; opens nothing |
 //! | an unknown field of `spec` | opens nothing; without `order`, first of its tier |
 //! | `order`, `priority` | first of its tier; opens nothing |
 //! | `tier` of Calico, or a field that looks like it | before every tier: denies everything as stated |
 //! | `tier` of a `ClusterNetworkPolicy` | first of the Admin tier; opens nothing |
 //! | `spec` that is no map | denies everything in both directions |
 //! | no `spec` | as its API reads it: Calico's denies all ingress, a cluster policy does nothing |
-//! | no `spec`, but an unknown field | Calico's denies both directions, a cluster policy everything |
+//! | no `spec`, but an unknown field | as a `spec` that is no map |
 //! | `apiVersion` | opens nothing |
 //! | `metadata.namespace` | every pod of every namespace; opens nothing |
 //! | `stagedAction` | as Ignore: a staged policy decides nothing anyway |
@@ -53,6 +53,8 @@ mod tier;
 
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod sweep;
 
 use std::sync::Arc;
 
@@ -168,6 +170,13 @@ impl OrderedPolicy {
     pub fn rank(&self) -> Rank<'_> {
         let key = &self.metadata.key;
         (self.order, self.kind.family(), &key.name, &key.namespace, self.kind)
+    }
+
+    /// Opens nothing any more: for one whose tier is not there, or cannot be read.
+    pub fn shut(&mut self) {
+        for rules in [&mut self.ingress, &mut self.egress].into_iter().flatten() {
+            *rules = std::mem::take(rules).into_iter().map(Listed::shut).collect();
+        }
     }
 
     /// What it says of a direction; `None` where it does not select for it.

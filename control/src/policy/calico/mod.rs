@@ -80,20 +80,27 @@ pub(crate) fn read(
         staged: is_staged(kind).then_some(StagedAction::Set),
     };
     let subject = Selection::every_pod(scope(kind, &metadata));
-    let Some(spec) = root.field("spec") else {
-        // As Calico: nothing said selects every pod for ingress.
-        report.warning(root, "the policy has no spec: it denies all ingress", "add spec");
-        let egress = is_known.is_err().then(Vec::new);
-        return OrderedPolicy { subject, egress, ..blank(metadata) };
-    };
-    if !matches!(spec.node.value, Value::Map(_)) {
-        report.within(BEFORE_ALL, |report| spec.mistyped(report, "spec", "a map"));
-        let deny = || Some(vec![Listed::DenyAll]);
-        let (ingress, egress) = (deny(), deny());
-        return OrderedPolicy { tier: None, subject, ingress, egress, ..blank(metadata) };
+    match root.field("spec") {
+        Some(spec) if matches!(spec.node.value, Value::Map(_)) => {
+            read_spec(&spec, blank(metadata), is_current && is_known.is_ok(), report)
+        }
+        None if is_known.is_ok() => {
+            // As Calico: nothing said selects every pod for ingress.
+            report.warning(root, "the policy has no spec: it denies all ingress", "add spec");
+            OrderedPolicy { subject, ..blank(metadata) }
+        }
+        // What is no map, or stands under another name, may have denied anything.
+        spec => {
+            let at = spec.unwrap_or_else(|| root.missing("spec"));
+            report.within(BEFORE_ALL, |report| {
+                report.error(&at, "spec must be a map", "write a map")
+            });
+            let deny = || Some(vec![Listed::DenyAll]);
+            let (ingress, egress) = (deny(), deny());
+            let (tier, order) = (None, Order::FIRST);
+            OrderedPolicy { tier, order, subject, ingress, egress, ..blank(metadata) }
+        }
     }
-    let is_current = is_current && is_known.is_ok();
-    read_spec(&spec, blank(metadata), is_current, report)
 }
 
 fn read_spec(
@@ -117,7 +124,9 @@ fn read_spec(
     let hosts = hosts::only(spec, kind, report);
     check_hints(spec, report);
     let is_lost = kind.is_namespaced() && metadata.key.is_lost();
-    let opens = is_current && is_closed && subject.is_ok() && hosts.is_ok() && !is_lost;
+    let selects = types::selected(spec, is_closed, report);
+    let opens =
+        is_current && is_closed && subject.is_ok() && hosts.is_ok() && selects.is_known && !is_lost;
     let standing = Standing { opens, order };
     let namespace = kind.is_namespaced().then(|| metadata.key.namespace.clone());
     let read_rule = |direction| {
@@ -131,7 +140,6 @@ fn read_spec(
         if tier.is_err() { vec![Listed::DenyAll] } else { standing.count(listed) }
     };
     let (ingress, egress) = (read(Direction::Ingress), read(Direction::Egress));
-    let selects = types::selected(spec, is_closed, report);
     let is_enforced = hosts != Ok(true);
     let staged = is_staged(kind).then(|| StagedAction::read(spec.field("stagedAction"), report));
     if staged == Some(StagedAction::Delete) {

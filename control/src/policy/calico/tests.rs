@@ -169,6 +169,7 @@ fn types_default_by_the_rules_and_not_as_in_kubernetes() {
         ("types: [Ingress, Egress, Ingress]", "i: e:"),
         ("types: Ingress", "i: e:"),
         ("types: [1]", "i: e:"),
+        ("types: [Ingres], egress: [{action: Allow}, {action: Deny}]", "i: e:-d"),
     ] {
         assert_eq!(shape_of(NAMESPACED, spec), wanted, "{spec}");
         assert_eq!(shape_of(GLOBAL, spec), wanted, "{spec}");
@@ -185,7 +186,7 @@ fn no_spec_denies_all_ingress_and_a_spec_that_is_none_denies_everything() {
     assert_eq!(selection_words(&policy_without.subject), "in x");
     let misspelt =
         "kind: X\nmetadata: {namespace: x, name: p}\nspecs: {egress: [{action: Allow}]}\n";
-    assert_eq!(shape(&policy(NAMESPACED, misspelt).0), "i: e:");
+    assert_eq!(shape(&policy(NAMESPACED, misspelt).0), "i:! e:!");
     let (list, problems) = policy(GLOBAL, "kind: X\nmetadata: {name: p}\nspec: []\n");
     assert_eq!((shape(&list).as_str(), list.tier), ("i:! e:!", None));
     assert!(problems[0].remedy.contains("denies everything"), "{problems:?}");

@@ -4,17 +4,20 @@ use crate::manifest::fields::{Place, Report};
 use crate::manifest::problem::quoted;
 use crate::manifest::tree::Value;
 
-const BOTH: &str = "until then the policy is for both directions";
+const BOTH: &str = "until then the policy is for both directions and opens nothing";
 
 /// For which directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Selects {
     pub(super) ingress: bool,
     pub(super) egress: bool,
+    /// Whether that is known. If not, one of them may be none of the policy's, so that its rules
+    /// there must open nothing.
+    pub(super) is_known: bool,
 }
 
 impl Selects {
-    const BOTH: Self = Self { ingress: true, egress: true };
+    const UNKNOWN: Self = Self { ingress: true, egress: true, is_known: false };
 }
 
 /// What `types` says, else what the rules do: egress rules alone are for egress only, which is
@@ -25,7 +28,7 @@ pub(super) fn selected(spec: &Place<'_>, is_closed: bool, report: &mut Report<'_
         Some(at) => at.items(report, "types"),
     });
     match types {
-        Err(_) => Selects::BOTH,
+        Err(_) => Selects::UNKNOWN,
         Ok(types) if types.is_empty() => by_rules(spec, is_closed),
         Ok(types) => {
             let selects = stated(&types, report);
@@ -42,11 +45,15 @@ fn by_rules(spec: &Place<'_>, is_closed: bool) -> Selects {
             .is_some_and(|at| !matches!(&at.node.value, Value::List(items) if items.is_empty()))
     };
     let (ingress, egress) = (has("ingress"), has("egress"));
-    if is_closed { Selects { ingress: ingress || !egress, egress } } else { Selects::BOTH }
+    if is_closed {
+        Selects { ingress: ingress || !egress, egress, is_known: true }
+    } else {
+        Selects::UNKNOWN
+    }
 }
 
 fn stated(types: &[Place<'_>], report: &mut Report<'_>) -> Selects {
-    let mut selects = Selects { ingress: false, egress: false };
+    let mut selects = Selects { ingress: false, egress: false, is_known: true };
     for (index, item) in types.iter().enumerate() {
         let known = match item.node.text() {
             Some("Ingress") => Some(&mut selects.ingress),
@@ -57,7 +64,7 @@ fn stated(types: &[Place<'_>], report: &mut Report<'_>) -> Selects {
             *known = true;
             continue;
         }
-        selects = Selects::BOTH;
+        selects = Selects::UNKNOWN;
         report.within(BOTH, |report| {
             let what = item.node.text().map_or_else(|| item.node.kind().to_owned(), quoted);
             let message = format!("{what} is not a type, or one too many");
