@@ -17,6 +17,7 @@ pub mod ask;
 pub mod attach;
 pub mod dataplane;
 pub mod explain;
+pub mod expression;
 #[cfg(test)]
 mod fake;
 pub mod files;
@@ -30,6 +31,11 @@ pub mod matrix;
 pub mod metrics;
 pub mod offline;
 pub mod paths;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the reader does not know these kinds yet")
+)]
+pub mod policy;
 pub mod ports;
 pub mod preflight;
 pub mod privileges;

@@ -187,7 +187,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 /// The known name that was probably meant: at most two letters away, or the same but for case.
-pub(super) fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     if name.len() > 64 {
         return None;
     }

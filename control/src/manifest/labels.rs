@@ -101,7 +101,7 @@ fn check_value(value: &str, at: &Place<'_>, report: &mut Report<'_>) -> Result<(
 
 /// Reads an object's labels. Those of which one is broken are not known at all: nobody can tell
 /// what it was to be.
-pub(super) fn of_object(
+pub(crate) fn of_object(
     root: &Place<'_>,
     consequence: &'static str,
     report: &mut Report<'_>,
@@ -110,16 +110,19 @@ pub(super) fn of_object(
         // They may stand under the name that is unknown; `Metadata` has told of it.
         return if metadata::is_whole(root) { Ok(Labels::new()) } else { Err(Broken) };
     };
-    report.within(consequence, |report| {
-        let fields = at.map(report, "labels")?;
-        let pairs = all(fields.iter().map(|(key, node)| {
-            let item = Place { node, path: format!("{}[{key}]", at.path) };
-            let is_key = check_key(key, &item, report);
-            let value = item.text(report, "a label's value")?;
-            check_value(value, &item, report)?;
-            is_key?;
-            Ok((key.clone(), value.to_owned()))
-        }))?;
-        Ok(pairs.into_iter().collect())
-    })
+    report.within(consequence, |report| map(&at, report))
+}
+
+/// Reads a map of labels.
+pub(crate) fn map(at: &Place<'_>, report: &mut Report<'_>) -> Result<Labels, Broken> {
+    let fields = at.map(report, "labels")?;
+    let pairs = all(fields.iter().map(|(key, node)| {
+        let item = Place { node, path: format!("{}[{key}]", at.path) };
+        let is_key = check_key(key, &item, report);
+        let value = item.text(report, "a label's value")?;
+        check_value(value, &item, report)?;
+        is_key?;
+        Ok((key.clone(), value.to_owned()))
+    }))?;
+    Ok(pairs.into_iter().collect())
 }

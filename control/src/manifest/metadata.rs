@@ -12,7 +12,7 @@ use super::tree::Value;
 use crate::selector::{is_dns_label, is_dns_subdomain};
 
 /// What an object may hold beside what is its kind's.
-pub(super) const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+pub(crate) const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// What `metadata` may hold.
 const METADATA_FIELDS: [&str; 16] = [

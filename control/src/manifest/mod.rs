@@ -10,18 +10,18 @@
 //! | an object is broken | enforced as far as it is understood, closed where it is not |
 
 mod address;
-mod block;
-mod fields;
+pub(crate) mod block;
+pub(crate) mod fields;
 mod json;
-mod labels;
-mod metadata;
+pub(crate) mod labels;
+pub(crate) mod metadata;
 mod namespace;
 mod pod;
 mod policy;
-mod problem;
+pub(crate) mod problem;
 mod reader;
-mod rule;
-mod tree;
+pub(crate) mod rule;
+pub(crate) mod tree;
 
 use std::path::Path;
 

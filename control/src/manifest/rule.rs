@@ -126,7 +126,7 @@ fn ip_block(at: &Place<'_>, report: &mut Report<'_>) -> Result<Peer, Broken> {
     Ok(Peer::Block { cidr: cidr?, except: except? })
 }
 
-fn cidr(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpNet, Broken> {
+pub(crate) fn cidr(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpNet, Broken> {
     let text = at.text(report, "a CIDR")?;
     let Some(written) = block::cidr(text) else {
         let message = format!("{} is not a CIDR", quoted(text));

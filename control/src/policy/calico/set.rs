@@ -1,0 +1,67 @@
+//! Sets of networks of Calico: addresses that selectors of rules find by labels.
+
+use ipnet::IpNet;
+
+use super::super::read::net;
+use crate::expression::{NAME, NAMESPACE, OF_ACCOUNT, OF_NAMESPACE};
+use crate::manifest::Metadata;
+use crate::manifest::fields::{Place, Report};
+use crate::manifest::labels;
+use crate::manifest::metadata::FIELDS;
+use crate::manifest::problem::quoted;
+use crate::selector::Labels;
+
+const UNREAD: &str = "until then what allows sees only what is readable of the set, and what \
+                      denies takes it to hold every address";
+const UNSEEN: &str = "until then what allows does not see the set, and what denies does";
+
+/// A `NetworkSet` or a `GlobalNetworkSet`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkSet {
+    /// Who it is. The namespace is empty for a global one.
+    pub metadata: Metadata,
+    /// Its labels; `None` where they cannot be read: what denies must take it to be selected.
+    pub labels: Option<Labels>,
+    /// Its nets as far as they can be read.
+    pub nets: Vec<IpNet>,
+    /// Whether these are all: where not, what denies must take it to hold every address.
+    pub is_whole: bool,
+}
+
+impl NetworkSet {
+    /// Reads a set; this cannot fail, only close.
+    pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
+        let mut is_whole =
+            report.within(UNREAD, |report| root.closed(report, "a set", &FIELDS)).is_ok();
+        let labels = labels::of_object(root, UNSEEN, report).ok();
+        let labels =
+            labels.filter(|labels| report.within(UNSEEN, |report| honest(root, labels, report)));
+        let mut nets = Vec::new();
+        report.within(UNREAD, |report| {
+            let Some(spec) = root.field("spec") else { return };
+            is_whole &= spec.closed(report, "a set's spec", &["nets"]).is_ok();
+            let Some(at) = spec.field("nets") else { return };
+            let Ok(items) = at.items(report, "nets") else {
+                is_whole = false;
+                return;
+            };
+            let read: Vec<_> = items.iter().map(|item| net(item, report)).collect();
+            is_whole &= read.iter().all(Result::is_ok);
+            nets = read.into_iter().flatten().collect();
+        });
+        Self { metadata, labels, nets, is_whole }
+    }
+}
+
+/// Whether no label pretends to be one that only the switch itself gives.
+fn honest(root: &Place<'_>, labels: &Labels, report: &mut Report<'_>) -> bool {
+    let is_ours = |key: &str| {
+        [NAMESPACE, NAME].contains(&key)
+            || key.starts_with(OF_NAMESPACE)
+            || key.starts_with(OF_ACCOUNT)
+    };
+    let Some((key, _)) = labels.iter().find(|(key, _)| is_ours(key)) else { return true };
+    let message = format!("{} is no label that a set can give itself", quoted(key));
+    report.error(&root.missing("metadata.labels"), &message, "remove it");
+    false
+}
