@@ -31,10 +31,6 @@ pub mod matrix;
 pub mod metrics;
 pub mod offline;
 pub mod paths;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the reader does not know these kinds yet")
-)]
 pub mod policy;
 pub mod ports;
 pub mod preflight;

@@ -9,8 +9,8 @@ use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use lockgate_control::manifest::{
-    Metadata, NamedPort, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Origin, Peer,
-    Pod, PortPattern, Rule, WhichPorts,
+    DEFAULT_ACCOUNT, Metadata, NamedPort, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind,
+    Origin, Peer, Pod, PortPattern, Rule, WhichPorts,
 };
 use lockgate_control::selector::{LabelSelector, Labels, Operator, Requirement};
 use lockgate_dataplane::packet::Protocol;
@@ -69,6 +69,7 @@ impl Size {
         Object::Pod(Pod {
             metadata: metadata(ObjectKind::Pod, &name_of(space), &format!("p{number}")),
             labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            account: DEFAULT_ACCOUNT.into(),
             host_network: false,
             is_completed: false,
             addresses,

@@ -1,13 +1,13 @@
 //! Policies that are gone before the pods they isolate (NP-55).
 //!
 //! When a namespace is deleted, its policies may go before its pods (CVE-2024-7598). A policy
-//! that goes while its namespace is terminating leaves its isolation behind: it selects as it
-//! did and has no rules, until the namespace is gone with its last pod, or lives again. Pods of a
-//! terminating namespace may be heard of late, so it waits for them. It takes the deletion of the
+//! that goes while its namespace is terminating leaves its isolation behind: it selects and denies
+//! as it did and opens nothing, until the namespace is gone with its last pod, or lives again. A
+//! staged one isolates nobody, and one of no namespace goes with none. Pods of a terminating namespace may be heard of late, so it waits for them. It takes the deletion of the
 //! namespace to be known by then, or in the same change.
 
 use super::Inventory;
-use crate::manifest::{NetworkPolicy, Object, ObjectKey, ObjectKind, Origin};
+use crate::manifest::{Object, ObjectKey, ObjectKind, Origin};
 
 /// Where what is left of a policy is written; no manifest is called so.
 const NOWHERE: &str = "(deleted)";
@@ -27,10 +27,10 @@ impl Inventory {
             self.objects.remove(key);
         }
         for (key, before) in keys.iter().zip(before) {
-            let Some(Object::Policy(policy)) = before else { continue };
+            let Some(left) = before.as_ref().and_then(shut) else { continue };
             let is_going = self.is_terminating(&key.namespace) || self.departed.contains(key);
             if is_going && self.in_force(key).is_none() && self.is_leaving(&key.namespace) {
-                self.depart(key, policy.clone());
+                self.depart(key, left);
             }
         }
         released
@@ -41,12 +41,9 @@ impl Inventory {
         self.departed.iter()
     }
 
-    fn depart(&mut self, key: &ObjectKey, mut policy: NetworkPolicy) {
-        for rules in [&mut policy.ingress, &mut policy.egress].into_iter().flatten() {
-            rules.clear();
-        }
-        policy.metadata.origin = Origin { file: NOWHERE.into(), index: 0, line: 0 };
-        self.objects.entry(key.clone()).or_default().put(Object::Policy(policy));
+    fn depart(&mut self, key: &ObjectKey, mut left: Object) {
+        left.metadata_mut().origin = Origin { file: NOWHERE.into(), index: 0, line: 0 };
+        self.objects.entry(key.clone()).or_default().put(left);
         self.departed.insert(key.clone());
     }
 
@@ -62,5 +59,24 @@ impl Inventory {
 
     fn is_terminating(&self, name: &str) -> bool {
         self.namespace(name).is_some_and(|namespace| namespace.is_terminating)
+    }
+}
+
+/// What isolates of a policy; `None` of anything else.
+fn shut(object: &Object) -> Option<Object> {
+    match object {
+        Object::Policy(policy) => {
+            let mut left = policy.clone();
+            for rules in [&mut left.ingress, &mut left.egress].into_iter().flatten() {
+                rules.clear();
+            }
+            Some(Object::Policy(left))
+        }
+        Object::Ordered(policy) if policy.staged.is_none() => {
+            let mut left = policy.clone();
+            left.shut();
+            Some(Object::Ordered(left))
+        }
+        _ => None,
     }
 }

@@ -6,6 +6,7 @@ use super::{Census, Inventory, Resident};
 use crate::manifest::{
     INTERFACE_FIELD, Metadata, Object, ObjectKey, Origin, Pod, Problem, Severity,
 };
+use crate::policy::FIXED_TIERS;
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -18,6 +19,7 @@ pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
     found.extend(shared_interfaces(inventory));
     found.extend(namespaces_without_object(inventory));
     found.extend(departed_policies(inventory));
+    found.extend(ordered_policies(inventory));
     found
 }
 
@@ -161,4 +163,21 @@ fn departed_policies(inventory: &Inventory) -> Vec<Problem> {
         Problem::of_object(Severity::Notice, place, &key.to_string(), "", message, remedy)
     };
     inventory.departed().map(told).collect()
+}
+
+fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for policy in inventory.ordered_policies() {
+        let text = ("policies of this kind are read, and not enforced yet", "do not rely on it");
+        found.push(finding(Severity::Notice, &policy.metadata, "", text));
+        let Some(tier) = policy.tier.as_deref() else { continue };
+        let is_fixed = FIXED_TIERS.iter().any(|(name, ..)| *name == tier);
+        if !is_fixed && inventory.tier(tier).is_none() {
+            let message =
+                format!("there is no Tier {tier}: what the policy allows matches nothing");
+            let text = (message.as_str(), "add the Tier, or name another");
+            found.push(finding(Severity::Error, &policy.metadata, "spec.tier", text));
+        }
+    }
+    found
 }

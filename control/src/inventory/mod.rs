@@ -1,4 +1,4 @@
-//! Pods, namespaces and policies by key: one change in, whether policy may differ out. Pure.
+//! Objects of all kinds by key: one change in, whether policy may differ out. Pure.
 //!
 //! An object may be written twice. The later one, by file name and then place, is in force, as
 //! if the files had been applied in that order; when it goes, the earlier is back.
@@ -10,6 +10,7 @@ mod census;
 mod departed;
 mod files;
 mod findings;
+mod kinds;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,11 +28,13 @@ use files::FileHeld;
 use versions::Versions;
 
 pub(crate) use census::{Census, DENIED_POLICY, Resident};
+pub use kinds::Backends;
 
 /// The label that every namespace bears with its own name (NP-12).
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// What happened to an object.
+#[expect(clippy::large_enum_variant, reason = "it lives for one call, and is never stored")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is there, as given; an earlier one of the same key and file is replaced.
@@ -127,8 +130,7 @@ impl Inventory {
     /// The pod of this name.
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
-        let (kind, namespace) = (ObjectKind::Pod, namespace.into());
-        match self.in_force(&ObjectKey { kind, namespace, name: name.into() }) {
+        match self.find(ObjectKind::Pod, namespace, name) {
             Some(Object::Pod(pod)) => Some(pod),
             _ => None,
         }
@@ -161,23 +163,18 @@ impl Inventory {
         &'a self,
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a NetworkPolicy> {
-        self.of_kind(ObjectKind::Policy, namespace)
-            .take_while(move |object| *object.metadata().key.namespace == *namespace)
-            .filter_map(|object| match object {
-                Object::Policy(policy) => Some(policy),
-                _ => None,
-            })
+        self.of_namespace(ObjectKind::Policy, namespace).filter_map(|object| match object {
+            Object::Policy(policy) => Some(policy),
+            _ => None,
+        })
     }
 
     /// The policies of which nobody can tell in which namespace they are.
     pub(crate) fn lost_policies(&self) -> impl Iterator<Item = &NetworkPolicy> {
-        self.objects
-            .range(ObjectKey::first_lost_policy()..)
-            .take_while(|(key, _)| key.is_lost())
-            .filter_map(|(_, versions)| match versions.in_force() {
-                Some(Object::Policy(policy)) => Some(policy),
-                _ => None,
-            })
+        self.lost(ObjectKind::Policy).filter_map(|object| match object {
+            Object::Policy(policy) => Some(policy),
+            _ => None,
+        })
     }
 
     /// The namespaces that have an object.
@@ -245,9 +242,30 @@ impl Inventory {
             .filter_map(|(_, versions)| versions.in_force())
     }
 
+    /// What is in force of a kind in one namespace, by name.
+    fn of_namespace<'a>(
+        &'a self,
+        kind: ObjectKind,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a Object> {
+        let is_there = move |object: &&Object| *object.metadata().key.namespace == *namespace;
+        self.of_kind(kind, namespace).take_while(is_there)
+    }
+
+    /// What is in force of a kind, and nobody can tell in which namespace.
+    fn lost(&self, kind: ObjectKind) -> impl Iterator<Item = &Object> {
+        self.objects
+            .range(ObjectKey::first_lost(kind)..)
+            .take_while(move |(key, _)| key.kind == kind && key.is_lost())
+            .filter_map(|(_, versions)| versions.in_force())
+    }
+
+    fn find(&self, kind: ObjectKind, namespace: &str, name: &str) -> Option<&Object> {
+        self.in_force(&ObjectKey { kind, namespace: namespace.into(), name: name.into() })
+    }
+
     fn namespace(&self, name: &str) -> Option<&Namespace> {
-        let (kind, namespace) = (ObjectKind::Namespace, "".into());
-        match self.in_force(&ObjectKey { kind, namespace, name: name.into() }) {
+        match self.find(ObjectKind::Namespace, "", name) {
             Some(Object::Namespace(namespace)) => Some(namespace),
             _ => None,
         }
@@ -313,12 +331,7 @@ impl Inventory {
 /// Whether two objects differ in nothing but where they were written.
 fn is_same_meaning(one: &Object, other: &Object) -> bool {
     let mut moved = one.clone();
-    let metadata = match &mut moved {
-        Object::Pod(pod) => &mut pod.metadata,
-        Object::Namespace(namespace) => &mut namespace.metadata,
-        Object::Policy(policy) => &mut policy.metadata,
-    };
-    metadata.origin = other.metadata().origin.clone();
+    moved.metadata_mut().origin = other.metadata().origin.clone();
     moved == *other
 }
 

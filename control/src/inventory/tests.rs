@@ -1,3 +1,5 @@
+mod kinds;
+
 use super::*;
 use crate::manifest::{Severity, read_text};
 use crate::sample::{namespace, pod, policy, problems, small};

@@ -154,7 +154,7 @@ fn why_no_pods_v6(address: Ipv6Addr) -> Option<&'static str> {
 }
 
 /// Reads an address that a node can have.
-fn any_address(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpAddr, Broken> {
+pub(super) fn any_address(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpAddr, Broken> {
     let text = at.text(report, "an address")?;
     let usable = block::address(text).filter(|(address, _)| {
         !(address.is_unspecified() || address.is_multicast() || address.is_loopback())

@@ -2,13 +2,16 @@
 //!
 //! An object whose namespace cannot be read is *lost*: it may be of any, so a lost policy isolates
 //! every pod, a lost pod is denied everything. Its key begins with `?`, which no namespace does.
+//! An object of the cluster has no namespace, whatever it says.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::fields::{Place, Report};
+use super::kind::ObjectKind;
 use super::problem::quoted;
 use super::tree::Value;
+use crate::policy::Known;
 use crate::selector::{is_dns_label, is_dns_subdomain};
 
 /// What an object may hold beside what is its kind's.
@@ -54,35 +57,12 @@ pub struct Origin {
     pub line: u32,
 }
 
-/// The kinds that are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ObjectKind {
-    /// A namespace: labels.
-    Namespace,
-    /// A pod: labels, addresses, ports.
-    Pod,
-    /// A `NetworkPolicy` of `networking.k8s.io/v1`.
-    Policy,
-}
-
-impl ObjectKind {
-    /// Its name in manifests.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Namespace => "Namespace",
-            Self::Pod => "Pod",
-            Self::Policy => "NetworkPolicy",
-        }
-    }
-}
-
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Of which kind.
     pub kind: ObjectKind,
-    /// In which namespace; empty for a namespace.
+    /// In which namespace; empty where its kind has none.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
@@ -92,7 +72,7 @@ impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, namespace, name } = self;
         let slash = if namespace.is_empty() { "" } else { "/" };
-        write!(f, "{} {namespace}{slash}{name}", kind.label())
+        write!(f, "{} {namespace}{slash}{name}", kind.spoken())
     }
 }
 
@@ -121,9 +101,9 @@ impl ObjectKey {
         }
     }
 
-    /// Before the keys of all lost policies.
-    pub(crate) fn first_lost_policy() -> Self {
-        Self { kind: ObjectKind::Policy, namespace: LOST.into(), name: "".into() }
+    /// Before the keys of all objects of a kind that are lost.
+    pub(crate) fn first_lost(kind: ObjectKind) -> Self {
+        Self { kind, namespace: LOST.into(), name: "".into() }
     }
 }
 
@@ -157,6 +137,7 @@ fn key(root: &Place<'_>, kind: ObjectKind, unnamed: &str) -> ObjectKey {
             let name = if is_number { format!("{LOST}{name}") } else { name };
             ObjectKey { kind, namespace: "".into(), name: name.into() }
         }
+        _ if !kind.is_namespaced() => ObjectKey { kind, namespace: "".into(), name: name.into() },
         _ => ObjectKey { kind, namespace: namespace(root, unnamed).into(), name: name.into() },
     }
 }
@@ -196,11 +177,7 @@ pub(super) fn is_whole(root: &Place<'_>) -> bool {
 }
 
 fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
-    let harm = match kind {
-        ObjectKind::Namespace => NAMELESS,
-        ObjectKind::Pod => "until then the pod is denied everything",
-        ObjectKind::Policy => "until then it isolates every pod of every namespace",
-    };
+    let harm = harm(kind);
     let whole = report.within(harm, |report| {
         if let Some(metadata) = root.field("metadata") {
             return metadata.map(report, "metadata").map(|_| metadata);
@@ -223,10 +200,39 @@ fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
     });
     // An empty namespace is how an absent one is often written.
     if let Some(at) = metadata.field("namespace").filter(|at| at.node.text() != Some("")) {
-        report.within(of_namespace, |report| check_name(&at, "a namespace", true, report));
+        if kind.is_namespaced() {
+            report.within(of_namespace, |report| check_name(&at, "a namespace", true, report));
+        } else {
+            let message = format!("a {} is in no namespace: this is ignored", kind.label());
+            report.warning(&at, &message, "remove it");
+        }
     }
     if let Some(at) = metadata.field("uid") {
         _ = at.text(report, "uid");
+    }
+}
+
+/// What a namespace that cannot be read does here, or a name of a namespace.
+fn harm(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Namespace => NAMELESS,
+        ObjectKind::Pod => "until then the pod is denied everything",
+        ObjectKind::Policy => "until then it isolates every pod of every namespace",
+        ObjectKind::Ordered(Known::Policy(kind)) if kind.is_namespaced() => {
+            "until then it is for every pod of every namespace and opens nothing"
+        }
+        ObjectKind::Ordered(Known::NetworkSet) => {
+            "until then what allows does not see the set, and what denies does"
+        }
+        ObjectKind::EndpointSlice => {
+            "until then what allows by a service does not see it, and what denies takes it to hold \
+             every address"
+        }
+        ObjectKind::ServiceAccount => {
+            "until then the labels of no account that has no object of its own are known"
+        }
+        ObjectKind::Service => "until then nobody finds it",
+        ObjectKind::Node | ObjectKind::Ordered(_) => "",
     }
 }
 

@@ -1,7 +1,8 @@
 //! Manifests: text in, objects and problems out.
 //!
-//! `tree` reads YAML and JSON, `reader` finds the objects in it, `fields` reads trees closed, and
-//! one file per kind says what an object means. Only [`read_dir`] touches the world, once.
+//! `tree` reads YAML and JSON, `reader` finds the objects in it, `kind` knows which are used, `fields`
+//! reads trees closed, and one file per kind says what an object means: those of Kubernetes here,
+//! those of ordered policy in [`policy`](crate::policy). Only [`read_dir`] touches the world, once.
 //!
 //! | what is wrong | what becomes of it |
 //! |---|---|
@@ -9,58 +10,47 @@
 //! | a document or list item is no object | reported as a stray; the others are read |
 //! | an object is broken | enforced as far as it is understood, closed where it is not |
 
+mod account;
 mod address;
 pub(crate) mod block;
 pub(crate) mod fields;
 mod json;
+mod kind;
 pub(crate) mod labels;
 pub(crate) mod metadata;
 mod namespace;
+mod node;
+mod object;
 mod pod;
 mod policy;
 pub(crate) mod problem;
 mod reader;
 pub(crate) mod rule;
+mod service;
+mod slice;
 pub(crate) mod tree;
 
 use std::path::Path;
 
+pub use account::{DEFAULT_ACCOUNT, ServiceAccount};
 pub(crate) use address::why_no_pods;
+pub use kind::ObjectKind;
 pub(crate) use metadata::is_lost_namespace;
-pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, ObjectKind, Origin};
+pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, Origin};
 pub use namespace::Namespace;
+pub use node::Node;
+pub use object::Object;
 pub use pod::{INTERFACE_ANNOTATION, INTERFACE_FIELD, MAC_ANNOTATION, NamedPort, Pod};
 pub use policy::NetworkPolicy;
 pub use problem::{Problem, Severity, escape};
 pub use rule::{Peer, PortPattern, Rule, WhichPorts};
+pub use service::{Service, ServicePort, TargetPort};
+pub use slice::{EndpointSlice, SlicePort};
 
-use tree::{Node, Value};
+use tree::Value;
 
 /// The largest file that is read.
 const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
-
-/// An object of a kind that is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Object {
-    /// A pod.
-    Pod(Pod),
-    /// A namespace.
-    Namespace(Namespace),
-    /// A policy.
-    Policy(NetworkPolicy),
-}
-
-impl Object {
-    /// Who it is and where it was written.
-    #[must_use]
-    pub fn metadata(&self) -> &Metadata {
-        match self {
-            Self::Pod(pod) => &pod.metadata,
-            Self::Namespace(namespace) => &namespace.metadata,
-            Self::Policy(policy) => &policy.metadata,
-        }
-    }
-}
 
 /// What a file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +92,7 @@ pub(crate) fn read_yaml(text: &str) -> Result<serde_json::Value, Problem> {
     }
 }
 
-fn to_json(node: &Node) -> serde_json::Value {
+fn to_json(node: &tree::Node) -> serde_json::Value {
     match &node.value {
         Value::Null => serde_json::Value::Null,
         Value::Bool(value) => (*value).into(),

@@ -5,16 +5,18 @@
 //!
 //! | what cannot be read | what becomes of it |
 //! |---|---|
-//! | labels, namespace, `hostNetwork`, `phase` | the pod is denied everything (`inventory::Census`) |
+//! | labels, namespace, service account, `hostNetwork`, `phase` | the pod is denied everything (`inventory::Census`) |
 //! | a field that may be one of them misspelt | the same, where that one is absent |
 //! | a port of a container | the pod has no named ports: another would take its name |
 //! | an address | it is not used |
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::Protocol;
 
+use super::account::DEFAULT_ACCOUNT;
 use super::address;
 use super::fields::{Broken, Place, Report, all};
 use super::labels;
@@ -22,7 +24,7 @@ use super::metadata::{FIELDS, Metadata};
 use super::problem::quoted;
 use super::rule;
 use super::tree::Value;
-use crate::selector::{Labels, is_port_name};
+use crate::selector::{Labels, is_dns_subdomain, is_port_name};
 
 /// Names the interface at the switch's side of a pod of this node.
 pub const INTERFACE_ANNOTATION: &str = "lockgate.dev/interface";
@@ -44,6 +46,9 @@ pub struct Pod {
     pub metadata: Metadata,
     /// What selectors see; `None` where it is not known what the pod is to policy.
     pub labels: Option<Labels>,
+    /// The service account that it acts as, of its own namespace; of no meaning where its labels
+    /// are not known.
+    pub account: Arc<str>,
     /// It is in its node's network namespace: never selected, met by address only (NP-41).
     pub host_network: bool,
     /// It has ended (`Succeeded`, `Failed`): it has no address any more (NP-53).
@@ -89,7 +94,12 @@ impl Pod {
         let absent = is_closed.map(|()| false);
         let host_network = spec.as_ref().map_or(absent, |at| host_network(at, report));
         let is_completed = status.as_ref().map_or(absent, |at| is_completed(at, report));
-        let is_known = !metadata.key.is_lost() && host_network.is_ok() && is_completed.is_ok();
+        let account =
+            spec.as_ref().map_or_else(|| Ok(DEFAULT_ACCOUNT.into()), |at| account(at, report));
+        let is_known = !metadata.key.is_lost()
+            && host_network.is_ok()
+            && is_completed.is_ok()
+            && account.is_ok();
         let host_network = host_network.unwrap_or_default();
         let status = status.as_ref();
         let host_ips = status.map_or_else(Vec::new, |at| address::of_node(at, report));
@@ -100,6 +110,7 @@ impl Pod {
         let annotation = |name: &str| annotations.as_ref().and_then(|at| at.field(name));
         Self {
             labels: labels.ok().filter(|_| is_known),
+            account: account.unwrap_or_else(|Broken| DEFAULT_ACCOUNT.into()),
             host_network,
             is_completed: is_completed.unwrap_or_default(),
             addresses,
@@ -115,12 +126,30 @@ impl Pod {
 
 fn host_network(spec: &Place<'_>, report: &mut Report<'_>) -> Result<bool, Broken> {
     report.within(DENIED, |report| {
-        spec.unmistaken(report, "spec", &["hostNetwork", "containers", "initContainers"])?;
+        let read =
+            ["hostNetwork", "containers", "initContainers", "serviceAccountName", "serviceAccount"];
+        spec.unmistaken(report, "spec", &read)?;
         let Some(at) = spec.field("hostNetwork") else { return Ok(false) };
         match at.node.value {
             Value::Bool(value) => Ok(value),
             _ => Err(at.mistyped(report, "hostNetwork", "true or false")),
         }
+    })
+}
+
+/// Reads `serviceAccountName`, or what it was called before.
+fn account(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Arc<str>, Broken> {
+    report.within(DENIED, |report| {
+        let given = |name| spec.field(name).filter(|at| at.node.text() != Some(""));
+        let Some(at) = given("serviceAccountName").or_else(|| given("serviceAccount")) else {
+            return Ok(DEFAULT_ACCOUNT.into());
+        };
+        let name = at.text(report, "serviceAccountName")?;
+        if is_dns_subdomain(name) {
+            return Ok(name.into());
+        }
+        let message = format!("{} cannot be a service account", quoted(name));
+        Err(report.error(&at, &message, "use up to 253 lower-case letters, digits and -"))
     })
 }
 

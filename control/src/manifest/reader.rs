@@ -6,14 +6,12 @@
 
 use std::sync::Arc;
 
-use super::fields::{Place, closest};
+use super::fields::{Place, Report, closest};
+use super::kind::{group, is_policies};
 use super::policy::SPEC_FIELDS;
 use super::problem::quoted;
 use super::tree::{Document, Node, Value};
-use super::{
-    FileObjects, Metadata, Namespace, NetworkPolicy, Object, ObjectKind, Origin, Pod, Problem,
-    Severity,
-};
+use super::{FileObjects, Metadata, Object, ObjectKind, Origin, Problem, Severity};
 
 /// Reads the objects of a file.
 ///
@@ -31,54 +29,6 @@ pub(super) fn read(file: &str, documents: &[Document]) -> Result<FileObjects, Pr
         }
         _ => Ok(reader.found),
     }
-}
-
-/// What an `apiVersion` and kind mean here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    /// A kind that is used, and whether in the version that is.
-    Used(ObjectKind, bool),
-    /// A list of objects.
-    List,
-    /// Anything else.
-    Unused,
-}
-
-impl Known {
-    fn of(called: Called<'_>) -> Self {
-        let (used, current) = match called.kind.to_ascii_lowercase().as_str() {
-            "list" | "networkpolicylist" | "podlist" | "namespacelist" => {
-                return if is_ours(called.api_version) { Self::List } else { Self::Unused };
-            }
-            "pod" => (ObjectKind::Pod, "v1"),
-            "namespace" => (ObjectKind::Namespace, "v1"),
-            "networkpolicy" => (ObjectKind::Policy, "networking.k8s.io/v1"),
-            // Without it every namespace that it may be would have no labels.
-            other if closest(other, &["Namespace"]).is_some() => (ObjectKind::Namespace, "v1"),
-            _ => return Self::Unused,
-        };
-        if !is_ours(called.api_version) {
-            return Self::Unused;
-        }
-        Self::Used(used, called.api_version == current && called.kind == used.label())
-    }
-}
-
-/// Whether an `apiVersion` can have been meant for Kubernetes itself. A group of another domain
-/// (`projectcalico.org/v3`) has kinds of its own that only happen to share a name.
-fn is_ours(api_version: &str) -> bool {
-    let group = group(api_version);
-    !group.contains('.') || group.ends_with("k8s.io") || is_policies(&group)
-}
-
-/// The group of an `apiVersion` as if it were well written: no group differs by case alone.
-fn group(api_version: &str) -> String {
-    api_version.split_once('/').map_or("", |(group, _)| group).to_ascii_lowercase()
-}
-
-/// Whether a group is that of policies, perhaps misspelt.
-fn is_policies(group: &str) -> bool {
-    closest(group, &["networking.k8s.io"]).is_some()
 }
 
 /// Whether what has no known kind may be a policy that has lost it. Other groups of Kubernetes
@@ -128,18 +78,21 @@ impl Reader {
             return self.misfit(spot, "an object without a kind", called);
         };
         let called = Called { kind, api_version };
-        match Known::of(called) {
-            Known::List => self.list(spot, called),
-            Known::Used(used, is_current) => self.used(spot.node, used, is_current, called),
-            Known::Unused if looks_like_a_policy(spot.node, called) => {
+        if let Some(implied) = ObjectKind::listed(api_version, kind) {
+            return self.list(spot, Called { kind: implied, api_version });
+        }
+        match ObjectKind::of(api_version, kind) {
+            Some((used, is_current)) => self.used(spot.node, used, is_current, called),
+            None if looks_like_a_policy(spot.node, called) => {
                 self.misfit(spot, &format!("a {}", quoted(kind)), called);
             }
-            Known::Unused => self.unused(spot.node, called),
+            None => self.unused(spot.node, called),
         }
     }
 
-    /// A list's items are objects; those of `PodList` and the like may leave out their kind.
-    fn list(&mut self, spot: &Spot<'_>, called: Called<'_>) {
+    /// A list's items are objects; those of `PodList` and the like may leave out their kind, which
+    /// is `implied`.
+    fn list(&mut self, spot: &Spot<'_>, implied: Called<'_>) {
         let Some(items) = spot.node.field("items") else {
             return self.stray(spot, "a List without items");
         };
@@ -149,13 +102,11 @@ impl Reader {
             let at = Spot { node: items, document: spot.document, path: &path };
             return self.stray(&at, "a List whose items are no list");
         };
-        let Called { kind, api_version } = called;
-        let implied = kind.get(..kind.len().saturating_sub(4)).unwrap_or_default();
-        let implied = Called { kind: implied, api_version };
+        let used = ObjectKind::of(implied.api_version, implied.kind);
         for (index, node) in nodes.iter().enumerate() {
             let is_bare = matches!(node.value, Value::Map(_)) && node.field("kind").is_none();
-            match Known::of(implied) {
-                Known::Used(used, is_current) if is_bare => {
+            match used {
+                Some((used, is_current)) if is_bare => {
                     self.used(node, used, is_current, implied);
                 }
                 _ => {
@@ -185,28 +136,9 @@ impl Reader {
         self.next = self.next.saturating_add(1);
         let (metadata, mut report) = Metadata::read(at, kind, origin, &self.file);
         if !is_current {
-            let wanted = if kind == ObjectKind::Policy { "networking.k8s.io/v1" } else { "v1" };
-            let label = kind.label();
-            let message = format!(
-                "{} {} is not {wanted} {label}{}",
-                quoted(called.api_version),
-                quoted(called.kind),
-                match kind {
-                    ObjectKind::Policy => ": it isolates as stated and opens nothing",
-                    _ => ": it is read as if it were",
-                }
-            );
-            let name = if called.kind == label { "apiVersion" } else { "kind" };
-            let place = at.field(name).unwrap_or_else(|| at.missing(name));
-            report.error(&place, &message, &format!("write apiVersion: {wanted}, kind: {label}"));
+            tell_outdated(at, kind, called, &mut report);
         }
-        let object = match kind {
-            ObjectKind::Pod => Object::Pod(Pod::read(at, metadata, &mut report)),
-            ObjectKind::Namespace => Object::Namespace(Namespace::read(at, metadata, &mut report)),
-            ObjectKind::Policy => {
-                Object::Policy(NetworkPolicy::read(at, metadata, is_current, &mut report))
-            }
-        };
+        let object = Object::read(at, kind, metadata, is_current, &mut report);
         (object, report.into_problems())
     }
 
@@ -249,4 +181,22 @@ impl Reader {
             "write a Kubernetes object with apiVersion, kind and metadata",
         ));
     }
+}
+
+/// What is not written as its kind must be.
+fn tell_outdated(at: &Place<'_>, kind: ObjectKind, called: Called<'_>, report: &mut Report<'_>) {
+    let (label, wanted) = (kind.label(), kind.versions().first().copied().unwrap_or_default());
+    let message = format!(
+        "{} {} is not {wanted} {label}{}",
+        quoted(called.api_version),
+        quoted(called.kind),
+        match kind {
+            ObjectKind::Policy => ": it isolates as stated and opens nothing",
+            ObjectKind::Ordered(known) if known.is_policy() => ": it opens nothing",
+            _ => ": it is read as if it were",
+        }
+    );
+    let name = if called.kind == label { "apiVersion" } else { "kind" };
+    let place = at.field(name).unwrap_or_else(|| at.missing(name));
+    report.error(&place, &message, &format!("write apiVersion: {wanted}, kind: {label}"));
 }

@@ -1,3 +1,4 @@
+mod kinds;
 mod sweep;
 
 use lockgate_dataplane::packet::Protocol::{Tcp, Udp};
@@ -287,9 +288,10 @@ fn a_wrong_version_of_a_known_kind_isolates_and_opens_nothing() {
 #[test]
 fn a_kind_that_is_not_used_is_a_notice_even_if_its_name_is_known() {
     for (version, kind) in [
-        ("projectcalico.org/v3", "NetworkPolicy"),
-        ("crd.projectcalico.org/v1", "NetworkPolicy"),
-        ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
+        ("cilium.io/v2", "NetworkPolicy"),
+        ("projectcalico.org/v3", "IPPool"),
+        ("projectcalico.org/v3", "Node"),
+        ("serving.knative.dev/v1", "Service"),
         ("v1", "ConfigMap"),
         ("apps/v1", "Deployment"),
         ("cilium.io/v2", "List"),

@@ -1,11 +1,15 @@
 //! The kinds that are read here, by what an object calls itself.
 
 use super::Kind;
+use crate::manifest::fields::closest;
 
 /// Versions in which Calico's objects are read: as written, and as stored.
 const CALICO: [&str; 2] = ["projectcalico.org/v3", "crd.projectcalico.org/v1"];
 const CLUSTER: [&str; 1] = ["policy.networking.k8s.io/v1alpha2"];
 const ADMIN: [&str; 1] = ["policy.networking.k8s.io/v1alpha1"];
+/// The groups of those.
+const GROUPS: [&str; 3] =
+    ["projectcalico.org", "crd.projectcalico.org", "policy.networking.k8s.io"];
 
 /// A kind that is read here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,19 +48,60 @@ const OF_KUBERNETES: [(&str, Known); 3] = [
 ];
 
 impl Known {
-    /// The kind that an object says it is, and whether in a version whose rules are known here. A
-    /// kind or a version that is not written as it must be is still that kind, but not current.
+    /// The kind that an object says it is, and whether as it must be written. A kind or a group
+    /// that is misspelt is still that kind, but not current: a denial that nobody reads is open.
     #[must_use]
     pub fn of(api_version: &str, kind: &str) -> Option<(Self, bool)> {
-        let group = api_version.split('/').next().unwrap_or_default().to_ascii_lowercase();
-        let kinds: &[(&str, Self)] = match group.as_str() {
-            "projectcalico.org" | "crd.projectcalico.org" => &OF_CALICO,
-            "policy.networking.k8s.io" => &OF_KUBERNETES,
-            _ => return None,
+        let group = api_version.split_once('/').map_or("", |(group, _)| group).to_ascii_lowercase();
+        let of_group = || {
+            OF_CALICO.iter().chain(&OF_KUBERNETES).filter(|(name, one)| {
+                // Without a group it is not known whose `NetworkPolicy` it is.
+                if group.contains('.') { one.is_of(&group) } else { *name != "NetworkPolicy" }
+            })
         };
-        let (name, known) = kinds.iter().find(|(name, _)| name.eq_ignore_ascii_case(kind))?;
+        let is_named = |one: &&(&str, Self)| one.0.eq_ignore_ascii_case(kind);
+        let near = || {
+            let names: Vec<&str> = of_group().map(|(name, _)| *name).collect();
+            let near = closest(kind, &names).filter(|_| group.contains('.'))?;
+            of_group().find(|(name, _)| *name == near)
+        };
+        let (name, known) = of_group().find(is_named).or_else(near)?;
         let is_current = *name == kind && known.versions().contains(&api_version);
         Some((*known, is_current))
+    }
+
+    /// Whether an `apiVersion` is of a group that has such kinds.
+    #[must_use]
+    pub fn is_group(api_version: &str) -> bool {
+        let group = api_version.split('/').next().unwrap_or_default();
+        GROUPS.iter().any(|one| one.eq_ignore_ascii_case(group))
+    }
+
+    /// Whether a group, perhaps misspelt, is one that has this kind.
+    fn is_of(self, group: &str) -> bool {
+        let near = closest(group, &GROUPS);
+        near.is_some_and(|near| {
+            self.versions().iter().any(|one| one.split('/').next() == Some(near))
+        })
+    }
+
+    /// Its name in manifests.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Policy(kind) => kind.label(),
+            Self::Tier => "Tier",
+            Self::NetworkSet => "NetworkSet",
+            Self::GlobalNetworkSet => "GlobalNetworkSet",
+            Self::Profile => "Profile",
+            Self::HostEndpoint => "HostEndpoint",
+        }
+    }
+
+    /// Whether its objects are policies.
+    #[must_use]
+    pub fn is_policy(self) -> bool {
+        matches!(self, Self::Policy(_))
     }
 
     /// The versions whose rules are known here, the one to write first.
@@ -112,9 +157,15 @@ mod tests {
                 "BaselineAdminNetworkPolicy",
                 Some((Kind::BaselineAdminNetworkPolicy, true)),
             ),
+            ("projectcalico.org/v3", "NetworkPolcy", Some((Kind::CalicoNetworkPolicy, false))),
+            ("projectcalico.og/v3", "NetworkPolicy", Some((Kind::CalicoNetworkPolicy, false))),
+            ("v3", "GlobalNetworkPolicy", Some((Kind::GlobalNetworkPolicy, false))),
+            ("v3", "NetworkPolicy", None),
+            ("crd.antrea.io/v1beta1", "ClusterNetworkPolicy", None),
             ("networking.k8s.io/v1", "NetworkPolicy", None),
             ("projectcalico.org/v3", "IPPool", None),
-            ("", "Tier", None),
+            ("projectcalico.org/v3", "WorkloadEndpoint", None),
+            ("example.org/v1", "Tier", None),
         ] {
             let wanted = wanted.map(|(kind, is_current)| (Known::Policy(kind), is_current));
             assert_eq!(Known::of(api_version, kind), wanted, "{api_version} {kind}");

@@ -60,7 +60,8 @@ use std::sync::Arc;
 
 use lockgate_dataplane::policy::ruleset::Direction;
 
-use crate::manifest::Metadata;
+use crate::manifest::fields::{Place, Report};
+use crate::manifest::{Metadata, NetworkPolicy};
 
 pub use known::Known;
 pub use order::Order;
@@ -163,6 +164,31 @@ impl Kind {
 
 /// What policies of one tier are sorted by, ascending.
 pub type Rank<'p> = (Order, u8, &'p str, &'p str, Kind);
+
+/// Reads a policy of another API than `networking.k8s.io`; this cannot fail, only close.
+/// `is_current` is whether it is written as its kind must be.
+pub(crate) fn read(
+    root: &Place<'_>,
+    kind: Kind,
+    metadata: Metadata,
+    is_current: bool,
+    report: &mut Report<'_>,
+) -> OrderedPolicy {
+    match kind {
+        Kind::NetworkPolicy => {
+            kubernetes::lower(&NetworkPolicy::read(root, metadata, is_current, report), None)
+        }
+        Kind::StagedKubernetesNetworkPolicy => {
+            kubernetes::read_staged(root, metadata, is_current, report)
+        }
+        Kind::ClusterNetworkPolicy
+        | Kind::AdminNetworkPolicy
+        | Kind::BaselineAdminNetworkPolicy => {
+            cluster::read(root, kind, metadata, is_current, report)
+        }
+        _ => calico::read(root, kind, metadata, is_current, report),
+    }
+}
 
 impl OrderedPolicy {
     /// Its place in its tier: order, then name, then namespace, then kind.

@@ -3,10 +3,7 @@
 use ipnet::IpNet;
 use lockgate_dataplane::policy::ruleset::Direction;
 
-use super::{
-    Action, Icmp, Kind, Listed, OrderedPolicy, Ports, Selection, Side, Traffic, Within, calico,
-    cluster, kubernetes,
-};
+use super::{Action, Icmp, Kind, Listed, OrderedPolicy, Ports, Selection, Side, Traffic, Within};
 use crate::expression::Expression;
 use crate::manifest::fields::{Place, Report};
 use crate::manifest::tree::{self, Node};
@@ -36,14 +33,8 @@ pub(super) fn reading<T>(
 
 /// A policy of a kind, and its problems.
 pub(super) fn policy(kind: Kind, text: &str) -> (OrderedPolicy, Vec<Problem>) {
-    reading(text, kind.is_namespaced(), |root, metadata, report| match kind {
-        Kind::StagedKubernetesNetworkPolicy => {
-            kubernetes::read_staged(root, metadata, true, report)
-        }
-        Kind::ClusterNetworkPolicy
-        | Kind::AdminNetworkPolicy
-        | Kind::BaselineAdminNetworkPolicy => cluster::read(root, kind, metadata, true, report),
-        _ => calico::read(root, kind, metadata, true, report),
+    reading(text, kind.is_namespaced(), |root, metadata, report| {
+        super::read(root, kind, metadata, true, report)
     })
 }
 

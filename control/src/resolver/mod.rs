@@ -77,6 +77,12 @@ impl Resolver {
                 ObjectKind::Namespace => self.read_namespace(inventory, key, &mut work),
                 ObjectKind::Pod => self.read_pod(inventory, key, &mut work),
                 ObjectKind::Policy => _ = work.policies.insert(self.policies.place(key)),
+                // Nothing of these is in the ruleset yet.
+                ObjectKind::Service
+                | ObjectKind::EndpointSlice
+                | ObjectKind::ServiceAccount
+                | ObjectKind::Node
+                | ObjectKind::Ordered(_) => {}
             }
         }
         for place in std::mem::take(&mut work.pods) {

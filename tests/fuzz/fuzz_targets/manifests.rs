@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
 use lockgate_control::manifest::{
-    FileObjects, Metadata, NetworkPolicy, Object, Origin, Problem, Severity, escape, read_text,
+    FileObjects, NetworkPolicy, Object, Origin, Problem, Severity, escape, read_text,
 };
 use lockgate_dataplane::policy::ruleset::Direction;
 use lockgate_tests::oracle::{Cluster, key};
@@ -165,12 +165,7 @@ fn is_used(object: &Value) -> bool {
 fn meaning(found: &FileObjects) -> Vec<Object> {
     let mut objects = found.objects.clone();
     for object in &mut objects {
-        let metadata: &mut Metadata = match object {
-            Object::Pod(pod) => &mut pod.metadata,
-            Object::Namespace(namespace) => &mut namespace.metadata,
-            Object::Policy(policy) => &mut policy.metadata,
-        };
-        metadata.origin = Origin { file: "".into(), index: 0, line: 0 };
+        object.metadata_mut().origin = Origin { file: "".into(), index: 0, line: 0 };
     }
     objects
 }

@@ -136,11 +136,7 @@ impl Twins {
             Event::SetFile(name, objects) => {
                 let mut objects = objects.clone();
                 for (index, object) in (0..).zip(&mut objects) {
-                    let metadata = match object {
-                        Object::Pod(pod) => &mut pod.metadata,
-                        Object::Namespace(namespace) => &mut namespace.metadata,
-                        Object::Policy(policy) => &mut policy.metadata,
-                    };
+                    let metadata = object.metadata_mut();
                     metadata.origin.file = (*name).into();
                     metadata.origin.index = index;
                 }

@@ -5,10 +5,10 @@ use super::super::*;
 use crate::sample::{namespace, pod, policy, problems};
 
 /// A field of a manifest in place of another text, and where the error is told.
-type Row = (&'static str, &'static str);
+pub(super) type Row = (&'static str, &'static str);
 
 /// An error for each row, of this object; the objects that came of them.
-fn told(object: &str, whole: &str, place: &str, rows: &[Row]) -> Vec<(String, Object)> {
+pub(super) fn told(object: &str, whole: &str, place: &str, rows: &[Row]) -> Vec<(String, Object)> {
     assert!(whole.contains(place), "{whole}");
     let mut read = Vec::new();
     for (odd, field) in rows {
@@ -24,7 +24,7 @@ fn told(object: &str, whole: &str, place: &str, rows: &[Row]) -> Vec<(String, Ob
 }
 
 /// Labels as they are written wrong, under `metadata`.
-const LABELS: [Row; 13] = [
+pub(super) const LABELS: [Row; 13] = [
     ("labels: team=1", "metadata.labels"),
     ("labels: 5", "metadata.labels"),
     ("labels: true", "metadata.labels"),
@@ -60,6 +60,12 @@ fn np_59_a_pod_that_cannot_be_known_is_told_and_denied() {
             ("spec: {hostnetwork: true}", "spec.hostnetwork"),
             ("spec: {hostNetwrok: true}", "spec.hostNetwrok"),
             ("Spec: {hostNetwork: true}", "Spec"),
+            ("spec: {serviceAccountName: 7}", "spec.serviceAccountName"),
+            ("spec: {serviceAccountName: [x]}", "spec.serviceAccountName"),
+            ("spec: {serviceAccountName: a_b}", "spec.serviceAccountName"),
+            ("spec: {serviceAccount: X}", "spec.serviceAccount"),
+            ("spec: {serviceaccountname: a}", "spec.serviceaccountname"),
+            ("spec: {serviceAcountName: a}", "spec.serviceAcountName"),
         ],
         "spec: {}",
         "Pod x/p",
@@ -209,7 +215,7 @@ fn np_59_a_policy_of_a_group_in_other_letters_isolates() {
         assert_eq!((&one.ingress, &one.egress), (&None, &Some(vec![None])), "{odd}");
         assert_eq!(found.problems[0].severity, Severity::Error, "{odd}");
     }
-    for other in ["projectcalico.org/v3", "crd.antrea.io/v1beta1"] {
+    for other in ["cilium.io/v2", "crd.antrea.io/v1beta1"] {
         let found = read_text("t.yaml", &whole.replace("networking.k8s.io/v1", other)).unwrap();
         assert!(found.objects.is_empty() && found.stand_ins.is_empty(), "{other}");
     }

@@ -1,6 +1,6 @@
 //! Calico's policies: `NetworkPolicy`, `GlobalNetworkPolicy` and the staged ones, as calicoctl
-//! writes them (`projectcalico.org/v3`) and as they are stored (`crd.projectcalico.org/v1`), which
-//! differ in names only: a stored one may be called `default.web`, and is that.
+//! writes them (`projectcalico.org/v3`) and as they are stored (`crd.projectcalico.org/v1`). A stored
+//! policy may be called `default.web`, and is that; a stored set may have its labels in an annotation.
 //!
 //! A part of a rule that is about endpoints means those of the policy's namespace in a
 //! `NetworkPolicy`, unless it says other namespaces; that holds as soon as any such part is given,
@@ -12,6 +12,7 @@ mod profile;
 mod rule;
 mod set;
 mod side;
+mod stored;
 mod traffic;
 mod types;
 

@@ -3,9 +3,10 @@
 use ipnet::IpNet;
 
 use super::super::read::net;
+use super::stored;
 use crate::expression::{NAME, NAMESPACE, OF_ACCOUNT, OF_NAMESPACE};
 use crate::manifest::Metadata;
-use crate::manifest::fields::{Place, Report};
+use crate::manifest::fields::{Broken, Place, Report};
 use crate::manifest::labels;
 use crate::manifest::metadata::FIELDS;
 use crate::manifest::problem::quoted;
@@ -20,7 +21,8 @@ const UNSEEN: &str = "until then what allows does not see the set, and what deni
 pub struct NetworkSet {
     /// Who it is. The namespace is empty for a global one.
     pub metadata: Metadata,
-    /// Its labels; `None` where they cannot be read: what denies must take it to be selected.
+    /// Its labels; `None` where they cannot be read, or it is lost: what denies must take it to be
+    /// selected, in whatever namespace.
     pub labels: Option<Labels>,
     /// Its nets as far as they can be read.
     pub nets: Vec<IpNet>,
@@ -33,9 +35,14 @@ impl NetworkSet {
     pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
         let mut is_whole =
             report.within(UNREAD, |report| root.closed(report, "a set", &FIELDS)).is_ok();
-        let labels = labels::of_object(root, UNSEEN, report).ok();
-        let labels =
-            labels.filter(|labels| report.within(UNSEEN, |report| honest(root, labels, report)));
+        let labels = labels::of_object(root, UNSEEN, report);
+        // One that may be of any namespace is seen in none, and denied in all.
+        let is_known = !metadata.key.is_lost();
+        let labels = report.within(UNSEEN, |report| {
+            let labels = stored::labels(root, labels?, report)?;
+            if honest(root, &labels, report) { Ok(labels) } else { Err(Broken) }
+        });
+        let labels = labels.ok().filter(|_| is_known);
         let mut nets = Vec::new();
         report.within(UNREAD, |report| {
             let Some(spec) = root.field("spec") else { return };
