@@ -106,7 +106,9 @@ pub(super) fn any_rules(count: usize) -> impl Strategy<Value = Option<Vec<Rule>>
         || prop_oneof![2 => Just(Action::Allow), 1 => Just(Action::Deny), 1 => Just(Action::Pass)];
     let rules = prop::collection::vec(any_rule(), 0..count);
     let rules = (rules, [action(), action(), action()]).prop_map(|(mut rules, actions)| {
-        rules.iter_mut().for_each(|rule| rule.action = actions[rule.index as usize]);
+        for rule in &mut rules {
+            rule.action = actions[rule.index as usize];
+        }
         rules
     });
     prop::option::weighted(0.7, rules)
