@@ -64,4 +64,43 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(!has_errors(&found) && found[0].message.contains("no file of the directory"));
     }
+
+    #[test]
+    fn what_the_front_ends_do_not_enforce_is_told_by_name() {
+        let text = "apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: early}
+spec: {preDNAT: true, applyOnForward: true, ingress: [{action: Deny}]}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {namespace: x, name: web}
+spec: {tier: application, ingress: [{action: Allow, http: {methods: [GET]}}]}
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: names}
+spec: {tier: Admin, priority: 1, subject: {namespaces: {}},
+  egress: [{action: Accept, to: [{domainNames: [a.example]}]}]}
+";
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("all.yaml"), text).unwrap();
+        let found = problems(directory.path()).unwrap();
+        for (object, field, wanted) in [
+            ("HostEndpoint eth0", "", "not enforced"),
+            ("GlobalNetworkPolicy early", "spec.preDNAT", "not enforced"),
+            ("NetworkPolicy.projectcalico.org x/web", "spec.ingress[0].http", "not enforced"),
+            ("NetworkPolicy.projectcalico.org x/web", "spec.tier", "no Tier application"),
+            ("ClusterNetworkPolicy names", "spec.egress[0].to[0].domainNames", "not enforced"),
+            ("ClusterNetworkPolicy names", "", "not enforced yet"),
+        ] {
+            let is_told = |one: &&Problem| one.object == object && one.field == field;
+            let told = found.iter().filter(is_told).any(|one| one.message.contains(wanted));
+            assert!(told, "{object} {field}: {found:#?}");
+        }
+    }
 }
