@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockgate_dataplane::policy::ruleset::Direction;
+
 use super::{Census, Inventory, Resident};
 use crate::manifest::{
     INTERFACE_FIELD, Metadata, Object, ObjectKey, Origin, Pod, Problem, Severity,
 };
-use crate::policy::FIXED_TIERS;
+use crate::policy::{Action, FIXED_TIERS, Listed, OrderedPolicy};
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -165,11 +167,47 @@ fn departed_policies(inventory: &Inventory) -> Vec<Problem> {
     inventory.departed().map(told).collect()
 }
 
+/// What of a policy is read and not enforced, or not told.
+fn unenforced(policy: &OrderedPolicy) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut tell = |field: &str, text| {
+        found.push(finding(Severity::Notice, &policy.metadata, field, text));
+    };
+    if policy.staged.is_some() {
+        let text = (
+            "a staged policy decides nothing, and what it would decide is not told yet",
+            "do not rely on it",
+        );
+        tell("", text);
+    }
+    for (direction, side) in [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")] {
+        let rules = policy.rules(direction).unwrap_or_default();
+        for (index, listed) in rules.iter().enumerate() {
+            let Listed::Rule(rule) = listed else { continue };
+            let field = format!("spec.{side}[{index}]");
+            if rule.action == Action::Log {
+                tell(&field, ("Log is not recorded yet", "do not rely on it"));
+            }
+            if rule.traffic.iter().any(|traffic| crate::policy::tell(traffic).is_none()) {
+                let message = match rule.action {
+                    Action::Allow | Action::Log => {
+                        "ICMP messages, protocols by number, notProtocol and source ports cannot be told apart yet: that part of the rule matches nothing"
+                    }
+                    Action::Deny | Action::Pass => {
+                        "ICMP messages, protocols by number, notProtocol and source ports cannot be told apart yet: the rule denies everything to whom the policy selects"
+                    }
+                };
+                tell(&field, (message, "leave them out"));
+            }
+        }
+    }
+    found
+}
+
 fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {
     let mut found = Vec::new();
     for policy in inventory.ordered_policies() {
-        let text = ("policies of this kind are read, and not enforced yet", "do not rely on it");
-        found.push(finding(Severity::Notice, &policy.metadata, "", text));
+        found.extend(unenforced(policy));
         let Some(tier) = policy.tier.as_deref() else { continue };
         let is_fixed = FIXED_TIERS.iter().any(|(name, ..)| *name == tier);
         if !is_fixed && inventory.tier(tier).is_none() {

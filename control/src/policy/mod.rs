@@ -50,6 +50,7 @@ mod read;
 mod rule;
 mod selection;
 mod tier;
+mod told;
 
 #[cfg(test)]
 mod sample;
@@ -68,6 +69,7 @@ pub use order::Order;
 pub use rule::{Action, Family, Icmp, IpProtocol, Listed, Ports, Rule, Side, Traffic};
 pub use selection::{Accounts, Selection, Service, Within};
 pub use tier::{DEFAULT_TIER, DefaultAction, FIXED_TIERS, KUBE_ADMIN, KUBE_BASELINE, Tier};
+pub use told::{Told, tell};
 
 /// A policy of any API.
 #[derive(Clone, Debug, PartialEq, Eq)]

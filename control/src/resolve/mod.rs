@@ -7,6 +7,7 @@
 //! A broken rule is left out and opens nothing; its policy is there and isolates (NP-59).
 
 mod named;
+mod ordered;
 mod select;
 mod sets;
 
@@ -22,8 +23,9 @@ use lockgate_dataplane::policy::ruleset::{
 use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
 use crate::manifest::{NetworkPolicy, Peer, PortPattern, Rule, WhichPorts};
 use named::Named;
+pub(crate) use ordered::Ordered;
 use select::{Scope, Selection};
-use sets::Sets;
+pub(crate) use sets::Sets;
 
 /// What the dataplane is given, and what else is known of its pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub fn resolve(inventory: &Inventory) -> Resolved {
     let mut resolver = Resolver::new(inventory, &census);
     let mut policies: Vec<Policy> =
         inventory.policies().map(|policy| resolver.policy(policy)).collect();
+    let ordered = Ordered::new(inventory, &census.residents);
+    let others = inventory.ordered_policies();
+    policies.extend(others.filter_map(|one| ordered.policy(one, &mut resolver.sets)));
     let denied: Vec<PodIndex> = (0u32..)
         .zip(&census.residents)
         .filter(|(_, resident)| resident.is_denied)

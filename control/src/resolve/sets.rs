@@ -8,32 +8,32 @@ use lockgate_dataplane::policy::ruleset::{Block, PeerSet, PodIndex, SetId};
 
 /// Every set so far; equal sets have one id.
 #[derive(Debug, Default)]
-pub(super) struct Sets {
+pub(crate) struct Sets {
     list: Vec<Arc<PeerSet>>,
     ids: HashMap<Arc<PeerSet>, SetId>,
 }
 
 impl Sets {
     /// Of pods, ascending and without repeats.
-    pub(super) fn of_pods(&mut self, pods: Vec<PodIndex>) -> SetId {
+    pub(crate) fn of_pods(&mut self, pods: Vec<PodIndex>) -> SetId {
         self.intern(PeerSet { pods, blocks: Vec::new() })
     }
 
-    pub(super) fn of_block(&mut self, cidr: IpNet, except: Vec<IpNet>) -> SetId {
+    pub(crate) fn of_block(&mut self, cidr: IpNet, except: Vec<IpNet>) -> SetId {
         self.of_blocks(vec![Block { cidr, except }])
     }
 
-    pub(super) fn of_blocks(&mut self, blocks: Vec<Block>) -> SetId {
+    pub(crate) fn of_blocks(&mut self, blocks: Vec<Block>) -> SetId {
         self.intern(PeerSet { pods: Vec::new(), blocks })
     }
 
     /// The set of an id.
-    pub(super) fn set(&self, id: SetId) -> Option<Arc<PeerSet>> {
+    pub(crate) fn set(&self, id: SetId) -> Option<Arc<PeerSet>> {
         self.list.get(usize::try_from(id.0).ok()?).cloned()
     }
 
     /// All of them, by id.
-    pub(super) fn into_list(self) -> Vec<PeerSet> {
+    pub(crate) fn into_list(self) -> Vec<PeerSet> {
         drop(self.ids);
         self.list.into_iter().map(Arc::unwrap_or_clone).collect()
     }

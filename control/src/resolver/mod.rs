@@ -20,6 +20,7 @@
 mod labels;
 mod named;
 mod node;
+mod ordered;
 mod pods;
 mod policies;
 mod select;
@@ -55,6 +56,8 @@ pub struct Resolver {
     denied: Vec<Place>,
     sets: Sets,
     policies: Policies,
+    /// The ordered policies among them.
+    ordered: BTreeSet<ObjectKey>,
     node: Node,
 }
 
@@ -77,7 +80,7 @@ impl Resolver {
                 ObjectKind::Namespace => self.read_namespace(inventory, key, &mut work),
                 ObjectKind::Pod => self.read_pod(inventory, key, &mut work),
                 ObjectKind::Policy => _ = work.policies.insert(self.policies.place(key)),
-                // Nothing of these is in the ruleset yet.
+                // Ordered policies may mean them; they are all read again.
                 ObjectKind::Service
                 | ObjectKind::EndpointSlice
                 | ObjectKind::ServiceAccount
@@ -91,6 +94,10 @@ impl Resolver {
         self.deny(&mut work.delta);
         for id in std::mem::take(&mut work.policies) {
             self.read_policy(inventory, id, &mut work.delta);
+        }
+        // Those of NetworkPolicy alone mean nothing that these speak of.
+        if changed.iter().any(|key| key.kind != ObjectKind::Policy) {
+            self.read_ordered(inventory, &mut work.delta);
         }
         self.tell_sets(&mut work.delta);
         self.node.settle(&self.pods, inventory);

@@ -20,9 +20,9 @@ use crate::selector::LabelSelector;
 
 /// A policy as told.
 #[derive(Debug, Default)]
-struct Held {
-    told: Option<Policy>,
-    refers: Refers,
+pub(super) struct Held {
+    pub(super) told: Option<Policy>,
+    pub(super) refers: Refers,
 }
 
 /// What a policy uses: given back when it is read again.
@@ -69,6 +69,23 @@ impl Policies {
         self.by_key.len().saturating_add(usize::from(self.denied.is_some()))
     }
 
+    /// What is held of a policy from now on; gives what was.
+    pub(super) fn exchange(&mut self, id: PolicyId, new: Held) -> Held {
+        std::mem::replace(&mut self.all[id.0 as usize].1, new)
+    }
+
+    /// What the ruleset was told of a policy.
+    pub(super) fn told(&self, id: PolicyId) -> Option<&Policy> {
+        self.all.get(id.0 as usize)?.1.told.as_ref()
+    }
+
+    /// A policy is no more.
+    pub(super) fn forget(&mut self, key: &ObjectKey, id: PolicyId) {
+        self.by_key.remove(key);
+        self.all[id.0 as usize].0 = None;
+        self.freed.push(id);
+    }
+
     /// A change is over.
     pub(super) fn settle(&mut self) {
         self.free.append(&mut self.freed);
@@ -92,9 +109,7 @@ impl Resolver {
         if let Some(policy) = inventory.policy(&key) {
             new.told = Some(self.policy(inventory, policy, id, &mut new.refers));
         } else {
-            self.policies.by_key.remove(&key);
-            self.policies.all[id.0 as usize].0 = None;
-            self.policies.freed.push(id);
+            self.policies.forget(&key, id);
         }
         if new.told != old.told {
             delta.policies.push((id, new.told.clone()));
@@ -128,7 +143,7 @@ impl Resolver {
     }
 
     /// Gives back what a policy referred to, but for the questions that it asks still.
-    fn drop_refers(&mut self, id: PolicyId, old: Refers, new: &Refers) {
+    pub(super) fn drop_refers(&mut self, id: PolicyId, old: Refers, new: &Refers) {
         for (base, name, protocol) in old.names {
             if !new.names.contains(&(base, name, protocol))
                 && let Some(set) = self.sets.get_mut(base)

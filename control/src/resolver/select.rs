@@ -16,7 +16,8 @@ impl Resolver {
         match meaning {
             Meaning::Denied => self.denied.clone(),
             Meaning::Everyone => self.seen.all.clone(),
-            Meaning::Blocks(_) => Vec::new(),
+            // A pod does not know that it is listed.
+            Meaning::Blocks(_) | Meaning::Listed(_) => Vec::new(),
             Meaning::Own(space, wanted) => {
                 self.matching(self.spaces.space(*space).pods.shortest(wanted), wanted).collect()
             }
@@ -89,9 +90,14 @@ impl Resolver {
                     known.sets.insert(at, id);
                 }
             }
-            let pods = places.into_iter().map(PodIndex).collect();
-            let blocks = if let Meaning::Blocks(blocks) = meaning { blocks } else { Vec::new() };
-            delta.sets.push((id, Some(PeerSet { pods, blocks })));
+            let set = match meaning {
+                Meaning::Blocks(blocks) => PeerSet { pods: Vec::new(), blocks },
+                Meaning::Listed(pods) => PeerSet { pods, blocks: Vec::new() },
+                _ => {
+                    PeerSet { pods: places.into_iter().map(PodIndex).collect(), blocks: Vec::new() }
+                }
+            };
+            delta.sets.push((id, Some(set)));
         }
         self.sets.settle();
     }
@@ -123,7 +129,7 @@ impl Resolver {
                 self.words.release(name);
                 self.sets.leave(base);
             }
-            Meaning::Denied | Meaning::Everyone | Meaning::Blocks(_) => {}
+            Meaning::Denied | Meaning::Everyone | Meaning::Blocks(_) | Meaning::Listed(_) => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::policy::ruleset::{Block, PolicyId, SetId};
+use lockgate_dataplane::policy::ruleset::{Block, PodIndex, PolicyId, SetId};
 
 use super::labels::{Wanted, Word};
 use super::spaces::{ScopeId, SpaceId, number};
@@ -22,6 +22,8 @@ pub(super) enum Meaning {
     Across(ScopeId, Wanted),
     /// Addresses.
     Blocks(Vec<Block>),
+    /// These pods, whatever becomes of them: who means others then means another set.
+    Listed(Vec<PodIndex>),
     /// The pods of a set that call this number by this name.
     Named(SetId, Word, Protocol, u16),
 }

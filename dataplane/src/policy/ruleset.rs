@@ -126,7 +126,7 @@ pub enum End {
 /// A policy: whom it selects and what it says of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// `namespace/name`.
+    /// `namespace/name`, or the name alone of what is in no namespace.
     pub name: Arc<str>,
     /// With which others it is asked.
     pub tier: Arc<Tier>,
@@ -154,12 +154,12 @@ impl Policy {
         Self { name, tier, order, subjects, ingress, egress }
     }
 
-    /// What policies are sorted by, the first to be asked first: tier, order, namespace, name.
-    /// Which place one has says nothing.
+    /// What policies are sorted by, the first to be asked first: tier, order, name, namespace, and of
+    /// equal orders what no object can be called before all. Which place one has says nothing.
     #[must_use]
-    pub fn rank(&self) -> (&Tier, Order, &str, &str) {
-        let (namespace, name) = self.name.split_once('/').unwrap_or((&self.name, ""));
-        (&self.tier, self.order, namespace, name)
+    pub fn rank(&self) -> (&Tier, Order, bool, &str, &str) {
+        let (namespace, name) = self.name.split_once('/').unwrap_or(("", &self.name));
+        (&self.tier, self.order, !namespace.starts_with('('), name, namespace)
     }
 }
 

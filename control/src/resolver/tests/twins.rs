@@ -35,13 +35,17 @@ fn meaning(ruleset: &Ruleset) -> Meaning {
     for policy in &ruleset.policies {
         for direction in [Direction::Egress, Direction::Ingress] {
             let Some(rules) = Policy::rules(policy, direction) else { continue };
-            let head = format!("{} {direction:?}", policy.name);
+            let head =
+                format!("{} {:?} {:?} {direction:?}", policy.name, policy.tier, policy.order);
             isolated.extend(members(policy.subjects).iter().map(|pod| format!("{head} {pod}")));
             for rule in rules {
                 for subject in members(rule.subjects.unwrap_or(policy.subjects)) {
                     for peer in peers(&rule.peers) {
                         allowed.extend(ports(&rule.ports).iter().map(|ports| {
-                            format!("{head} {} {subject} {peer} {ports}", rule.index)
+                            format!(
+                                "{head} {} {:?} {subject} {peer} {ports}",
+                                rule.index, rule.action
+                            )
                         }));
                     }
                 }
@@ -70,9 +74,53 @@ const SPECS: [&str; 12] = [
      1, endPort: 5}]}, {to: [{namespaceSelector: {matchLabels: {team: u}}}]}]",
 ];
 
+/// Of Calico's, by what their selectors may ask of.
+const CALICO: [&str; 8] = [
+    "selector: app == 'a', ingress: [{action: Deny, source: {selector: app == 'b'}}, {action: Allow}]",
+    "order: 3, selector: all(), egress: [{action: Allow, destination: {notSelector: app == 'a'}}]",
+    "selector: pcns.team == 't', types: [Ingress, Egress]",
+    "selector: has(app), ingress: [{action: Pass, protocol: TCP, destination: {ports: [web, '1:5']}}]",
+    "tier: t, selector: all(), ingress: [{action: Deny, source: {selector: role == 'out'}}]",
+    "tier: t, selector: app != 'b', egress: [{action: Allow, protocol: TCP, source: {selector: app \
+     == 'a'}, destination: {nets: [10.0.0.0/30], ports: [web]}}]",
+    "selector: all(), ingress: [{action: Allow, source: {serviceAccounts: {names: [robot]}}}]",
+    "selector: all(), egress: [{action: Allow, destination: {services: {name: s, namespace: x}}}]",
+];
+
+fn calico(kind: &str, metadata: &str, spec: &str) -> String {
+    let api = "projectcalico.org/v3";
+    format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{{metadata}}}\nspec: {{{spec}}}\n---\n")
+}
+
+/// Versions of few objects of ordered policy.
+fn ordered_pool() -> Vec<String> {
+    let mut pool = Vec::new();
+    for spec in CALICO {
+        pool.push(calico("GlobalNetworkPolicy", "name: g", spec));
+        pool.push(calico("NetworkPolicy", "name: p, namespace: x", spec));
+    }
+    for spec in ["order: 1", "order: 2, defaultAction: Pass", "order: [1]"] {
+        pool.push(calico("Tier", "name: t", spec));
+    }
+    for nets in ["192.0.2.0/24", "10.0.0.0/31", "broken"] {
+        let metadata = "name: s, labels: {role: out}";
+        pool.push(calico("GlobalNetworkSet", metadata, &format!("nets: [{nets}]")));
+    }
+    for (address, port) in [("10.0.0.1", 80), ("10.0.0.2", 81), ("10.0.0.3", 0)] {
+        let port = if port == 0 { "x".to_owned() } else { port.to_string() };
+        pool.push(format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s-1, namespace: \
+             x, labels: {{kubernetes.io/service-name: s}}}}\naddressType: IPv4\nendpoints: \
+             [{{addresses: [{address}]}}]\nports: [{{port: {port}}}]\n---\n"
+        ));
+    }
+    pool.push(pod_with("x/a", "10.0.0.1", "app: a", "serviceAccountName: robot"));
+    pool
+}
+
 /// Versions of few objects.
 fn pool() -> Vec<String> {
-    let mut pool = Vec::new();
+    let mut pool = ordered_pool();
     for space in ["x", "y"] {
         let labels = ["team: t", "team: u", "", "team: [t]", "team: 1"];
         pool.extend(labels.map(|labels| namespace(space, labels)));

@@ -1,0 +1,341 @@
+//! Ordered policies in, the ruleset's policies out: what every tier says, by sets of addresses. Pure,
+//! and slow: everything is looked at for each end of each rule.
+//!
+//! What the tables cannot tell apart yet (messages of ICMP, protocols by number, ports of the
+//! source) closes: a rule that allows it matches nothing, one that denies or passes it denies
+//! everything to whom the policy selects. The same where a rule that passes may mean more or less
+//! than can be known.
+
+mod ends;
+mod side;
+mod wearer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::ruleset::{
+    self, Direction, End, Peers, PodIndex, Policy, PortRange, Ports, SetId,
+};
+
+use super::sets::Sets;
+use crate::inventory::{Inventory, Resident};
+use crate::policy::{
+    Action, DefaultAction, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Side, Told, tell,
+};
+use ends::Ends;
+use side::{Doubt, World};
+
+/// What ordered policies are resolved with.
+#[derive(Debug)]
+pub(crate) struct Ordered<'i> {
+    world: World<'i>,
+    tiers: BTreeMap<&'i str, (Arc<ruleset::Tier>, bool)>,
+}
+
+/// The pods that a policy selects: all that it may, and those that it does for certain.
+struct Subjects {
+    all: Vec<PodIndex>,
+    certain: Vec<PodIndex>,
+}
+
+/// A part of a rule: of the policy's own pods these, at the other end those, to these ports.
+struct Part {
+    own: Option<Vec<PodIndex>>,
+    peers: Ends,
+    ports: Ports,
+}
+
+impl<'i> Ordered<'i> {
+    pub(crate) fn new(inventory: &'i Inventory, residents: &'i [Resident<'i>]) -> Self {
+        let fixed = FIXED_TIERS
+            .iter()
+            .map(|&(name, order, end)| (name, (tier(name, Order::of(order), end), true)));
+        let mut tiers: BTreeMap<_, _> = fixed.collect();
+        for one in inventory.tiers() {
+            let name: &str = &one.metadata.key.name;
+            tiers.entry(name).or_insert((tier(name, one.order, one.default_action), one.opens));
+        }
+        Self { world: World::new(inventory, residents), tiers }
+    }
+
+    /// What a policy means; `None` where it is staged.
+    pub(crate) fn policy(&self, policy: &'i OrderedPolicy, sets: &mut Sets) -> Option<Policy> {
+        if policy.staged.is_some() {
+            return None;
+        }
+        let (tier, opens) = match policy.tier.as_deref() {
+            // Before every tier, whatever it was to be in.
+            None => (tier("", Order::FIRST, DefaultAction::Deny), false),
+            // One that is not there comes last (CAL, and its policies isolate).
+            Some(name) => self
+                .tiers
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| (tier(name, Order::LAST, DefaultAction::Deny), false)),
+        };
+        let mut shut;
+        let policy = if opens {
+            policy
+        } else {
+            shut = policy.clone();
+            shut.shut();
+            &shut
+        };
+        let subjects = Subjects {
+            all: self.world.pods(&policy.subject, Doubt::In),
+            certain: self.world.pods(&policy.subject, Doubt::Out),
+        };
+        let mut side = |direction| {
+            let listed = policy.rules(direction)?;
+            Some(self.rules(listed, &subjects, direction, sets).into())
+        };
+        let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
+        let order = ruleset::Order::of(match policy.kind {
+            // After a ClusterNetworkPolicy of the same priority, before all of the next.
+            Kind::AdminNetworkPolicy => policy.order.number().next_up(),
+            _ => policy.order.number(),
+        });
+        let subjects = sets.of_pods(subjects.all);
+        let key = &policy.metadata.key;
+        let name = if key.namespace.is_empty() {
+            Arc::clone(&key.name)
+        } else {
+            format!("{}/{}", key.namespace, key.name).into()
+        };
+        Some(Policy { name, tier, order, subjects, ingress, egress })
+    }
+
+    fn rules(
+        &self,
+        listed: &[Listed],
+        subjects: &Subjects,
+        direction: Direction,
+        sets: &mut Sets,
+    ) -> Vec<ruleset::Rule> {
+        let mut resolved = Vec::new();
+        for (index, listed) in (0_u32..).zip(listed) {
+            let everything = ruleset::Rule {
+                index,
+                action: ruleset::Action::Deny,
+                subjects: None,
+                peers: Peers::Any,
+                ports: Ports::Any,
+            };
+            let rule = match listed {
+                Listed::Nothing => continue,
+                Listed::DenyAll => {
+                    resolved.push(everything);
+                    continue;
+                }
+                Listed::Rule(rule) => rule,
+            };
+            let (action, parts) = match rule.action {
+                // Recorded nowhere yet.
+                Action::Log => continue,
+                Action::Allow => {
+                    let parts = self.parts(rule, &subjects.certain, direction, Doubt::Out);
+                    (ruleset::Action::Allow, Some(parts.0))
+                }
+                Action::Deny => {
+                    let (parts, is_told) = self.parts(rule, &subjects.all, direction, Doubt::In);
+                    (ruleset::Action::Deny, is_told.then_some(parts))
+                }
+                Action::Pass => {
+                    let (most, is_told) = self.parts(rule, &subjects.all, direction, Doubt::In);
+                    let (least, _) = self.parts(rule, &subjects.certain, direction, Doubt::Out);
+                    let is_known =
+                        is_told && subjects.all == subjects.certain && same(&most, &least);
+                    (ruleset::Action::Pass, is_known.then_some(most))
+                }
+            };
+            let Some(parts) = parts else {
+                resolved.push(everything);
+                continue;
+            };
+            for Part { own, peers, ports } in parts {
+                let own = own.filter(|own| *own != subjects.all);
+                if own.as_ref().is_some_and(Vec::is_empty) || peers.is_nobody() {
+                    continue;
+                }
+                let subjects = own.map(|own| sets.of_pods(own));
+                let peers = told(peers, sets);
+                resolved.push(ruleset::Rule { index, action, subjects, peers, ports });
+            }
+        }
+        resolved
+    }
+
+    /// What a rule matches, and whether that is all of it that the tables can tell.
+    fn parts(
+        &self,
+        rule: &Rule,
+        subjects: &[PodIndex],
+        direction: Direction,
+        doubt: Doubt,
+    ) -> (Vec<Part>, bool) {
+        let mut parts = Vec::new();
+        let mut is_told = true;
+        let own = self.world.ends(&rule.own, doubt);
+        for traffic in &rule.traffic {
+            let Some(traffic) = tell(traffic) else {
+                is_told = false;
+                continue;
+            };
+            for (own, family) in self.own(&own, subjects, doubt) {
+                for peer in &rule.peers {
+                    let mut peers = self.world.ends(peer, doubt);
+                    for family in [family, traffic.family].into_iter().flatten() {
+                        let all = Ends::blocks([ends::all_of(family)]);
+                        peers = peers.and(all, self.world.residents);
+                    }
+                    let at = Part { own: Some(own.clone()), peers, ports: Ports::Any };
+                    if direction == Direction::Egress && peer.service.is_some() {
+                        parts.extend(self.at_service(peer, &at, doubt));
+                        continue;
+                    }
+                    parts.extend(self.at_ports(&traffic, at, direction));
+                }
+            }
+        }
+        (parts, is_told)
+    }
+
+    /// The pods of a policy that are what a rule says its own side is, by the version of IP where
+    /// that matters: one end of each version, as a packet has.
+    fn own(
+        &self,
+        own: &Ends,
+        subjects: &[PodIndex],
+        doubt: Doubt,
+    ) -> Vec<(Vec<PodIndex>, Option<crate::policy::Family>)> {
+        use crate::policy::Family::{V4, V6};
+        match own {
+            Ends::Any => vec![(subjects.to_vec(), None)],
+            Ends::These { pods, blocks } if blocks.is_empty() => {
+                let is_own = |pod: &&PodIndex| pods.binary_search(pod).is_ok();
+                vec![(subjects.iter().filter(is_own).copied().collect(), None)]
+            }
+            Ends::These { pods, blocks } => [V4, V6]
+                .into_iter()
+                .map(|family| {
+                    let is_own = |pod: &&PodIndex| {
+                        let mut addresses = ends::addresses(&[**pod], self.world.residents);
+                        addresses.retain(|one| ends::all_of(family).contains(one));
+                        let is_in = |one: ipnet::IpNet| {
+                            pods.binary_search(pod).is_ok()
+                                || blocks.iter().any(|block| {
+                                    block.cidr.contains(&one)
+                                        && !block.except.iter().any(|out| out.contains(&one))
+                                })
+                        };
+                        // Of several addresses of one version policy knows only whose they are.
+                        match (addresses.is_empty(), doubt) {
+                            (true, _) => false,
+                            (false, Doubt::Out) => addresses.into_iter().all(is_in),
+                            (false, Doubt::In) => addresses.into_iter().any(is_in),
+                        }
+                    };
+                    (subjects.iter().filter(is_own).copied().collect(), Some(family))
+                })
+                .collect(),
+        }
+    }
+
+    /// The parts of a rule by the ports of its traffic: a name is a number for some pods and another
+    /// for others (NP-22).
+    fn at_ports(&self, traffic: &Told<'_>, at: Part, direction: Direction) -> Vec<Part> {
+        let Some(ranges) = &traffic.ports else { return vec![at] };
+        let mut parts = Vec::new();
+        for &(name, protocol) in &traffic.named {
+            for (number, bearers) in self.bearers(name, protocol) {
+                let ports =
+                    Ports::Ranges(vec![PortRange { protocol, first: number, last: number }]);
+                parts.push(match direction {
+                    Direction::Ingress => {
+                        let own = at.own.clone().unwrap_or_default();
+                        let is_bearer = |pod: &PodIndex| bearers.binary_search(pod).is_ok();
+                        let own = own.into_iter().filter(is_bearer).collect();
+                        Part { own: Some(own), peers: at.peers.clone(), ports }
+                    }
+                    Direction::Egress => {
+                        let bearers = Ends::These { pods: bearers, blocks: Vec::new() };
+                        let peers = at.peers.clone().and(bearers, self.world.residents);
+                        Part { own: at.own.clone(), peers, ports }
+                    }
+                });
+            }
+        }
+        if !ranges.is_empty() {
+            parts.push(Part { ports: Ports::Ranges(ranges.clone()), ..at });
+        }
+        parts
+    }
+
+    /// The pods that have a port of this name, by its number.
+    fn bearers(&self, name: &str, protocol: Protocol) -> BTreeMap<u16, Vec<PodIndex>> {
+        let mut found: BTreeMap<u16, Vec<PodIndex>> = BTreeMap::new();
+        for (place, resident) in (0_u32..).zip(self.world.residents) {
+            let is_it =
+                |port: &&crate::manifest::NamedPort| port.name == name && port.protocol == protocol;
+            let port = resident.pod.ports.iter().find(is_it).filter(|_| !resident.is_denied);
+            if let Some(port) = port {
+                found.entry(port.number).or_default().push(PodIndex(place));
+            }
+        }
+        found
+    }
+
+    /// The parts of a rule towards a service: each slice's addresses at its own ports.
+    fn at_service(&self, peer: &Side, at: &Part, doubt: Doubt) -> Vec<Part> {
+        let Some(service) = &peer.service else { return Vec::new() };
+        let backends = self.world.backends(service);
+        let all = |peers| Part { own: at.own.clone(), peers, ports: Ports::Any };
+        if !backends.is_whole && doubt == Doubt::In {
+            return vec![all(at.peers.clone())];
+        }
+        let slices = backends.slices.iter().map(|slice| {
+            let addresses = slice.addresses.iter().copied().map(ipnet::IpNet::from);
+            let peers = at.peers.clone().and(Ends::blocks(addresses), self.world.residents);
+            let ranges = slice.ports.iter().map(|port| {
+                let (first, last) = port.number.map_or((0, u16::MAX), |number| (number, number));
+                PortRange { protocol: port.protocol, first, last }
+            });
+            Part { ports: Ports::Ranges(ranges.collect()), ..all(peers) }
+        });
+        slices.collect()
+    }
+}
+
+fn tier(name: &str, order: Order, end: DefaultAction) -> Arc<ruleset::Tier> {
+    let end = match end {
+        DefaultAction::Deny => End::Deny,
+        DefaultAction::Pass => End::Pass,
+    };
+    Arc::new(ruleset::Tier { order: ruleset::Order::of(order.number()), name: name.into(), end })
+}
+
+/// Ends as a rule has them.
+fn told(ends: Ends, sets: &mut Sets) -> Peers {
+    match ends {
+        Ends::Any => Peers::Any,
+        Ends::These { pods, blocks } => {
+            let mut ids: BTreeSet<SetId> = BTreeSet::new();
+            if !pods.is_empty() {
+                ids.insert(sets.of_pods(pods));
+            }
+            ids.extend(blocks.into_iter().map(|block| sets.of_blocks(vec![block])));
+            Peers::Sets(ids.into_iter().collect())
+        }
+    }
+}
+
+/// Whether two lists of parts match the same.
+fn same(a: &[Part], b: &[Part]) -> bool {
+    let is_same =
+        |(a, b): (&Part, &Part)| a.own == b.own && a.peers == b.peers && a.ports == b.ports;
+    a.len() == b.len() && a.iter().zip(b).all(is_same)
+}
+
+#[cfg(test)]
+mod tests;
