@@ -294,8 +294,9 @@ impl Shares {
     #[inline]
     pub(super) fn open(&mut self, id: ShareId) -> Option<&mut Ends> {
         self.held = self.held.wrapping_add(1);
-        let share = self.pool.get_mut(usize::from(id.0))?;
-        share.held = share.held.wrapping_add(1);
+        if let Some(share) = self.pool.get_mut(usize::from(id.0)) {
+            share.held = share.held.wrapping_add(1);
+        }
         self.join(id)
     }
 
@@ -303,12 +304,12 @@ impl Shares {
     #[inline]
     pub(super) fn join(&mut self, id: ShareId) -> Option<&mut Ends> {
         self.evictable = self.evictable.wrapping_add(1);
-        let more = self.weight(id).wrapping_add(1);
-        if id != self.heaviest && more > self.weight(self.heaviest) {
+        let most = self.weight(self.heaviest);
+        let share = self.pool.get_mut(usize::from(id.0))?;
+        share.evictable = share.evictable.wrapping_add(1);
+        if share.evictable > most {
             self.heaviest = id;
         }
-        let share = self.pool.get_mut(usize::from(id.0))?;
-        share.evictable = more;
         Some(&mut share.queue)
     }
 
