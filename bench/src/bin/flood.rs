@@ -22,7 +22,7 @@
 //! | dying | on their last hop: the sender is told |
 //! | forged errors | about packets that never were |
 //!
-//! A flood never repeats itself, or half of it would be known from its last lap.
+//! What opens does not repeat itself, or half of it would be known from its last lap.
 //!
 //! `--check` fails below the promised ratio (docs/PROMISES.md), the best of some attempts, since
 //! others use the machine too.
@@ -42,7 +42,7 @@ const BATCH: usize = 64;
 const TURNS: usize = 4000;
 /// Turns before it: then a flood has all the connections that it may have.
 const FIRST: usize = 2000;
-/// Turns of a millisecond, as long as they last.
+/// So many turns take about a millisecond.
 const TURNS_PER_MS: usize = 40;
 const ROUNDS: usize = 7;
 const CLUSTER: &str = include_str!("../../flood.yaml");

@@ -32,7 +32,7 @@ impl Connections {
         debug_assert!(self.find(headers, hash).is_none(), "opened twice: {key:?}");
         let state = State::opened_by(&headers.kind).ok_or(DropReason::NoConnection)?;
         let share = self.shares.of(new.holder).ok_or(DropReason::ConnectionsFull)?;
-        self.make_way((share, new.holder.opens), now)?;
+        self.make_way(share, new.holder.opens, now)?;
         let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
         let mut entry = Entry::new(key, &new, share, state, now);
         entry.bucket = place.bucket();
@@ -105,24 +105,23 @@ impl Connections {
         expired
     }
 
-    /// Evicts one where the new one's share asks for it: see `share`.
+    /// Evicts one where the new one's share asks for it: see `share`. `opens` as in [`Holder`].
     #[inline]
-    fn make_way(&mut self, of: (ShareId, bool), now: Tick) -> Result<(), DropReason> {
-        match self.shares.room(of.0) {
-            Room::Free => Ok(()),
-            Room::AfterOwn => self.push_out(of, Some(of.0), DropReason::ConnectionsLimit, now),
-            Room::AfterHeaviest => {
-                let heaviest = self.shares.heaviest();
-                self.push_out(of, heaviest, DropReason::ConnectionsFull, now)
-            }
-        }
+    fn make_way(&mut self, share: ShareId, opens: bool, now: Tick) -> Result<(), DropReason> {
+        let (victim, else_reason) = match self.shares.room(share) {
+            Room::Free => return Ok(()),
+            Room::AfterOwn => (Some(share), DropReason::ConnectionsLimit),
+            Room::AfterHeaviest => (self.shares.heaviest(), DropReason::ConnectionsFull),
+        };
+        self.push_out(share, opens, victim, else_reason, now)
     }
 
-    /// Evicts the oldest of `victim` for one of `share`, which that opens itself or does not.
+    /// Evicts the oldest of `victim` for a new one of `share`.
     #[cold]
     fn push_out(
         &mut self,
-        (share, opens): (ShareId, bool),
+        share: ShareId,
+        opens: bool,
         victim: Option<ShareId>,
         else_reason: DropReason,
         now: Tick,

@@ -2,9 +2,10 @@
 //! records.
 //!
 //! A pod that is gone cannot end its connections, and an established one lasts for a day. So
-//! shares are visited in turn, one a turn. Whoever has no port gets a minute to have one again,
-//! here or in another seat: an interface may be refused and mended. Then it is gone, and a sweep
-//! over all records, some each turn, forgets its connections.
+//! shares are visited in turn, one a turn. Whoever has no port in its seat, where it last opened
+//! something, gets a minute to have one again, here or in another seat: an interface may be refused
+//! and mended. Then it is gone, and a sweep over all records, some each turn, forgets its
+//! connections.
 //!
 //! ```text
 //!     Here ---no port---> Away ---a minute, and no other seat---> Gone ---no connection---> free

@@ -175,12 +175,10 @@ impl Shares {
     #[inline]
     pub(super) fn of(&mut self, holder: Holder) -> Option<ShareId> {
         let id = *self.seats.get(holder.seat.index())?;
-        match self.get(id) {
-            Some(share) if share.holder == Some(holder.endpoint) && share.stay != Stay::Gone => {
-                Some(id)
-            }
-            _ => self.seat(holder),
-        }
+        let whose = (Some(holder.endpoint), holder.seat);
+        let is_its =
+            |share: &&Share| (share.holder, share.seat) == whose && share.stay != Stay::Gone;
+        self.get(id).filter(is_its).map(|_| id).or_else(|| self.seat(holder))
     }
 
     /// Gives a holder's share its seat: the share it had elsewhere, or a new one.

@@ -20,12 +20,11 @@ use crate::port::Port;
 use crate::publish::Snapshot;
 use crate::seat::Seat;
 
-/// The part of them that a port has at least, however many others ask.
+/// A port may have one in so many of them at least, however many others ask.
 const OWN_PART: u32 = 16;
 
-/// How many fragments are looked at in a millisecond, of all ports together: equal parts. Each costs
-/// as much as two or three whole packets, and a worker that is given nothing else would have half of
-/// its time for those.
+/// How many fragments are looked at in a millisecond: equal parts for all ports that send any. Each
+/// costs as much as two or three whole packets.
 #[derive(Debug)]
 pub(super) struct FragmentRate {
     rate: Fair,

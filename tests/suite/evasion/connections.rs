@@ -59,7 +59,7 @@ fn an_error_from_a_third_pod_ends_no_connection() {
     let cause = segment(back, (80, PORT), ACK, (5001, 1001));
     let forged = packets::icmp_error(world.ends(OTHER, WEB, v4()), 3, 4, &cause);
     assert_eq!(dropped(&mut world, OTHER, WEB, &forged), SpoofedSource);
-    // Nor does one outside, who may say so, speak of a way that leads through neither.
+    // One outside may report an error, as routers do, but not about two pods of this node.
     let cause = segment(there, (PORT, 80), ACK, (1001, 5001));
     let forged = packets::icmp_error(world.ends(HOST, CLIENT, v4()), 3, 4, &cause);
     assert_eq!(dropped(&mut world, HOST, CLIENT, &forged), NoConnection);

@@ -21,10 +21,10 @@
 //!   it is dropped (RFC 5722, and the same in IPv4). So the receiver never sees one first fragment
 //!   while we judged another.
 //! - *Fairness*: a port (and apart from it all outside, to the pod of that port) has at most
-//!   [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`] fragments that wait, and where few places are left [`PART`] of either. Who wants more loses the
-//!   oldest of its own by which there is room, never somebody else's. Only when many ports have
-//!   left none at all, one with no datagram begins in place of the oldest of all; and a port of
-//!   which nothing waits is refused.
+//!   [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`] fragments that wait, and where few
+//!   places are left [`PART`] of either. Who wants more loses the oldest of its own by which there
+//!   is room, never somebody else's. Only when many ports have left none at all, one with no
+//!   datagram begins in place of the oldest of all; and a port of which nothing waits is refused.
 //! - A datagram is forgotten when it is whole, or [`Fragments::expire`] finds it too old. Receivers
 //!   wait longer than we do, but a fragment without its first passes nowhere.
 //! - A fragment that need not wait any more is known by a [`Ticket`]: one of a datagram that has gone

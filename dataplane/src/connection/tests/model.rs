@@ -20,8 +20,8 @@ pub(super) struct Model {
     pub(super) known: BTreeMap<u64, Known>,
     capacity: usize,
     bounds: Bounds,
-    /// Who has a share, and since when it was seen to have no port.
-    shares: BTreeMap<EndpointId, Option<u64>>,
+    /// Who has a share, in which seat, and since when it was seen to have no port there.
+    shares: BTreeMap<EndpointId, (Seat, Option<u64>)>,
     /// How many gave way in a millisecond for each who asked, a pod or who is outside to it.
     gave_way: BTreeMap<(EndpointId, bool, u64), u32>,
     /// How many asked.
@@ -124,19 +124,22 @@ impl Model {
         Ok(())
     }
 
-    /// All shares have been visited and all records swept, while these pods have a port.
-    pub(super) fn settle(&mut self, now: u64, here: &BTreeSet<EndpointId>) {
-        for (holder, away) in std::mem::take(&mut self.shares) {
-            let is_here = here.contains(&holder);
-            let is_gone = away.is_some_and(|since| now - since >= 60_000);
-            if !is_here && is_gone {
-                self.known.retain(|_, known| known.holder.endpoint != holder);
-            }
+    /// All shares have been visited and all records swept, while pods have these ports.
+    pub(super) fn settle(&mut self, now: u64, ports: &BTreeMap<EndpointId, Seat>) {
+        for (holder, (seat, away)) in std::mem::take(&mut self.shares) {
+            let place = ports.get(&holder).copied();
             let has = self.held(holder).next().is_some();
-            if is_here || has {
-                let since = away.unwrap_or(now);
-                self.shares.insert(holder, (!is_here).then_some(since));
+            let stays = match away {
+                _ if place == Some(seat) => Some((seat, None)),
+                _ if !has => None,
+                None => Some((seat, Some(now))),
+                Some(since) if now - since < 60_000 => Some((seat, Some(since))),
+                Some(_) => place.map(|other| (other, None)),
+            };
+            if let Some(stays) = stays {
+                self.shares.insert(holder, stays);
             } else {
+                self.known.retain(|_, known| known.holder.endpoint != holder);
                 self.gave_way.retain(|(of, ..), _| *of != holder);
             }
         }
@@ -163,7 +166,10 @@ impl Model {
 
     /// A pod has asked for a connection, whatever came of it.
     pub(super) fn note(&mut self, holder: Holder) {
-        self.shares.entry(holder.endpoint).or_insert(None);
+        let share = self.shares.entry(holder.endpoint).or_insert((holder.seat, None));
+        if share.0 != holder.seat {
+            *share = (holder.seat, None);
+        }
     }
 
     /// There is room.

@@ -173,7 +173,7 @@ fn apply(
             sweep(table, Tick(*now));
             model.expire(*now);
             settle(table, ports, *now);
-            model.settle(*now, &ports.keys().copied().collect());
+            model.settle(*now, ports);
         }
         Operation::Port(pod, place) => {
             let _: Option<Seat> = match place {
