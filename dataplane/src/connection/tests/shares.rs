@@ -282,9 +282,9 @@ fn in_full_buckets_the_heaviest_pods_gives_way_first() {
     for (n, &key) in keys[..16].iter().enumerate() {
         // The first is pod 1's, and the oldest; of pod 2 there are more.
         let who = if n == 0 { 1 } else { 2 };
-        open_as(&mut table, pod(who), &headers(key, Kind::Udp), Tick(0)).expect("a lane");
+        open_as(&mut table, pod(who), &headers(key, Kind::Udp), Tick(n as u64)).expect("a lane");
     }
-    open_as(&mut table, pod(3), &headers(keys[16], Kind::Udp), Tick(0)).expect("room");
+    open_as(&mut table, pod(3), &headers(keys[16], Kind::Udp), Tick(20)).expect("room");
     assert!(find_udp(&table, keys[0]).is_some());
     assert_eq!(find_udp(&table, keys[1]), None);
 }
