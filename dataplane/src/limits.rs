@@ -28,8 +28,8 @@ pub const MTU_MAX: usize = PACKET_BYTES_MAX - ETHERNET_BYTES;
 /// IPv6 extension headers read before a packet is dropped.
 pub const EXT_HEADERS_MAX: usize = 8;
 
-/// Options read in one IPv6 extension header, or in one neighbour message, before a packet is
-/// dropped.
+/// Options read in all IPv6 extension headers of a packet, or in one neighbour message, before the
+/// packet is dropped.
 pub const EXT_OPTIONS_MAX: usize = 16;
 
 /// Connection records looked at by one turn's expiry.

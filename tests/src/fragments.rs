@@ -28,6 +28,9 @@ const TARGET_PORT: u16 = 2000;
 /// Datagrams that one call of `expire` gives up at most.
 const EXPIRE_MAX: usize = 4;
 
+/// Added to the slot of a port: from outside to it.
+pub const OUTSIDE: u16 = 256;
+
 /// A table, what a worker has beside it, and the model.
 #[derive(Debug)]
 pub struct Twin {
@@ -43,7 +46,8 @@ pub struct Twin {
 /// A fragment on its way into the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Coming {
-    /// The slot of the port where it comes in, below 256.
+    /// The slot of the port where it comes in, below 256; with [`OUTSIDE`], of the one that it comes
+    /// to from outside.
     pub port: u16,
     /// Its place in its datagram.
     pub fragment: Fragment,
@@ -119,11 +123,11 @@ impl Twin {
 
     /// What becomes of a fragment, as the worker has it.
     fn take_in(&mut self, Coming { port, fragment, passes }: Coming) -> Fate {
-        let (from, is_first) = (port_at(port), fragment.is_first());
+        let (from, is_first) = (port_at(port % OUTSIDE), fragment.is_first());
         let headers = headers(is_first);
         let hash = self.connections.hash(&Fragments::key(&headers, &fragment));
         let seat = Seat::of(from);
-        let holder = Holder { endpoint: EndpointId(seat.0.into()), seat, opens: true };
+        let holder = Holder { endpoint: EndpointId(seat.0.into()), seat, opens: port < OUTSIDE };
         match self.table.take_in(&headers, &fragment, hash, holder, Tick(self.now)) {
             Verdict::Judge(ticket, flow) => {
                 assert_eq!(flow.target_port, TARGET_PORT, "the flow is another's");
@@ -223,13 +227,24 @@ impl Datagram {
     }
 }
 
-/// What a port may have of so many places of which so many are taken.
-fn most(per_port: u16, places: usize, taken: usize) -> usize {
-    match places - taken {
+/// What a port may have of so many places, of which so many are taken, by its side so many. All
+/// outside together have half of the places.
+fn most(port: u16, per_port: u16, places: usize, (taken, by_side): (usize, usize)) -> usize {
+    let (places, left) = if port < OUTSIDE {
+        (places, places - taken)
+    } else {
+        (places / 2, (places - taken).min(places / 2 - by_side))
+    };
+    match left {
         0 => 0,
         few if few <= places / 4 => usize::from(PART),
         _ => usize::from(per_port),
     }
+}
+
+/// Whether it is outside that sends.
+const fn side(port: u16) -> bool {
+    port >= OUTSIDE
 }
 
 impl Model {
@@ -284,18 +299,22 @@ impl Model {
         found.unwrap_or_else(|| panic!("{identification} has begun"))
     }
 
-    /// A new datagram of a port costs it its oldest, or all of them the oldest, where there are as
-    /// many as may be.
+    /// A new datagram of a port costs it its oldest, or its side the oldest, where there are as many
+    /// as may be.
     fn begin(&mut self, port: u16, identification: u32, now: u64) -> Vec<(u16, DropReason)> {
         if self.datagrams.iter().any(|one| one.identification == identification) {
             return vec![];
         }
-        let of_port = |one: &Datagram| one.port == port;
         let mut doomed = vec![];
-        let has = self.datagrams.iter().filter(|one| of_port(one)).count();
-        if has >= most(PER_PORT, DATAGRAMS_MAX, self.datagrams.len()) {
-            let oldest = self.datagrams.iter().position(of_port).unwrap_or(0);
-            doomed = self.give_up(oldest, DropReason::FragmentLimit);
+        let all = |of: &dyn Fn(&Datagram) -> bool| self.datagrams.iter().filter(|o| of(o)).count();
+        let has = all(&|one| one.port == port);
+        let taken = (self.datagrams.len(), all(&|one| side(one.port) == side(port)));
+        if has >= most(port, PER_PORT, DATAGRAMS_MAX, taken) {
+            let gives =
+                |one: &Datagram| one.port == port || has == 0 && side(one.port) == side(port);
+            if let Some(oldest) = self.datagrams.iter().position(gives) {
+                doomed = self.give_up(oldest, DropReason::FragmentLimit);
+            }
         }
         self.datagrams.push(Datagram {
             identification,
@@ -311,35 +330,44 @@ impl Model {
     }
 
     /// One more waits: where the port has as many as may wait, its oldest datagram of which any
-    /// waits goes.
+    /// waits goes; where none may and it has none, its side's, of the first [`PER_PORT`].
     fn wait(&mut self, identification: u32, number: u16) -> (Fate, Vec<(u16, DropReason)>) {
         let limit = DropReason::FragmentLimit;
         let port = self.datagrams[self.place_of(identification)].port;
         let mut doomed = vec![];
         let has = self.waiting(|one| one.port == port);
-        if has >= most(WAITING_PER_PORT, WAITING_MAX, self.waiting(|_| true)) {
-            let waits = |one: &Datagram| one.port == port && !one.waiting.is_empty();
-            if let Some(oldest) = self.datagrams.iter().position(waits) {
+        let of_side = |one: &Datagram| side(one.port) == side(port);
+        let taken = (self.waiting(|_| true), self.waiting(of_side));
+        let mut is_full = has >= most(port, WAITING_PER_PORT, WAITING_MAX, taken);
+        if is_full {
+            let gives = |one: &Datagram| if has == 0 { of_side(one) } else { one.port == port };
+            let all = self.datagrams.iter().enumerate().filter(|(_, one)| gives(one));
+            let mut first = all.take(PER_PORT.into());
+            if let Some((oldest, _)) = first.find(|(_, one)| !one.waiting.is_empty()) {
                 doomed = self.give_up(oldest, limit);
+                is_full = false;
             }
         }
-        let is_full = self.waiting(|_| true) == WAITING_MAX;
         let own = self.datagrams.iter_mut().find(|one| one.identification == identification);
         match own {
             Some(own) if !is_full => {
                 own.waiting.push(number);
                 (Fate::Waits, doomed)
             }
-            // It may have been its own that went, or nothing of its port waits.
+            // It may have been its own that went, or none goes.
             _ => (Fate::Dropped(limit), doomed),
         }
     }
 
     fn expire(&mut self, now: u64) -> Vec<(u16, DropReason)> {
         let mut doomed = vec![];
-        for _ in 0..EXPIRE_MAX {
-            if self.datagrams.first().is_some_and(|oldest| now - oldest.since >= TIMEOUT_MS) {
-                doomed.extend(self.give_up(0, DropReason::FragmentTimeout));
+        for outside in [false, true] {
+            for _ in 0..EXPIRE_MAX {
+                let oldest = self.datagrams.iter().position(|one| side(one.port) == outside);
+                let Some(oldest) = oldest else { break };
+                if now - self.datagrams[oldest].since >= TIMEOUT_MS {
+                    doomed.extend(self.give_up(oldest, DropReason::FragmentTimeout));
+                }
             }
         }
         doomed.sort_by_key(|(number, _)| *number);

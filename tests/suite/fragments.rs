@@ -1,8 +1,8 @@
 //! The table of fragments against a model that keeps every byte.
 
-use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::connection::fragment::WAITING_PER_PORT;
 use lockgate_dataplane::packet::parse::Fragment;
-use lockgate_tests::fragments::{Coming, Fate, Twin};
+use lockgate_tests::fragments::{Coming, Fate, OUTSIDE, Twin};
 use proptest::prelude::*;
 
 /// One of a few datagrams of one port: they meet.
@@ -79,16 +79,31 @@ fn ports_that_leave_all_places_taken_cost_others_nothing() {
 }
 
 #[test]
-fn where_many_ports_leave_nothing_a_datagram_still_begins_and_none_of_it_waits() {
+fn where_many_ports_leave_nothing_a_datagram_takes_the_place_of_the_oldest() {
     let mut twin = Twin::default();
     for port in 0..150 {
         for at in 1..5 {
             twin.come(later(port, port.into(), at * 8));
         }
     }
-    let fate = twin.come(later(255, 999, 8));
-    assert_eq!(fate, Fate::Dropped(DropReason::FragmentLimit));
+    assert_eq!(twin.come(later(255, 999, 8)), Fate::Waits);
     assert_eq!(twin.come(first(255, 999)), Fate::Judged);
     assert_eq!(twin.come(later(255, 999, 16)), Fate::Judged);
+    twin.finish();
+}
+
+#[test]
+fn all_outside_has_half_of_the_places_and_takes_none_of_ports() {
+    let mut twin = Twin::default();
+    for port in 0..150 {
+        for at in 1..5 {
+            twin.come(later(OUTSIDE + port, port.into(), at * 8));
+        }
+    }
+    // A port finds as much as if nobody were outside, up to the other half of the places.
+    for at in 1..=WAITING_PER_PORT {
+        assert_eq!(twin.come(later(7, 999, at * 8)), Fate::Waits);
+    }
+    assert_eq!(twin.come(later(OUTSIDE + 255, 1000, 8)), Fate::Waits, "as the oldest went");
     twin.finish();
 }

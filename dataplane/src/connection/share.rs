@@ -23,9 +23,9 @@
 //!
 //! To forget a connection for another costs a worker more than any other packet does: to push one
 //! out, and as well to begin one anew where an old one on the same ports is over. So all pods
-//! together cause that `turnover_per_ms` times in a millisecond, in equal parts, and each at least
-//! `turnover_own` times; the rest of what they open is `ConnectionsLimit`. What comes to a pod from
-//! outside asks apart from what the pod opens itself. A pod that has less than half of what the
+//! together cause that `turnover_per_ms` times in a millisecond, see [`fair`](crate::fair); the rest
+//! of what they open is `ConnectionsLimit`. What comes to pods from outside has half as much, apart
+//! from what they open themselves. A pod that has less than half of what the
 //! victim's pod has is no part of a flood, and pushes out freely.
 //!
 //! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
@@ -103,8 +103,8 @@ pub(super) struct Share {
     pub(super) stay: Stay,
     /// Where its holder's port is, or was last.
     pub(super) seat: Seat,
-    /// What gave way for it: for what comes from outside, and for what it opens itself.
-    turnover: [Had; 2],
+    /// What gave way for it.
+    turnover: Had,
     /// Its connections.
     pub(super) held: u32,
     /// Those that may be evicted, as many as there are in `queue`.
@@ -116,7 +116,7 @@ const FREE: Share = Share {
     holder: None,
     stay: Stay::Here,
     seat: Seat(0),
-    turnover: [Had::NOTHING; 2],
+    turnover: Had::NOTHING,
     held: 0,
     evictable: 0,
     queue: Ends::EMPTY,
@@ -160,7 +160,7 @@ impl Shares {
             gone: 0,
             held: 0,
             evictable: 0,
-            turnover: Fair::new(bounds.turnover_per_ms, bounds.turnover_own),
+            turnover: Fair::new(bounds.turnover_per_ms),
             heaviest: NOWHERE,
             glance: 0,
         }
@@ -277,8 +277,7 @@ impl Shares {
     /// Whether one more may give way for a pod in this millisecond; counts it if so.
     pub(super) fn may_turn_over(&mut self, id: ShareId, opens: bool, now: Tick) -> bool {
         let Some(share) = self.pool.get_mut(usize::from(id.0)) else { return false };
-        let [from_outside, own] = &mut share.turnover;
-        self.turnover.take(if opens { own } else { from_outside }, now)
+        self.turnover.take(&mut share.turnover, opens, now)
     }
 
     /// Each pod's part of the reserve. It does not shrink while pods come, up to the ports of one

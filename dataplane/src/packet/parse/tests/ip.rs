@@ -249,6 +249,10 @@ fn strange_extension_headers_are_dropped() {
         assert_eq!(dropped(&extended(&headers)), reason, "{name}");
     }
     assert_eq!(headers_of(&extended(&[(60, &[0; 14])])).kind, Kind::Udp, "fourteen options");
+    // Sixteen in all headers: two of one each, and fourteen.
+    let most = [(60, PADDING), (60, &[0; 14]), (60, PADDING)];
+    assert_eq!(headers_of(&extended(&most)).kind, Kind::Udp);
+    assert_eq!(dropped(&extended(&[&most[..], &[(60, PADDING)]].concat())), ExtensionHeaders);
     let mut beyond = extended(&[(60, PADDING)]);
     beyond[14 + 41] = 3;
     assert_eq!(dropped(&beyond), Truncated, "header longer than the packet");
