@@ -15,12 +15,14 @@
 //! | no connection | segments of connections that never were |
 //! | opening | ports at random that policy allows: each would open, the pod has all it may have |
 //! | opening, eight pods | the same, each from one of eight: the table has all it may have |
+//! | opening, from outside | the same from one sender outside, each to one of eight pods |
 //! | renewing | SYN and RST in turns: each SYN ends a connection that is over, and opens one |
 //! | first fragments | of datagrams that policy allows, and nothing more of them |
 //! | denied fragments | of datagrams that policy denies |
 //! | other fragments | whose first never comes |
 //! | dying | on their last hop: the sender is told |
 //! | forged errors | about packets that never were |
+//! | option headers | as many headers and options of IPv6 as are read; policy denies it |
 //!
 //! What opens does not repeat itself, or half of it would be known from its last lap.
 //!
@@ -28,14 +30,15 @@
 //! others use the machine too.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use lockgate_dataplane::limits::EXT_OPTIONS_MAX;
 use lockgate_dataplane::packet::TcpFlags;
 use lockgate_dataplane::worker::Denial;
 use lockgate_tests::packets::{self, Ends};
-use lockgate_tests::world::{Shape, World};
+use lockgate_tests::world::{HOST, Shape, World};
 
 const BATCH: usize = 64;
 /// Turns of one measurement.
@@ -68,18 +71,31 @@ const ATTEMPTS: usize = 4;
 struct Row {
     name: &'static str,
     pods: usize,
+    /// It comes to the pods from outside; else they send it to the server.
+    is_outside: bool,
+    is_v6: bool,
     denial: Denial,
     packet: Packet,
+}
+
+impl Row {
+    /// Where the flood comes in, and from whom to whom.
+    fn senders(&self, world: &World) -> Vec<(&'static str, Ends)> {
+        let outside = if self.is_v6 { nowhere_v6() } else { nowhere() };
+        let way = |&pod| if self.is_outside { (HOST, pod) } else { (pod, SERVER) };
+        let ways = FLOODERS[..self.pods].iter().map(way);
+        ways.map(|(from, to)| (from, world.ends(from, to, outside))).collect()
+    }
 }
 
 /// The next packet from these addresses.
 type Packet = fn(Ends, &mut Source) -> Vec<u8>;
 
 const fn row(name: &'static str, packet: Packet) -> Row {
-    Row { name, pods: 1, denial: Denial::Drop, packet }
+    Row { name, pods: 1, is_outside: false, is_v6: false, denial: Denial::Drop, packet }
 }
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 15] = [
     row("denied", denied),
     Row { denial: Denial::Reject, ..row("rejected", denied) },
     row("forbidden ports", forbidden),
@@ -87,12 +103,14 @@ const ROWS: [Row; 13] = [
     row("no connection", strange),
     row("opening", opening),
     Row { pods: FLOODERS.len(), ..row("opening, eight pods", opening) },
+    Row { pods: 8, is_outside: true, ..row("opening, from outside", opening) },
     row("renewing", renewing),
     row("first fragments", first_fragment),
     row("denied fragments", denied_fragment),
     row("other fragments", other_fragment),
     row("dying", dying),
     row("forged errors", error),
+    Row { is_v6: true, ..row("option headers", option_headers) },
 ];
 
 #[allow(clippy::print_stdout)] // its only output
@@ -144,8 +162,7 @@ fn measure(row: Row) -> f64 {
         Shape { frames: 8192, connections: 1 << 17, denial: row.denial, ..Shape::default() };
     let mut world = World::of(shape, CLUSTER);
     let mut source = Source::default();
-    let ends: Vec<Ends> =
-        FLOODERS[..row.pods].iter().map(|from| world.ends(from, SERVER, nowhere())).collect();
+    let senders = row.senders(&world);
     let between = world.ends(CLIENT, SERVER, nowhere());
     let flows = 1024..2048;
     let talk: Vec<Vec<u8>> =
@@ -153,10 +170,10 @@ fn measure(row: Row) -> f64 {
     let mut spent = Duration::ZERO;
     for turn in 0..FIRST + TURNS {
         for n in 0..BATCH {
-            let pod = n % row.pods;
+            let (from, ends) = senders[n % senders.len()];
             // As the kernel when there is nothing to receive into: the packet is not counted.
             let _ = world.inject(CLIENT, &talk[(turn * BATCH + n) % talk.len()]);
-            let _ = world.inject(FLOODERS[pod], &(row.packet)(ends[pod], &mut source));
+            let _ = world.inject(from, &(row.packet)(ends, &mut source));
         }
         let begun = Instant::now();
         turns(&mut world);
@@ -164,6 +181,7 @@ fn measure(row: Row) -> f64 {
             spent += begun.elapsed();
         }
         world.discard(SERVER);
+        world.discard(HOST);
         for pod in &FLOODERS[..row.pods] {
             world.discard(pod);
         }
@@ -184,6 +202,10 @@ fn turns(world: &mut World) {
 
 fn nowhere() -> IpAddr {
     Ipv4Addr::new(192, 0, 2, 1).into()
+}
+
+fn nowhere_v6() -> IpAddr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()
 }
 
 /// Of 1024 connections that stand.
@@ -250,6 +272,18 @@ fn denied_fragment(ends: Ends, source: &mut Source) -> Vec<u8> {
 
 fn other_fragment(ends: Ends, source: &mut Source) -> Vec<u8> {
     fragment(ends, source, (1024, 9), 1)
+}
+
+/// Two options of no bytes in each header, and then UDP to a port that the server does not let in.
+fn option_headers(ends: Ends, source: &mut Source) -> Vec<u8> {
+    let [mut bytes, datagram] = [Vec::new(), packets::udp(ends, (source.port(), 11), &[0; 18])];
+    let headers = EXT_OPTIONS_MAX / 2;
+    for left in (0..headers).rev() {
+        let next = if left == 0 { 17 } else { 60 };
+        bytes.extend([next, 0, 1, 0, 1, 2, 0, 0]);
+    }
+    bytes.extend(&datagram[54..]);
+    packets::ip(ends, 60, &bytes)
 }
 
 fn dying(ends: Ends, source: &mut Source) -> Vec<u8> {
