@@ -1,14 +1,19 @@
-//! A rate that is parted among those who ask, millisecond by millisecond. Hot path.
+//! A rate that is parted among those who ask, some milliseconds at a time. Hot path.
 //!
 //! What costs a worker more than other packets do is bounded so: all together have so much in a
-//! millisecond. Who wants little has it; what that leaves is parted equally among those who were
-//! refused (max-min fairness, by what was asked a millisecond before). So who asks for more than
-//! its part takes it from nobody.
+//! window. Who wants little has it; what that leaves is parted equally among those who were refused
+//! (max-min fairness, by what was asked a window before). So who asks for more than its part takes
+//! it from nobody, and a burst finds room that is no more than its part on the whole.
 //!
 //! What comes to a pod from outside asks apart from what the pod does itself, and has half as much:
 //! one sender outside may be many askers, one for each pod that it sends to.
 
 use crate::clock::Tick;
+use crate::limits::FAIR_WINDOW_MS as WINDOW_MS;
+
+/// Of those who asked, and of those who were refused, three of four are reckoned with for another
+/// window: else who floods in every other one finds that nobody did.
+const REMEMBERED: u32 = 3;
 
 /// What there is for pods, and for who is outside.
 #[derive(Debug)]
@@ -30,9 +35,10 @@ impl Had {
 }
 
 impl Fair {
-    /// So much for all pods together, below 1023 or without end.
+    /// So much in a millisecond for all pods together, at most 1023 or without end.
     pub(crate) const fn new(per_ms: u32) -> Self {
-        Self { own: Rate::new(per_ms), outside: Rate::new(per_ms.div_ceil(2)) }
+        let window = per_ms.saturating_mul(WINDOW_MS);
+        Self { own: Rate::new(window), outside: Rate::new(window.div_ceil(2)) }
     }
 
     /// Takes one for a pod that asks itself, or for who is outside to it; false where that has had
@@ -47,16 +53,16 @@ impl Fair {
     }
 }
 
-/// What there is in a millisecond, and for how many.
+/// What there is in a window, and for how many.
 #[derive(Debug)]
 struct Rate {
-    per_ms: u32,
-    millisecond: u32,
-    /// Who has asked in this one, or did in the one before: the more of both.
-    askers: u32,
+    all: u32,
+    window: u32,
     /// Who has asked in this one.
-    now: u32,
-    /// An equal part for each of the askers, at least one.
+    now: Crowd,
+    /// Who is reckoned with of those before.
+    before: Crowd,
+    /// An equal part for each who asks, at least one.
     equal: u32,
     /// What each may have while there is any left.
     level: u32,
@@ -64,42 +70,62 @@ struct Rate {
     taken: u32,
     /// What those have had who were never refused.
     sated: u32,
-    /// Those who were.
+}
+
+/// How many have asked, and how many of them were refused.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    askers: u32,
     hungry: u32,
 }
 
-impl Rate {
-    const fn new(per_ms: u32) -> Self {
+impl Crowd {
+    const NOBODY: Self = Self { askers: 0, hungry: 0 };
+
+    /// Those who are reckoned with after a window of `now`.
+    fn then(self, now: Self) -> Self {
+        let some = |before: u32| before.saturating_mul(REMEMBERED) / 4;
         Self {
-            per_ms,
-            millisecond: u32::MAX,
-            askers: 0,
-            now: 0,
-            equal: per_ms,
-            level: per_ms,
+            askers: now.askers.max(some(self.askers)),
+            hungry: now.hungry.max(some(self.hungry)),
+        }
+    }
+}
+
+/// After so many windows of which nobody asked in any, nobody is reckoned with.
+const FORGOTTEN: u32 = 16;
+
+impl Rate {
+    const fn new(all: u32) -> Self {
+        Self {
+            all,
+            window: u32::MAX,
+            now: Crowd::NOBODY,
+            before: Crowd::NOBODY,
+            equal: all,
+            level: all,
             taken: 0,
             sated: 0,
-            hungry: 0,
         }
     }
 
     #[inline]
     fn take(&mut self, had: &mut Count, now: Tick) -> bool {
         #[allow(clippy::cast_possible_truncation)] // compared with those of a moment ago
-        let millisecond = now.0 as u32;
-        if self.millisecond != millisecond {
-            self.begin(millisecond);
+        let window = (now.0 / u64::from(WINDOW_MS)) as u32;
+        if self.window != window {
+            self.begin(window);
         }
-        if !had.is_of(millisecond) {
-            *had = Count::begin(millisecond);
+        if !had.is_of(window) {
+            *had = Count::begin(window);
             self.welcome();
         }
         // The level promises what others leave. Where they do not, each has its equal part, so that
-        // no more than twice as much is taken, and only while askers come and go.
-        let may = if self.taken < self.per_ms {
+        // no more than twice as much is taken, and only while askers come and go; but each has one.
+        let may = if self.taken < self.all {
             had.count() < self.level
         } else {
-            had.count() < self.equal && self.taken < self.per_ms.saturating_mul(2)
+            had.count() < self.equal && (had.count() == 0 || self.taken / 2 < self.all)
         };
         if may {
             had.add();
@@ -107,63 +133,67 @@ impl Rate {
             self.sated = self.sated.saturating_add(u32::from(!had.is_hungry()));
         } else if !had.is_hungry() {
             had.refuse();
-            self.hungry = self.hungry.wrapping_add(1);
+            self.now.hungry = self.now.hungry.wrapping_add(1);
             self.sated = self.sated.saturating_sub(had.count());
         }
         may
     }
 
-    fn begin(&mut self, millisecond: u32) {
-        let is_next = self.millisecond.wrapping_add(1) == millisecond;
-        let (before, left, hungry) = if is_next {
-            (self.now, self.per_ms.saturating_sub(self.sated), self.hungry)
-        } else {
-            (0, self.per_ms, 0)
-        };
-        let level = left.checked_div(hungry.max(1)).unwrap_or(left);
-        *self = Self { millisecond, askers: before, level, ..Self::new(self.per_ms) };
+    fn begin(&mut self, window: u32) {
+        let passed = window.wrapping_sub(self.window);
+        let mut before = self.before.then(self.now);
+        for _ in 1..passed.min(FORGOTTEN) {
+            before = before.then(Crowd::NOBODY);
+        }
+        if passed >= FORGOTTEN {
+            before = Crowd::NOBODY;
+        }
+        let sated = if passed == 1 { self.sated } else { 0 };
+        let left = self.all.saturating_sub(sated);
+        let level = left.checked_div(before.hungry.max(1)).unwrap_or(left);
+        *self = Self { window, before, level, ..Self::new(self.all) };
         self.part();
     }
 
     /// One more asks.
     fn welcome(&mut self) {
-        self.now = self.now.wrapping_add(1);
-        if self.now > self.askers {
-            self.askers = self.now;
+        self.now.askers = self.now.askers.wrapping_add(1);
+        if self.now.askers > self.before.askers {
             self.part();
         }
     }
 
     fn part(&mut self) {
-        self.equal = self.per_ms.checked_div(self.askers.max(1)).unwrap_or(0).max(1);
+        let askers = self.now.askers.max(self.before.askers).max(1);
+        self.equal = self.all.checked_div(askers).unwrap_or(0).max(1);
         self.level = self.level.max(self.equal);
     }
 }
 
-/// What one asker has had, of one [`Rate`]: 21 bits of a millisecond, one of whether it was refused,
-/// ten of how many in it. After half an hour a millisecond may be taken for one that was: then it
-/// has had some already.
+/// What one asker has had, of one [`Rate`]: 19 bits of a window, one of whether it was refused,
+/// twelve of how many in it. After half an hour a window may be taken for one that was: then it has
+/// had some already.
 #[derive(Clone, Copy, Debug)]
 struct Count(u32);
 
-const HUNGRY: u32 = 1 << 10;
+const HUNGRY: u32 = 1 << 12;
 /// No more are counted: who may have so many may have more.
 const COUNT_MAX: u32 = HUNGRY - 1;
-const MILLISECOND: u32 = !(HUNGRY | COUNT_MAX);
+const WINDOW: u32 = !(HUNGRY | COUNT_MAX);
 
 impl Count {
-    const NOTHING: Self = Self(MILLISECOND);
+    const NOTHING: Self = Self(WINDOW);
 
-    const fn begin(millisecond: u32) -> Self {
-        Self(Self::bits(millisecond))
+    const fn begin(window: u32) -> Self {
+        Self(Self::bits(window))
     }
 
-    const fn bits(millisecond: u32) -> u32 {
-        millisecond << MILLISECOND.trailing_zeros()
+    const fn bits(window: u32) -> u32 {
+        window << WINDOW.trailing_zeros()
     }
 
-    const fn is_of(self, millisecond: u32) -> bool {
-        self.0 & MILLISECOND == Self::bits(millisecond)
+    const fn is_of(self, window: u32) -> bool {
+        self.0 & WINDOW == Self::bits(window)
     }
 
     const fn count(self) -> u32 {
@@ -189,29 +219,41 @@ impl Count {
 mod tests {
     use super::*;
 
-    /// How many of so many wants one has.
-    fn wants(some: u32, fair: &mut Fair, had: &mut Had, now: u64) -> u32 {
-        (0..some).map(|_| u32::from(fair.take(had, true, Tick(now)))).sum()
+    /// How many of so many wants one has, in a window.
+    fn wants(some: u32, fair: &mut Fair, had: &mut Had, window: u64) -> u32 {
+        let now = Tick(window * u64::from(WINDOW_MS));
+        (0..some).map(|_| u32::from(fair.take(had, true, now))).sum()
     }
 
-    fn floods(fair: &mut Fair, had: &mut Had, now: u64) -> u32 {
-        wants(1000, fair, had, now)
+    fn floods(fair: &mut Fair, had: &mut Had, window: u64) -> u32 {
+        wants(5000, fair, had, window)
     }
 
     #[test]
     fn one_alone_has_all_and_each_of_several_an_equal_part() {
         let mut fair = Fair::new(64);
         let mut all = [Had::NOTHING; 4];
-        assert_eq!(floods(&mut fair, &mut all[0], 7), 64);
-        assert_eq!(floods(&mut fair, &mut all[0], 8), 64, "the next millisecond is new");
+        assert_eq!(floods(&mut fair, &mut all[0], 7), 256);
+        assert_eq!(floods(&mut fair, &mut all[0], 8), 256, "the next window is new");
         // Who comes second finds that the first had more; from then on each has its part.
-        assert_eq!(floods(&mut fair, &mut all[1], 8), 32);
+        assert_eq!(floods(&mut fair, &mut all[1], 8), 128);
         for now in 9..12 {
-            assert_eq!(floods(&mut fair, &mut all[0], now), 32);
-            assert_eq!(floods(&mut fair, &mut all[1], now), 32);
+            assert_eq!(floods(&mut fair, &mut all[0], now), 128);
+            assert_eq!(floods(&mut fair, &mut all[1], now), 128);
         }
         // Nobody asked for a while.
-        assert_eq!(floods(&mut fair, &mut all[2], 20), 64);
+        assert_eq!(floods(&mut fair, &mut all[2], 30), 256);
+    }
+
+    #[test]
+    fn a_window_is_as_long_as_it_says() {
+        let mut fair = Fair::new(1);
+        let mut had = Had::NOTHING;
+        let mut takes = |now| fair.take(&mut had, true, Tick(now));
+        assert_eq!(
+            [0, 0, 1, 2, 3, 3, 4, 7].map(&mut takes),
+            [true, true, true, true, false, false, true, true]
+        );
     }
 
     #[test]
@@ -221,10 +263,10 @@ mod tests {
         let [mut one, mut two] = [Had::NOTHING; 2];
         for now in 0..10 {
             for had in &mut little {
-                assert_eq!(wants(1, &mut fair, had, now), 1);
+                assert_eq!(wants(3, &mut fair, had, now), 3);
             }
             // Alone it has what they leave; beside another, half of it.
-            let most = if now < 5 { 52 } else { 26 };
+            let most = if now < 5 { 220 } else { 110 };
             let some = floods(&mut fair, &mut one, now);
             if now >= 5 {
                 floods(&mut fair, &mut two, now);
@@ -234,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_finds_what_steady_askers_leave() {
+    fn a_burst_finds_its_part_beside_many_who_flood() {
         let mut fair = Fair::new(512);
-        let mut steady = [Had::NOTHING; 12];
+        let mut greedy = [Had::NOTHING; 40];
         let mut burst = Had::NOTHING;
         for now in 0..100 {
-            for had in &mut steady {
-                wants(1, &mut fair, had, now);
+            for had in &mut greedy {
+                floods(&mut fair, had, now);
             }
             if now % 10 == 9 {
                 assert_eq!(wants(42, &mut fair, &mut burst, now), 42, "at {now}");
@@ -249,14 +291,47 @@ mod tests {
     }
 
     #[test]
-    fn never_is_more_than_twice_as_much_taken() {
+    fn a_burst_finds_what_steady_askers_leave() {
+        let mut fair = Fair::new(512);
+        let mut steady = [Had::NOTHING; 60];
+        let mut burst = Had::NOTHING;
+        for now in 0..100 {
+            for had in &mut steady {
+                wants(4, &mut fair, had, now);
+            }
+            if now % 10 == 9 {
+                assert_eq!(wants(300, &mut fair, &mut burst, now), 300, "at {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn those_who_come_in_every_other_window_leave_others_their_part() {
         let mut fair = Fair::new(64);
-        let mut all = [Had::NOTHING; 300];
+        let mut pulsing = [Had::NOTHING; 40];
+        let mut other = Had::NOTHING;
+        for now in 0..50_u64 {
+            let mut sum = 0;
+            if now % 2 == 0 {
+                sum += pulsing.iter_mut().map(|had| floods(&mut fair, had, now)).sum::<u32>();
+            }
+            // From the first time on that they came.
+            assert!(wants(4, &mut fair, &mut other, now) == 4 || now == 0, "at {now}");
+            assert!(sum <= 512 + 40, "{sum} at {now}");
+        }
+    }
+
+    #[test]
+    fn never_is_more_than_twice_as_much_taken_but_one_by_each() {
+        let mut fair = Fair::new(64);
+        let mut all = [Had::NOTHING; 600];
         for now in 0..50_u64 {
             // A few and many in turns, so that each time the level is wrong.
-            let some = if now % 2 == 0 { 3 } else { 300 };
-            let sum: u32 = all[..some].iter_mut().map(|had| floods(&mut fair, had, now)).sum();
-            assert!(sum <= 128, "{sum} at {now}");
+            let some = if now % 2 == 0 { 3 } else { 600 };
+            let had: Vec<u32> =
+                all[..some].iter_mut().map(|had| floods(&mut fair, had, now)).collect();
+            assert!(had.iter().all(|&had| had > 0), "at {now}");
+            assert!(had.iter().map(|had| had - 1).sum::<u32>() <= 512, "at {now}");
         }
     }
 
@@ -265,10 +340,14 @@ mod tests {
         let mut fair = Fair::new(64);
         let mut all = [Had::NOTHING; 100];
         for now in 0..10 {
-            let sum: usize =
-                all.iter_mut().map(|had| usize::from(fair.take(had, false, Tick(now)))).sum();
-            assert!(sum <= 64, "half as much, and twice that at most: {sum}");
-            assert_eq!(floods(&mut fair, &mut all[7], now), 64);
+            let sum: u32 = all
+                .iter_mut()
+                .map(|had| {
+                    (0..5).map(|_| u32::from(fair.take(had, false, Tick(4 * now)))).sum::<u32>()
+                })
+                .sum();
+            assert!(sum <= 256 + 100, "half as much, twice that at most, and one each: {sum}");
+            assert_eq!(floods(&mut fair, &mut all[7], now), 256);
         }
     }
 }

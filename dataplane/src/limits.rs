@@ -47,7 +47,13 @@ pub const PARCEL_BYTES: usize = 64 * 1024;
 /// Commands that a worker takes from its mailbox in one turn.
 pub const COMMANDS_PER_TURN: usize = 2;
 
-/// Fragments that one worker looks at in a millisecond, of all its ports: 6 Gbit/s of 1500 bytes.
+/// Milliseconds for which work is parted at once among those who cause it. The longest datagram has
+/// some fifty fragments: in one millisecond they would be more than a part where a dozen others
+/// flood.
+pub const FAIR_WINDOW_MS: u32 = 4;
+
+/// Fragments that one worker looks at in a millisecond, of all its pods: 6 Gbit/s of 1500 bytes. Of
+/// those from outside it looks at half as many.
 pub const FRAGMENTS_PER_MS: u32 = 512;
 
 /// Answers (ARP, ND, echo) per port and second; and errors and rejects per pod and second, each

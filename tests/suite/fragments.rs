@@ -93,6 +93,22 @@ fn where_many_ports_leave_nothing_a_datagram_takes_the_place_of_the_oldest() {
 }
 
 #[test]
+fn where_many_ports_leave_no_datagram_the_oldest_gives_way_to_a_ports_first() {
+    let mut twin = Twin::default();
+    // All of 1024: twelve ports with 64, and 64 ports with the four that each may have then.
+    for port in 0..76 {
+        let some = if port < 12 { 64 } else { 4 };
+        for at in 0..some {
+            assert_eq!(twin.come(first(port, u32::from(port) * 100 + at)), Fate::Judged);
+        }
+    }
+    assert_eq!(twin.come(first(255, 99_999)), Fate::Judged);
+    assert_eq!(twin.come(later(255, 99_999, 8)), Fate::Judged);
+    assert_eq!(twin.come(later(0, 0, 8)), Fate::Waits, "the oldest went, its first with it");
+    twin.finish();
+}
+
+#[test]
 fn all_outside_has_half_of_the_places_and_takes_none_of_ports() {
     let mut twin = Twin::default();
     for port in 0..150 {

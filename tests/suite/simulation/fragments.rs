@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_PER_PORT};
 use lockgate_dataplane::counters::DropReason;
-use lockgate_dataplane::limits::FRAGMENTS_PER_MS;
+use lockgate_dataplane::limits::{FAIR_WINDOW_MS, FRAGMENTS_PER_MS};
 use lockgate_tests::packets::{self, Piece, fragment, fragments, joined, pieces, unfinished};
 use lockgate_tests::world::{HOST, Shape, World};
 
@@ -298,12 +298,12 @@ fn fragments_from_outside_to_one_pod_cost_none_to_another() {
 }
 
 #[test]
-fn no_more_fragments_are_looked_at_in_a_millisecond_than_may_be() {
+fn no_more_fragments_are_looked_at_in_a_window_than_may_be() {
     let mut world = World::of(shape(1), CLUSTER);
     let whole = datagram(&world, v4(), 3000);
     let [first, ..] = &fragments(&whole, 7, 1448)[..] else { panic!() };
     let flood = |world: &mut World| {
-        for _ in 0..FRAGMENTS_PER_MS {
+        for _ in 0..FRAGMENTS_PER_MS * FAIR_WINDOW_MS {
             world.inject(CLIENT, first).unwrap();
             world.inject(CLIENT, first).unwrap();
             world.settle();
@@ -311,15 +311,16 @@ fn no_more_fragments_are_looked_at_in_a_millisecond_than_may_be() {
         }
     };
     flood(&mut world);
-    assert_eq!(world.dropped(DropReason::FragmentLimit), u64::from(FRAGMENTS_PER_MS));
-    // Another has its part, and the next millisecond is new.
+    let beyond = u64::from(FRAGMENTS_PER_MS * FAIR_WINDOW_MS);
+    assert_eq!(world.dropped(DropReason::FragmentLimit), beyond);
+    // Another has its part, and the next window is new.
     let others = packets::udp(world.ends(OTHER, CLIENT, v4()), (5000, 53), &[1; 4000]);
     for frame in &fragments(&others, 9, 1448) {
         world.inject(OTHER, frame).unwrap();
     }
     world.settle();
     assert!(joined(&world.received(CLIENT)).is_some());
-    world.pass_ms(2);
+    world.pass_ms(FAIR_WINDOW_MS.into());
     let arrived = arrive(&mut world, &fragments(&whole, 8, 1448));
     assert_eq!(joined(&arrived).as_deref(), Some(upper(&whole)));
 }

@@ -25,7 +25,7 @@ pub(super) struct Model {
     bounds: Bounds,
     /// Who has a share, in which seat, and since when it was seen to have no port there.
     shares: BTreeMap<EndpointId, (Seat, Option<u64>)>,
-    /// How many gave way in a millisecond for each pod that asked, or for who is outside to it; and
+    /// How many gave way in a window for each pod that asked, or for who is outside to it; and
     /// whether it was refused any.
     /// Who has lost its share meanwhile and asks again is another.
     gave_way: BTreeMap<(bool, u64), GaveWay>,
@@ -110,29 +110,36 @@ impl Model {
         self.known.remove(&gone);
     }
 
-    /// What gives way in a millisecond is parted among those who ask, pods apart from who is
-    /// outside: each has what the others left of the millisecond before, of those who were refused
-    /// then an equal part; or what is an equal part of all.
+    /// What gives way in a window of four milliseconds is parted among those who ask, pods apart
+    /// from who is outside: each has what the others left of the window before, of those who were
+    /// refused then an equal part; or what is an equal part of all. Three of four who asked or were
+    /// refused are reckoned with for another window.
     fn may_turn_over(&mut self, whose: Holder, now: u64) -> bool {
-        let all = self.bounds.turnover_per_ms;
+        let all = self.bounds.turnover_per_ms.saturating_mul(4);
         let all = if whose.opens { all } else { all.div_ceil(2) };
-        let before = now.checked_sub(1).and_then(|it| self.gave_way.get(&(whose.opens, it)));
-        let before: Vec<(u32, bool)> =
-            before.into_iter().flat_map(|it| it.values().copied()).collect();
-        let of = |refused: bool| before.iter().filter(move |it| it.1 == refused);
-        let number = |some: usize| u32::try_from(some).expect("few").max(1);
-        let sated = of(false).map(|it| it.0).sum::<u32>().min(all);
-        let level = (all - sated) / number(of(true).count());
-        let level = level.max(all / number(before.len())).max(1);
+        let now = now / 4;
+        let (mut askers, mut refused, mut sated) = (0, 0, 0);
+        for window in now.saturating_sub(40)..now {
+            let before = self.gave_way.get(&(whose.opens, window)).into_iter().flatten();
+            let all: Vec<(u32, bool)> = before.map(|(_, it)| *it).collect();
+            let number = |some: usize| u32::try_from(some).expect("few");
+            askers = number(all.len()).max(askers * 3 / 4);
+            refused = number(all.iter().filter(|it| it.1).count()).max(refused * 3 / 4);
+            sated = all.iter().filter(|it| !it.1).map(|it| it.0).sum::<u32>();
+        }
+        let level = ((all - sated.min(all)) / refused.max(1)).max(all / askers.max(1)).max(1);
 
         let this = self.gave_way.entry((whose.opens, now)).or_default();
         let asker = (whose.endpoint, self.lives.get(&whose.endpoint).copied().unwrap_or(0));
         this.entry(asker).or_insert((0, false));
-        let equal = (all / number(before.len().max(this.len()))).max(1);
+        let equal = (all / askers.max(u32::try_from(this.len()).expect("few"))).max(1);
         let taken = this.values().map(|it| it.0).sum::<u32>();
         let (had, was_refused) = this.get_mut(&asker).expect("it asks");
-        let may =
-            if taken < all { *had < level } else { *had < equal && taken < all.saturating_mul(2) };
+        let may = if taken < all {
+            *had < level
+        } else {
+            *had < equal && (*had == 0 || taken < all.saturating_mul(2))
+        };
         *had += u32::from(may);
         *was_refused |= !may;
         may
