@@ -11,9 +11,10 @@
 use crate::clock::Tick;
 use crate::limits::FAIR_WINDOW_MS as WINDOW_MS;
 
-/// Of those who asked, and of those who were refused, three of four are reckoned with for another
-/// window: else who floods in every other one finds that nobody did.
-const REMEMBERED: u32 = 3;
+/// For so many windows or twice as many those who asked, and those who were refused, are reckoned
+/// with as if they did so still: else those who flood in some windows of these find each time that
+/// nobody did.
+const REMEMBERED: u32 = 16;
 
 /// What there is for pods, and for who is outside.
 #[derive(Debug)]
@@ -58,52 +59,62 @@ impl Fair {
 struct Rate {
     all: u32,
     window: u32,
-    /// Who has asked in this one.
-    now: Crowd,
-    /// Who is reckoned with of those before.
-    before: Crowd,
+    /// Who has asked in this one, and who of them was refused.
+    askers: u32,
+    hungry: u32,
+    /// The most of either that are reckoned with of those before.
+    askers_before: Peak,
+    hungry_before: Peak,
     /// An equal part for each who asks, at least one.
     equal: u32,
     /// What each may have while there is any left.
     level: u32,
+    /// What one that comes after all is gone may have beside those who flood: as if it had been one
+    /// of them.
+    late: u32,
     /// What all have had.
     taken: u32,
     /// What those have had who were never refused.
     sated: u32,
 }
 
-/// How many have asked, and how many of them were refused.
+/// The most of some windows: of this row of [`REMEMBERED`], and of the row before.
 #[derive(Clone, Copy, Debug)]
-struct Crowd {
-    askers: u32,
-    hungry: u32,
+struct Peak {
+    this: u32,
+    last: u32,
 }
 
-impl Crowd {
-    const NOBODY: Self = Self { askers: 0, hungry: 0 };
+impl Peak {
+    const NOTHING: Self = Self { this: 0, last: 0 };
 
-    /// Those who are reckoned with after a window of `now`.
-    fn then(self, now: Self) -> Self {
-        let some = |before: u32| before.saturating_mul(REMEMBERED) / 4;
-        Self {
-            askers: now.askers.max(some(self.askers)),
-            hungry: now.hungry.max(some(self.hungry)),
+    /// After a window with so many, and so many rows.
+    fn then(self, now: u32, rows: u32) -> Self {
+        let this = self.this.max(now);
+        match rows {
+            0 => Self { this, ..self },
+            1 => Self { this: 0, last: this },
+            _ => Self::NOTHING,
         }
     }
-}
 
-/// After so many windows of which nobody asked in any, nobody is reckoned with.
-const FORGOTTEN: u32 = 16;
+    fn most(self) -> u32 {
+        self.this.max(self.last)
+    }
+}
 
 impl Rate {
     const fn new(all: u32) -> Self {
         Self {
             all,
             window: u32::MAX,
-            now: Crowd::NOBODY,
-            before: Crowd::NOBODY,
+            askers: 0,
+            hungry: 0,
+            askers_before: Peak::NOTHING,
+            hungry_before: Peak::NOTHING,
             equal: all,
             level: all,
+            late: 0,
             taken: 0,
             sated: 0,
         }
@@ -120,12 +131,14 @@ impl Rate {
             *had = Count::begin(window);
             self.welcome();
         }
-        // The level promises what others leave. Where they do not, each has its equal part, so that
-        // no more than twice as much is taken, and only while askers come and go; but each has one.
+        // The level promises what others leave. Where they do not, each has its part all the same, so
+        // that no more than twice as much is taken, and only while askers come and go; but each has
+        // one.
         let may = if self.taken < self.all {
             had.count() < self.level
         } else {
-            had.count() < self.equal && (had.count() == 0 || self.taken / 2 < self.all)
+            had.count() == 0
+                || (had.count() < self.equal.max(self.late) && self.taken / 2 < self.all)
         };
         if may {
             had.add();
@@ -133,7 +146,7 @@ impl Rate {
             self.sated = self.sated.saturating_add(u32::from(!had.is_hungry()));
         } else if !had.is_hungry() {
             had.refuse();
-            self.now.hungry = self.now.hungry.wrapping_add(1);
+            self.hungry = self.hungry.wrapping_add(1);
             self.sated = self.sated.saturating_sub(had.count());
         }
         may
@@ -141,30 +154,28 @@ impl Rate {
 
     fn begin(&mut self, window: u32) {
         let passed = window.wrapping_sub(self.window);
-        let mut before = self.before.then(self.now);
-        for _ in 1..passed.min(FORGOTTEN) {
-            before = before.then(Crowd::NOBODY);
-        }
-        if passed >= FORGOTTEN {
-            before = Crowd::NOBODY;
-        }
+        let rows = (window / REMEMBERED).wrapping_sub(self.window / REMEMBERED);
+        let askers_before = self.askers_before.then(self.askers, rows);
+        let hungry_before = self.hungry_before.then(self.hungry, rows);
         let sated = if passed == 1 { self.sated } else { 0 };
-        let left = self.all.saturating_sub(sated);
-        let level = left.checked_div(before.hungry.max(1)).unwrap_or(left);
-        *self = Self { window, before, level, ..Self::new(self.all) };
+        let (left, hungry) = (self.all.saturating_sub(sated), hungry_before.most());
+        let level = left.checked_div(hungry.max(1)).unwrap_or(left);
+        let late = if hungry > 0 { left.checked_div(hungry.saturating_add(1)) } else { None };
+        let late = late.unwrap_or(0);
+        *self = Self { window, askers_before, hungry_before, level, late, ..Self::new(self.all) };
         self.part();
     }
 
     /// One more asks.
     fn welcome(&mut self) {
-        self.now.askers = self.now.askers.wrapping_add(1);
-        if self.now.askers > self.before.askers {
+        self.askers = self.askers.wrapping_add(1);
+        if self.askers > self.askers_before.most() {
             self.part();
         }
     }
 
     fn part(&mut self) {
-        let askers = self.now.askers.max(self.before.askers).max(1);
+        let askers = self.askers.max(self.askers_before.most()).max(1);
         self.equal = self.all.checked_div(askers).unwrap_or(0).max(1);
         self.level = self.level.max(self.equal);
     }
@@ -242,7 +253,7 @@ mod tests {
             assert_eq!(floods(&mut fair, &mut all[1], now), 128);
         }
         // Nobody asked for a while.
-        assert_eq!(floods(&mut fair, &mut all[2], 30), 256);
+        assert_eq!(floods(&mut fair, &mut all[2], 40), 256);
     }
 
     #[test]
@@ -306,18 +317,38 @@ mod tests {
     }
 
     #[test]
-    fn those_who_come_in_every_other_window_leave_others_their_part() {
-        let mut fair = Fair::new(64);
-        let mut pulsing = [Had::NOTHING; 40];
-        let mut other = Had::NOTHING;
-        for now in 0..50_u64 {
-            let mut sum = 0;
-            if now % 2 == 0 {
-                sum += pulsing.iter_mut().map(|had| floods(&mut fair, had, now)).sum::<u32>();
+    fn those_who_come_in_some_windows_leave_others_their_part() {
+        for (pods, period) in (2..=16).flat_map(|period| [4, 5, 12, 40].map(|pods| (pods, period)))
+        {
+            let mut fair = Fair::new(64);
+            let mut pulsing = vec![Had::NOTHING; pods];
+            let mut other = Had::NOTHING;
+            for now in 0..100_u64 {
+                let mut sum = 0;
+                if now % period == 0 {
+                    sum += pulsing.iter_mut().map(|had| floods(&mut fair, had, now)).sum::<u32>();
+                }
+                // From the first time on that they came.
+                let some = wants(5, &mut fair, &mut other, now);
+                assert!(some == 5 || now == 0, "{some} beside {pods} in each {period}th, at {now}");
+                assert!(sum <= 512 + 40, "{sum} at {now}");
             }
-            // From the first time on that they came.
-            assert!(wants(4, &mut fair, &mut other, now) == 4 || now == 0, "at {now}");
-            assert!(sum <= 512 + 40, "{sum} at {now}");
+        }
+    }
+
+    #[test]
+    fn a_burst_beside_one_who_floods_and_many_who_want_little_is_whole() {
+        let mut fair = Fair::new(384);
+        let (mut greedy, mut burst) = (Had::NOTHING, Had::NOTHING);
+        let mut little = vec![Had::NOTHING; 200];
+        for now in 0..100 {
+            for had in &mut little {
+                assert_eq!(wants(1, &mut fair, had, now), 1);
+            }
+            floods(&mut fair, &mut greedy, now);
+            if now % 10 == 9 {
+                assert_eq!(wants(42, &mut fair, &mut burst, now), 42, "at {now}");
+            }
         }
     }
 

@@ -208,6 +208,8 @@ struct Datagram {
     has_first: bool,
     /// The numbers of those that wait, in the order they came.
     waiting: Vec<u16>,
+    /// How many fragments there had been when the first of them came.
+    waits_since: u16,
 }
 
 impl Datagram {
@@ -228,12 +230,13 @@ impl Datagram {
 }
 
 /// What a port may have of so many places, of which so many are taken, by its side so many. All
-/// outside together have half of the places.
+/// outside together have half of the places, and nothing of the last quarter.
 fn most(port: u16, per_port: u16, places: usize, (taken, by_side): (usize, usize)) -> usize {
     let (places, left) = if port < OUTSIDE {
         (places, places - taken)
     } else {
-        (places / 2, (places - taken).min(places / 2 - by_side))
+        let left = (places - taken).saturating_sub(places / 4);
+        (places / 2, left.min(places / 2 - by_side))
     };
     match left {
         0 => 0,
@@ -258,8 +261,8 @@ impl Model {
         gone.waiting.into_iter().map(|number| (number, reason)).collect()
     }
 
-    fn come(&mut self, coming: Coming, number: u16, now: u64) -> (Fate, LetGo) {
-        let number = number % LENGTHS;
+    fn come(&mut self, coming: Coming, count: u16, now: u64) -> (Fate, LetGo) {
+        let number = count % LENGTHS;
         let Coming { port, fragment, passes } = coming;
         let (mut ready, mut doomed) = (vec![], self.begin(port, fragment.identification, now));
         let place = self.place_of(fragment.identification);
@@ -284,7 +287,7 @@ impl Model {
                 ready = std::mem::take(&mut datagram.waiting);
                 Fate::Judged
             } else {
-                let (fate, gone) = self.wait(fragment.identification, number);
+                let (fate, gone) = self.wait(fragment.identification, (number, count));
                 doomed.extend(gone);
                 fate
             }
@@ -325,13 +328,18 @@ impl Model {
             refused: None,
             has_first: false,
             waiting: vec![],
+            waits_since: 0,
         });
         doomed
     }
 
     /// One more waits: where the port has as many as may wait, its oldest datagram of which any
-    /// waits goes; where none may and it has none, its side's, of the first [`PER_PORT`].
-    fn wait(&mut self, identification: u32, number: u16) -> (Fate, Vec<(u16, DropReason)>) {
+    /// waits goes; where none may and it has none, its side's that waits for longest.
+    fn wait(
+        &mut self,
+        identification: u32,
+        (number, count): (u16, u16),
+    ) -> (Fate, Vec<(u16, DropReason)>) {
         let limit = DropReason::FragmentLimit;
         let port = self.datagrams[self.place_of(identification)].port;
         let mut doomed = vec![];
@@ -341,9 +349,13 @@ impl Model {
         let mut is_full = has >= most(port, WAITING_PER_PORT, WAITING_MAX, taken);
         if is_full {
             let gives = |one: &Datagram| if has == 0 { of_side(one) } else { one.port == port };
-            let all = self.datagrams.iter().enumerate().filter(|(_, one)| gives(one));
-            let mut first = all.take(PER_PORT.into());
-            if let Some((oldest, _)) = first.find(|(_, one)| !one.waiting.is_empty()) {
+            let all = self.datagrams.iter().enumerate();
+            let mut waiting = all.filter(|(_, one)| gives(one) && !one.waiting.is_empty());
+            let oldest = match has {
+                0 => waiting.min_by_key(|(_, one)| one.waits_since),
+                _ => waiting.next(),
+            };
+            if let Some((oldest, _)) = oldest {
                 doomed = self.give_up(oldest, limit);
                 is_full = false;
             }
@@ -351,6 +363,9 @@ impl Model {
         let own = self.datagrams.iter_mut().find(|one| one.identification == identification);
         match own {
             Some(own) if !is_full => {
+                if own.waiting.is_empty() {
+                    own.waits_since = count;
+                }
                 own.waiting.push(number);
                 (Fate::Waits, doomed)
             }

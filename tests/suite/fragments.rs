@@ -1,6 +1,6 @@
 //! The table of fragments against a model that keeps every byte.
 
-use lockgate_dataplane::connection::fragment::WAITING_PER_PORT;
+use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_PER_PORT};
 use lockgate_dataplane::packet::parse::Fragment;
 use lockgate_tests::fragments::{Coming, Fate, OUTSIDE, Twin};
 use proptest::prelude::*;
@@ -105,6 +105,47 @@ fn where_many_ports_leave_no_datagram_the_oldest_gives_way_to_a_ports_first() {
     assert_eq!(twin.come(first(255, 99_999)), Fate::Judged);
     assert_eq!(twin.come(later(255, 99_999, 8)), Fate::Judged);
     assert_eq!(twin.come(later(0, 0, 8)), Fate::Waits, "the oldest went, its first with it");
+    twin.finish();
+}
+
+#[test]
+fn outside_takes_nothing_of_what_is_kept_for_ports_that_have_few() {
+    let mut twin = Twin::default();
+    for port in 0..3 {
+        for at in 1..=WAITING_PER_PORT {
+            assert_eq!(twin.come(later(port, port.into(), at * 8)), Fate::Waits);
+        }
+    }
+    for port in 0..20 {
+        for at in 1..=WAITING_PER_PORT {
+            twin.come(later(OUTSIDE + port, 100 + u32::from(port), at * 8));
+        }
+    }
+    for port in 10..40 {
+        for id in 0..4 {
+            assert_eq!(twin.come(later(port, u32::from(port) * 100 + id, 8)), Fate::Waits);
+        }
+    }
+    // All four of the first one are still there.
+    for id in 0..4 {
+        assert_eq!(twin.come(first(10, 1000 + id)), Fate::Judged);
+        assert_eq!(twin.come(later(10, 1000 + id, 16)), Fate::Judged);
+    }
+    twin.finish();
+}
+
+#[test]
+fn who_leaves_many_datagrams_unfinished_outside_keeps_no_other_from_waiting() {
+    let mut twin = Twin::default();
+    for id in 0..PER_PORT {
+        assert_eq!(twin.come(first(OUTSIDE + id % 8, id.into())), Fate::Judged);
+    }
+    for port in 10..110 {
+        for at in 1..5 {
+            twin.come(later(OUTSIDE + port, u32::from(port) * 100, at * 8));
+        }
+    }
+    assert_eq!(twin.come(later(OUTSIDE + 255, 99_999, 8)), Fate::Waits, "as the oldest went");
     twin.finish();
 }
 

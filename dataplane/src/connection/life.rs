@@ -54,8 +54,8 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// `ConnectionsLimit`, and it stays, where as many gave way for its holder as may in one
-    /// millisecond; `ConnectionsFull` where there are more holders than there can be.
+    /// `ConnectionsLimit`, and it stays, where as many gave way for its holder as may for
+    /// now; `ConnectionsFull` where there are more holders than there can be.
     pub fn renew(&mut self, id: ConnectionId, holder: Holder, now: Tick) -> Result<(), DropReason> {
         let share = self.shares.of(holder).ok_or(DropReason::ConnectionsFull)?;
         if !self.shares.may_turn_over(share, holder.opens, now) {

@@ -274,7 +274,7 @@ impl Shares {
         if is_full || share.held >= self.part() { Room::AfterHeaviest } else { Room::Free }
     }
 
-    /// Whether one more may give way for a pod in this millisecond; counts it if so.
+    /// Whether one more may give way for a pod now; counts it if so.
     pub(super) fn may_turn_over(&mut self, id: ShareId, opens: bool, now: Tick) -> bool {
         let Some(share) = self.pool.get_mut(usize::from(id.0)) else { return false };
         self.turnover.take(&mut share.turnover, opens, now)

@@ -376,7 +376,7 @@ fn a_flood_of_fragments_from_outside_to_one_pod_costs_other_pods_none_from_outsi
     for ms in 0..20_u32 {
         let flood = from(&world, [198, 51, 100, 1], CLIENT);
         for id in 0..FRAGMENTS_PER_MS {
-            let one = &fragments(&flood, (ms * 512 + id) & 0x7fff, 1448)[1];
+            let one = &fragments(&flood, (ms * FRAGMENTS_PER_MS + id) & 0x7fff, 1448)[1];
             world.inject(HOST, one).expect("room");
             world.settle();
         }

@@ -23,9 +23,9 @@
 //! - *Fairness*: a port (and apart from it all outside, to the pod of that port) has at most
 //!   [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`] fragments that wait, and where few
 //!   places are left [`PART`] of either. Who wants more loses the oldest of its own by which there
-//!   is room, never somebody else's. Only when many have left none at all, one that has none takes
-//!   the place of the oldest. All outside together have half of the places, and lose none but
-//!   their own to each other.
+//!   is room, never somebody else's. Only when many ports have left none at all, one that has none
+//!   takes the place of the oldest. All outside together have at most half of the places, nothing of
+//!   the last quarter, and take places from each other alone; where pods have the rest, none.
 //! - A datagram is forgotten when it is whole, or [`Fragments::expire`] finds it too old. Receivers
 //!   wait longer than we do, but a fragment without its first passes nowhere.
 //! - A fragment that need not wait any more is known by a [`Ticket`]: one of a datagram that has gone
@@ -54,7 +54,7 @@ use crate::packet::{FlowKey, Protocol};
 use crate::seat::Seat;
 use entry::Entry;
 use fixed::Fixed;
-use list::{Ends, List, NONE};
+use list::{List, NONE};
 pub use share::{DATAGRAMS_MAX, PART, PER_PORT, WAITING_MAX, WAITING_PER_PORT};
 use share::{Room, Share, Side, of_port, share_of, side_of};
 pub use ticket::{Flow, Ticket, Verdict, Waited};
@@ -174,10 +174,14 @@ impl Fragments {
             return Err(waited);
         }
         let Some(entry) = live(&mut self.entries, ticket) else { return Err(waited) };
+        let (port, is_first) = (entry.port, entry.waiting.is_empty());
         self.waiting.push(&mut entry.waiting, waited)?;
-        if let Some((share, side)) = of_port(&mut self.shares, &mut self.sides, entry.port) {
+        if let Some((share, side)) = of_port(&mut self.shares, &mut self.sides, port) {
             share.waiting = share.waiting.saturating_add(1);
             side.waiting = side.waiting.saturating_add(1);
+            if is_first {
+                list::push(&mut self.entries, List::Waits, &mut side.that_wait, ticket.place);
+            }
         }
         Ok(())
     }
@@ -281,9 +285,9 @@ impl Fragments {
             return true;
         }
         let oldest = if share.waiting == 0 {
-            self.oldest_that_waits(side.by_age, List::Age)
+            (side.that_wait.first != NONE).then_some(side.that_wait.first)
         } else {
-            self.oldest_that_waits(share.oldest_first, List::Port)
+            self.oldest_that_waits(share)
         };
         // It may be the fragment's own: then its frame comes back.
         oldest.is_some_and(|oldest| {
@@ -292,16 +296,15 @@ impl Fragments {
         })
     }
 
-    /// Of the first datagrams of a list the oldest of which any fragment waits: others make no room
-    /// by going. A port's are looked at to the end.
-    fn oldest_that_waits(&mut self, all: Ends, list: List) -> Option<u16> {
-        let mut place = all.first;
+    /// Of a port's datagrams the oldest of which any fragment waits: others make no room by going.
+    fn oldest_that_waits(&mut self, share: Share) -> Option<u16> {
+        let mut place = share.oldest_first.first;
         for _ in 0..PER_PORT {
             let entry = self.entries.get_mut(usize::from(place))?;
             if !entry.waiting.is_empty() {
                 return Some(place);
             }
-            place = list::after(entry, list);
+            place = list::after(entry, List::Port);
         }
         None
     }
@@ -310,7 +313,7 @@ impl Fragments {
     fn refuse(&mut self, place: u16, reason: DropReason) {
         let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
         entry.refused = Some(reason);
-        let (port, mut chain) = (entry.port, std::mem::replace(&mut entry.waiting, Chain::EMPTY));
+        let (port, mut chain) = (entry.port, self.take_waiting(place));
         for _ in 0..WAITING_PER_PORT {
             let Some(waited) = self.waiting.pop(&mut chain) else { return };
             self.gave_back(port);
@@ -322,7 +325,7 @@ impl Fragments {
     fn release(&mut self, place: u16) {
         let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
         let Some(serial) = entry.serial else { return };
-        let (port, mut chain) = (entry.port, std::mem::replace(&mut entry.waiting, Chain::EMPTY));
+        let (port, mut chain) = (entry.port, self.take_waiting(place));
         let mut released = 0_u16;
         for _ in 0..WAITING_PER_PORT {
             let Some(waited) = self.waiting.pop(&mut chain) else { break };
@@ -333,6 +336,18 @@ impl Fragments {
         if let Some(entry) = self.entries.get_mut(usize::from(place)) {
             entry.staged = entry.staged.saturating_add(released);
         }
+    }
+
+    /// All that waits of a datagram.
+    fn take_waiting(&mut self, place: u16) -> Chain {
+        let Some(entry) = self.entries.get_mut(usize::from(place)) else { return Chain::EMPTY };
+        let (port, chain) = (entry.port, std::mem::replace(&mut entry.waiting, Chain::EMPTY));
+        if let Some((_, side)) = of_port(&mut self.shares, &mut self.sides, port)
+            && !chain.is_empty()
+        {
+            list::remove(&mut self.entries, List::Waits, &mut side.that_wait, place);
+        }
+        chain
     }
 
     fn gave_back(&mut self, port: u16) {

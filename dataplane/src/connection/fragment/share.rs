@@ -37,6 +37,8 @@ pub(super) struct Side {
     pub(super) datagrams: u16,
     pub(super) waiting: u16,
     pub(super) by_age: Ends,
+    /// Those of which any fragment waits, in the order in which that began.
+    pub(super) that_wait: Ends,
 }
 
 /// Places that are left for a port's side, and so many of them that none need fear for its own.
@@ -47,14 +49,15 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Of so many places, and so many that are free, where the port's side has some. Outside has
-    /// half of all.
+    /// Of so many places, and so many that are free, where the port's side has some. Outside has at
+    /// most half of all, and nothing of the last quarter.
     pub(super) fn of(port: u16, all: usize, free: usize, side_has: u16) -> Self {
         if side_of(port) == 0 {
             return Self { left: free, reserved: all / RESERVED };
         }
         let half = all / 2;
-        Self { left: free.min(half.saturating_sub(side_has.into())), reserved: half / RESERVED }
+        let left = free.saturating_sub(all / RESERVED).min(half.saturating_sub(side_has.into()));
+        Self { left, reserved: half / RESERVED }
     }
 
     /// Whether one that has so many may have one more.

@@ -112,22 +112,23 @@ impl Model {
 
     /// What gives way in a window of four milliseconds is parted among those who ask, pods apart
     /// from who is outside: each has what the others left of the window before, of those who were
-    /// refused then an equal part; or what is an equal part of all. Three of four who asked or were
-    /// refused are reckoned with for another window.
+    /// refused then an equal part; or what is an equal part of all. The most who asked, and who were
+    /// refused, are reckoned with in their row of sixteen windows and the next.
     fn may_turn_over(&mut self, whose: Holder, now: u64) -> bool {
         let all = self.bounds.turnover_per_ms.saturating_mul(4);
         let all = if whose.opens { all } else { all.div_ceil(2) };
         let now = now / 4;
-        let (mut askers, mut refused, mut sated) = (0, 0, 0);
-        for window in now.saturating_sub(40)..now {
-            let before = self.gave_way.get(&(whose.opens, window)).into_iter().flatten();
-            let all: Vec<(u32, bool)> = before.map(|(_, it)| *it).collect();
-            let number = |some: usize| u32::try_from(some).expect("few");
-            askers = number(all.len()).max(askers * 3 / 4);
-            refused = number(all.iter().filter(|it| it.1).count()).max(refused * 3 / 4);
-            sated = all.iter().filter(|it| !it.1).map(|it| it.0).sum::<u32>();
-        }
-        let level = ((all - sated.min(all)) / refused.max(1)).max(all / askers.max(1)).max(1);
+        let windows = self.gave_way.iter().filter(|(of, _)| of.0 == whose.opens && of.1 < now);
+        let windows: Vec<(u64, &GaveWay)> = windows.map(|(of, all)| (of.1, all)).collect();
+        let number = |some: usize| u32::try_from(some).expect("few");
+        let refused = |all: &GaveWay| number(all.values().filter(|it| it.1).count());
+        let recent = || windows.iter().filter(|(at, _)| at / 16 + 1 >= now / 16);
+        let askers = recent().map(|(_, all)| number(all.len())).max().unwrap_or(0);
+        let hungry = recent().map(|(_, all)| refused(all)).max().unwrap_or(0);
+        let last = windows.last().filter(|(at, _)| at + 1 == now);
+        let sated = last.map_or(0, |(_, all)| all.values().filter(|it| !it.1).map(|it| it.0).sum());
+        let left = all - sated.min(all);
+        let level = (left / hungry.max(1)).max(all / askers.max(1)).max(1);
 
         let this = self.gave_way.entry((whose.opens, now)).or_default();
         let asker = (whose.endpoint, self.lives.get(&whose.endpoint).copied().unwrap_or(0));
@@ -138,7 +139,8 @@ impl Model {
         let may = if taken < all {
             *had < level
         } else {
-            *had < equal && (*had == 0 || taken < all.saturating_mul(2))
+            let late = if hungry > 0 { left / (hungry + 1) } else { 0 };
+            *had == 0 || *had < equal.max(late) && taken < all.saturating_mul(2)
         };
         *had += u32::from(may);
         *was_refused |= !may;
