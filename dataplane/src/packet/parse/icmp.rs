@@ -138,9 +138,8 @@ fn quoted_v6(quoted: &[u8]) -> Option<FlowKey> {
     let mut walked = ipv6::walk(quoted, start).ok()?;
     if walked.number == ipv6::FRAGMENT {
         let header = fragment::header_v6(quoted, walked)?;
-        walked = header.next;
-        // One chain is enough to read for an error.
-        if header.offset != 0 || ipv6::is_extension(walked.number) {
+        walked = ipv6::walk(quoted, header.next).ok()?;
+        if header.offset != 0 || walked.number == ipv6::FRAGMENT {
             return None;
         }
     }

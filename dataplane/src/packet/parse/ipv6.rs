@@ -79,12 +79,6 @@ fn is_outside(address: Address) -> bool {
     high == 0 && matches!(low >> 32, 0 | 0xffff)
 }
 
-/// Whether what follows is no upper layer yet.
-#[inline]
-pub(super) const fn is_extension(number: u8) -> bool {
-    matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
-}
-
 /// Where the upper layer begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walked {
