@@ -26,13 +26,16 @@ pub const ETHERNET_BYTES: usize = 14;
 pub const MTU_MAX: usize = PACKET_BYTES_MAX - ETHERNET_BYTES;
 
 /// IPv6 extension headers read before a packet is dropped: hop-by-hop and destination options, which
-/// may come twice (RFC 8200 section 4.1), and one more.
-pub const EXT_HEADERS_MAX: usize = 4;
+/// may come twice (RFC 8200 section 4.1).
+pub const EXT_HEADERS_MAX: usize = 3;
 
-/// Options read in all IPv6 extension headers of a packet, or in one neighbour message, before the
-/// packet is dropped. As many headers and options may be behind a fragment header, and in what an
-/// error quotes.
-pub const EXT_OPTIONS_MAX: usize = 16;
+/// Options read in all IPv6 extension headers of a packet before it is dropped, as many as Linux takes
+/// of one kind. As many headers and options may be behind a fragment header, and in what an error
+/// quotes.
+pub const EXT_OPTIONS_MAX: usize = 8;
+
+/// Options read in one neighbour message before it is dropped.
+pub const NEIGHBOUR_OPTIONS_MAX: usize = 16;
 
 /// Connection records looked at by one turn's expiry.
 pub const EXPIRE_PER_TURN: usize = 64;

@@ -22,7 +22,7 @@
 //! | other fragments | whose first never comes |
 //! | dying | on their last hop: the sender is told |
 //! | forged errors | about packets that never were |
-//! | option headers | as many headers and options of IPv6 as are read; policy denies it |
+//! | option headers | as many headers of IPv6 as are read, with options; policy denies it |
 //!
 //! What opens does not repeat itself, or half of it would be known from its last lap.
 //!
@@ -279,7 +279,7 @@ fn other_fragment(ends: Ends, source: &mut Source) -> Vec<u8> {
     fragment(ends, source, (1024, 9), 1)
 }
 
-/// As many options as may be, in as many headers, and then UDP to a port that the server does not
+/// As many headers as are read, with options in all, and then UDP to a port that the server does not
 /// let in.
 fn option_headers(ends: Ends, source: &mut Source) -> Vec<u8> {
     let [mut bytes, datagram] = [Vec::new(), packets::udp(ends, (source.port(), 11), &[0; 18])];
