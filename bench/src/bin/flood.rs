@@ -26,8 +26,9 @@
 //!
 //! What opens does not repeat itself, or half of it would be known from its last lap.
 //!
-//! `--check` fails below the promised ratio (docs/PROMISES.md), the best of some attempts, since
-//! others use the machine too.
+//! `--check` fails where the ratio of the quickest rounds is below the promised one
+//! (docs/PROMISES.md) in each of some attempts: others use the machine too, and only ever make a
+//! round slower.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -122,28 +123,27 @@ fn main() -> ExitCode {
     let is_check = words.iter().any(|word| word == "--check");
     let wanted = words.iter().find(|word| !word.starts_with('-'));
     let mut table =
-        "| flood | ratio, median | least | most | ns a turn, and beside harmless ones |\n\
-                     |---|---|---|---|---|"
+        "| flood | ratio of the quickest | median | least | most | ns a turn, and beside harmless ones |\n\
+                     |---|---|---|---|---|---|"
             .to_owned();
     let mut is_kept = true;
     for row in ROWS.iter().filter(|row| wanted.is_none_or(|word| row.name.contains(word))) {
         for attempt in 1.. {
-            let (ratios, times) = compare(*row);
-            let median = ratios[ROUNDS / 2];
-            if is_check && median < LEAST && attempt < ATTEMPTS {
+            let (ratios, [flood, beside]) = compare(*row);
+            let quickest = beside / flood;
+            if is_check && quickest < LEAST && attempt < ATTEMPTS {
                 continue;
             }
             // Writing to a string cannot fail.
             let _ = write!(
                 table,
-                "\n| {} | {median:.2} | {:.2} | {:.2} | {:.0}, {:.0} |",
+                "\n| {} | {quickest:.2} | {:.2} | {:.2} | {:.2} | {flood:.0}, {beside:.0} |",
                 row.name,
+                ratios[ROUNDS / 2],
                 ratios[0],
                 ratios[ROUNDS - 1],
-                times[0],
-                times[1]
             );
-            is_kept &= median >= LEAST;
+            is_kept &= quickest >= LEAST;
             break;
         }
     }
@@ -151,12 +151,14 @@ fn main() -> ExitCode {
     if is_check && !is_kept { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Ratios of all rounds in order, and the nanoseconds of a turn, of the flood and of harmless ones.
+/// Ratios of all rounds in order, and the least nanoseconds of a turn, of the flood and of harmless
+/// ones.
 fn compare(row: Row) -> ([f64; ROUNDS], [f64; 2]) {
     let beside = Row { packet: harmless, ..row };
     let mut pairs: [[f64; 2]; ROUNDS] = std::array::from_fn(|_| [measure(row), measure(beside)]);
     pairs.sort_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
-    (pairs.map(|[flood, harmless]| harmless / flood), pairs[ROUNDS / 2])
+    let least = [0, 1].map(|side| pairs.iter().map(|pair| pair[side]).fold(f64::MAX, f64::min));
+    (pairs.map(|[flood, harmless]| harmless / flood), least)
 }
 
 /// Nanoseconds of a turn with a batch of the conversation and one of the flood.

@@ -71,7 +71,7 @@ const NOWHERE: ShareId = ShareId(u16::MAX);
 #[allow(clippy::cast_possible_truncation)] // 2^8
 pub(super) const SHARERS: u32 = PORTS_MAX as u32;
 /// Other shares that one eviction looks at.
-pub(super) const GLANCE: usize = 16;
+pub(super) const GLANCE: usize = 8;
 
 /// Whether a holder is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -346,15 +346,20 @@ impl Shares {
         }
         // Who was the heaviest may have none left: then everyone is looked at.
         let all = usize::from(self.reached);
-        let glances = if self.weight(self.heaviest) == 0 { all } else { all.min(GLANCE) };
+        let mut most = self.weight(self.heaviest);
+        let glances = if most == 0 { all } else { all.min(GLANCE) };
+        let mut glance = self.glance;
         for _ in 0..glances {
-            let id = ShareId(self.glance);
-            if self.weight(id) > self.weight(self.heaviest) {
-                self.heaviest = id;
+            let weight = self.weight(ShareId(glance));
+            if weight > most {
+                (self.heaviest, most) = (ShareId(glance), weight);
             }
-            let next = self.glance.saturating_add(1);
-            self.glance = if next < self.reached { next } else { 0 };
+            glance = glance.wrapping_add(1);
+            if glance >= self.reached {
+                glance = 0;
+            }
         }
+        self.glance = glance;
         Some(self.heaviest)
     }
 
