@@ -28,6 +28,9 @@ const TARGET_PORT: u16 = 2000;
 /// Datagrams that one call of `expire` gives up at most.
 const EXPIRE_MAX: usize = 4;
 
+/// Added to the slot of a port: from outside to it.
+pub const OUTSIDE: u16 = 256;
+
 /// A table, what a worker has beside it, and the model.
 #[derive(Debug)]
 pub struct Twin {
@@ -43,7 +46,8 @@ pub struct Twin {
 /// A fragment on its way into the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Coming {
-    /// The slot of the port where it comes in, below 256.
+    /// The slot of the port where it comes in, below 256; with [`OUTSIDE`], of the one that it comes
+    /// to from outside.
     pub port: u16,
     /// Its place in its datagram.
     pub fragment: Fragment,
@@ -119,11 +123,11 @@ impl Twin {
 
     /// What becomes of a fragment, as the worker has it.
     fn take_in(&mut self, Coming { port, fragment, passes }: Coming) -> Fate {
-        let (from, is_first) = (port_at(port), fragment.is_first());
+        let (from, is_first) = (port_at(port % OUTSIDE), fragment.is_first());
         let headers = headers(is_first);
         let hash = self.connections.hash(&Fragments::key(&headers, &fragment));
         let seat = Seat::of(from);
-        let holder = Holder { endpoint: EndpointId(seat.0.into()), seat, opens: true };
+        let holder = Holder { endpoint: EndpointId(seat.0.into()), seat, opens: port < OUTSIDE };
         match self.table.take_in(&headers, &fragment, hash, holder, Tick(self.now)) {
             Verdict::Judge(ticket, flow) => {
                 assert_eq!(flow.target_port, TARGET_PORT, "the flow is another's");
@@ -204,6 +208,8 @@ struct Datagram {
     has_first: bool,
     /// The numbers of those that wait, in the order they came.
     waiting: Vec<u16>,
+    /// How many fragments there had been when the first of them came.
+    waits_since: u16,
 }
 
 impl Datagram {
@@ -223,13 +229,25 @@ impl Datagram {
     }
 }
 
-/// What a port may have of so many places of which so many are taken.
-fn most(per_port: u16, places: usize, taken: usize) -> usize {
-    match places - taken {
+/// What a port may have of so many places, of which so many are taken, by its side so many. All
+/// outside together have half of the places, and nothing of the last quarter.
+fn most(port: u16, per_port: u16, places: usize, (taken, by_side): (usize, usize)) -> usize {
+    let (places, left) = if port < OUTSIDE {
+        (places, places - taken)
+    } else {
+        let left = (places - taken).saturating_sub(places / 4);
+        (places / 2, left.min(places / 2 - by_side))
+    };
+    match left {
         0 => 0,
         few if few <= places / 4 => usize::from(PART),
         _ => usize::from(per_port),
     }
+}
+
+/// Whether it is outside that sends.
+const fn side(port: u16) -> bool {
+    port >= OUTSIDE
 }
 
 impl Model {
@@ -243,8 +261,8 @@ impl Model {
         gone.waiting.into_iter().map(|number| (number, reason)).collect()
     }
 
-    fn come(&mut self, coming: Coming, number: u16, now: u64) -> (Fate, LetGo) {
-        let number = number % LENGTHS;
+    fn come(&mut self, coming: Coming, count: u16, now: u64) -> (Fate, LetGo) {
+        let number = count % LENGTHS;
         let Coming { port, fragment, passes } = coming;
         let (mut ready, mut doomed) = (vec![], self.begin(port, fragment.identification, now));
         let place = self.place_of(fragment.identification);
@@ -269,7 +287,7 @@ impl Model {
                 ready = std::mem::take(&mut datagram.waiting);
                 Fate::Judged
             } else {
-                let (fate, gone) = self.wait(fragment.identification, number);
+                let (fate, gone) = self.wait(fragment.identification, (number, count));
                 doomed.extend(gone);
                 fate
             }
@@ -284,18 +302,22 @@ impl Model {
         found.unwrap_or_else(|| panic!("{identification} has begun"))
     }
 
-    /// A new datagram of a port costs it its oldest, or all of them the oldest, where there are as
-    /// many as may be.
+    /// A new datagram of a port costs it its oldest, or its side the oldest, where there are as many
+    /// as may be.
     fn begin(&mut self, port: u16, identification: u32, now: u64) -> Vec<(u16, DropReason)> {
         if self.datagrams.iter().any(|one| one.identification == identification) {
             return vec![];
         }
-        let of_port = |one: &Datagram| one.port == port;
         let mut doomed = vec![];
-        let has = self.datagrams.iter().filter(|one| of_port(one)).count();
-        if has >= most(PER_PORT, DATAGRAMS_MAX, self.datagrams.len()) {
-            let oldest = self.datagrams.iter().position(of_port).unwrap_or(0);
-            doomed = self.give_up(oldest, DropReason::FragmentLimit);
+        let all = |of: &dyn Fn(&Datagram) -> bool| self.datagrams.iter().filter(|o| of(o)).count();
+        let has = all(&|one| one.port == port);
+        let taken = (self.datagrams.len(), all(&|one| side(one.port) == side(port)));
+        if has >= most(port, PER_PORT, DATAGRAMS_MAX, taken) {
+            let gives =
+                |one: &Datagram| one.port == port || has == 0 && side(one.port) == side(port);
+            if let Some(oldest) = self.datagrams.iter().position(gives) {
+                doomed = self.give_up(oldest, DropReason::FragmentLimit);
+            }
         }
         self.datagrams.push(Datagram {
             identification,
@@ -306,40 +328,61 @@ impl Model {
             refused: None,
             has_first: false,
             waiting: vec![],
+            waits_since: 0,
         });
         doomed
     }
 
     /// One more waits: where the port has as many as may wait, its oldest datagram of which any
-    /// waits goes.
-    fn wait(&mut self, identification: u32, number: u16) -> (Fate, Vec<(u16, DropReason)>) {
+    /// waits goes; where none may and it has none, its side's that waits for longest.
+    fn wait(
+        &mut self,
+        identification: u32,
+        (number, count): (u16, u16),
+    ) -> (Fate, Vec<(u16, DropReason)>) {
         let limit = DropReason::FragmentLimit;
         let port = self.datagrams[self.place_of(identification)].port;
         let mut doomed = vec![];
         let has = self.waiting(|one| one.port == port);
-        if has >= most(WAITING_PER_PORT, WAITING_MAX, self.waiting(|_| true)) {
-            let waits = |one: &Datagram| one.port == port && !one.waiting.is_empty();
-            if let Some(oldest) = self.datagrams.iter().position(waits) {
+        let of_side = |one: &Datagram| side(one.port) == side(port);
+        let taken = (self.waiting(|_| true), self.waiting(of_side));
+        let mut is_full = has >= most(port, WAITING_PER_PORT, WAITING_MAX, taken);
+        if is_full {
+            let gives = |one: &Datagram| if has == 0 { of_side(one) } else { one.port == port };
+            let all = self.datagrams.iter().enumerate();
+            let mut waiting = all.filter(|(_, one)| gives(one) && !one.waiting.is_empty());
+            let oldest = match has {
+                0 => waiting.min_by_key(|(_, one)| one.waits_since),
+                _ => waiting.next(),
+            };
+            if let Some((oldest, _)) = oldest {
                 doomed = self.give_up(oldest, limit);
+                is_full = false;
             }
         }
-        let is_full = self.waiting(|_| true) == WAITING_MAX;
         let own = self.datagrams.iter_mut().find(|one| one.identification == identification);
         match own {
             Some(own) if !is_full => {
+                if own.waiting.is_empty() {
+                    own.waits_since = count;
+                }
                 own.waiting.push(number);
                 (Fate::Waits, doomed)
             }
-            // It may have been its own that went, or nothing of its port waits.
+            // It may have been its own that went, or none goes.
             _ => (Fate::Dropped(limit), doomed),
         }
     }
 
     fn expire(&mut self, now: u64) -> Vec<(u16, DropReason)> {
         let mut doomed = vec![];
-        for _ in 0..EXPIRE_MAX {
-            if self.datagrams.first().is_some_and(|oldest| now - oldest.since >= TIMEOUT_MS) {
-                doomed.extend(self.give_up(0, DropReason::FragmentTimeout));
+        for outside in [false, true] {
+            for _ in 0..EXPIRE_MAX {
+                let oldest = self.datagrams.iter().position(|one| side(one.port) == outside);
+                let Some(oldest) = oldest else { break };
+                if now - self.datagrams[oldest].since >= TIMEOUT_MS {
+                    doomed.extend(self.give_up(oldest, DropReason::FragmentTimeout));
+                }
             }
         }
         doomed.sort_by_key(|(number, _)| *number);

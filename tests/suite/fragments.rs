@@ -1,8 +1,8 @@
 //! The table of fragments against a model that keeps every byte.
 
-use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_PER_PORT};
 use lockgate_dataplane::packet::parse::Fragment;
-use lockgate_tests::fragments::{Coming, Fate, Twin};
+use lockgate_tests::fragments::{Coming, Fate, OUTSIDE, Twin};
 use proptest::prelude::*;
 
 /// One of a few datagrams of one port: they meet.
@@ -79,16 +79,88 @@ fn ports_that_leave_all_places_taken_cost_others_nothing() {
 }
 
 #[test]
-fn where_many_ports_leave_nothing_a_datagram_still_begins_and_none_of_it_waits() {
+fn where_many_ports_leave_nothing_a_datagram_takes_the_place_of_the_oldest() {
     let mut twin = Twin::default();
     for port in 0..150 {
         for at in 1..5 {
             twin.come(later(port, port.into(), at * 8));
         }
     }
-    let fate = twin.come(later(255, 999, 8));
-    assert_eq!(fate, Fate::Dropped(DropReason::FragmentLimit));
+    assert_eq!(twin.come(later(255, 999, 8)), Fate::Waits);
     assert_eq!(twin.come(first(255, 999)), Fate::Judged);
     assert_eq!(twin.come(later(255, 999, 16)), Fate::Judged);
+    twin.finish();
+}
+
+#[test]
+fn where_many_ports_leave_no_datagram_the_oldest_gives_way_to_a_ports_first() {
+    let mut twin = Twin::default();
+    // All of 1024: twelve ports with 64, and 64 ports with the four that each may have then.
+    for port in 0..76 {
+        let some = if port < 12 { 64 } else { 4 };
+        for at in 0..some {
+            assert_eq!(twin.come(first(port, u32::from(port) * 100 + at)), Fate::Judged);
+        }
+    }
+    assert_eq!(twin.come(first(255, 99_999)), Fate::Judged);
+    assert_eq!(twin.come(later(255, 99_999, 8)), Fate::Judged);
+    assert_eq!(twin.come(later(0, 0, 8)), Fate::Waits, "the oldest went, its first with it");
+    twin.finish();
+}
+
+#[test]
+fn outside_takes_nothing_of_what_is_kept_for_ports_that_have_few() {
+    let mut twin = Twin::default();
+    for port in 0..3 {
+        for at in 1..=WAITING_PER_PORT {
+            assert_eq!(twin.come(later(port, port.into(), at * 8)), Fate::Waits);
+        }
+    }
+    for port in 0..20 {
+        for at in 1..=WAITING_PER_PORT {
+            twin.come(later(OUTSIDE + port, 100 + u32::from(port), at * 8));
+        }
+    }
+    for port in 10..40 {
+        for id in 0..4 {
+            assert_eq!(twin.come(later(port, u32::from(port) * 100 + id, 8)), Fate::Waits);
+        }
+    }
+    // All four of the first one are still there.
+    for id in 0..4 {
+        assert_eq!(twin.come(first(10, 1000 + id)), Fate::Judged);
+        assert_eq!(twin.come(later(10, 1000 + id, 16)), Fate::Judged);
+    }
+    twin.finish();
+}
+
+#[test]
+fn who_leaves_many_datagrams_unfinished_outside_keeps_no_other_from_waiting() {
+    let mut twin = Twin::default();
+    for id in 0..PER_PORT {
+        assert_eq!(twin.come(first(OUTSIDE + id % 8, id.into())), Fate::Judged);
+    }
+    for port in 10..110 {
+        for at in 1..5 {
+            twin.come(later(OUTSIDE + port, u32::from(port) * 100, at * 8));
+        }
+    }
+    assert_eq!(twin.come(later(OUTSIDE + 255, 99_999, 8)), Fate::Waits, "as the oldest went");
+    twin.finish();
+}
+
+#[test]
+fn all_outside_has_half_of_the_places_and_takes_none_of_ports() {
+    let mut twin = Twin::default();
+    for port in 0..150 {
+        for at in 1..5 {
+            twin.come(later(OUTSIDE + port, port.into(), at * 8));
+        }
+    }
+    // A port finds as much as if nobody were outside, up to the other half of the places.
+    for at in 1..=WAITING_PER_PORT {
+        assert_eq!(twin.come(later(7, 999, at * 8)), Fate::Waits);
+    }
+    assert_eq!(twin.come(later(OUTSIDE + 255, 1000, 8)), Fate::Waits, "as the oldest went");
     twin.finish();
 }

@@ -15,27 +15,31 @@
 //! | no connection | segments of connections that never were |
 //! | opening | ports at random that policy allows: each would open, the pod has all it may have |
 //! | opening, eight pods | the same, each from one of eight: the table has all it may have |
+//! | opening, from outside | the same from one sender outside, each to one of eight pods |
 //! | renewing | SYN and RST in turns: each SYN ends a connection that is over, and opens one |
 //! | first fragments | of datagrams that policy allows, and nothing more of them |
 //! | denied fragments | of datagrams that policy denies |
 //! | other fragments | whose first never comes |
 //! | dying | on their last hop: the sender is told |
 //! | forged errors | about packets that never were |
+//! | option headers | as many headers of IPv6 as are read, with options; policy denies it |
 //!
 //! What opens does not repeat itself, or half of it would be known from its last lap.
 //!
-//! `--check` fails below the promised ratio (docs/PROMISES.md), the best of some attempts, since
-//! others use the machine too.
+//! `--check` fails where the ratio of the quickest rounds is below the promised one
+//! (docs/PROMISES.md) in each of some attempts: others use the machine too, and only ever make a
+//! round slower.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use lockgate_dataplane::limits::{EXT_HEADERS_MAX, EXT_OPTIONS_MAX};
 use lockgate_dataplane::packet::TcpFlags;
 use lockgate_dataplane::worker::Denial;
 use lockgate_tests::packets::{self, Ends};
-use lockgate_tests::world::{Shape, World};
+use lockgate_tests::world::{HOST, Shape, World};
 
 const BATCH: usize = 64;
 /// Turns of one measurement.
@@ -45,6 +49,8 @@ const FIRST: usize = 2000;
 /// So many turns take about a millisecond.
 const TURNS_PER_MS: usize = 40;
 const ROUNDS: usize = 7;
+/// Enough for two batches a turn to one port: what is not sent costs less than what is.
+const FRAMES: u32 = 1 << 15;
 const CLUSTER: &str = include_str!("../../flood.yaml");
 const FLOODERS: [&str; 8] = [
     "default/flooder",
@@ -58,6 +64,7 @@ const FLOODERS: [&str; 8] = [
 ];
 const CLIENT: &str = "default/client";
 const SERVER: &str = "default/server";
+const PEER: &str = "default/peer";
 /// What `--check` asks of every flood.
 const LEAST: f64 = 0.97;
 /// Attempts of `--check`.
@@ -68,18 +75,31 @@ const ATTEMPTS: usize = 4;
 struct Row {
     name: &'static str,
     pods: usize,
+    /// It comes to the pods from outside; else they send it to the server.
+    is_outside: bool,
+    is_v6: bool,
     denial: Denial,
     packet: Packet,
+}
+
+impl Row {
+    /// Where the flood comes in, and from whom to whom.
+    fn senders(&self, world: &World) -> Vec<(&'static str, Ends)> {
+        let outside = if self.is_v6 { nowhere_v6() } else { nowhere() };
+        let way = |&pod| if self.is_outside { (HOST, pod) } else { (pod, SERVER) };
+        let ways = FLOODERS[..self.pods].iter().map(way);
+        ways.map(|(from, to)| (from, world.ends(from, to, outside))).collect()
+    }
 }
 
 /// The next packet from these addresses.
 type Packet = fn(Ends, &mut Source) -> Vec<u8>;
 
 const fn row(name: &'static str, packet: Packet) -> Row {
-    Row { name, pods: 1, denial: Denial::Drop, packet }
+    Row { name, pods: 1, is_outside: false, is_v6: false, denial: Denial::Drop, packet }
 }
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 15] = [
     row("denied", denied),
     Row { denial: Denial::Reject, ..row("rejected", denied) },
     row("forbidden ports", forbidden),
@@ -87,12 +107,14 @@ const ROWS: [Row; 13] = [
     row("no connection", strange),
     row("opening", opening),
     Row { pods: FLOODERS.len(), ..row("opening, eight pods", opening) },
+    Row { pods: 8, is_outside: true, ..row("opening, from outside", opening) },
     row("renewing", renewing),
     row("first fragments", first_fragment),
     row("denied fragments", denied_fragment),
     row("other fragments", other_fragment),
     row("dying", dying),
     row("forged errors", error),
+    Row { is_v6: true, ..row("option headers", option_headers) },
 ];
 
 #[allow(clippy::print_stdout)] // its only output
@@ -101,28 +123,27 @@ fn main() -> ExitCode {
     let is_check = words.iter().any(|word| word == "--check");
     let wanted = words.iter().find(|word| !word.starts_with('-'));
     let mut table =
-        "| flood | ratio, median | least | most | ns a turn, and beside harmless ones |\n\
-                     |---|---|---|---|---|"
+        "| flood | ratio of the quickest | median | least | most | ns a turn, and beside harmless ones |\n\
+                     |---|---|---|---|---|---|"
             .to_owned();
     let mut is_kept = true;
     for row in ROWS.iter().filter(|row| wanted.is_none_or(|word| row.name.contains(word))) {
         for attempt in 1.. {
-            let (ratios, times) = compare(*row);
-            let median = ratios[ROUNDS / 2];
-            if is_check && median < LEAST && attempt < ATTEMPTS {
+            let (ratios, [flood, beside]) = compare(*row);
+            let quickest = beside / flood;
+            if is_check && quickest < LEAST && attempt < ATTEMPTS {
                 continue;
             }
             // Writing to a string cannot fail.
             let _ = write!(
                 table,
-                "\n| {} | {median:.2} | {:.2} | {:.2} | {:.0}, {:.0} |",
+                "\n| {} | {quickest:.2} | {:.2} | {:.2} | {:.2} | {flood:.0}, {beside:.0} |",
                 row.name,
+                ratios[ROUNDS / 2],
                 ratios[0],
                 ratios[ROUNDS - 1],
-                times[0],
-                times[1]
             );
-            is_kept &= median >= LEAST;
+            is_kept &= quickest >= LEAST;
             break;
         }
     }
@@ -130,40 +151,43 @@ fn main() -> ExitCode {
     if is_check && !is_kept { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Ratios of all rounds in order, and the nanoseconds of a turn, of the flood and of harmless ones.
+/// Ratios of all rounds in order, and the least nanoseconds of a turn, of the flood and of harmless
+/// ones.
 fn compare(row: Row) -> ([f64; ROUNDS], [f64; 2]) {
     let beside = Row { packet: harmless, ..row };
     let mut pairs: [[f64; 2]; ROUNDS] = std::array::from_fn(|_| [measure(row), measure(beside)]);
     pairs.sort_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
-    (pairs.map(|[flood, harmless]| harmless / flood), pairs[ROUNDS / 2])
+    let least = [0, 1].map(|side| pairs.iter().map(|pair| pair[side]).fold(f64::MAX, f64::min));
+    (pairs.map(|[flood, harmless]| harmless / flood), least)
 }
 
 /// Nanoseconds of a turn with a batch of the conversation and one of the flood.
 fn measure(row: Row) -> f64 {
     let shape =
-        Shape { frames: 8192, connections: 1 << 17, denial: row.denial, ..Shape::default() };
+        Shape { frames: FRAMES, connections: 1 << 17, denial: row.denial, ..Shape::default() };
     let mut world = World::of(shape, CLUSTER);
     let mut source = Source::default();
-    let ends: Vec<Ends> =
-        FLOODERS[..row.pods].iter().map(|from| world.ends(from, SERVER, nowhere())).collect();
-    let between = world.ends(CLIENT, SERVER, nowhere());
+    let senders = row.senders(&world);
+    let between = world.ends(CLIENT, PEER, nowhere());
     let flows = 1024..2048;
     let talk: Vec<Vec<u8>> =
         flows.map(|port| packets::udp(between, (port, 53), &[0; 18])).collect();
-    let mut spent = Duration::ZERO;
+    let (mut spent, mut arrived) = (Duration::ZERO, 0);
     for turn in 0..FIRST + TURNS {
         for n in 0..BATCH {
-            let pod = n % row.pods;
-            // As the kernel when there is nothing to receive into: the packet is not counted.
-            let _ = world.inject(CLIENT, &talk[(turn * BATCH + n) % talk.len()]);
-            let _ = world.inject(FLOODERS[pod], &(row.packet)(ends[pod], &mut source));
+            let (from, ends) = senders[n % senders.len()];
+            let told = world.inject(CLIENT, &talk[(turn * BATCH + n) % talk.len()]);
+            let flooded = world.inject(from, &(row.packet)(ends, &mut source));
+            assert!(told.is_ok() && flooded.is_ok(), "{}: the worker has no room", row.name);
         }
         let begun = Instant::now();
         turns(&mut world);
         if turn >= FIRST {
             spent += begun.elapsed();
         }
+        arrived += world.discard(PEER);
         world.discard(SERVER);
+        world.discard(HOST);
         for pod in &FLOODERS[..row.pods] {
             world.discard(pod);
         }
@@ -171,6 +195,7 @@ fn measure(row: Row) -> f64 {
             world.pass_ms(1);
         }
     }
+    assert_eq!(arrived, (FIRST + TURNS) * BATCH, "{}: the conversation loses packets", row.name);
     #[allow(clippy::cast_precision_loss)] // far below 2^52
     let count = TURNS as f64;
     spent.as_secs_f64() * 1e9 / count
@@ -184,6 +209,10 @@ fn turns(world: &mut World) {
 
 fn nowhere() -> IpAddr {
     Ipv4Addr::new(192, 0, 2, 1).into()
+}
+
+fn nowhere_v6() -> IpAddr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()
 }
 
 /// Of 1024 connections that stand.
@@ -250,6 +279,24 @@ fn denied_fragment(ends: Ends, source: &mut Source) -> Vec<u8> {
 
 fn other_fragment(ends: Ends, source: &mut Source) -> Vec<u8> {
     fragment(ends, source, (1024, 9), 1)
+}
+
+/// As many headers as are read, with options in all, and then UDP to a port that the server does not
+/// let in.
+fn option_headers(ends: Ends, source: &mut Source) -> Vec<u8> {
+    let [mut bytes, datagram] = [Vec::new(), packets::udp(ends, (source.port(), 11), &[0; 18])];
+    let options = EXT_OPTIONS_MAX / EXT_HEADERS_MAX;
+    for left in (0..EXT_HEADERS_MAX).rev() {
+        let next = if left == 0 { 17 } else { 60 };
+        bytes.extend([next, 1]);
+        (1..options).for_each(|_| bytes.extend([1, 0]));
+        let rest = 14 - 2 * options;
+        #[allow(clippy::cast_possible_truncation)] // below fourteen
+        bytes.extend([1, rest as u8]);
+        bytes.resize(bytes.len() + rest, 0);
+    }
+    bytes.extend(&datagram[54..]);
+    packets::ip(ends, 60, &bytes)
 }
 
 fn dying(ends: Ends, source: &mut Source) -> Vec<u8> {

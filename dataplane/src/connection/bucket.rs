@@ -52,6 +52,14 @@ pub(super) struct Place {
     lane: usize,
 }
 
+impl Place {
+    /// The bucket's number.
+    #[allow(clippy::cast_possible_truncation)] // there are fewer than 2^32
+    pub(super) const fn bucket(self) -> u32 {
+        self.bucket as u32
+    }
+}
+
 /// The buckets.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -168,15 +176,23 @@ impl Index {
         }
     }
 
-    /// Frees the lane of a record.
+    /// Frees the lane of a record, wherever it is.
     pub(super) fn clear(&mut self, hash: Hash, record: u32) {
         for at in self.homes(hash) {
-            let Some(bucket) = self.buckets.get_mut(at) else { continue };
-            if let Some(lane) = bucket.records.iter().position(|&id| id == record) {
-                bucket.set(lane, (0, 0, FREE));
+            #[allow(clippy::cast_possible_truncation)] // there are fewer than 2^32
+            if self.clear_in(at as u32, record) {
                 return;
             }
         }
+    }
+
+    /// Frees the lane of a record, if it is in this bucket.
+    #[inline]
+    pub(super) fn clear_in(&mut self, bucket: u32, record: u32) -> bool {
+        let Some(bucket) = self.buckets.get_mut(bucket as usize) else { return false };
+        let Some(lane) = bucket.records.iter().position(|&id| id == record) else { return false };
+        bucket.set(lane, (0, 0, FREE));
+        true
     }
 
     /// The two buckets of a hash. They may be the same one, once in as many as there are.
@@ -205,8 +221,12 @@ impl Index {
         (u64::from(bits).wrapping_mul(u64::from(self.count)) >> 32) as usize
     }
 
-    fn used(&self, at: usize) -> usize {
-        self.buckets.get(at).map_or(LANES, |b| b.records.iter().filter(|&&id| id != FREE).count())
+    /// How many lanes are not free.
+    // In words as wide as the lanes, several are compared at once.
+    #[inline]
+    fn used(&self, at: usize) -> u32 {
+        let Some(bucket) = self.buckets.get(at) else { return u32::MAX };
+        bucket.records.iter().fold(0, |sum, &id| sum.wrapping_add(u32::from(id != FREE)))
     }
 
     fn free_lane(&self, at: usize) -> Option<usize> {

@@ -1,5 +1,7 @@
 //! How connections begin, change and end: index, record, wheel and queue kept in step. Hot path.
 
+use std::cmp::Reverse;
+
 use super::bucket::Place;
 use super::expiry::{Due, Wheel};
 use super::share::{Room, ShareId};
@@ -32,9 +34,8 @@ impl Connections {
         let share = self.shares.of(new.holder).ok_or(DropReason::ConnectionsFull)?;
         self.make_way(share, new.holder.opens, now)?;
         let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
-        self.joined = self.joined.wrapping_add(1);
         let mut entry = Entry::new(key, &new, share, state, now);
-        entry.joined = self.joined;
+        entry.bucket = place.bucket();
         if let Kind::Tcp(header) = &headers.kind {
             entry.track = tcp::open(header);
         }
@@ -53,8 +54,8 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// `ConnectionsLimit`, and it stays, where as many gave way for its holder as may in one
-    /// millisecond; `ConnectionsFull` where there are more holders than there can be.
+    /// `ConnectionsLimit`, and it stays, where as many gave way for its holder as may for
+    /// now; `ConnectionsFull` where there are more holders than there can be.
     pub fn renew(&mut self, id: ConnectionId, holder: Holder, now: Tick) -> Result<(), DropReason> {
         let share = self.shares.of(holder).ok_or(DropReason::ConnectionsFull)?;
         if !self.shares.may_turn_over(share, holder.opens, now) {
@@ -67,9 +68,11 @@ impl Connections {
     /// Forgets a connection.
     pub fn remove(&mut self, id: ConnectionId) {
         let Some(entry) = self.slab.live(id.0) else { return };
-        let (key, state, share) = (entry.opening(), entry.state, entry.share);
+        let (state, share) = (entry.state, entry.share);
         let is_evictable = entry.is_evictable();
-        self.index.clear(self.seed.hash(&key), id.0);
+        if !self.index.clear_in(entry.bucket, id.0) {
+            self.clear_moved(id);
+        }
         self.wheel.disarm(&mut self.slab, id.0);
         if is_evictable {
             self.dequeue(id.0, share);
@@ -77,6 +80,13 @@ impl Connections {
         self.shares.close(share);
         self.count(state, -1);
         self.slab.give(id.0);
+    }
+
+    /// Clears the lane of a record that has moved to its other bucket.
+    #[cold]
+    fn clear_moved(&mut self, id: ConnectionId) {
+        let Some(entry) = self.slab.live(id.0) else { return };
+        self.index.clear(self.seed.hash(&entry.opening()), id.0);
     }
 
     /// Forgets connections whose time is up, and says how many. Takes at most `EXPIRE_PER_TURN`
@@ -136,15 +146,15 @@ impl Connections {
         })
     }
 
-    /// Of the records in the buckets of a hash, the one that has been evictable for longest, among
-    /// those of the heaviest pod there.
+    /// Of the records in the buckets of a hash that may be evicted, the one that has been silent for
+    /// longest, among those of the heaviest pod there.
     fn victim(&self, hash: Hash) -> Option<u32> {
-        let age = |entry: &Entry| self.joined.wrapping_sub(entry.joined);
+        let silence = |entry: &Entry| Reverse(entry.seen);
         self.index
             .residents(hash)
             .filter_map(|id| self.slab.live(id).map(|entry| (id, entry)))
             .filter(|(_, entry)| entry.is_evictable())
-            .max_by_key(|(_, entry)| (self.shares.weight(entry.share), age(entry)))
+            .max_by_key(|(_, entry)| (self.shares.weight(entry.share), silence(entry)))
             .map(|(id, _)| id)
     }
 
@@ -155,10 +165,7 @@ impl Connections {
 
     /// Puts a record at the end of its share's queue.
     fn enqueue(&mut self, id: u32) {
-        self.joined = self.joined.wrapping_add(1);
-        let Some(entry) = self.slab.entry_mut(id) else { return };
-        entry.joined = self.joined;
-        let share = entry.share;
+        let Some(share) = self.slab.live(id).map(|entry| entry.share) else { return };
         if let Some(queue) = self.shares.join(share) {
             self.slab.push(Chain::Queue, queue, id);
         }

@@ -162,8 +162,6 @@ pub struct Connections {
     wheel: Wheel,
     shares: Shares,
     rounds: Rounds,
-    /// How many ever joined a queue; wraps.
-    joined: u32,
     evicted: u64,
     counts: [u64; CONNECTION_STATES_MAX],
     /// The latest tick we were told.
@@ -189,7 +187,6 @@ impl Connections {
             wheel: Wheel::new(),
             shares: Shares::new(capacity, settings.bounds),
             rounds: Rounds::default(),
-            joined: 0,
             evicted: 0,
             counts: [0; CONNECTION_STATES_MAX],
             now: Tick(0),

@@ -35,17 +35,15 @@ pub struct Bounds {
     pub evictable_max: u32,
     /// Records at the end of the table of which each pod may have a part, and no more.
     pub reserved: u32,
-    /// Connections that give way in a millisecond, pushed out or begun anew, for all who cause it
-    /// together: equal parts.
+    /// Connections that give way in a millisecond, pushed out or begun anew, for all pods that cause
+    /// it together; half as many for all who are outside.
     pub turnover_per_ms: u32,
-    /// What each may cause at least.
-    pub turnover_own: u32,
 }
 
 impl Bounds {
     /// For a table of this many connections: a pod may have a quarter, half may be evictable, an
-    /// eighth is reserved; 64 000 that give way in a second are more than pods need that mean it,
-    /// and 8000 are enough for one of them.
+    /// eighth is reserved; 64 000 that give way in a second are more than pods need that mean
+    /// it.
     #[must_use]
     pub const fn of(capacity: u32) -> Self {
         Self {
@@ -53,16 +51,10 @@ impl Bounds {
             evictable_max: capacity.div_ceil(2),
             reserved: capacity / 8,
             turnover_per_ms: 64,
-            turnover_own: 8,
         }
     }
 
     /// None but the table's own.
-    pub const NONE: Self = Self {
-        per_pod: u32::MAX,
-        evictable_max: u32::MAX,
-        reserved: 0,
-        turnover_per_ms: u32::MAX,
-        turnover_own: 0,
-    };
+    pub const NONE: Self =
+        Self { per_pod: u32::MAX, evictable_max: u32::MAX, reserved: 0, turnover_per_ms: u32::MAX };
 }

@@ -23,9 +23,9 @@
 //!
 //! To forget a connection for another costs a worker more than any other packet does: to push one
 //! out, and as well to begin one anew where an old one on the same ports is over. So all pods
-//! together cause that `turnover_per_ms` times in a millisecond, in equal parts, and each at least
-//! `turnover_own` times; the rest of what they open is `ConnectionsLimit`. What comes to a pod from
-//! outside asks apart from what the pod opens itself. A pod that has less than half of what the
+//! together cause that `turnover_per_ms` times in a millisecond, see [`fair`](crate::fair); the rest
+//! of what they open is `ConnectionsLimit`. What comes to pods from outside has half as much, apart
+//! from what they open themselves. A pod that has less than half of what the
 //! victim's pod has is no part of a flood, and pushes out freely.
 //!
 //! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
@@ -71,7 +71,7 @@ const NOWHERE: ShareId = ShareId(u16::MAX);
 #[allow(clippy::cast_possible_truncation)] // 2^8
 pub(super) const SHARERS: u32 = PORTS_MAX as u32;
 /// Other shares that one eviction looks at.
-pub(super) const GLANCE: usize = 16;
+pub(super) const GLANCE: usize = 8;
 
 /// Whether a holder is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +103,8 @@ pub(super) struct Share {
     pub(super) stay: Stay,
     /// Where its holder's port is, or was last.
     pub(super) seat: Seat,
-    /// What gave way for it: for what comes from outside, and for what it opens itself.
-    turnover: [Had; 2],
+    /// What gave way for it.
+    turnover: Had,
     /// Its connections.
     pub(super) held: u32,
     /// Those that may be evicted, as many as there are in `queue`.
@@ -116,7 +116,7 @@ const FREE: Share = Share {
     holder: None,
     stay: Stay::Here,
     seat: Seat(0),
-    turnover: [Had::NOTHING; 2],
+    turnover: Had::NOTHING,
     held: 0,
     evictable: 0,
     queue: Ends::EMPTY,
@@ -160,7 +160,7 @@ impl Shares {
             gone: 0,
             held: 0,
             evictable: 0,
-            turnover: Fair::new(bounds.turnover_per_ms, bounds.turnover_own),
+            turnover: Fair::new(bounds.turnover_per_ms),
             heaviest: NOWHERE,
             glance: 0,
         }
@@ -274,11 +274,10 @@ impl Shares {
         if is_full || share.held >= self.part() { Room::AfterHeaviest } else { Room::Free }
     }
 
-    /// Whether one more may give way for a pod in this millisecond; counts it if so.
+    /// Whether one more may give way for a pod now; counts it if so.
     pub(super) fn may_turn_over(&mut self, id: ShareId, opens: bool, now: Tick) -> bool {
         let Some(share) = self.pool.get_mut(usize::from(id.0)) else { return false };
-        let [from_outside, own] = &mut share.turnover;
-        self.turnover.take(if opens { own } else { from_outside }, now)
+        self.turnover.take(&mut share.turnover, opens, now)
     }
 
     /// Each pod's part of the reserve. It does not shrink while pods come, up to the ports of one
@@ -292,8 +291,9 @@ impl Shares {
     #[inline]
     pub(super) fn open(&mut self, id: ShareId) -> Option<&mut Ends> {
         self.held = self.held.wrapping_add(1);
-        let share = self.pool.get_mut(usize::from(id.0))?;
-        share.held = share.held.wrapping_add(1);
+        if let Some(share) = self.pool.get_mut(usize::from(id.0)) {
+            share.held = share.held.wrapping_add(1);
+        }
         self.join(id)
     }
 
@@ -301,12 +301,12 @@ impl Shares {
     #[inline]
     pub(super) fn join(&mut self, id: ShareId) -> Option<&mut Ends> {
         self.evictable = self.evictable.wrapping_add(1);
-        let more = self.weight(id).wrapping_add(1);
-        if id != self.heaviest && more > self.weight(self.heaviest) {
+        let most = self.weight(self.heaviest);
+        let share = self.pool.get_mut(usize::from(id.0))?;
+        share.evictable = share.evictable.wrapping_add(1);
+        if share.evictable > most {
             self.heaviest = id;
         }
-        let share = self.pool.get_mut(usize::from(id.0))?;
-        share.evictable = more;
         Some(&mut share.queue)
     }
 
@@ -346,15 +346,20 @@ impl Shares {
         }
         // Who was the heaviest may have none left: then everyone is looked at.
         let all = usize::from(self.reached);
-        let glances = if self.weight(self.heaviest) == 0 { all } else { all.min(GLANCE) };
+        let mut most = self.weight(self.heaviest);
+        let glances = if most == 0 { all } else { all.min(GLANCE) };
+        let mut glance = self.glance;
         for _ in 0..glances {
-            let id = ShareId(self.glance);
-            if self.weight(id) > self.weight(self.heaviest) {
-                self.heaviest = id;
+            let weight = self.weight(ShareId(glance));
+            if weight > most {
+                (self.heaviest, most) = (ShareId(glance), weight);
             }
-            let next = self.glance.saturating_add(1);
-            self.glance = if next < self.reached { next } else { 0 };
+            glance = glance.wrapping_add(1);
+            if glance >= self.reached {
+                glance = 0;
+            }
         }
+        self.glance = glance;
         Some(self.heaviest)
     }
 

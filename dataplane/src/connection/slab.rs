@@ -79,8 +79,8 @@ pub(super) struct Entry {
     // The second line.
     wheel: Link,
     queue: Link,
-    /// Its number among all that ever joined the queue; wraps.
-    pub(super) joined: u32,
+    /// The bucket where it was put. It may have moved to its other one since.
+    pub(super) bucket: u32,
     /// Its slot of the wheel.
     pub(super) slot: u16,
     /// Whose it is.
@@ -110,7 +110,7 @@ impl Entry {
         seen: Tick(0),
         wheel: UNLINKED,
         queue: UNLINKED,
-        joined: 0,
+        bucket: 0,
         slot: 0,
         share: ShareId(u16::MAX),
         opened: Tick(0),

@@ -328,15 +328,15 @@ fn in_full_buckets_the_oldest_unreplied_one_gives_way() {
     let keys = colliding(&table, 18);
     for (n, &key) in keys[..16].iter().enumerate() {
         if n == 3 || n == 5 {
-            open_udp(&mut table, key, Tick(0)).expect("sixteen lanes");
+            open_udp(&mut table, key, Tick(n as u64)).expect("sixteen lanes");
         } else {
             converse(&mut table, key, Tick(0)).expect("sixteen lanes");
         }
     }
-    open_udp(&mut table, keys[16], Tick(0)).expect("the older one gives way");
+    open_udp(&mut table, keys[16], Tick(20)).expect("the older one gives way");
     assert_eq!(find_udp(&table, keys[3]), None);
     assert!(find_udp(&table, keys[5]).is_some());
-    converse(&mut table, keys[17], Tick(0)).expect("and the next");
+    converse(&mut table, keys[17], Tick(20)).expect("and the next");
     assert_eq!(find_udp(&table, keys[5]), None);
     assert!(keys[6..].iter().all(|&key| find_udp(&table, key).is_some()));
     check(&table);

@@ -9,6 +9,7 @@ use super::admit::{Admitted, Turned, admit_fragment, route_fragment};
 use super::mailbox::PortKind;
 use super::stage::Stage;
 use crate::clock::Tick;
+use crate::connection::Holder;
 use crate::connection::fragment::{Flow, Fragments, Ticket, Verdict, WAITING_MAX, Waited};
 use crate::counters::DropReason;
 use crate::fair::{Fair, Had};
@@ -20,11 +21,8 @@ use crate::port::Port;
 use crate::publish::Snapshot;
 use crate::seat::Seat;
 
-/// A port may have one in so many of them at least, however many others ask.
-const OWN_PART: u32 = 16;
-
-/// How many fragments are looked at in a millisecond: equal parts for all ports that send any. Each
-/// costs as much as two or three whole packets.
+/// How many fragments are looked at in a millisecond, in parts for those whose they are: as
+/// connections, they count for a pod here. Each costs as much as two or three whole packets.
 #[derive(Debug)]
 pub(super) struct FragmentRate {
     rate: Fair,
@@ -34,13 +32,13 @@ pub(super) struct FragmentRate {
 
 impl FragmentRate {
     pub(super) fn new() -> Self {
-        let rate = Fair::new(FRAGMENTS_PER_MS, FRAGMENTS_PER_MS / OWN_PART);
+        let rate = Fair::new(FRAGMENTS_PER_MS);
         Self { rate, had: Seat::all().map(|_| Had::NOTHING).collect() }
     }
 
-    fn take(&mut self, from: PortRef, now: Tick) -> bool {
-        let had = self.had.get_mut(Seat::of(from).index());
-        had.is_some_and(|had| self.rate.take(had, now))
+    fn take(&mut self, holder: Holder, now: Tick) -> bool {
+        let had = self.had.get_mut(holder.seat.index());
+        had.is_some_and(|had| self.rate.take(had, holder.opens, now))
     }
 }
 
@@ -55,19 +53,23 @@ impl<P: Port, M: Memory> Path<P, M> {
         snapshot: &Snapshot,
         staged: &mut Stage,
     ) {
-        if !self.fragment_rate.take(from, self.now) {
+        let mut packet = staged.take_unstaged();
+        let bytes = self.memory.bytes(&frame);
+        let admitted = admit_fragment(&snapshot.endpoints, self.id, from, kind, bytes, &mut packet);
+        let fragment = match admitted {
+            Ok(fragment) => fragment,
+            Err(turned) => return self.turn_aside(frame, from, &turned, &packet),
+        };
+        // What was staged is not judged before its time for what is looked at no further.
+        if !self.fragment_rate.take(packet.route.holder(), self.now) {
             return self.drop_from(frame, from, DropReason::FragmentLimit);
         }
-        let mut packet = staged.take_unstaged();
         self.judge_staged(Some(snapshot), staged);
-        let bytes = self.memory.bytes(&frame);
-        match admit_fragment(&snapshot.endpoints, self.id, from, kind, bytes, &mut packet) {
-            Ok(fragment) if packet.route.owner == self.id => {
-                self.gather(frame, snapshot, packet, &fragment, staged);
-                self.judge_ready(snapshot, staged);
-            }
-            Ok(_) => self.pass_on(frame, &packet),
-            Err(turned) => self.turn_aside(frame, from, &turned, &packet),
+        if packet.route.owner == self.id {
+            self.gather(frame, snapshot, packet, &fragment, staged);
+            self.judge_ready(snapshot, staged);
+        } else {
+            self.pass_on(frame, &packet);
         }
         self.drop_doomed();
     }

@@ -8,13 +8,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use lockgate_dataplane::packet::parse::Fragment;
-use lockgate_tests::fragments::{Coming, Twin};
+use lockgate_tests::fragments::{Coming, OUTSIDE, Twin};
 use lockgate_tests::worlds::Choices;
 
 /// Steps of one input, and fragments of one step.
 const STEPS_MAX: usize = 200;
 const ROW_MAX: usize = 160;
-const PORTS: usize = 10;
+const PORTS: usize = 40;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut choices = Choices::from_bytes(bytes);
@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
             6 => {
                 let offset = 8 * (8191 - choices.below(4) as u16);
                 let fragment = coming(&mut choices, 0, (0, 1)).fragment;
-                let (port, end) = (choices.below(PORTS) as u16, offset + 7);
+                let (port, end) = (port(&mut choices), offset + 7);
                 let fragment = Fragment { offset, end, more: false, ..fragment };
                 twin.come(Coming { port, fragment, passes: true });
             }
@@ -56,9 +56,15 @@ fuzz_target!(|bytes: &[u8]| {
     twin.finish();
 });
 
+/// Every other one is from outside.
+fn port(choices: &mut Choices) -> u16 {
+    let any = choices.below(PORTS) as u16;
+    any / 2 + any % 2 * OUTSIDE
+}
+
 /// A fragment at so many units of eight bytes, of so many.
 fn coming(choices: &mut Choices, identification: u32, (offset, units): (u16, u16)) -> Coming {
-    let (port, passes) = (choices.below(PORTS) as u16, !choices.chance(20));
+    let (port, passes) = (port(choices), !choices.chance(20));
     let (more, odd) = if choices.chance(30) { (false, choices.below(8) as u16) } else { (true, 0) };
     let end = (offset + units) * 8 - odd;
     Coming { port, passes, fragment: Fragment { identification, offset: offset * 8, end, more } }

@@ -89,7 +89,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     Entry::dropped("ipv6-too-many-options", "more options than are read", ExtensionHeaders, |s| {
         let many = vec![0; (EXT_OPTIONS_MAX + 1).next_multiple_of(8) + 6];
-        vec![udp_behind(s.v6(), &[(60, &many)])]
+        // Over several headers they are no fewer.
+        vec![udp_behind(s.v6(), &[(60, &many)]), udp_behind(s.v6(), &[(60, &[0; 14][..]); 2])]
     }),
     Entry::dropped("ipv6-option-lies", "an option beyond its header", Malformed, |s| {
         let lies: [&[u8]; 2] = [&[1, 5, 0, 0, 0, 0], &[1, 3, 0, 0, 0, 1]];

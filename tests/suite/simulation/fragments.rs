@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_PER_PORT};
 use lockgate_dataplane::counters::DropReason;
-use lockgate_dataplane::limits::FRAGMENTS_PER_MS;
+use lockgate_dataplane::limits::{FAIR_WINDOW_MS, FRAGMENTS_PER_MS};
 use lockgate_tests::packets::{self, Piece, fragment, fragments, joined, pieces, unfinished};
-use lockgate_tests::world::{HOST, World};
+use lockgate_tests::world::{HOST, Shape, World};
 
 use super::{CLIENT, CLOSED, CLUSTER, OTHER, WEB, shape, syn, v4, v6};
 
@@ -298,12 +298,12 @@ fn fragments_from_outside_to_one_pod_cost_none_to_another() {
 }
 
 #[test]
-fn no_more_fragments_are_looked_at_in_a_millisecond_than_may_be() {
+fn no_more_fragments_are_looked_at_in_a_window_than_may_be() {
     let mut world = World::of(shape(1), CLUSTER);
     let whole = datagram(&world, v4(), 3000);
     let [first, ..] = &fragments(&whole, 7, 1448)[..] else { panic!() };
     let flood = |world: &mut World| {
-        for _ in 0..FRAGMENTS_PER_MS {
+        for _ in 0..FRAGMENTS_PER_MS * FAIR_WINDOW_MS {
             world.inject(CLIENT, first).unwrap();
             world.inject(CLIENT, first).unwrap();
             world.settle();
@@ -311,15 +311,16 @@ fn no_more_fragments_are_looked_at_in_a_millisecond_than_may_be() {
         }
     };
     flood(&mut world);
-    assert_eq!(world.dropped(DropReason::FragmentLimit), u64::from(FRAGMENTS_PER_MS));
-    // Another has its part, and the next millisecond is new.
+    let beyond = u64::from(FRAGMENTS_PER_MS * FAIR_WINDOW_MS);
+    assert_eq!(world.dropped(DropReason::FragmentLimit), beyond);
+    // Another has its part, and the next window is new.
     let others = packets::udp(world.ends(OTHER, CLIENT, v4()), (5000, 53), &[1; 4000]);
     for frame in &fragments(&others, 9, 1448) {
         world.inject(OTHER, frame).unwrap();
     }
     world.settle();
     assert!(joined(&world.received(CLIENT)).is_some());
-    world.pass_ms(2);
+    world.pass_ms(FAIR_WINDOW_MS.into());
     let arrived = arrive(&mut world, &fragments(&whole, 8, 1448));
     assert_eq!(joined(&arrived).as_deref(), Some(upper(&whole)));
 }
@@ -353,4 +354,105 @@ fn a_later_fragment_with_the_flags_of_a_beginning_begins_nothing() {
     let later = Piece { offset: 800, more: true, bytes: upper(&begin)[..16].to_vec() };
     assert!(arrive(&mut world, &[fragment(&begin, 7, &later)]).is_empty());
     assert_eq!((world.connections(), held(&world)), (0, 1));
+}
+
+/// `count` more pods like `other`, `shop/x100` and so on.
+fn with_more_pods(count: usize) -> String {
+    let other = CLUSTER.split("---\n").find(|text| text.contains("name: other")).expect("there");
+    let more = (100..).take(count).map(|n| {
+        let pod = other.replace("name: other", &format!("name: x{n}"));
+        let pod = pod.replace("veth-other", &format!("veth-x{n}"));
+        pod.replace("10.1.0.12", &format!("10.1.0.{n}")).replace("fd00::12", &format!("fd00::{n}"))
+    });
+    more.chain([CLUSTER.to_owned()]).collect::<Vec<_>>().join("---\n")
+}
+
+#[test]
+fn a_flood_of_fragments_from_outside_to_one_pod_costs_other_pods_none_from_outside() {
+    let mut world = World::of(shape(1), CLUSTER);
+    let from = |world: &World, who: [u8; 4], to: &str| {
+        packets::udp(world.ends(HOST, to, who.into()), (5000, 53), &[7; 6000])
+    };
+    for ms in 0..20_u32 {
+        let flood = from(&world, [198, 51, 100, 1], CLIENT);
+        for id in 0..FRAGMENTS_PER_MS {
+            let one = &fragments(&flood, (ms * FRAGMENTS_PER_MS + id) & 0x7fff, 1448)[1];
+            world.inject(HOST, one).expect("room");
+            world.settle();
+        }
+        for frame in fragments(&from(&world, [203, 0, 113, 77], OTHER), 40_000 + ms, 1448) {
+            world.inject(HOST, &frame).expect("room");
+        }
+        world.settle();
+        assert!(joined(&world.received(OTHER)).is_some(), "in millisecond {ms}");
+        world.pass_ms(1);
+    }
+}
+
+#[test]
+fn pods_that_send_a_few_fragments_leave_others_all_that_they_do_not_use() {
+    let mut world = World::of(shape(1), &with_more_pods(12));
+    let whole = datagram(&world, v4(), 60_000);
+    for ms in 0..20_u32 {
+        for n in 100..112 {
+            let from = format!("shop/x{n}");
+            let small = packets::udp(world.ends(&from, CLIENT, v4()), (5, 5), &[0; 64]);
+            world.inject(&from, &fragments(&small, ms, 32)[1]).expect("room");
+        }
+        world.settle();
+        for frame in fragments(&whole, ms, 1448) {
+            world.inject(CLIENT, &frame).expect("room");
+            world.settle();
+        }
+        assert!(joined(&world.received(WEB)).is_some(), "in millisecond {ms}");
+        world.pass_ms(1);
+    }
+}
+
+#[test]
+fn fragments_from_outside_that_wait_leave_pods_half_of_the_places() {
+    let mut world = World::of(Shape { frames: 8192, ..shape(1) }, &with_more_pods(40));
+    let lone = |world: &mut World, to: &str, id: u32| {
+        let ends = world.ends(HOST, to, [198, 51, 100, 1].into());
+        let one = packets::udp(ends, (5, 5), &[0; 64]);
+        world.inject(HOST, &fragments(&one, id, 8)[1]).expect("room");
+        world.settle();
+    };
+    for n in 100..140 {
+        let to = format!("shop/x{n}");
+        for id in 0..60_u32 {
+            lone(&mut world, &to, id);
+            if id % 30 == 0 {
+                world.pass_ms(1);
+            }
+        }
+    }
+    assert_eq!(held(&world), 256, "half of the places, and no more");
+    // One more sender outside is not kept out by those who came before it.
+    lone(&mut world, CLIENT, 1);
+    assert_eq!(held(&world), 256);
+    let mut late = fragments(&datagram(&world, v4(), 6000), 7, 1448);
+    late.swap(0, 1);
+    assert!(joined(&arrive(&mut world, &late)).is_some(), "one that came before its first");
+}
+
+#[test]
+fn a_flood_of_fragments_from_outside_to_all_pods_costs_none_that_pods_send() {
+    let mut world = World::of(shape(1), &with_more_pods(40));
+    let whole = datagram(&world, v4(), 60_000);
+    for ms in 0..5_u32 {
+        for n in 0..2 * FRAGMENTS_PER_MS {
+            let to = format!("shop/x{}", 100 + n % 40);
+            let ends = world.ends(HOST, &to, [198, 51, 100, 1].into());
+            let one = packets::udp(ends, (5, 5), &[0; 64]);
+            world.inject(HOST, &fragments(&one, ms * 2000 + n, 8)[1]).expect("room");
+            world.settle();
+        }
+        for frame in fragments(&whole, ms, 1448) {
+            world.inject(CLIENT, &frame).expect("room");
+            world.settle();
+        }
+        assert!(joined(&world.received(WEB)).is_some(), "in millisecond {ms}");
+        world.pass_ms(1);
+    }
 }

@@ -319,6 +319,31 @@ fn late(world: &mut World, from: &str, to: &str, packets: u64) -> u64 {
     (0..packets).map(|_| hear(world)).sum()
 }
 
+/// Too big is limited as well, apart from time exceeded: each is another's means to be heard.
+#[test]
+fn who_floods_with_packets_that_die_still_hears_what_is_too_big() {
+    let shape = Shape { mtu: 1400, ..shape(2) };
+    let mut world = World::of(shape, &crowd().replace("ingress: []", "ingress: [{}]"));
+    let big = |world: &World| {
+        let ends = world.ends("shop/x1", WEB, v4());
+        packets::tcp(ends, (40_000, 80), TcpFlags::SYN, &[0; 1401])
+    };
+    let mut hear = |packets: u64| -> u64 {
+        let heard = |world: &mut World| {
+            world.inject("shop/x1", &big(world)).unwrap();
+            world.settle();
+            world.discard("shop/x1") as u64
+        };
+        (0..packets).map(|_| heard(&mut world)).sum()
+    };
+    assert_eq!(hear(LIMIT + 10), LIMIT);
+    world.advance_ms(1000);
+    assert_eq!(late(&mut world, "shop/x1", WEB, LIMIT + 10), LIMIT);
+    world.inject("shop/x1", &big(&world)).unwrap();
+    world.settle();
+    assert_eq!(world.discard("shop/x1"), 1);
+}
+
 /// Errors are limited as rejects are: whoever makes packets die costs nobody else an error, and no
 /// port its ARP.
 #[test]

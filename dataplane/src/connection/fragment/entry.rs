@@ -33,6 +33,7 @@ pub(super) struct Entry {
     pub(super) seen: Seen,
     by_age: Link,
     by_port: Link,
+    by_wait: Link,
 }
 
 impl Entry {
@@ -49,6 +50,7 @@ impl Entry {
         seen: Seen::NOTHING,
         by_age: UNLINKED,
         by_port: UNLINKED,
+        by_wait: UNLINKED,
     };
 
     /// A datagram that begins.
@@ -73,6 +75,7 @@ impl Linked for Entry {
         match list {
             List::Age => &mut self.by_age,
             List::Port => &mut self.by_port,
+            List::Waits => &mut self.by_wait,
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) enum List {
     Age,
     /// Those of one port, the oldest first.
     Port,
+    /// Those of which any fragment waits, in the order in which that began.
+    Waits,
 }
 
 /// The place after an item's.

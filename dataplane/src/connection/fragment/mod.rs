@@ -23,8 +23,9 @@
 //! - *Fairness*: a port (and apart from it all outside, to the pod of that port) has at most
 //!   [`PER_PORT`] datagrams under way and [`WAITING_PER_PORT`] fragments that wait, and where few
 //!   places are left [`PART`] of either. Who wants more loses the oldest of its own by which there
-//!   is room, never somebody else's. Only when many ports have left none at all, one with no
-//!   datagram begins in place of the oldest of all; and a port of which nothing waits is refused.
+//!   is room, never somebody else's. Only when many ports have left none at all, one that has none
+//!   takes the place of the oldest. All outside together have at most half of the places, nothing of
+//!   the last quarter, and take places from each other alone; where pods have the rest, none.
 //! - A datagram is forgotten when it is whole, or [`Fragments::expire`] finds it too old. Receivers
 //!   wait longer than we do, but a fragment without its first passes nowhere.
 //! - A fragment that need not wait any more is known by a [`Ticket`]: one of a datagram that has gone
@@ -38,6 +39,7 @@ mod entry;
 mod fixed;
 mod list;
 mod seen;
+mod share;
 mod ticket;
 mod waiting;
 
@@ -52,40 +54,14 @@ use crate::packet::{FlowKey, Protocol};
 use crate::seat::Seat;
 use entry::Entry;
 use fixed::Fixed;
-use list::{Ends, List, NONE};
+use list::{List, NONE};
+pub use share::{DATAGRAMS_MAX, PART, PER_PORT, WAITING_MAX, WAITING_PER_PORT};
+use share::{Room, Share, Side, of_port, share_of, side_of};
 pub use ticket::{Flow, Ticket, Verdict, Waited};
 use waiting::{Chain, Waiting};
 
-/// Datagrams under way, of one worker.
-pub const DATAGRAMS_MAX: usize = 1024;
-/// Datagrams under way, of one port.
-pub const PER_PORT: u16 = 64;
-/// Fragments that wait for their first, of one worker.
-pub const WAITING_MAX: usize = 512;
-/// Fragments that wait for their first, of one port: two of the longest datagrams in IPv6's
-/// smallest packets.
-pub const WAITING_PER_PORT: u16 = 128;
-/// What a port may have of datagrams, and of fragments that wait, where a quarter of the places or
-/// less is left: some ports that take what they can leave many others enough.
-pub const PART: u16 = 4;
-/// The quarter, of datagrams and of fragments that wait.
-const RESERVED: [usize; 2] = [DATAGRAMS_MAX / 4, WAITING_MAX / 4];
 /// Datagrams that one call of [`Fragments::expire`] looks at.
 const EXPIRE_MAX: usize = 4;
-
-const SEATS: usize = Seat::COUNT as usize;
-
-const _: () = assert!(DATAGRAMS_MAX < NONE as usize);
-const _: () = assert!(2 * SEATS <= u16::MAX as usize);
-const _: () = assert!(WAITING_MAX < NONE as usize);
-
-/// What one port has under way.
-#[derive(Clone, Copy, Debug, Default)]
-struct Share {
-    datagrams: u16,
-    waiting: u16,
-    oldest_first: Ends,
-}
 
 /// Datagrams under way of one worker.
 #[derive(Debug)]
@@ -94,7 +70,8 @@ pub struct Fragments {
     index: Index,
     entries: Box<[Entry]>,
     free: Fixed<u16>,
-    by_age: Ends,
+    /// All of pods, and all from outside.
+    sides: [Side; 2],
     /// By seat: what its port sends, and behind those what is sent to its port from outside.
     shares: Box<[Share]>,
     waiting: Waiting,
@@ -115,8 +92,8 @@ impl Fragments {
             index: Index::new(DATAGRAMS_MAX),
             entries: (0..DATAGRAMS_MAX).map(|_| Entry::BLANK).collect(),
             free: places(DATAGRAMS_MAX),
-            by_age: Ends::default(),
-            shares: vec![Share::default(); SEATS.saturating_mul(2)].into(),
+            sides: [Side::default(); 2],
+            shares: vec![Share::default(); usize::from(Seat::COUNT).saturating_mul(2)].into(),
             waiting: Waiting::new(),
             ready: Fixed::new(WAITING_MAX),
             doomed: Fixed::new(WAITING_MAX),
@@ -193,11 +170,18 @@ impl Fragments {
     ///
     /// Gives it back where there is no room: it is dropped, `FragmentLimit`.
     pub fn wait(&mut self, ticket: Ticket, waited: Waited) -> Result<(), Waited> {
-        self.make_room_to_wait(ticket);
+        if !self.make_room_to_wait(ticket) {
+            return Err(waited);
+        }
         let Some(entry) = live(&mut self.entries, ticket) else { return Err(waited) };
+        let (port, is_first) = (entry.port, entry.waiting.is_empty());
         self.waiting.push(&mut entry.waiting, waited)?;
-        if let Some(share) = self.shares.get_mut(usize::from(entry.port)) {
+        if let Some((share, side)) = of_port(&mut self.shares, &mut self.sides, port) {
             share.waiting = share.waiting.saturating_add(1);
+            side.waiting = side.waiting.saturating_add(1);
+            if is_first {
+                list::push(&mut self.entries, List::Waits, &mut side.that_wait, ticket.place);
+            }
         }
         Ok(())
     }
@@ -231,13 +215,15 @@ impl Fragments {
     /// Gives up datagrams that have not come whole in time, a few at a time.
     #[inline]
     pub fn expire(&mut self, now: Tick) {
-        for _ in 0..EXPIRE_MAX {
-            let oldest = self.by_age.first;
-            match self.entries.get(usize::from(oldest)) {
-                Some(entry) if now.since_ms(entry.since) >= self.timeout_ms => {
-                    self.give_up(oldest, DropReason::FragmentTimeout);
+        for side in 0..self.sides.len() {
+            for _ in 0..EXPIRE_MAX {
+                let oldest = self.sides.get(side).map_or(NONE, |side| side.by_age.first);
+                match self.entries.get(usize::from(oldest)) {
+                    Some(entry) if now.since_ms(entry.since) >= self.timeout_ms => {
+                        self.give_up(oldest, DropReason::FragmentTimeout);
+                    }
+                    _ => break,
                 }
-                _ => return,
             }
         }
     }
@@ -267,57 +253,67 @@ impl Fragments {
     /// A new datagram of a port, which may cost it its oldest.
     fn begin(&mut self, key: FlowKey, hash: Hash, holder: Holder, now: Tick) -> Option<u16> {
         let port = share_of(holder)?;
-        let share = *self.shares.get(usize::from(port))?;
-        let [reserved, _] = RESERVED;
-        if !may_have(share.datagrams, PER_PORT, self.free.len(), reserved) {
-            let is_first = share.datagrams == 0;
-            let oldest = if is_first { self.by_age.first } else { share.oldest_first.first };
-            self.give_up(oldest, DropReason::FragmentLimit);
+        let (&share, &side) = (self.shares.get(usize::from(port))?, self.sides.get(side_of(port))?);
+        let room = Room::of(port, DATAGRAMS_MAX, self.free.len(), side.datagrams);
+        if !room.has_for(share.datagrams, PER_PORT) {
+            let own = if share.datagrams == 0 { side.by_age } else { share.oldest_first };
+            self.give_up(own.first, DropReason::FragmentLimit);
         }
         let lane = self.index.place(hash)?;
         let place = self.free.pop_back()?;
         self.index.fill(lane, hash, place.into());
         self.serial = self.serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
         *self.entries.get_mut(usize::from(place))? = Entry::new(key, hash, self.serial, now, port);
-        list::push(&mut self.entries, List::Age, &mut self.by_age, place);
-        let share = self.shares.get_mut(usize::from(port))?;
+        let (share, side) = of_port(&mut self.shares, &mut self.sides, port)?;
+        list::push(&mut self.entries, List::Age, &mut side.by_age, place);
         list::push(&mut self.entries, List::Port, &mut share.oldest_first, place);
         share.datagrams = share.datagrams.saturating_add(1);
+        side.datagrams = side.datagrams.saturating_add(1);
         Some(place)
     }
 
-    /// Where a port has as many waiting as it may, its oldest datagram goes of which any waits.
-    fn make_room_to_wait(&mut self, ticket: Ticket) {
-        let Some(entry) = live(&mut self.entries, ticket) else { return };
-        let Some(&share) = self.shares.get(usize::from(entry.port)) else { return };
-        let [_, reserved] = RESERVED;
-        if share.waiting == 0
-            || may_have(share.waiting, WAITING_PER_PORT, self.waiting.free(), reserved)
-        {
-            return;
+    /// Whether one more fragment may wait. Where its port has as many as it may, its oldest datagram
+    /// goes of which any waits; where it has none and there is no place, the oldest of its side.
+    fn make_room_to_wait(&mut self, ticket: Ticket) -> bool {
+        let Some(entry) = live(&mut self.entries, ticket) else { return false };
+        let port = entry.port;
+        let Some((&mut share, &mut side)) = of_port(&mut self.shares, &mut self.sides, port) else {
+            return false;
+        };
+        let room = Room::of(port, WAITING_MAX, self.waiting.free(), side.waiting);
+        if room.has_for(share.waiting, WAITING_PER_PORT) {
+            return true;
         }
-        let oldest = self.oldest_that_waits(share);
+        let oldest = if share.waiting == 0 {
+            (side.that_wait.first != NONE).then_some(side.that_wait.first)
+        } else {
+            self.oldest_that_waits(share)
+        };
         // It may be the fragment's own: then its frame comes back.
-        self.give_up(oldest, DropReason::FragmentLimit);
+        oldest.is_some_and(|oldest| {
+            self.give_up(oldest, DropReason::FragmentLimit);
+            true
+        })
     }
 
     /// Of a port's datagrams the oldest of which any fragment waits: others make no room by going.
-    fn oldest_that_waits(&mut self, share: Share) -> u16 {
+    fn oldest_that_waits(&mut self, share: Share) -> Option<u16> {
         let mut place = share.oldest_first.first;
         for _ in 0..PER_PORT {
-            match self.entries.get_mut(usize::from(place)) {
-                Some(entry) if entry.waiting.is_empty() => place = list::after(entry, List::Port),
-                _ => break,
+            let entry = self.entries.get_mut(usize::from(place))?;
+            if !entry.waiting.is_empty() {
+                return Some(place);
             }
+            place = list::after(entry, List::Port);
         }
-        place
+        None
     }
 
     /// Spoils a datagram: what waits goes, and so will the rest.
     fn refuse(&mut self, place: u16, reason: DropReason) {
         let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
         entry.refused = Some(reason);
-        let (port, mut chain) = (entry.port, std::mem::replace(&mut entry.waiting, Chain::EMPTY));
+        let (port, mut chain) = (entry.port, self.take_waiting(place));
         for _ in 0..WAITING_PER_PORT {
             let Some(waited) = self.waiting.pop(&mut chain) else { return };
             self.gave_back(port);
@@ -329,7 +325,7 @@ impl Fragments {
     fn release(&mut self, place: u16) {
         let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
         let Some(serial) = entry.serial else { return };
-        let (port, mut chain) = (entry.port, std::mem::replace(&mut entry.waiting, Chain::EMPTY));
+        let (port, mut chain) = (entry.port, self.take_waiting(place));
         let mut released = 0_u16;
         for _ in 0..WAITING_PER_PORT {
             let Some(waited) = self.waiting.pop(&mut chain) else { break };
@@ -342,9 +338,22 @@ impl Fragments {
         }
     }
 
+    /// All that waits of a datagram.
+    fn take_waiting(&mut self, place: u16) -> Chain {
+        let Some(entry) = self.entries.get_mut(usize::from(place)) else { return Chain::EMPTY };
+        let (port, chain) = (entry.port, std::mem::replace(&mut entry.waiting, Chain::EMPTY));
+        if let Some((_, side)) = of_port(&mut self.shares, &mut self.sides, port)
+            && !chain.is_empty()
+        {
+            list::remove(&mut self.entries, List::Waits, &mut side.that_wait, place);
+        }
+        chain
+    }
+
     fn gave_back(&mut self, port: u16) {
-        if let Some(share) = self.shares.get_mut(usize::from(port)) {
+        if let Some((share, side)) = of_port(&mut self.shares, &mut self.sides, port) {
             share.waiting = share.waiting.saturating_sub(1);
+            side.waiting = side.waiting.saturating_sub(1);
         }
     }
 
@@ -356,13 +365,14 @@ impl Fragments {
 
     fn forget(&mut self, place: u16) {
         let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
-        let port = usize::from(entry.port);
+        let port = entry.port;
         entry.serial = None;
         self.index.clear(entry.hash, place.into());
-        list::remove(&mut self.entries, List::Age, &mut self.by_age, place);
-        if let Some(share) = self.shares.get_mut(port) {
+        if let Some((share, side)) = of_port(&mut self.shares, &mut self.sides, port) {
+            list::remove(&mut self.entries, List::Age, &mut side.by_age, place);
             list::remove(&mut self.entries, List::Port, &mut share.oldest_first, place);
             share.datagrams = share.datagrams.saturating_sub(1);
+            side.datagrams = side.datagrams.saturating_sub(1);
         }
         self.free.push(place);
     }
@@ -374,20 +384,9 @@ fn live(entries: &mut [Entry], ticket: Ticket) -> Option<&mut Entry> {
     (entry.serial == Some(ticket.serial)).then_some(entry)
 }
 
-/// Whether a port that has so many may have one more, where so many places are free.
-fn may_have(has: u16, most: u16, free: usize, reserved: usize) -> bool {
-    free > 0 && has < if free > reserved { most } else { PART }
-}
-
 /// All places, the first on top.
 fn places(count: usize) -> Fixed<u16> {
     let mut places = Fixed::new(count);
     (0..NONE).take(count).rev().for_each(|place| places.push(place));
     places
-}
-
-/// A holder's place in `shares`.
-fn share_of(holder: Holder) -> Option<u16> {
-    let outside = if holder.opens { 0 } else { Seat::COUNT };
-    holder.seat.0.checked_add(outside)
 }

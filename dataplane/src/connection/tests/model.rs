@@ -16,16 +16,20 @@ pub(super) struct Known {
     tags: [u32; 2],
 }
 
+/// By asker, in the life of its share.
+type GaveWay = BTreeMap<(EndpointId, u64), (u32, bool)>;
+
 pub(super) struct Model {
     pub(super) known: BTreeMap<u64, Known>,
     capacity: usize,
     bounds: Bounds,
     /// Who has a share, in which seat, and since when it was seen to have no port there.
     shares: BTreeMap<EndpointId, (Seat, Option<u64>)>,
-    /// How many gave way in a millisecond for each who asked, a pod or who is outside to it.
-    gave_way: BTreeMap<(EndpointId, bool, u64), u32>,
-    /// How many asked.
-    askers: BTreeMap<u64, u32>,
+    /// How many gave way in a window for each pod that asked, or for who is outside to it; and
+    /// whether it was refused any.
+    /// Who has lost its share meanwhile and asks again is another.
+    gave_way: BTreeMap<(bool, u64), GaveWay>,
+    lives: BTreeMap<EndpointId, u64>,
     ever: u64,
 }
 
@@ -41,8 +45,15 @@ pub(super) enum Room {
 impl Model {
     pub(super) fn new(capacity: usize, bounds: Bounds) -> Self {
         let (known, shares) = (BTreeMap::new(), BTreeMap::new());
-        let (gave_way, askers) = (BTreeMap::new(), BTreeMap::new());
-        Self { known, capacity, bounds, shares, gave_way, askers, ever: 0 }
+        Self {
+            known,
+            capacity,
+            bounds,
+            shares,
+            gave_way: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            ever: 0,
+        }
     }
 
     fn held(&self, holder: EndpointId) -> impl Iterator<Item = (u64, &Known)> {
@@ -99,18 +110,40 @@ impl Model {
         self.known.remove(&gone);
     }
 
-    /// All who ask have equal parts of what may give way, in a millisecond or the one before.
+    /// What gives way in a window of four milliseconds is parted among those who ask, pods apart
+    /// from who is outside: each has what the others left of the window before, of those who were
+    /// refused then an equal part; or what is an equal part of all. The most who asked, and who were
+    /// refused, are reckoned with in their row of sixteen windows and the next.
     fn may_turn_over(&mut self, whose: Holder, now: u64) -> bool {
-        let Bounds { turnover_per_ms, turnover_own, .. } = self.bounds;
-        let askers = &mut self.askers;
-        let had = self.gave_way.entry((whose.endpoint, whose.opens, now)).or_insert_with(|| {
-            *askers.entry(now).or_insert(0) += 1;
-            0
-        });
-        let asked = |when: u64| self.askers.get(&when).copied().unwrap_or(0);
-        let part = turnover_per_ms / asked(now).max(asked(now - 1));
-        let may = *had < part.max(turnover_own);
+        let all = self.bounds.turnover_per_ms.saturating_mul(4);
+        let all = if whose.opens { all } else { all.div_ceil(2) };
+        let now = now / 4;
+        let windows = self.gave_way.iter().filter(|(of, _)| of.0 == whose.opens && of.1 < now);
+        let windows: Vec<(u64, &GaveWay)> = windows.map(|(of, all)| (of.1, all)).collect();
+        let number = |some: usize| u32::try_from(some).expect("few");
+        let refused = |all: &GaveWay| number(all.values().filter(|it| it.1).count());
+        let recent = || windows.iter().filter(|(at, _)| at / 16 + 1 >= now / 16);
+        let askers = recent().map(|(_, all)| number(all.len())).max().unwrap_or(0);
+        let hungry = recent().map(|(_, all)| refused(all)).max().unwrap_or(0);
+        let last = windows.last().filter(|(at, _)| at + 1 == now);
+        let sated = last.map_or(0, |(_, all)| all.values().filter(|it| !it.1).map(|it| it.0).sum());
+        let left = all - sated.min(all);
+        let level = (left / hungry.max(1)).max(all / askers.max(1)).max(1);
+
+        let this = self.gave_way.entry((whose.opens, now)).or_default();
+        let asker = (whose.endpoint, self.lives.get(&whose.endpoint).copied().unwrap_or(0));
+        this.entry(asker).or_insert((0, false));
+        let equal = (all / askers.max(u32::try_from(this.len()).expect("few"))).max(1);
+        let taken = this.values().map(|it| it.0).sum::<u32>();
+        let (had, was_refused) = this.get_mut(&asker).expect("it asks");
+        let may = if taken < all {
+            *had < level
+        } else {
+            let late = if hungry > 0 { left / (hungry + 1) } else { 0 };
+            *had == 0 || *had < equal.max(late) && taken < all.saturating_mul(2)
+        };
         *had += u32::from(may);
+        *was_refused |= !may;
         may
     }
 
@@ -140,7 +173,7 @@ impl Model {
                 self.shares.insert(holder, stays);
             } else {
                 self.known.retain(|_, known| known.holder.endpoint != holder);
-                self.gave_way.retain(|(of, ..), _| *of != holder);
+                *self.lives.entry(holder).or_default() += 1;
             }
         }
     }

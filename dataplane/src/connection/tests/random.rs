@@ -82,13 +82,12 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// Bounds that ten records meet, each alone and all together.
 fn bounds() -> impl Strategy<Value = Bounds> {
     let some = prop_oneof![Just(u32::MAX), 1..8_u32];
-    let all = (some.clone(), some.clone(), 0..6_u32, some, 0..3_u32);
-    all.prop_map(|(per_pod, evictable_max, reserved, turnover_per_ms, turnover_own)| Bounds {
+    let all = (some.clone(), some.clone(), 0..6_u32, some);
+    all.prop_map(|(per_pod, evictable_max, reserved, turnover_per_ms)| Bounds {
         per_pod,
         evictable_max,
         reserved,
         turnover_per_ms,
-        turnover_own,
     })
 }
 

@@ -92,6 +92,7 @@ pub(super) struct Walked {
 #[inline]
 pub(super) fn walk(packet: &[u8], from: Walked) -> Result<Walked, DropReason> {
     let mut walked = from;
+    let mut options_left = EXT_OPTIONS_MAX;
     for _ in 0..=EXT_HEADERS_MAX {
         match walked.number {
             HOP_BY_HOP if walked.offset == HEADER_BYTES => {}
@@ -101,25 +102,27 @@ pub(super) fn walk(packet: &[u8], from: Walked) -> Result<Walked, DropReason> {
             }
             _ => return Ok(walked),
         }
-        walked = skip(packet, walked)?;
+        walked = skip(packet, walked, &mut options_left)?;
     }
     Err(DropReason::ExtensionHeaders)
 }
 
-/// Passes over one header of options.
-fn skip(packet: &[u8], at: Walked) -> Result<Walked, DropReason> {
+/// Passes over one header of options, of which the packet may have so many more.
+fn skip(packet: &[u8], at: Walked, options_left: &mut usize) -> Result<Walked, DropReason> {
     let rest = packet.get(at.offset..).ok_or(DropReason::Truncated)?;
     let &[number, units] = rest.first_chunk().ok_or(DropReason::Truncated)?;
     let length = usize::from(units).wrapping_add(1).wrapping_mul(8);
-    check_options(rest.get(2..length).ok_or(DropReason::Truncated)?)?;
+    let options = rest.get(2..length).ok_or(DropReason::Truncated)?;
+    *options_left = check_options(options, *options_left)?;
     Ok(Walked { number, offset: at.offset.wrapping_add(length) })
 }
 
-fn check_options(options: &[u8]) -> Result<(), DropReason> {
+/// Says how many more the packet may have.
+fn check_options(options: &[u8], most: usize) -> Result<usize, DropReason> {
     let mut rest = options;
-    for _ in 0..EXT_OPTIONS_MAX {
+    for read in 0..most {
         rest = match *rest {
-            [] => return Ok(()),
+            [] => return Ok(most.wrapping_sub(read)),
             [OPTION_PAD1, ref after @ ..] => after,
             [OPTION_JUMBO | OPTION_HOME_ADDRESS, ..] => return Err(DropReason::ExtensionHeaders),
             [_, length, ref after @ ..] => {
@@ -128,5 +131,5 @@ fn check_options(options: &[u8]) -> Result<(), DropReason> {
             [_] => return Err(DropReason::Malformed),
         };
     }
-    if rest.is_empty() { Ok(()) } else { Err(DropReason::ExtensionHeaders) }
+    if rest.is_empty() { Ok(0) } else { Err(DropReason::ExtensionHeaders) }
 }

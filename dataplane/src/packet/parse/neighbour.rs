@@ -7,7 +7,7 @@
 use super::{ipv6, is_unspecified};
 use crate::counters::DropReason;
 use crate::ids::Mac;
-use crate::limits::{ETHERNET_BYTES, EXT_OPTIONS_MAX};
+use crate::limits::{ETHERNET_BYTES, NEIGHBOUR_OPTIONS_MAX};
 use crate::packet::flow::Address;
 use crate::packet::headers::{Headers, Neighbour, is_group};
 
@@ -67,7 +67,7 @@ fn message<'a>(segment: &'a [u8], headers: &Headers) -> Result<(&'a [u8], Addres
 fn link_address(options: &[u8], wanted: u8) -> Result<Option<Mac>, DropReason> {
     let mut found = None;
     let mut rest = options;
-    for _ in 0..EXT_OPTIONS_MAX {
+    for _ in 0..NEIGHBOUR_OPTIONS_MAX {
         let Some(&[kind, units]) = rest.first_chunk() else { break };
         // The length counts units of eight bytes; 0 would stand still.
         let length = usize::from(units).wrapping_mul(8);

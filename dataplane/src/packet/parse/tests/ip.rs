@@ -248,7 +248,12 @@ fn strange_extension_headers_are_dropped() {
     for (name, headers, reason) in rows {
         assert_eq!(dropped(&extended(&headers)), reason, "{name}");
     }
-    assert_eq!(headers_of(&extended(&[(60, &[0; 14])])).kind, Kind::Udp, "fourteen options");
+    assert_eq!(headers_of(&extended(&[(60, &[0; 6])])).kind, Kind::Udp, "six options");
+    // Eight in all headers: two of one each, and six.
+    let most = [(60, PADDING), (60, &[0; 6]), (60, PADDING)];
+    assert_eq!(headers_of(&extended(&most)).kind, Kind::Udp);
+    let more: &[u8] = &[1, 0, 1, 2, 0, 0];
+    assert_eq!(dropped(&extended(&[(60, PADDING), (60, &[0; 6]), (60, more)])), ExtensionHeaders);
     let mut beyond = extended(&[(60, PADDING)]);
     beyond[14 + 41] = 3;
     assert_eq!(dropped(&beyond), Truncated, "header longer than the packet");
