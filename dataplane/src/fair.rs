@@ -9,7 +9,7 @@
 //! one sender outside may be many askers, one for each pod that it sends to.
 
 use crate::clock::Tick;
-use crate::limits::FAIR_WINDOW_MS as WINDOW_MS;
+use crate::limits::{FAIR_WINDOW_MS as WINDOW_MS, FRAGMENTS_PER_MS};
 
 /// For so many windows or twice as many those who asked, and those who were refused, are reckoned
 /// with as if they did so still: else those who flood in some windows of these find each time that
@@ -191,6 +191,8 @@ const HUNGRY: u32 = 1 << 12;
 /// No more are counted: who may have so many may have more.
 const COUNT_MAX: u32 = HUNGRY - 1;
 const WINDOW: u32 = !(HUNGRY | COUNT_MAX);
+
+const _: () = assert!(FRAGMENTS_PER_MS * WINDOW_MS <= COUNT_MAX);
 
 impl Count {
     const NOTHING: Self = Self(WINDOW);

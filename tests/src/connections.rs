@@ -31,12 +31,11 @@ pub struct Rows {
     now: u64,
 }
 
-/// What a new connection is stamped with, and whom it counts for: its sender.
-fn opening(epoch: u64, key: &FlowKey) -> Opening {
+/// Whom a new connection counts for: its sender.
+fn holder(key: &FlowKey) -> Holder {
     let (high, low) = key.source.to_halves();
     let pod = u16::try_from((high ^ low) & 0xff).unwrap_or(0);
-    let holder = Holder { endpoint: EndpointId(pod.into()), seat: Seat(pod), opens: true };
-    Opening { source: Some(EndpointId(7)), target: None, epoch: Epoch(epoch), holder }
+    Holder { endpoint: EndpointId(pod.into()), seat: Seat(pod), opens: true }
 }
 
 impl Rows {
@@ -55,8 +54,8 @@ impl Rows {
     /// A packet comes: it is more of a connection, opens one, or neither.
     pub fn packet(&mut self, headers: &Headers, epoch: u64) {
         let before = self.all();
-        let hash = self.table.hash(&headers.key);
-        let found = self.table.find(headers, hash);
+        let spot = self.table.spot(&headers.key);
+        let found = self.table.find(headers, spot);
         let mut seen = before.iter().enumerate().filter_map(|(at, row)| {
             let way = way_of(row, headers)?;
             Some((at, way))
@@ -67,9 +66,8 @@ impl Rows {
         match found.zip(expected) {
             Some(((id, way), (at, _))) => {
                 assert_eq!(self.table.record(id).opening, before[at].opening);
-                if self.table.is_over(id) && Connections::opens(&headers.kind) {
-                    let holder = opening(epoch, &headers.key).holder;
-                    match self.table.renew(id, holder, Tick(self.now)) {
+                if self.table.is_over(id) && Connections::opens(&headers.kind).is_some() {
+                    match self.table.renew(id, holder(&headers.key), Tick(self.now)) {
                         Ok(()) => {
                             self.went(&before, &[at]);
                             self.packet(headers, epoch);
@@ -120,22 +118,24 @@ impl Rows {
     }
 
     fn open(&mut self, headers: &Headers, epoch: u64, before: &[Row]) {
-        let (hash, evicted) = (self.table.hash(&headers.key), self.table.evicted());
-        let now = Tick(self.now);
-        let opened =
-            self.table.open(&headers.key, hash, opening(epoch, &headers.key), headers, now);
+        let Some(state) = Connections::opens(&headers.kind) else { return };
+        let (spot, evicted) = (self.table.spot(&headers.key), self.table.evicted());
+        let opening = Opening {
+            source: Some(EndpointId(7)),
+            target: None,
+            epoch: Epoch(epoch),
+            holder: holder(&headers.key),
+            state,
+        };
+        let opened = self.table.open(&headers.key, spot, opening, headers, Tick(self.now));
         let after = self.all();
         let is_new = |row: &&Row| row.opening == headers.key && way_of(row, headers).is_some();
         let gone: Vec<Row> = before.iter().filter(|row| !after.contains(row)).copied().collect();
         assert_eq!(self.table.evicted() - evicted, gone.len() as u64, "{gone:?} went uncounted");
         let Ok(id) = opened else {
             assert_eq!((before, &gone[..]), (&after[..], &[][..]), "refused, and yet changed");
-            let reasons: &[DropReason] = if Connections::opens(&headers.kind) {
-                assert!(self.is_small(), "refused with room");
-                &[DropReason::ConnectionsFull, DropReason::ConnectionsLimit]
-            } else {
-                &[DropReason::NoConnection]
-            };
+            assert!(self.is_small(), "refused with room");
+            let reasons = [DropReason::ConnectionsFull, DropReason::ConnectionsLimit];
             assert!(reasons.iter().any(|&reason| opened == Err(reason)), "{opened:?} {headers:?}");
             return;
         };
@@ -147,8 +147,8 @@ impl Rows {
         );
         assert!(gone.is_empty() || self.is_small(), "{gone:?} gave way with room");
         assert!((new.age_ms, new.idle_ms, new.allowed) == (0, 0, true), "{new:?}");
-        assert_eq!((new.epoch, self.table.state(id)), (Epoch(epoch), new.state));
-        assert_eq!(self.table.find(headers, hash), Some((id, Way::Opening)), "{headers:?}");
+        assert_eq!((new.epoch, new.state, self.table.state(id)), (Epoch(epoch), state, state));
+        assert_eq!(self.table.find(headers, spot), Some((id, Way::Opening)), "{headers:?}");
     }
 
     /// Whether the table is so small that it may be full.
@@ -216,7 +216,7 @@ impl Rows {
             _ => Kind::Udp,
         };
         let headers = Headers { key, kind, ..Headers::BLANK };
-        let found = self.table.find(&headers, self.table.hash(&key));
+        let found = self.table.find(&headers, self.table.spot(&key));
         let Some((id, Way::Opening)) = found else { panic!("{row:?} is not found: {found:?}") };
         Some((at, id))
     }

@@ -216,7 +216,8 @@ impl Watched {
             Kind::Portless if key.protocol == Protocol::Icmp => node.allows(&key),
             Kind::Neighbour(_) | Kind::LinkOnly => false,
             _ => {
-                let is_more = self.arrived.contains(&key) || Connections::opens(&headers.kind);
+                let is_more =
+                    self.arrived.contains(&key) || Connections::opens(&headers.kind).is_some();
                 (is_more && node.allows(&key)) || is_reply(key)
             }
         }

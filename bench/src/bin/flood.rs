@@ -107,7 +107,7 @@ const ROWS: [Row; 15] = [
     row("no connection", strange),
     row("opening", opening),
     Row { pods: FLOODERS.len(), ..row("opening, eight pods", opening) },
-    Row { pods: 8, is_outside: true, ..row("opening, from outside", opening) },
+    Row { pods: FLOODERS.len(), is_outside: true, ..row("opening, from outside", opening) },
     row("renewing", renewing),
     row("first fragments", first_fragment),
     row("denied fragments", denied_fragment),

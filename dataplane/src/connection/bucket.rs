@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Of a hash, the lower half chooses the first bucket. The upper half is kept in the lane, as
-//! `tag` and `rest`; it gives the *sum* of the numbers of the two buckets, modulo their count. So
+//! `tag` and `rest`, and no tag is 0: that is a free lane's. It gives the *sum* of the numbers of the two buckets, modulo their count. So
 //! the second bucket is `sum - first`, and from either bucket the other one follows without
 //! reading the record: this is what makes displacing cheap. Any number of buckets will do, hence
 //! the index is never larger than asked for.
@@ -28,8 +28,9 @@ pub(super) const LANES: usize = 8;
 const LANES_USED: usize = 6;
 /// Buckets of the smallest index: tiny tables would otherwise depend on luck.
 const BUCKETS_MIN: usize = 8;
-/// Between the bits of two buckets' lanes.
-const BITS_APART: u32 = 2;
+/// The lowest and the highest of each sixteen bits.
+const EACH: u64 = 0x0001_0001_0001_0001;
+const TOPS: u64 = EACH << 15;
 /// No record.
 const FREE: u32 = u32::MAX;
 
@@ -45,19 +46,21 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 
 const EMPTY: Bucket = Bucket { tags: [0; LANES], rests: [0; LANES], records: [FREE; LANES] };
 
+/// Where the entry of a hash may be in one index, and what its lane keeps of the hash.
+///
+/// Worked out once for each packet, and used by every stage that it passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spot {
+    homes: [u32; 2],
+    tag: u16,
+    rest: u16,
+}
+
 /// A free lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    bucket: usize,
+    pub(super) bucket: u32,
     lane: usize,
-}
-
-impl Place {
-    /// The bucket's number.
-    #[allow(clippy::cast_possible_truncation)] // there are fewer than 2^32
-    pub(super) const fn bucket(self) -> u32 {
-        self.bucket as u32
-    }
 }
 
 /// The buckets.
@@ -81,39 +84,47 @@ impl Index {
         size_of_val::<[Bucket]>(&self.buckets)
     }
 
+    /// Where the entry of a hash may be. The two buckets may be the same one, once in as many as
+    /// there are.
+    #[inline]
+    pub(super) fn spot(&self, hash: Hash) -> Spot {
+        let (tag, rest) = split(hash);
+        #[allow(clippy::cast_possible_truncation)] // the lower half
+        let first = self.scale(hash.0 as u32);
+        Spot { homes: [first, self.other(first, tag, rest)], tag, rest }
+    }
+
     /// Asks for both lines.
     #[inline]
-    pub(super) fn prefetch(&self, hash: Hash) {
-        for at in self.homes(hash) {
-            if let Some(bucket) = self.buckets.get(at) {
+    pub(super) fn prefetch(&self, spot: Spot) {
+        for at in spot.homes {
+            if let Some(bucket) = self.bucket(at) {
                 crate::prefetch::read(bucket);
             }
         }
     }
 
-    /// Calls `visit` with each record whose tag is the hash's, until it returns something.
+    /// Calls `visit` with each record whose tag is the spot's, until it returns something.
     ///
     /// Both buckets are compared before the first record is looked at: nearly always there is
     /// one hit in sixteen lanes, and in which bucket it is, no processor can foretell.
     #[inline]
     pub(super) fn search<T>(
         &self,
-        hash: Hash,
+        spot: Spot,
         mut visit: impl FnMut(u32) -> Option<T>,
     ) -> Option<T> {
-        let (tag, _) = split(hash);
-        let [first, second] = self.homes(hash);
-        let pair = [self.buckets.get(first)?, self.buckets.get(second)?];
-        let mut hits = pair[0].lanes_with(tag) | pair[1].lanes_with(tag) << BITS_APART;
+        let [first, second] = spot.homes;
+        let pair = [self.bucket(first)?, self.bucket(second)?];
+        let mut hits = hits(pair, spot.tag);
         for _ in 0..2 * LANES {
             if hits == 0 {
                 break;
             }
             let bit = hits.trailing_zeros() as usize;
             hits &= hits.wrapping_sub(1);
-            // A bucket has two bits side by side in each sixteen: see `lanes_with`.
-            let (bucket, half, lane) = (bit >> 1 & 1, bit & 1, bit >> 4);
-            let record = pair.get(bucket)?.records.get(half << 2 | lane)?;
+            let (bucket, lane) = ((bit >> 1 & 1) ^ 1, lane_of(bit));
+            let record = pair.get(bucket)?.records.get(lane)?;
             if let Some(found) = visit(*record) {
                 return Some(found);
             }
@@ -121,37 +132,49 @@ impl Index {
         None
     }
 
-    /// A free lane for the hash, made by moving one entry if need be. `None`: both buckets are
-    /// full, and so is the detour of every entry in them.
-    pub(super) fn place(&mut self, hash: Hash) -> Option<Place> {
-        let homes = self.homes(hash);
-        let [first, second] = homes.map(|at| self.used(at));
-        let bucket = if second < first { homes[1] } else { homes[0] };
-        self.free_lane(bucket).map(|lane| Place { bucket, lane }).or_else(|| self.displace(homes))
+    /// A free lane in the emptier bucket, made by moving one entry if need be. `None`: both buckets
+    /// are full, and so is the detour of every entry in them.
+    // Not to call it costs a new connection fifteen instructions less.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(super) fn place(&mut self, spot: Spot) -> Option<Place> {
+        let [first, second] = spot.homes;
+        let (one, other) = (self.bucket(first)?.used(), self.bucket(second)?.used());
+        let (bucket, used) =
+            if other.count() < one.count() { (second, other) } else { (first, one) };
+        used.first_free().map(|lane| Place { bucket, lane }).or_else(|| self.displace(spot))
     }
 
     /// Moves one entry of either bucket to its other bucket, and says which lane that freed.
-    fn displace(&mut self, homes: [usize; 2]) -> Option<Place> {
-        for at in homes {
+    #[cold]
+    fn displace(&mut self, spot: Spot) -> Option<Place> {
+        for at in spot.homes {
             for lane in 0..LANES {
-                let entry = self.buckets.get(at)?.entry(lane)?;
+                let entry = self.bucket(at)?.entry(lane)?;
                 let detour = self.other(at, entry.0, entry.1);
-                let Some(free) = self.free_lane(detour) else { continue };
-                self.buckets.get_mut(detour)?.set(free, entry);
-                self.buckets.get_mut(at)?.set(lane, (0, 0, FREE));
+                let Some(free) = self.bucket(detour)?.used().first_free() else { continue };
+                self.bucket_mut(detour)?.set(free, entry);
+                self.bucket_mut(at)?.set(lane, (0, 0, FREE));
                 return Some(Place { bucket: at, lane });
             }
         }
         None
     }
 
-    /// The records in both buckets of the hash.
-    pub(super) fn residents(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
-        self.homes(hash)
+    /// The records in both buckets.
+    pub(super) fn residents(&self, spot: Spot) -> impl Iterator<Item = u32> + '_ {
+        spot.homes
             .into_iter()
-            .filter_map(|at| self.buckets.get(at))
+            .filter_map(|at| self.bucket(at))
             .flat_map(|bucket| bucket.records)
             .filter(|&id| id != FREE)
+    }
+
+    /// Both buckets of a spot, the lower first.
+    #[cfg(test)]
+    pub(super) fn homes_sorted(spot: Spot) -> [u32; 2] {
+        let [a, b] = spot.homes;
+        [a.min(b), a.max(b)]
     }
 
     /// Every record.
@@ -160,95 +183,117 @@ impl Index {
         self.buckets.iter().flat_map(|bucket| bucket.records).filter(|&id| id != FREE)
     }
 
-    /// The buckets of a hash, the lower first.
-    #[cfg(test)]
-    pub(super) fn homes_sorted(&self, hash: Hash) -> [usize; 2] {
-        let [a, b] = self.homes(hash);
-        [a.min(b), a.max(b)]
-    }
-
     /// Fills a lane that [`Index::place`] found.
     #[inline]
-    pub(super) fn fill(&mut self, place: Place, hash: Hash, record: u32) {
-        let (tag, rest) = split(hash);
-        if let Some(bucket) = self.buckets.get_mut(place.bucket) {
-            bucket.set(place.lane, (tag, rest, record));
+    pub(super) fn fill(&mut self, place: Place, spot: Spot, record: u32) {
+        if let Some(bucket) = self.bucket_mut(place.bucket) {
+            bucket.set(place.lane, (spot.tag, spot.rest, record));
         }
     }
 
     /// Frees the lane of a record, wherever it is.
-    pub(super) fn clear(&mut self, hash: Hash, record: u32) {
-        for at in self.homes(hash) {
-            #[allow(clippy::cast_possible_truncation)] // there are fewer than 2^32
-            if self.clear_in(at as u32, record) {
-                return;
-            }
+    pub(super) fn clear(&mut self, spot: Spot, record: u32) {
+        let [first, second] = spot.homes;
+        if !self.clear_in(first, record) {
+            self.clear_in(second, record);
         }
     }
 
     /// Frees the lane of a record, if it is in this bucket.
     #[inline]
     pub(super) fn clear_in(&mut self, bucket: u32, record: u32) -> bool {
-        let Some(bucket) = self.buckets.get_mut(bucket as usize) else { return false };
+        let Some(bucket) = self.bucket_mut(bucket) else { return false };
         let Some(lane) = bucket.records.iter().position(|&id| id == record) else { return false };
         bucket.set(lane, (0, 0, FREE));
         true
     }
 
-    /// The two buckets of a hash. They may be the same one, once in as many as there are.
     #[inline]
-    fn homes(&self, hash: Hash) -> [usize; 2] {
-        #[allow(clippy::cast_possible_truncation)] // the lower half
-        let first = self.scale(hash.0 as u32);
-        let (tag, rest) = split(hash);
-        [first, self.other(first, tag, rest)]
+    fn bucket(&self, at: u32) -> Option<&Bucket> {
+        self.buckets.get(at as usize)
+    }
+
+    #[inline]
+    fn bucket_mut(&mut self, at: u32) -> Option<&mut Bucket> {
+        self.buckets.get_mut(at as usize)
     }
 
     /// The other bucket of an entry in bucket `at`: its own inverse.
     #[inline]
-    fn other(&self, at: usize, tag: u16, rest: u16) -> usize {
+    fn other(&self, at: u32, tag: u16, rest: u16) -> u32 {
         let sum = self.scale(u32::from(rest) << 16 | u32::from(tag));
-        if sum >= at {
-            sum.wrapping_sub(at)
-        } else {
-            sum.wrapping_add(self.buckets.len()).wrapping_sub(at)
-        }
+        let (other, is_below) = sum.overflowing_sub(at);
+        if is_below { other.wrapping_add(self.count) } else { other }
     }
 
     /// Takes 32 uniform bits to a uniform bucket number, without dividing.
     #[inline]
-    fn scale(&self, bits: u32) -> usize {
-        (u64::from(bits).wrapping_mul(u64::from(self.count)) >> 32) as usize
-    }
-
-    /// How many lanes are not free.
-    // In words as wide as the lanes, several are compared at once.
-    #[inline]
-    fn used(&self, at: usize) -> u32 {
-        let Some(bucket) = self.buckets.get(at) else { return u32::MAX };
-        bucket.records.iter().fold(0, |sum, &id| sum.wrapping_add(u32::from(id != FREE)))
-    }
-
-    fn free_lane(&self, at: usize) -> Option<usize> {
-        self.buckets.get(at)?.records.iter().position(|&id| id == FREE)
+    #[allow(clippy::cast_possible_truncation)] // below the count
+    fn scale(&self, bits: u32) -> u32 {
+        (u64::from(bits).wrapping_mul(u64::from(self.count)) >> 32) as u32
     }
 }
 
-impl Bucket {
-    /// One bit for each lane that has the tag, free lanes among them: bit 16 × i for lane i, and
-    /// the next one for lane 4 + i.
-    ///
-    /// Four lanes at a time, as 64-bit words (a loop over lanes is not vectorised).
+/// One bit for each lane of two buckets that has the tag. Of each sixteen the highest four count: for
+/// lane i in sixteen i, from the top down, those of the first bucket's lanes i and 4 + i, and of the
+/// second's.
+#[inline]
+fn hits([one, other]: [&Bucket; 2], tag: u16) -> u64 {
+    let wanted = u64::from(tag).wrapping_mul(EACH);
+    let differ = |(lower, upper): (u64, u64)| {
+        nonzero(lower ^ wanted) & TOPS | (nonzero(upper ^ wanted) & TOPS) >> 1
+    };
+    (differ(one.words()) | differ(other.words()) >> 2) ^ (TOPS | TOPS >> 1 | TOPS >> 2 | TOPS >> 3)
+}
+
+/// The lane of a bit of [`hits`] or of [`Used`].
+#[inline]
+const fn lane_of(bit: usize) -> usize {
+    (bit & 1 ^ 1) << 2 | bit >> 4
+}
+
+/// The lanes of a bucket that are not free: the top bit of sixteen i of the first word for lane i, and
+/// of the second for lane 4 + i.
+#[derive(Clone, Copy, Debug)]
+struct Used(u64, u64);
+
+impl Used {
+    /// How many.
     #[inline]
-    fn lanes_with(&self, tag: u16) -> u64 {
-        const EACH: u64 = 0x0001_0001_0001_0001;
-        const BELOW_TOP: u64 = 0x7fff * EACH;
+    const fn count(self) -> u64 {
+        // The highest sixteen bits of the product are the sum of all sixteens.
+        (self.0 >> 15).wrapping_add(self.1 >> 15).wrapping_mul(EACH) >> 48
+    }
+
+    /// The first lane that is free, in an order of its own.
+    #[inline]
+    const fn first_free(self) -> Option<usize> {
+        let free = (self.0 | self.1 >> 1) ^ (TOPS | TOPS >> 1);
+        if free == 0 { None } else { Some(lane_of(free.trailing_zeros() as usize)) }
+    }
+}
+
+/// The top bit of each sixteen that are not all zero; what the other bits are means nothing.
+#[inline]
+const fn nonzero(word: u64) -> u64 {
+    // No lane carries into the next.
+    (word & !TOPS).wrapping_add(!TOPS) | word
+}
+
+impl Bucket {
+    /// The lanes that are not free: their tags are not 0.
+    #[inline]
+    fn used(&self) -> Used {
+        let (lower, upper) = self.words();
+        Used(nonzero(lower) & TOPS, nonzero(upper) & TOPS)
+    }
+
+    /// The tags, four in a word (a loop over lanes is not vectorised).
+    #[inline]
+    fn words(&self) -> (u64, u64) {
         let (lower, upper) = self.tags.split_at(LANES / 2);
         let word = |tags: &[u16]| tags.iter().rev().fold(0, |w, &tag| w << 16 | u64::from(tag));
-        // The top bit of each lane that is zero, and of no other: no lane carries into the next.
-        let zeros = |word: u64| !((word & BELOW_TOP).wrapping_add(BELOW_TOP) | word | BELOW_TOP);
-        let wanted = u64::from(tag).wrapping_mul(EACH);
-        zeros(word(lower) ^ wanted) >> 15 | zeros(word(upper) ^ wanted) >> 14
+        (word(lower), word(upper))
     }
 
     fn entry(&self, lane: usize) -> Option<(u16, u16, u32)> {
@@ -264,11 +309,11 @@ impl Bucket {
     }
 }
 
-/// What a lane keeps of a hash: its upper half, as tag and rest.
+/// What a lane keeps of a hash: its upper half, as tag and rest. No tag is 0.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // sixteen bits each are what is wanted
 fn split(hash: Hash) -> (u16, u16) {
-    ((hash.0 >> 32) as u16, (hash.0 >> 48) as u16)
+    (((hash.0 >> 32) as u16).max(1), (hash.0 >> 48) as u16)
 }
 
 #[cfg(test)]
@@ -281,24 +326,54 @@ mod tests {
         prop_oneof![prop::sample::select(vec![0, 1, 0x7fff, 0x8000, 0x8001, 0xffff]), any::<u16>()]
     }
 
+    /// A spot of two buckets with that tag, or the one that stands for 0.
+    fn spot_under(index: &Index, tag: u16) -> Spot {
+        (0..64)
+            .map(|low: u64| index.spot(Hash(u64::from(tag) << 32 | low << 30)))
+            .find(|spot| spot.homes[0] != spot.homes[1])
+            .expect("two buckets")
+    }
+
     proptest! {
+        /// Against a count of lanes one by one.
+        #[test]
+        fn a_new_entry_goes_to_a_free_lane_of_the_emptier_bucket(
+            tags in prop::array::uniform16(prop_oneof![Just(0), tag()]),
+            wanted in tag(),
+        ) {
+            let mut index = Index::new(1);
+            let spot = spot_under(&index, wanted);
+            prop_assert!(spot.tag != 0, "a free lane's tag");
+            for (lane, (&tag, record)) in tags.iter().zip(0..).enumerate() {
+                let entry = if tag == 0 { (0, 0, FREE) } else { (tag, 0, record) };
+                index.buckets[spot.homes[lane / LANES] as usize].set(lane % LANES, entry);
+            }
+            let free = |half: usize| {
+                let half = &tags[half * LANES..(half + 1) * LANES];
+                half.iter().filter(|&&tag| tag == 0).count()
+            };
+            let (first, second) = (free(0), free(1));
+            prop_assume!(first + second > 0);
+            let place = index.place(spot).expect("a lane");
+            let half = usize::from(second > first);
+            prop_assert_eq!(place.bucket, spot.homes[half]);
+            prop_assert_eq!(tags[half * LANES + place.lane], 0);
+        }
+
         #[test]
         fn every_record_under_the_tag_is_visited_and_no_other(
             tags in prop::array::uniform16(tag()),
             wanted in tag(),
         ) {
             let mut index = Index::new(1);
-            let (first, second) = (0..).map(|low: u64| Hash(u64::from(wanted) << 32 | low << 30))
-                .map(|hash| (hash, index.homes(hash)))
-                .find_map(|(hash, [a, b])| (a != b).then_some(((hash, a), b)))
-                .expect("two buckets");
-            let (hash, first) = first;
+            let spot = spot_under(&index, wanted);
+            let wanted = spot.tag;
             for (lane, (&tag, record)) in tags.iter().zip(0..).enumerate() {
-                let bucket = if lane < LANES { first } else { second };
-                index.buckets[bucket].set(lane % LANES, (tag, 0, record));
+                let bucket = spot.homes[lane / LANES];
+                index.buckets[bucket as usize].set(lane % LANES, (tag, 0, record));
             }
             let mut visited = vec![];
-            let found = index.search(hash, |record| { visited.push(record); None::<()> });
+            let found = index.search(spot, |record| { visited.push(record); None::<()> });
             prop_assert!(found.is_none());
             visited.sort_unstable();
             let expected: Vec<u32> =

@@ -46,24 +46,31 @@ impl Seed {
     }
 
     /// Hashes a key, whichever direction it is seen in.
-    // See `Connections::hash`.
+    // See `Connections::spot`.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     pub(super) fn hash(self, key: &FlowKey) -> Hash {
         let number = u64::from(key.number) << 48;
-        if key.source.is_v4() && key.target.is_v4() {
+        let state = if key.source.is_v4() && key.target.is_v4() {
             let a = u64::from(key.source.to_v4_bits()) << 16 | u64::from(key.source_port);
             let b = u64::from(key.target.to_v4_bits()) << 16 | u64::from(key.target_port);
-            let state = absorb(self.0, a.min(b) | number);
-            return finish(absorb(state, a.max(b)));
-        }
+            absorb(absorb(self.0, a.min(b) | number), a.max(b))
+        } else {
+            self.absorb_v6(key, number)
+        };
+        finish(state)
+    }
+
+    /// What a key takes in that is not of IPv4 alone.
+    #[inline(never)]
+    fn absorb_v6(self, key: &FlowKey, number: u64) -> [u64; 4] {
         let a = (key.source.to_bits(), key.source_port);
         let b = (key.target.to_bits(), key.target_port);
         let (first, second) = if a <= b { (a, b) } else { (b, a) };
         let ports = u64::from(first.1) << 16 | u64::from(second.1);
         let state = absorb_wide(absorb_wide(self.0, first.0), second.0);
         // The top bit keeps the last word apart from any of IPv4.
-        finish(absorb(state, ports | number | 1 << 63))
+        absorb(state, ports | number | 1 << 63)
     }
 }
 

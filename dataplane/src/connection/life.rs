@@ -6,7 +6,7 @@ use super::bucket::Place;
 use super::expiry::{Due, Wheel};
 use super::share::{Room, ShareId};
 use super::slab::{Chain, Entry};
-use super::{ConnectionId, Connections, Hash, Holder, Opening, State, tcp};
+use super::{ConnectionId, Connections, Holder, Opening, Spot, State, tcp};
 use crate::clock::Tick;
 use crate::counters::DropReason;
 use crate::ids::Epoch;
@@ -18,35 +18,35 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// `NoConnection` if the packet may not begin one, `ConnectionsLimit` if its holder has as many
-    /// as a pod may have, `ConnectionsFull` if there is no room, and in both cases nobody gives way
-    /// (one may have, where then both buckets of the key are full).
+    /// `ConnectionsLimit` if its holder has as many as a pod may have, `ConnectionsFull` if there is
+    /// no room, and in both cases nobody gives way (one may have, where then both buckets of the key
+    /// are full).
     pub fn open(
         &mut self,
         key: &FlowKey,
-        hash: Hash,
+        spot: Spot,
         new: Opening,
         headers: &Headers,
         now: Tick,
     ) -> Result<ConnectionId, DropReason> {
-        debug_assert!(self.find(headers, hash).is_none(), "opened twice: {key:?}");
-        let state = State::opened_by(&headers.kind).ok_or(DropReason::NoConnection)?;
+        debug_assert!(self.find(headers, spot).is_none(), "opened twice: {key:?}");
         let share = self.shares.of(new.holder).ok_or(DropReason::ConnectionsFull)?;
         self.make_way(share, new.holder.opens, now)?;
-        let place = self.room(hash).ok_or(DropReason::ConnectionsFull)?;
-        let mut entry = Entry::new(key, &new, share, state, now);
-        entry.bucket = place.bucket();
+        let place = self.room(spot).ok_or(DropReason::ConnectionsFull)?;
+        let mut entry = Entry::new(key, &new, share, now);
+        entry.bucket = place.bucket;
         if let Kind::Tcp(header) = &headers.kind {
             entry.track = tcp::open(header);
         }
         let id = self.slab.take(entry).ok_or(DropReason::ConnectionsFull)?;
-        self.index.fill(place, hash, id);
-        debug_assert!(state.is_evictable(), "what has just begun is not answered");
+        self.index.fill(place, spot, id);
+        debug_assert!(new.state.is_evictable(), "what has just begun is not answered");
         if let Some(queue) = self.shares.open(share) {
             self.slab.push(Chain::Queue, queue, id);
         }
-        self.count(state, 1);
-        self.wheel.arm(&mut self.slab, id, now.after_ms(self.timeouts.of(state)));
+        self.count(new.state, 1);
+        let deadline = now.after_ms(self.timeout_ms(new.state));
+        self.wheel.arm(&mut self.slab, id, deadline);
         Ok(ConnectionId(id))
     }
 
@@ -86,7 +86,7 @@ impl Connections {
     #[cold]
     fn clear_moved(&mut self, id: ConnectionId) {
         let Some(entry) = self.slab.live(id.0) else { return };
-        self.index.clear(self.seed.hash(&entry.opening()), id.0);
+        self.index.clear(self.spot(&entry.opening()), id.0);
     }
 
     /// Forgets connections whose time is up, and says how many. Takes at most `EXPIRE_PER_TURN`
@@ -137,21 +137,26 @@ impl Connections {
         Ok(())
     }
 
-    /// A free lane for the hash.
-    fn room(&mut self, hash: Hash) -> Option<Place> {
-        self.index.place(hash).or_else(|| {
-            let victim = self.victim(hash)?;
-            self.evict(victim);
-            self.index.place(hash)
-        })
+    /// A free lane.
+    #[inline]
+    fn room(&mut self, spot: Spot) -> Option<Place> {
+        self.index.place(spot).or_else(|| self.room_by_force(spot))
     }
 
-    /// Of the records in the buckets of a hash that may be evicted, the one that has been silent for
+    /// A free lane where both buckets and all detours are full.
+    #[cold]
+    fn room_by_force(&mut self, spot: Spot) -> Option<Place> {
+        let victim = self.victim(spot)?;
+        self.evict(victim);
+        self.index.place(spot)
+    }
+
+    /// Of the records in the two buckets that may be evicted, the one that has been silent for
     /// longest, among those of the heaviest pod there.
-    fn victim(&self, hash: Hash) -> Option<u32> {
+    fn victim(&self, spot: Spot) -> Option<u32> {
         let silence = |entry: &Entry| Reverse(entry.seen);
         self.index
-            .residents(hash)
+            .residents(spot)
             .filter_map(|id| self.slab.live(id).map(|entry| (id, entry)))
             .filter(|(_, entry)| entry.is_evictable())
             .max_by_key(|(_, entry)| (self.shares.weight(entry.share), silence(entry)))
@@ -182,7 +187,7 @@ impl Connections {
     pub(super) fn change(&mut self, id: u32, before: State, after: State) {
         self.count(before, -1);
         self.count(after, 1);
-        let timeout = self.timeouts.of(after);
+        let timeout = self.timeout_ms(after);
         let Some(entry) = self.slab.entry_mut(id) else { return };
         let was_evictable = entry.is_evictable();
         entry.state = after;
@@ -216,7 +221,7 @@ impl Connections {
     /// A record's slot has come up: forgets it (true) or puts it off to its deadline.
     fn review(&mut self, id: u32, now: Tick) -> bool {
         let Some(entry) = self.slab.live(id) else { return false };
-        let deadline = entry.seen.after_ms(self.timeouts.of(entry.state));
+        let deadline = entry.seen.after_ms(self.timeout_ms(entry.state));
         if Wheel::has_passed(deadline, now) {
             self.remove(ConnectionId(id));
             return true;
@@ -228,7 +233,7 @@ impl Connections {
 
     fn count(&mut self, state: State, by: i64) {
         if let Some(count) = self.counts.get_mut(state.index()) {
-            *count = count.saturating_add_signed(by);
+            *count = count.wrapping_add_signed(by);
         }
     }
 }

@@ -13,7 +13,8 @@
 //!
 //! # What a batch does
 //!
-//! 1. [`hash`](Connections::hash) all keys, [`prefetch`](Connections::prefetch) their buckets;
+//! 1. find the [`spot`](Connections::spot) of all keys, [`prefetch`](Connections::prefetch) their
+//!    buckets;
 //! 2. [`prefetch_records`](Connections::prefetch_records) where tags agree;
 //! 3. [`find`](Connections::find) each. If [`is_over`](Connections::is_over) and the packet
 //!    [`opens`](Connections::opens), [`renew`](Connections::renew) and treat it as not found:
@@ -78,6 +79,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
+pub use bucket::Spot;
 pub use hash::Hash;
 pub use page::{Page, Row};
 pub use settings::{Bounds, Settings};
@@ -135,6 +137,8 @@ pub struct Opening {
     pub epoch: Epoch,
     /// Whom it counts for.
     pub holder: Holder,
+    /// What [`Connections::opens`] says of its first packet.
+    pub state: State,
 }
 
 /// What the worker asks of a connection.
@@ -157,6 +161,8 @@ pub struct Record {
 pub struct Connections {
     seed: Seed,
     timeouts: Timeouts,
+    /// The same by state.
+    timeouts_ms: [u64; CONNECTION_STATES_MAX],
     index: Index,
     slab: Slab,
     wheel: Wheel,
@@ -182,6 +188,7 @@ impl Connections {
         Self {
             seed: Seed::new(settings.seed),
             timeouts: settings.timeouts,
+            timeouts_ms: settings.timeouts.by_state(),
             index: Index::new(records),
             slab: Slab::new(capacity),
             wheel: Wheel::new(),
@@ -194,24 +201,30 @@ impl Connections {
     }
 
     /// Hashes a key: the same for both directions.
-    // Fragments call it too, which is not to cost whole packets a call.
-    #[allow(clippy::inline_always)]
-    #[inline(always)]
     #[must_use]
     pub fn hash(&self, key: &FlowKey) -> Hash {
         self.seed.hash(key)
     }
 
+    /// Where the connection of a key may be: the same for both directions.
+    // Called for fragments too, which is not to cost whole packets a call.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    #[must_use]
+    pub fn spot(&self, key: &FlowKey) -> Spot {
+        self.index.spot(self.seed.hash(key))
+    }
+
     /// First stage of a batch: asks for the buckets.
     #[inline]
-    pub fn prefetch(&self, hash: Hash) {
-        self.index.prefetch(hash);
+    pub fn prefetch(&self, spot: Spot) {
+        self.index.prefetch(spot);
     }
 
     /// Second stage of a batch, when the buckets are there: asks for the records that may be it.
     #[inline]
-    pub fn prefetch_records(&self, hash: Hash) {
-        let _: Option<()> = self.index.search(hash, |id| {
+    pub fn prefetch_records(&self, spot: Spot) {
+        let _: Option<()> = self.index.search(spot, |id| {
             self.slab.prefetch(id);
             None
         });
@@ -222,8 +235,8 @@ impl Connections {
     /// `None` for ICMP errors and link-local messages: they belong to none.
     #[inline]
     #[must_use]
-    pub fn find(&self, headers: &Headers, hash: Hash) -> Option<(ConnectionId, Way)> {
-        self.index.search(hash, |id| {
+    pub fn find(&self, headers: &Headers, spot: Spot) -> Option<(ConnectionId, Way)> {
+        self.index.search(spot, |id| {
             let entry = self.slab.entry(id)?;
             let way = entry.way_of(&headers.key)?;
             belongs(headers, entry.state, way).then_some((ConnectionId(id), way))
@@ -232,19 +245,19 @@ impl Connections {
 
     /// The connection of a packet that an ICMP error quotes, and which way that packet went.
     #[must_use]
-    pub fn find_quoted(&self, inner: &FlowKey, hash: Hash) -> Option<(ConnectionId, Way)> {
-        self.index.search(hash, |id| {
+    pub fn find_quoted(&self, inner: &FlowKey, spot: Spot) -> Option<(ConnectionId, Way)> {
+        self.index.search(spot, |id| {
             let way = self.slab.entry(id)?.way_of(inner)?;
             Some((ConnectionId(id), way))
         })
     }
 
-    /// Whether a packet may begin a connection: a SYN alone, an echo request, an SCTP INIT, any
-    /// UDP or portless packet.
+    /// The state of the connection that a packet begins, if it may begin one: a SYN alone, an echo
+    /// request, an SCTP INIT, any UDP or portless packet.
     #[inline]
     #[must_use]
-    pub fn opens(kind: &Kind) -> bool {
-        State::opened_by(kind).is_some()
+    pub fn opens(kind: &Kind) -> Option<State> {
+        State::opened_by(kind)
     }
 
     /// What there is to know for judging. A denied one if the id is stale.
@@ -295,6 +308,12 @@ impl Connections {
     #[must_use]
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
+    }
+
+    /// How long a state lasts in silence.
+    #[inline]
+    fn timeout_ms(&self, state: State) -> u64 {
+        self.timeouts_ms.get(state.index()).copied().unwrap_or(0)
     }
 
     /// Connections by state, in the order of [`State::ALL`].

@@ -118,7 +118,7 @@ impl Connections {
                     target: entry.target(),
                     age_ms: self.now.since_ms(entry.opened),
                     idle_ms,
-                    remaining_ms: self.timeouts.of(entry.state).saturating_sub(idle_ms),
+                    remaining_ms: self.timeout_ms(entry.state).saturating_sub(idle_ms),
                 });
             }
         }

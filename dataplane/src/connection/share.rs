@@ -128,7 +128,7 @@ pub(super) struct Shares {
     bounds: Bounds,
     /// Records before the reserve.
     unreserved: u32,
-    /// By seat.
+    /// By seat: the share that is there, and none that is gone for good.
     seats: Box<[ShareId]>,
     pool: Box<[Share]>,
     /// Shares that ever had a holder are below this one.
@@ -175,10 +175,10 @@ impl Shares {
     #[inline]
     pub(super) fn of(&mut self, holder: Holder) -> Option<ShareId> {
         let id = *self.seats.get(holder.seat.index())?;
-        let whose = (Some(holder.endpoint), holder.seat);
-        let is_its =
-            |share: &&Share| (share.holder, share.seat) == whose && share.stay != Stay::Gone;
-        self.get(id).filter(is_its).map(|_| id).or_else(|| self.seat(holder))
+        match self.get(id) {
+            Some(share) if share.holder == Some(holder.endpoint) => Some(id),
+            _ => self.seat(holder),
+        }
     }
 
     /// Gives a holder's share its seat: the share it had elsewhere, or a new one.
@@ -204,6 +204,7 @@ impl Shares {
     /// Its holder is there, in this seat.
     pub(super) fn move_to(&mut self, id: ShareId, seat: Seat) {
         self.set_stay(id, Stay::Here);
+        self.vacate(id);
         if let (Some(share), Some(there)) =
             (self.pool.get_mut(usize::from(id.0)), self.seats.get_mut(seat.index()))
         {
@@ -218,6 +219,17 @@ impl Shares {
         let before = std::mem::replace(&mut share.stay, stay);
         let (was, is) = (before == Stay::Gone, stay == Stay::Gone);
         self.gone = self.gone.saturating_add(u16::from(is)).saturating_sub(u16::from(was));
+        if is {
+            self.vacate(id);
+        }
+    }
+
+    /// Its seat is no longer its own.
+    fn vacate(&mut self, id: ShareId) {
+        let Some(seat) = self.get(id).map(|share| share.seat) else { return };
+        if let Some(there) = self.seats.get_mut(seat.index()).filter(|there| **there == id) {
+            *there = NOWHERE;
+        }
     }
 
     /// Whether its holder is gone for good.
@@ -234,6 +246,7 @@ impl Shares {
     /// Forgets a holder that has no connection.
     pub(super) fn free(&mut self, id: ShareId) {
         self.set_stay(id, Stay::Here);
+        self.vacate(id);
         let Some(share) = self.get_mut(id) else { return };
         debug_assert_eq!(share.held, 0, "a share is freed with connections on it");
         *share = FREE;
@@ -291,22 +304,25 @@ impl Shares {
     #[inline]
     pub(super) fn open(&mut self, id: ShareId) -> Option<&mut Ends> {
         self.held = self.held.wrapping_add(1);
-        if let Some(share) = self.pool.get_mut(usize::from(id.0)) {
-            share.held = share.held.wrapping_add(1);
-        }
-        self.join(id)
+        self.grow(id, 1)
     }
 
     /// Notes one more that may be evicted. Gives the queue that it joins.
     #[inline]
     pub(super) fn join(&mut self, id: ShareId) -> Option<&mut Ends> {
+        self.grow(id, 0)
+    }
+
+    /// Notes one more that may be evicted, and so many connections more.
+    #[inline]
+    fn grow(&mut self, id: ShareId, connections: u32) -> Option<&mut Ends> {
         self.evictable = self.evictable.wrapping_add(1);
-        let most = self.weight(self.heaviest);
-        let share = self.pool.get_mut(usize::from(id.0))?;
-        share.evictable = share.evictable.wrapping_add(1);
-        if share.evictable > most {
+        if id != self.heaviest && self.weight(id) >= self.weight(self.heaviest) {
             self.heaviest = id;
         }
+        let share = self.pool.get_mut(usize::from(id.0))?;
+        share.held = share.held.wrapping_add(connections);
+        share.evictable = share.evictable.wrapping_add(1);
         Some(&mut share.queue)
     }
 

@@ -118,13 +118,7 @@ impl Entry {
     };
 
     /// A connection as it begins.
-    pub(super) fn new(
-        key: &FlowKey,
-        new: &Opening,
-        share: ShareId,
-        state: State,
-        now: Tick,
-    ) -> Self {
+    pub(super) fn new(key: &FlowKey, new: &Opening, share: ShareId, now: Tick) -> Self {
         let mark = |endpoint: Option<EndpointId>, flag| endpoint.map_or(0, |_| flag);
         let number = |endpoint: Option<EndpointId>| endpoint.map_or(0, |id| id.0);
         Self {
@@ -134,7 +128,7 @@ impl Entry {
             target_port: key.target_port,
             number: key.number,
             protocol: key.protocol,
-            state,
+            state: new.state,
             flags: LIVE | ALLOWED | mark(new.source, HAS_SOURCE) | mark(new.target, HAS_TARGET),
             epoch: new.epoch,
             source_endpoint: number(new.source),

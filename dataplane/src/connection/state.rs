@@ -156,8 +156,16 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// The timeouts of all states, by their place in [`State::ALL`].
+    pub(super) fn by_state(&self) -> [u64; CONNECTION_STATES_MAX] {
+        let mut timeouts_ms = [0; CONNECTION_STATES_MAX];
+        for (timeout_ms, &state) in timeouts_ms.iter_mut().zip(State::ALL) {
+            *timeout_ms = self.of(state);
+        }
+        timeouts_ms
+    }
+
     /// The timeout of a state, in milliseconds.
-    #[inline]
     #[must_use]
     pub const fn of(&self, state: State) -> u64 {
         match state {

@@ -138,10 +138,10 @@ impl<P: Port, M: Memory> Path<P, M> {
         if !is_first {
             flow.write(&mut packet.headers.key);
         }
-        let hash = self.connections.hash(&packet.headers.key);
+        let spot = self.connections.spot(&packet.headers.key);
         let from = packet.route.from;
         self.refused = None;
-        match staged.put(frame, packet, hash) {
+        match staged.put(frame, packet, spot) {
             Ok(()) => self.judge_staged(Some(snapshot), staged),
             // What was staged before it has been judged, so there is always room.
             Err(frame) => self.drop_from(frame, from, DropReason::NoFrame),

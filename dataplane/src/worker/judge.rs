@@ -7,7 +7,7 @@
 use super::admit::Admitted;
 use super::route::{Route, Side};
 use super::{Established, Path};
-use crate::connection::{ConnectionId, Connections, Hash, Opening, Way};
+use crate::connection::{ConnectionId, Connections, Opening, Spot, Way};
 use crate::counters::DropReason;
 use crate::event::{Denied, Sampled};
 use crate::limits::ETHERNET_BYTES;
@@ -24,13 +24,14 @@ impl<P, M> Path<P, M> {
         &mut self,
         snapshot: &Snapshot,
         packet: &Admitted,
-        hash: Hash,
+        spot: Spot,
     ) -> Result<(), DropReason> {
         if let Kind::IcmpError { inner } = packet.headers.kind {
-            return self.judge_error(snapshot, packet, &inner, hash);
+            return self.judge_error(snapshot, packet, &inner, spot);
         }
-        if let Some((id, way)) = self.connections.find(&packet.headers, hash) {
-            let renewed = self.connections.is_over(id) && Connections::opens(&packet.headers.kind);
+        if let Some((id, way)) = self.connections.find(&packet.headers, spot) {
+            let renewed =
+                self.connections.is_over(id) && Connections::opens(&packet.headers.kind).is_some();
             if !renewed && self.is_between(id, way, &packet.route.source, &packet.route.target) {
                 self.known(snapshot, packet, id, way)?;
                 leaves(packet)?;
@@ -44,7 +45,7 @@ impl<P, M> Path<P, M> {
                 self.connections.remove(id);
             }
         }
-        self.fresh(snapshot, packet, hash)
+        self.fresh(snapshot, packet, spot)
     }
 
     /// A packet of no known connection: policy decides whether it opens one.
@@ -53,12 +54,10 @@ impl<P, M> Path<P, M> {
         &mut self,
         snapshot: &Snapshot,
         packet: &Admitted,
-        hash: Hash,
+        spot: Spot,
     ) -> Result<(), DropReason> {
         let headers = &packet.headers;
-        if !Connections::opens(&headers.kind) {
-            return Err(DropReason::NoConnection);
-        }
+        let state = Connections::opens(&headers.kind).ok_or(DropReason::NoConnection)?;
         let (source, target) = (&packet.route.source, &packet.route.target);
         let decision = decide(snapshot, source, target, &headers.key);
         if !decision.allows() {
@@ -70,8 +69,9 @@ impl<P, M> Path<P, M> {
             target: target.endpoint,
             epoch: snapshot.epoch,
             holder: packet.route.holder(),
+            state,
         };
-        if let Err(reason) = self.connections.open(&headers.key, hash, opening, headers, self.now) {
+        if let Err(reason) = self.connections.open(&headers.key, spot, opening, headers, self.now) {
             self.sample(snapshot, source, target, &headers.key, reason);
             return Err(reason);
         }
@@ -150,14 +150,14 @@ impl<P, M> Path<P, M> {
         snapshot: &Snapshot,
         packet: &Admitted,
         inner: &FlowKey,
-        hash: Hash,
+        spot: Spot,
     ) -> Result<(), DropReason> {
         // The quoted packet went from this error's target to its source, or to somewhere behind.
         if inner.source != packet.headers.key.target {
             return Err(DropReason::NoConnection);
         }
         let (id, way) =
-            self.connections.find_quoted(inner, hash).ok_or(DropReason::NoConnection)?;
+            self.connections.find_quoted(inner, spot).ok_or(DropReason::NoConnection)?;
         if !self.is_between(id, way, &packet.route.target, &packet.route.source) {
             return Err(DropReason::NoConnection);
         }

@@ -7,7 +7,7 @@
 use super::Path;
 use super::admit::{Admitted, Turned, admit};
 use super::mailbox::PortKind;
-use crate::connection::Hash;
+use crate::connection::Spot;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::ids::PortRef;
@@ -30,12 +30,12 @@ struct Place {
     /// Taken when the packet is judged.
     frame: Option<Frame>,
     packet: Admitted,
-    hash: Hash,
+    spot: Spot,
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        let place = || Place { frame: None, packet: Admitted::BLANK, hash: Hash::default() };
+        let place = || Place { frame: None, packet: Admitted::BLANK, spot: Spot::default() };
         Self { places: (0..BATCH_MAX).map(|_| place()).collect(), count: 0 }
     }
 }
@@ -51,9 +51,9 @@ impl Stage {
     ///
     /// # Errors
     /// There is no room: the frame comes back.
-    pub(super) fn put(&mut self, frame: Frame, packet: Admitted, hash: Hash) -> Result<(), Frame> {
+    pub(super) fn put(&mut self, frame: Frame, packet: Admitted, spot: Spot) -> Result<(), Frame> {
         let Some(place) = self.places.get_mut(self.count) else { return Err(frame) };
-        *place = Place { frame: Some(frame), packet, hash };
+        *place = Place { frame: Some(frame), packet, spot };
         self.count = self.count.saturating_add(1);
         Ok(())
     }
@@ -84,8 +84,8 @@ impl<P: Port, M: Memory> Path<P, M> {
                     Kind::IcmpError { inner } => inner,
                     _ => &packet.headers.key,
                 };
-                place.hash = self.connections.hash(key);
-                self.connections.prefetch(place.hash);
+                place.spot = self.connections.spot(key);
+                self.connections.prefetch(place.spot);
                 place.frame = Some(frame);
                 staged.count = staged.count.saturating_add(1);
             }
@@ -104,11 +104,11 @@ impl<P: Port, M: Memory> Path<P, M> {
     pub(super) fn judge_staged(&mut self, snapshot: Option<&Snapshot>, staged: &mut Stage) {
         let Some(snapshot) = snapshot else { return };
         for place in staged.places.iter().take(staged.count) {
-            self.connections.prefetch_records(place.hash);
+            self.connections.prefetch_records(place.spot);
         }
-        for Place { frame, packet, hash } in staged.places.iter_mut().take(staged.count) {
+        for Place { frame, packet, spot } in staged.places.iter_mut().take(staged.count) {
             let Some(frame) = frame.take() else { continue };
-            match self.judge(snapshot, packet, *hash) {
+            match self.judge(snapshot, packet, *spot) {
                 Ok(()) => self.forward(frame, packet),
                 Err(reason) => self.refuse(frame, packet, reason),
             }

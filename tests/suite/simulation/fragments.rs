@@ -400,11 +400,8 @@ fn pods_that_send_a_few_fragments_leave_others_all_that_they_do_not_use() {
             world.inject(&from, &fragments(&small, ms, 32)[1]).expect("room");
         }
         world.settle();
-        for frame in fragments(&whole, ms, 1448) {
-            world.inject(CLIENT, &frame).expect("room");
-            world.settle();
-        }
-        assert!(joined(&world.received(WEB)).is_some(), "in millisecond {ms}");
+        let arrived = arrive(&mut world, &fragments(&whole, ms, 1448));
+        assert!(joined(&arrived).is_some(), "in millisecond {ms}");
         world.pass_ms(1);
     }
 }
@@ -448,11 +445,8 @@ fn a_flood_of_fragments_from_outside_to_all_pods_costs_none_that_pods_send() {
             world.inject(HOST, &fragments(&one, ms * 2000 + n, 8)[1]).expect("room");
             world.settle();
         }
-        for frame in fragments(&whole, ms, 1448) {
-            world.inject(CLIENT, &frame).expect("room");
-            world.settle();
-        }
-        assert!(joined(&world.received(WEB)).is_some(), "in millisecond {ms}");
+        let arrived = arrive(&mut world, &fragments(&whole, ms, 1448));
+        assert!(joined(&arrived).is_some(), "in millisecond {ms}");
         world.pass_ms(1);
     }
 }

@@ -243,7 +243,7 @@ impl Fragments {
     }
 
     fn find(&self, key: &FlowKey, hash: Hash) -> Option<u16> {
-        self.index.search(hash, |id| {
+        self.index.search(self.index.spot(hash), |id| {
             let place = u16::try_from(id).ok()?;
             let entry = self.entries.get(usize::from(place))?;
             (entry.key == *key).then_some(place)
@@ -259,9 +259,10 @@ impl Fragments {
             let own = if share.datagrams == 0 { side.by_age } else { share.oldest_first };
             self.give_up(own.first, DropReason::FragmentLimit);
         }
-        let lane = self.index.place(hash)?;
+        let spot = self.index.spot(hash);
+        let lane = self.index.place(spot)?;
         let place = self.free.pop_back()?;
-        self.index.fill(lane, hash, place.into());
+        self.index.fill(lane, spot, place.into());
         self.serial = self.serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
         *self.entries.get_mut(usize::from(place))? = Entry::new(key, hash, self.serial, now, port);
         let (share, side) = of_port(&mut self.shares, &mut self.sides, port)?;
@@ -367,7 +368,7 @@ impl Fragments {
         let Some(entry) = self.entries.get_mut(usize::from(place)) else { return };
         let port = entry.port;
         entry.serial = None;
-        self.index.clear(entry.hash, place.into());
+        self.index.clear(self.index.spot(entry.hash), place.into());
         if let Some((share, side)) = of_port(&mut self.shares, &mut self.sides, port) {
             list::remove(&mut self.entries, List::Age, &mut side.by_age, place);
             list::remove(&mut self.entries, List::Port, &mut share.oldest_first, place);

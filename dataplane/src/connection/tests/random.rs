@@ -113,7 +113,7 @@ fn begin(table: &mut Connections, model: &mut Model, at: (&Ports, u64), packet: 
     // Who has no port sends nothing.
     let Some(holder) = holder(ports, packet) else { return };
     let opened = open_as(table, holder, packet, Tick(now)).map(|_| ());
-    if !Connections::opens(&packet.kind) {
+    if Connections::opens(&packet.kind).is_none() {
         assert_eq!(opened, Err(DropReason::NoConnection));
         return;
     }
@@ -149,7 +149,7 @@ fn apply(
             let Some(((id, way), (twin, _))) = theirs.zip(expected) else {
                 return begin(table, model, (ports, *now), &packet);
             };
-            if table.is_over(id) && Connections::opens(&packet.kind) {
+            if table.is_over(id) && Connections::opens(&packet.kind).is_some() {
                 // Who has no port sends nothing.
                 let Some(holder) = holder(ports, &packet) else { return };
                 let renewed = table.renew(id, holder, Tick(*now));
