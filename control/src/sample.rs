@@ -105,7 +105,7 @@ pub(crate) fn check(text: &str, questions: &[(&str, bool)]) {
                 let allows = side.verdict == Verdict::Allow;
                 assert_eq!(allows, cause.allows(), "{judge} {text_of}\n{text}\n{seen}{cause:?}");
                 let by = match cause {
-                    Cause::Rule { policy, rule } => {
+                    Cause::Rule { policy, rule } | Cause::DenyRule { policy, rule } => {
                         let policy = resolved.ruleset.policies[policy.0 as usize].name.to_string();
                         vec![RuleName { policy, rule: *rule }]
                     }

@@ -324,7 +324,9 @@ fn explained_side(side: explain::Side) -> Side {
         (Reason::Rule, Some(first)) => By::Rule(first.clone()),
         // Allowed by a rule that is not named differs from whatever the oracle says.
         (Reason::Rule, None) => By::Rule(RuleName { policy: String::new(), index: 0 }),
-        (Reason::NotIsolated | Reason::Outside, _) => By::NotIsolated,
+        (Reason::DenyRule, Some(first)) => By::DenyRule(first.clone()),
+        (Reason::DenyRule, None) => By::DenyRule(RuleName { policy: String::new(), index: 0 }),
+        (Reason::NotIsolated | Reason::Undecided | Reason::Outside, _) => By::NotIsolated,
         (Reason::DefaultDeny, _) => By::DefaultDeny,
         (Reason::Itself, _) => By::Itself,
         (Reason::OwnNode, _) => By::OwnNode,
@@ -333,7 +335,8 @@ fn explained_side(side: explain::Side) -> Side {
         rule: rule_name(explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
         failing: nearest.failed.into_iter().map(part).collect(),
     });
-    assert_eq!(by != By::DefaultDeny, side.verdict == explain::Verdict::Allow);
+    let denies = matches!(by, By::DefaultDeny | By::DenyRule(_));
+    assert_eq!(denies, side.verdict == explain::Verdict::Deny);
     Side { by, isolating: side.isolated_by, allowing, nearest }
 }
 

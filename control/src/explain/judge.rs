@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::policy::ruleset::Direction;
+use lockgate_dataplane::policy::ruleset::{Direction, PodIndex};
 
 use super::ends::Met;
-use super::nearest::{self, Meeting, Miss};
-use super::{Reason, RuleName, Side, Verdict};
+use super::lowered::Lowered;
+use super::nearest::Meeting;
+use super::walk::{Voice, Walk, names};
+use super::{Reason, Side, Verdict};
 use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
-use crate::manifest::{NetworkPolicy, Problem, Severity};
+use crate::manifest::{Problem, Severity};
 
 /// A question whose ends are found.
 #[derive(Clone, Copy, Debug)]
@@ -21,44 +23,42 @@ pub(super) struct Asked<'q> {
     pub(super) port: u16,
 }
 
+impl<'q> Asked<'q> {
+    /// The end whose policies are asked, and the other one.
+    pub(super) fn sides(&self, direction: Direction) -> (&'q Met, &'q Met) {
+        match direction {
+            Direction::Egress => (self.from, self.to),
+            Direction::Ingress => (self.to, self.from),
+        }
+    }
+}
+
 /// Who answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Judge<'q, 'i> {
     pub(super) inventory: &'i Inventory,
     pub(super) census: &'q Census<'i>,
+    pub(super) ordered: &'q Lowered<'i>,
 }
 
-impl<'i> Judge<'_, 'i> {
+impl<'q, 'i> Judge<'q, 'i> {
     /// What one side's policies say.
-    pub(super) fn side(&self, asked: &Asked<'_>, direction: Direction) -> Side {
-        let (own, other) = match direction {
-            Direction::Egress => (asked.from, asked.to),
-            Direction::Ingress => (asked.to, asked.from),
+    pub(super) fn side(&self, asked: &Asked<'q>, direction: Direction) -> Side {
+        let (own, other) = asked.sides(direction);
+        let Some((subject, place)) = self.resident(own).zip(own.place) else {
+            return Side::allowed(Reason::Outside, vec![]);
         };
-        let Some(subject) = self.resident(own) else { return allowed(Reason::Outside, vec![]) };
         if subject.is_denied {
             return Side { problems: self.wrong_with(subject), ..denied_pod(own, other) };
         }
-        let policies = self.isolating(subject, direction);
+        let place = PodIndex(u32::try_from(place).unwrap_or(u32::MAX));
+        let voices = self.asked(subject, place, direction);
         if own.place == other.place {
-            return allowed(Reason::Itself, names(&policies));
+            return Side::allowed(Reason::Itself, names(&voices));
         }
         if direction == Direction::Ingress && self.is_own_node(subject, other) {
-            return allowed(Reason::OwnNode, names(&policies));
+            return Side::allowed(Reason::OwnNode, names(&voices));
         }
-        if policies.is_empty() {
-            return allowed(Reason::NotIsolated, Vec::new());
-        }
-        self.by_rules(asked, direction, &policies, (subject, other))
-    }
-
-    fn by_rules(
-        &self,
-        asked: &Asked<'_>,
-        direction: Direction,
-        policies: &[&'i NetworkPolicy],
-        (subject, other): (&Resident<'i>, &Met),
-    ) -> Side {
         // No selector sees a denied pod.
         let other_pod = self.resident(other).filter(|resident| !resident.is_denied);
         let target = match direction {
@@ -76,37 +76,15 @@ impl<'i> Judge<'_, 'i> {
             protocol: asked.protocol,
             port: asked.port,
         };
-        let mut broken = Vec::new();
-        let mut misses: Vec<(RuleName, Vec<Miss>)> = Vec::new();
-        for policy in policies {
-            let rules = policy.rules(direction).unwrap_or_default();
-            for (index, rule) in (0u32..).zip(rules) {
-                let named = RuleName { policy: name(policy), rule: index };
-                let Some(rule) = rule else {
-                    broken.push(named);
-                    continue;
-                };
-                let failures = nearest::misses(rule, &meeting);
-                if failures.is_empty() {
-                    let side = allowed(Reason::Rule, names(policies));
-                    return Side { by: vec![named], ..side };
-                }
-                misses.push((named, failures));
-            }
-        }
-        Side {
-            verdict: Verdict::Deny,
-            reason: Reason::DefaultDeny,
-            by: Vec::new(),
-            isolated_by: names(policies),
-            nearest: nearest::nearest(misses),
-            broken,
-            problems: self.problems(policies, direction),
-        }
+        Walk::new(*self, asked, direction, (subject, place), meeting).through(&voices)
     }
 
     /// What is wrong with policies that matters in a direction: not what is in the other's rules.
-    fn problems(&self, policies: &[&NetworkPolicy], direction: Direction) -> Vec<Problem> {
+    pub(super) fn problems(
+        &self,
+        policies: &[Voice<'_, 'i>],
+        direction: Direction,
+    ) -> Vec<Problem> {
         let others = match direction {
             Direction::Egress => "spec.ingress",
             Direction::Ingress => "spec.egress",
@@ -114,7 +92,7 @@ impl<'i> Judge<'_, 'i> {
         let matters = |problem: &&Problem| {
             problem.severity != Severity::Notice && !problem.field.starts_with(others)
         };
-        let said = policies.iter().flat_map(|policy| self.inventory.problems_of(&policy.metadata));
+        let said = policies.iter().flat_map(|policy| self.inventory.problems_of(policy.metadata()));
         said.filter(matters).cloned().collect()
     }
 
@@ -125,16 +103,21 @@ impl<'i> Judge<'_, 'i> {
         said.chain(self.census.problems_of(subject)).filter(is_error).collect()
     }
 
-    /// The policies that select a pod in a direction, by name (NP-2).
-    fn isolating(&self, subject: &Resident<'i>, direction: Direction) -> Vec<&'i NetworkPolicy> {
+    /// The policies that select a pod in a direction, the first to be asked first (NP-2).
+    fn asked(
+        &self,
+        subject: &Resident<'i>,
+        place: PodIndex,
+        direction: Direction,
+    ) -> Vec<Voice<'q, 'i>> {
         let Some(labels) = &subject.pod.labels else { return Vec::new() };
         let namespace = &subject.pod.metadata.key.namespace;
         let own = self.inventory.policies_of(namespace);
         let own = own.filter(|policy| policy.subjects.matches(labels));
         let all = own.chain(self.inventory.lost_policies());
-        let mut found: Vec<_> = all.filter(|policy| policy.rules(direction).is_some()).collect();
-        found.sort_by_key(|policy| &policy.metadata.key);
-        found
+        let plain = all.filter(|policy| policy.rules(direction).is_some()).map(Voice::plain);
+        let ordered = self.ordered.selecting(place, direction).map(Voice::ordered);
+        Voice::sorted(plain.chain(ordered).collect())
     }
 
     /// Whether this is the pod's own node: an address of the node that no pod has (NP-40).
@@ -145,7 +128,7 @@ impl<'i> Judge<'_, 'i> {
         other.place.is_none() && is_node(&other.address)
     }
 
-    fn resident(&self, met: &Met) -> Option<&Resident<'i>> {
+    pub(super) fn resident(&self, met: &Met) -> Option<&'q Resident<'i>> {
         self.census.residents.get(met.place?)
     }
 }
@@ -155,29 +138,24 @@ impl<'i> Judge<'_, 'i> {
 fn denied_pod(own: &Met, other: &Met) -> Side {
     let isolated_by = vec![DENIED_POLICY.to_owned()];
     if own.place == other.place && !own.is_doubtful && !other.is_doubtful {
-        return allowed(Reason::Itself, isolated_by);
+        return Side::allowed(Reason::Itself, isolated_by);
     }
-    let side = allowed(Reason::DefaultDeny, isolated_by);
+    let side = Side::allowed(Reason::DefaultDeny, isolated_by);
     Side { verdict: Verdict::Deny, ..side }
 }
 
-fn allowed(reason: Reason, isolated_by: Vec<String>) -> Side {
-    Side {
-        verdict: Verdict::Allow,
-        reason,
-        by: Vec::new(),
-        isolated_by,
-        nearest: None,
-        broken: Vec::new(),
-        problems: Vec::new(),
+impl Side {
+    /// An answer that allows, of these policies.
+    pub(super) fn allowed(reason: Reason, isolated_by: Vec<String>) -> Self {
+        Self {
+            verdict: Verdict::Allow,
+            reason,
+            by: Vec::new(),
+            isolated_by,
+            nearest: None,
+            broken: Vec::new(),
+            problems: Vec::new(),
+            walk: Vec::new(),
+        }
     }
-}
-
-fn names(policies: &[&NetworkPolicy]) -> Vec<String> {
-    policies.iter().map(|policy| name(policy)).collect()
-}
-
-fn name(policy: &NetworkPolicy) -> String {
-    let key = &policy.metadata.key;
-    format!("{}/{}", key.namespace, key.name)
 }

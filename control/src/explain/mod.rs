@@ -1,14 +1,18 @@
 //! One question, its verdict and why, read from the policies as written. Pure.
 //!
-//! This reads what people wrote and nothing that was made of it, so that the cause can name the
-//! rule and the part of it, and so that it stands beside the compiled table as a second judge:
-//! tests hold the two to the same verdict.
+//! This reads what people wrote, so that the cause can name the rule and the part of it, and so that
+//! it stands beside the compiled table as a second judge: tests hold the two to the same verdict.
+//! Rules of ordered policies are asked by the sets that they are resolved to, and only why they do
+//! not match is read from their text.
 
 mod caveats;
 mod ends;
+mod far;
 mod judge;
+mod lowered;
 mod nearest;
 mod text;
+mod walk;
 
 use std::net::IpAddr;
 
@@ -18,11 +22,13 @@ use serde::Serialize;
 
 pub use ends::{Family, Subject};
 pub use nearest::{Nearest, Part};
+pub use walk::{Said, Step};
 
 use crate::inventory::{Census, Inventory};
 use crate::manifest::{Problem, escape};
 use ends::End;
 use judge::{Asked, Judge};
+use lowered::Lowered;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,9 +137,13 @@ impl Verdict {
 pub enum Reason {
     /// No policy selects the pod in this direction.
     NotIsolated,
+    /// Policies select the pod, and none of their tiers has decided.
+    Undecided,
     /// A rule allows it.
     Rule,
-    /// Policies select the pod and no rule of theirs allows it.
+    /// A rule denies it.
+    DenyRule,
+    /// Policies of a tier select the pod and no rule of theirs matches: the tier ends in denial.
     DefaultDeny,
     /// A pod to itself (NP-42).
     Itself,
@@ -159,9 +169,10 @@ pub struct Side {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
-    /// The rule that allowed, the first by policy and place; empty when none had to.
+    /// The rule that allowed or denied, the first as they are asked; empty when none did.
     pub by: Vec<RuleName>,
-    /// The policies that select the pod in this direction, sorted.
+    /// The policies that select the pod in this direction, of the tier that decides, as they are
+    /// asked.
     pub isolated_by: Vec<String>,
     /// When denied: the rule with the fewest failing parts.
     pub nearest: Option<Nearest>,
@@ -170,6 +181,8 @@ pub struct Side {
     /// When no rule allows: what is wrong with those policies, with object and field, as
     /// `lockgate validate` says it. A policy that is broken elsewhere than in a rule is seen here.
     pub problems: Vec<Problem>,
+    /// Which policies were asked in order, what each said, and where it ended.
+    pub walk: Vec<Step>,
 }
 
 /// An answer. Allowed only where both directions allow (NP-7).
@@ -217,13 +230,16 @@ pub fn explain(inventory: &Inventory, request: &Request) -> Result<Explanation, 
 pub struct Explainer<'i> {
     inventory: &'i Inventory,
     census: Census<'i>,
+    ordered: Lowered<'i>,
 }
 
 impl<'i> Explainer<'i> {
     /// Finds out who has which address.
     #[must_use]
     pub fn new(inventory: &'i Inventory) -> Self {
-        Self { inventory, census: Census::of(inventory) }
+        let census = Census::of(inventory);
+        let ordered = Lowered::of(inventory, &census.residents);
+        Self { inventory, census, ordered }
     }
 
     /// Answers one.
@@ -231,14 +247,14 @@ impl<'i> Explainer<'i> {
     /// # Errors
     /// As [`explain`].
     pub fn explain(&self, request: &Request) -> Result<Explanation, ExplainError> {
-        let Self { inventory, census } = self;
+        let Self { inventory, census, ordered } = self;
         let port = request.check()?;
         let from = End::find(inventory, census, &request.from)?;
         let to = End::find(inventory, census, &request.to)?;
         let (from_address, to_address) = ends::addresses(&from, &to, request.family)?;
         let (from, to) = (from.at(census, from_address), to.at(census, to_address));
         let asked = Asked { from: &from, to: &to, protocol: request.protocol, port };
-        let judge = Judge { inventory, census };
+        let judge = Judge { inventory, census, ordered };
         let egress = judge.side(&asked, Direction::Egress);
         let ingress = judge.side(&asked, Direction::Ingress);
         let caveats = caveats::of(&from, &to);

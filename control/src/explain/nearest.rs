@@ -16,18 +16,30 @@ use crate::selector::{LabelSelector, Labels};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
+    /// What a rule of Calico says of its own side.
+    Own,
     /// The namespace of the other pod.
     Namespace,
     /// The labels of the other pod.
     PodLabels,
+    /// The service account of the other pod.
+    Account,
     /// The block of addresses.
     Cidr,
     /// An exception of the block.
     Except,
+    /// The service that it backs.
+    Service,
+    /// The node that it is.
+    Node,
+    /// The version of IP.
+    Family,
     /// The protocol.
     Protocol,
     /// The target port.
     Port,
+    /// It cannot be known whether the rule matches.
+    Unknown,
 }
 
 impl Part {
@@ -35,12 +47,18 @@ impl Part {
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
+            Self::Own => "own side",
             Self::Namespace => "namespace",
             Self::PodLabels => "pod labels",
+            Self::Account => "service account",
             Self::Cidr => "CIDR",
             Self::Except => "except",
+            Self::Service => "service",
+            Self::Node => "node",
+            Self::Family => "family",
             Self::Protocol => "protocol",
             Self::Port => "port",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -63,6 +81,17 @@ pub struct Nearest {
 pub(super) struct Miss {
     part: Part,
     detail: String,
+}
+
+impl Miss {
+    pub(super) fn new(part: Part, detail: String) -> Self {
+        Self { part, detail }
+    }
+
+    /// The same as a miss of another part.
+    pub(super) fn of(self, part: Part) -> Self {
+        Self { part, ..self }
+    }
 }
 
 /// What a rule is held against.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Explanation, Reason, RuleName, Side, protocol_label};
+use super::{Explanation, Reason, RuleName, Side, Step, protocol_label};
 use crate::manifest::escape;
 
 impl Display for Explanation {
@@ -38,7 +38,8 @@ fn write_side(f: &mut Formatter<'_>, direction: &str, own: &str, side: &Side) ->
     let policies = escape(&side.isolated_by.join(", "));
     match side.reason {
         Reason::NotIsolated => writeln!(f, "no policy selects {own} for {direction}"),
-        Reason::Rule => {
+        Reason::Undecided => writeln!(f, "no tier decides; {own} is denied nothing"),
+        Reason::Rule | Reason::DenyRule => {
             let rules: Vec<_> = side.by.iter().map(|rule| written(rule, direction)).collect();
             writeln!(f, "by {}", rules.join(", "))
         }
@@ -58,7 +59,27 @@ fn write_side(f: &mut Formatter<'_>, direction: &str, own: &str, side: &Side) ->
         let name = written(rule, direction);
         writeln!(f, "{:15} broken: {name} opens nothing (see lockgate validate)", "")?;
     }
-    side.problems.iter().try_for_each(|problem| writeln!(f, "{:15} {problem}", ""))
+    side.problems.iter().try_for_each(|problem| writeln!(f, "{:15} {problem}", ""))?;
+    write_walk(f, direction, &side.walk)
+}
+
+/// The walk through the tiers, where there was more to ask than the policies of Kubernetes.
+fn write_walk(f: &mut Formatter<'_>, direction: &str, walk: &[Step]) -> fmt::Result {
+    let is_plain = |step: &Step| step.kind.is_none_or(|kind| kind == "NetworkPolicy");
+    if walk.iter().all(is_plain) {
+        return Ok(());
+    }
+    for step in walk {
+        let (tier, said) = (escape(&step.tier), step.said.label());
+        write!(f, "{:15} tier {tier}: ", "")?;
+        match (&step.policy, step.kind) {
+            (Some(policy), Some(kind)) => write!(f, "{kind} {}", escape(policy))?,
+            _ => write!(f, "its end")?,
+        }
+        let rule = step.rule.map(|rule| format!(" by {direction}[{rule}]"));
+        writeln!(f, ": {said}{}", rule.unwrap_or_default())?;
+    }
+    Ok(())
 }
 
 /// `namespace/name ingress[2]`.

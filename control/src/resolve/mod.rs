@@ -23,7 +23,7 @@ use lockgate_dataplane::policy::ruleset::{
 use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
 use crate::manifest::{NetworkPolicy, Peer, PortPattern, Rule, WhichPorts};
 use named::Named;
-pub(crate) use ordered::Ordered;
+pub(crate) use ordered::{Ordered, Wearer};
 use select::{Scope, Selection};
 pub(crate) use sets::Sets;
 

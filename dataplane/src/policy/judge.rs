@@ -48,7 +48,9 @@ impl Ruleset {
         'tiers: for tier in selecting.chunk_by(|a, b| a.tier == b.tier) {
             for policy in tier {
                 let rules = policy.rules(direction).unwrap_or_default().iter();
-                let matching = rules.filter(|rule| self.rule_matches(rule, own, other, asked));
+                let what = (asked.protocol, asked.port);
+                let matching =
+                    rules.filter(|rule| rule.fit(&self.sets, own, other, what).is_whole());
                 let Some(rule) = matching.min_by_key(|rule| rule.index) else { continue };
                 let (policy, index) = (id(policy), rule.index);
                 match rule.action {
@@ -64,23 +66,57 @@ impl Ruleset {
         Cause::NotIsolated
     }
 
-    /// Own side AND any peer AND any port (NP-9).
-    fn rule_matches(&self, rule: &Rule, own: PodIndex, other: &Party, asked: &Question) -> bool {
-        let subject = rule.subjects.is_none_or(|set| self.set(set).has_pod(own));
-        let peer = match &rule.peers {
-            Peers::Any => true,
-            Peers::Sets(sets) => sets.iter().any(|&set| self.set(set).has(other)),
-        };
-        let port = match &rule.ports {
-            Ports::Any => true,
-            Ports::Ranges(ranges) => ranges.iter().any(|r| r.has(asked.protocol, asked.port)),
-        };
-        subject && peer && port
-    }
-
     /// The set of that number.
     pub(super) fn set(&self, id: SetId) -> &PeerSet {
         &self.sets[id.0 as usize]
+    }
+}
+
+/// Which parts of a rule match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// The pod whose rule it is.
+    pub own: bool,
+    /// Who is at the other end.
+    pub peer: bool,
+    /// The protocol and the target port.
+    pub port: bool,
+}
+
+impl Fit {
+    /// Whether the rule matches: own side AND any peer AND any port (NP-9).
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self.own && self.peer && self.port
+    }
+}
+
+impl Rule {
+    /// What of it matches a packet of this protocol and target port between these two; `sets` are
+    /// those that its ids count in.
+    ///
+    /// # Panics
+    /// If one of its sets is not there.
+    #[must_use]
+    pub fn fit(
+        &self,
+        sets: &[PeerSet],
+        own: PodIndex,
+        other: &Party,
+        (protocol, port): (Protocol, u16),
+    ) -> Fit {
+        let set = |id: SetId| &sets[id.0 as usize];
+        Fit {
+            own: self.subjects.is_none_or(|id| set(id).has_pod(own)),
+            peer: match &self.peers {
+                Peers::Any => true,
+                Peers::Sets(ids) => ids.iter().any(|&id| set(id).has(other)),
+            },
+            port: match &self.ports {
+                Ports::Any => true,
+                Ports::Ranges(ranges) => ranges.iter().any(|range| range.has(protocol, port)),
+            },
+        }
     }
 }
 
@@ -96,7 +132,9 @@ impl Policy {
 }
 
 impl PeerSet {
-    fn has_pod(&self, pod: PodIndex) -> bool {
+    /// Whether the pod is a member.
+    #[must_use]
+    pub fn has_pod(&self, pod: PodIndex) -> bool {
         self.pods.contains(&pod)
     }
 

@@ -1,9 +1,10 @@
 //! The demo: an ETL application under default deny, with one port range forgotten.
 //!
-//! The story: every permission that the application needs is written down, and all of them are
-//! seen to hold; but the engine's calls back to the core, ports 42000 to 43000, were forgotten.
-//! The switch shows who denies them and which rule came nearest. The policy is replaced while a
-//! connection runs, and the calls pass; the connection never noticed.
+//! The story: every permission that the application needs is written down, as policies of Calico in
+//! two tiers beside some of Kubernetes, and all of them are seen to hold; but the engine's calls back
+//! to the core, ports 42000 to 43000, were forgotten. The switch shows who denies them and which rule
+//! came nearest. The policy is replaced while a connection runs, and the calls pass; the connection
+//! never noticed.
 
 use std::fs;
 use std::io::Write;
@@ -25,7 +26,7 @@ const CUSTOMER: &str = "198.51.100.7";
 /// One from the network that is barred.
 const BARRED: &str = "198.51.100.77";
 
-/// Where the engine fetches what it works on.
+/// Where nobody has business.
 const DATA: &str = "203.0.113.10";
 
 /// The node itself: its kubelet probes the pods.
@@ -142,8 +143,8 @@ const BEFORE: &[Row] = &[
     row("fme/engine", "fme/core", Speech::Tcp, 7070, ALLOWED),
     row("fme/engine", "fme/postgresql", Speech::Tcp, 5432, ALLOWED),
     row("fme/engine", "fme/queue", Speech::Tcp, 6379, DENIED),
-    row("fme/engine", DATA, Speech::Tcp, 443, ALLOWED),
-    row("fme/engine", DATA, Speech::Udp, 53, ALLOWED),
+    row("fme/engine", DATA, Speech::Tcp, 443, DENIED),
+    row("fme/engine", DATA, Speech::Udp, 53, DENIED),
     row("fme/core", DATA, Speech::Udp, 53, DENIED),
     row("fme/engine", CUSTOMER, Speech::Tcp, 443, DENIED),
     row("ops/probe", "fme/core", Speech::Icmp, 0, ALLOWED),

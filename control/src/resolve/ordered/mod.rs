@@ -25,6 +25,7 @@ use crate::policy::{
 };
 use ends::Ends;
 use side::{Doubt, World};
+pub(crate) use wearer::Wearer;
 
 /// What ordered policies are resolved with.
 #[derive(Debug)]

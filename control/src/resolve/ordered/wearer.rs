@@ -12,7 +12,7 @@ use crate::selector::Labels;
 /// Something with labels. Labels that cannot be read are `None`: nobody can tell whether a selector
 /// that asks for them matches.
 #[derive(Debug)]
-pub(super) struct Wearer<'i> {
+pub(crate) struct Wearer<'i> {
     own: Option<&'i Labels>,
     name: &'i str,
     /// `None` is in none.
@@ -25,7 +25,7 @@ pub(super) struct Wearer<'i> {
 
 impl<'i> Wearer<'i> {
     /// A pod, which is none that is denied.
-    pub(super) fn pod(inventory: &Inventory, resident: &Resident<'i>) -> Self {
+    pub(crate) fn pod(inventory: &Inventory, resident: &Resident<'i>) -> Self {
         let pod = resident.pod;
         let key = &pod.metadata.key;
         Self {
@@ -66,7 +66,7 @@ impl<'i> Wearer<'i> {
     }
 
     /// Whether an expression matches it; `None` where nobody can tell.
-    pub(super) fn judge(&self, expression: &Expression) -> Option<bool> {
+    pub(crate) fn judge(&self, expression: &Expression) -> Option<bool> {
         expression.judge(&|key| self.label(key))
     }
 
@@ -83,7 +83,20 @@ impl<'i> Wearer<'i> {
         (!parts.contains(&None)).then_some(true)
     }
 
-    fn is_within(&self, within: &Within) -> Option<bool> {
+    /// Why an expression does not match it; nothing where it does.
+    pub(crate) fn misses(&self, expression: &Expression) -> Vec<String> {
+        expression.misses(&|key| match self.label(key) {
+            Seen::Value(value) => Some(value),
+            Seen::Absent | Seen::Unknown => None,
+        })
+    }
+
+    /// The namespace that it is in.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace
+    }
+
+    pub(crate) fn is_within(&self, within: &Within) -> Option<bool> {
         match within {
             Within::Anywhere => Some(true),
             Within::Namespace(name) => Some(self.namespace == Some(&**name)),
@@ -92,7 +105,7 @@ impl<'i> Wearer<'i> {
         }
     }
 
-    fn acts_as(&self, accounts: &Accounts) -> Option<bool> {
+    pub(crate) fn acts_as(&self, accounts: &Accounts) -> Option<bool> {
         let Some(account) = self.account else { return Some(false) };
         if !accounts.names.is_empty() && !accounts.names.iter().any(|name| name == account) {
             return Some(false);

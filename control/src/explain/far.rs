@@ -1,0 +1,186 @@
+//! How far a rule of an ordered policy is from matching, in the words it was written in.
+//!
+//! Whether it matches is known from its sets (`lowered`); this only says why not.
+
+use std::net::IpAddr;
+
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::judge::Fit;
+
+use super::nearest::{Miss, Part};
+use super::protocol_label;
+use crate::inventory::Inventory;
+use crate::manifest::Pod;
+use crate::policy::{Family, Rule, Selection, Side, Told, Traffic, Within, tell};
+use crate::resolve::Wearer;
+
+/// One end of a packet.
+#[derive(Debug)]
+pub(super) struct Met<'q, 'i> {
+    /// What it wears, if selectors see it.
+    pub(super) wearer: Option<Wearer<'i>>,
+    pub(super) address: IpAddr,
+    pub(super) shown: &'q str,
+}
+
+/// A packet, from the side of whose rule it is.
+#[derive(Debug)]
+pub(super) struct Packet<'q, 'i> {
+    pub(super) inventory: &'i Inventory,
+    pub(super) own: Met<'q, 'i>,
+    pub(super) other: Met<'q, 'i>,
+    /// The receiving pod, whose named ports count.
+    pub(super) target: Option<&'i Pod>,
+    pub(super) protocol: Protocol,
+    pub(super) port: u16,
+}
+
+/// Why a rule does not match, where this is all that fits; `None` is nothing.
+pub(super) fn misses(rule: &Rule, fit: Option<Fit>, packet: &Packet<'_, '_>) -> Vec<Miss> {
+    let fails = |part: fn(Fit) -> bool| fit.is_none_or(|fit| !part(fit));
+    let mut missed = Vec::new();
+    if fails(|fit| fit.own) {
+        let of_own = of_side(&rule.own, &packet.own, packet.inventory);
+        missed.extend(of_own.into_iter().map(|miss| miss.of(Part::Own)));
+    }
+    if fails(|fit| fit.peer) {
+        let peers = rule.peers.iter().map(|peer| of_side(peer, &packet.other, packet.inventory));
+        missed.extend(peers.min_by_key(Vec::len).unwrap_or_default());
+    }
+    if fails(|fit| fit.port) {
+        let kinds = rule.traffic.iter().map(|traffic| of_traffic(traffic, packet));
+        missed.extend(kinds.min_by_key(Vec::len).unwrap_or_default());
+    }
+    if missed.is_empty() {
+        let detail = "it is not known for certain that the rule means this packet".to_owned();
+        missed.push(Miss::new(Part::Unknown, detail));
+    }
+    missed
+}
+
+fn of_side(side: &Side, met: &Met<'_, '_>, inventory: &Inventory) -> Vec<Miss> {
+    let mut missed = Vec::new();
+    let address = met.address;
+    if let Some(selection) = &side.selection {
+        missed.extend(of_selection(selection, met));
+    }
+    if let Some(nets) =
+        side.nets.as_ref().filter(|nets| !nets.iter().any(|net| net.contains(&address)))
+    {
+        let nets = nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+        let nets = if nets.is_empty() { "any net that can be read".to_owned() } else { nets };
+        missed.push(Miss::new(Part::Cidr, format!("{address} is not in {nets}")));
+    }
+    if let Some(net) = side.not_nets.iter().find(|net| net.contains(&address)) {
+        missed.push(Miss::new(Part::Except, format!("{address} is in {net}, which is left out")));
+    }
+    if let Some(expression) = &side.not_selector {
+        let matches = met.wearer.as_ref().is_some_and(|one| one.judge(expression) != Some(false));
+        if matches {
+            let detail = format!("{expression} matches {}, and is left out", met.shown);
+            missed.push(Miss::new(Part::Except, detail));
+        }
+    }
+    if let Some(service) = &side.service {
+        let backends = inventory.backends(&service.namespace, &service.name);
+        if !backends.slices.iter().any(|slice| slice.addresses.contains(&address)) {
+            let (namespace, name) = (&service.namespace, &service.name);
+            let detail = format!("a backend of {namespace}/{name} wanted, {address} is none");
+            missed.push(Miss::new(Part::Service, detail));
+        }
+    }
+    if let Some(labels) = &side.nodes {
+        let detail = format!("an address of a node with {labels} wanted, is {address}");
+        missed.push(Miss::new(Part::Node, detail));
+    }
+    missed
+}
+
+fn of_selection(selection: &Selection, met: &Met<'_, '_>) -> Vec<Miss> {
+    let Some(wearer) = &met.wearer else {
+        let what = if selection.takes_sets { "a pod or a network set" } else { "a pod" };
+        let detail = format!("{what} wanted, {} is none that this selects", met.shown);
+        return vec![Miss::new(Part::PodLabels, detail)];
+    };
+    let mut missed = Vec::new();
+    if wearer.is_within(&selection.within) != Some(true) {
+        missed.push(Miss::new(Part::Namespace, of_namespace(&selection.within, wearer)));
+    }
+    let labels = wearer.misses(&selection.labels);
+    if !labels.is_empty() {
+        missed.push(Miss::new(Part::PodLabels, labels.join("; ")));
+    }
+    if let Some(accounts) = &selection.accounts
+        && wearer.acts_as(accounts) != Some(true)
+    {
+        let mut wanted: Vec<String> =
+            accounts.labels.iter().flat_map(|one| wearer.misses(one)).collect();
+        if !accounts.names.is_empty() {
+            wanted.insert(0, format!("{} wanted", accounts.names.join(" or ")));
+        }
+        missed.push(Miss::new(Part::Account, wanted.join("; ")));
+    }
+    missed
+}
+
+fn of_namespace(within: &Within, wearer: &Wearer<'_>) -> String {
+    let is = wearer.namespace().unwrap_or("in none");
+    match within {
+        Within::Namespace(name) => format!("{name} wanted, is {is}"),
+        Within::Namespaces(expression) => wearer.misses(expression).join("; "),
+        Within::Global | Within::Anywhere => format!("a global network set wanted, is {is}"),
+    }
+}
+
+fn of_traffic(traffic: &Traffic, packet: &Packet<'_, '_>) -> Vec<Miss> {
+    let Some(told) = tell(traffic) else {
+        let detail = "messages of ICMP, protocols by number and ports of the source are not told \
+                      apart yet"
+            .to_owned();
+        return vec![Miss::new(Part::Protocol, detail)];
+    };
+    let mut missed = Vec::new();
+    let family = if packet.other.address.is_ipv4() { Family::V4 } else { Family::V6 };
+    if let Some(wanted) = told.family.filter(|wanted| *wanted != family) {
+        let name = |family| if family == Family::V4 { "IPv4" } else { "IPv6" };
+        let detail = format!("{} wanted, is {}", name(wanted), name(family));
+        missed.push(Miss::new(Part::Family, detail));
+    }
+    missed.extend(of_ports(&told, packet));
+    missed
+}
+
+fn of_ports(told: &Told<'_>, packet: &Packet<'_, '_>) -> Option<Miss> {
+    let ranges = told.ports.as_ref()?;
+    let (protocol, port) = (packet.protocol, packet.port);
+    let of_ranges = ranges.iter().map(|range| range.protocol);
+    let mut protocols: Vec<_> = of_ranges.chain(told.named.iter().map(|(_, one)| *one)).collect();
+    protocols.dedup();
+    if !protocols.contains(&protocol) {
+        let mut wanted: Vec<_> = protocols.into_iter().map(protocol_label).collect();
+        wanted.dedup();
+        let (wanted, is) = (wanted.join(" or "), protocol_label(protocol));
+        return Some(Miss::new(Part::Protocol, format!("{wanted} wanted, is {is}")));
+    }
+    let ranges = ranges.iter().filter(|range| range.protocol == protocol);
+    let mut wanted = Vec::new();
+    for range in ranges {
+        if (range.first..=range.last).contains(&port) {
+            return None;
+        }
+        wanted.push(match (range.first, range.last) {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        });
+    }
+    for (name, _) in told.named.iter().filter(|(_, one)| *one == protocol) {
+        let number = packet.target.and_then(|pod| pod.port(name, protocol));
+        if number == Some(port) {
+            return None;
+        }
+        let known = number.map_or("none of the target's".to_owned(), |one| one.to_string());
+        wanted.push(format!("{name} ({known})"));
+    }
+    let wanted = if wanted.is_empty() { "no port".to_owned() } else { wanted.join(" or ") };
+    Some(Miss::new(Part::Port, format!("{wanted} wanted, is {port}")))
+}

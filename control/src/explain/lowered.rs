@@ -1,0 +1,87 @@
+//! Ordered policies as sets of addresses: what each rule of them matches.
+
+use lockgate_dataplane::policy::judge::Fit;
+use lockgate_dataplane::policy::ruleset::{
+    Direction, Party, PeerSet, PodIndex, Policy, Rule as Resolved,
+};
+
+use crate::inventory::{Inventory, Resident};
+use crate::policy::OrderedPolicy;
+use crate::resolve::{Ordered, Sets};
+use lockgate_dataplane::packet::Protocol;
+
+/// All that are enforced.
+#[derive(Clone, Debug)]
+pub(super) struct Lowered<'i> {
+    policies: Vec<OneLowered<'i>>,
+    sets: Vec<PeerSet>,
+}
+
+/// One of them, as written and as it is meant.
+#[derive(Clone, Debug)]
+pub(super) struct OneLowered<'i> {
+    pub(super) source: &'i OrderedPolicy,
+    pub(super) meaning: Policy,
+}
+
+/// A packet as a rule of one side sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) own: PodIndex,
+    pub(super) other: Party,
+    pub(super) what: (Protocol, u16),
+}
+
+impl<'i> Lowered<'i> {
+    pub(super) fn of(inventory: &'i Inventory, residents: &[Resident<'i>]) -> Self {
+        let ordered = Ordered::new(inventory, residents);
+        let mut sets = Sets::default();
+        let policies = inventory.ordered_policies().filter_map(|source| {
+            Some(OneLowered { source, meaning: ordered.policy(source, &mut sets)? })
+        });
+        let policies = policies.collect();
+        Self { policies, sets: sets.into_list() }
+    }
+
+    /// Those that select a pod in a direction.
+    pub(super) fn selecting(
+        &self,
+        pod: PodIndex,
+        direction: Direction,
+    ) -> impl Iterator<Item = &OneLowered<'i>> {
+        self.policies.iter().filter(move |one| {
+            let set = usize::try_from(one.meaning.subjects.0).ok().and_then(|at| self.sets.get(at));
+            one.meaning.rules(direction).is_some() && set.is_some_and(|set| set.has_pod(pod))
+        })
+    }
+
+    /// The rule that decides, if one matches.
+    pub(super) fn decides<'p>(
+        &self,
+        policy: &'p Policy,
+        direction: Direction,
+        seen: &Seen,
+    ) -> Option<&'p Resolved> {
+        let rules = policy.rules(direction).unwrap_or_default().iter();
+        let matching = rules.filter(|rule| self.fit(rule, seen).is_whole());
+        matching.min_by_key(|rule| rule.index)
+    }
+
+    /// What of the parts of a rule matches where most does; `None` of one that has none: it matches
+    /// nobody.
+    pub(super) fn nearest_fit(
+        &self,
+        policy: &Policy,
+        direction: Direction,
+        index: u32,
+        seen: &Seen,
+    ) -> Option<Fit> {
+        let rules = policy.rules(direction).unwrap_or_default().iter();
+        let parts = rules.filter(|rule| rule.index == index).map(|rule| self.fit(rule, seen));
+        parts.max_by_key(|fit| [fit.own, fit.peer, fit.port].map(u8::from).iter().sum::<u8>())
+    }
+
+    fn fit(&self, rule: &Resolved, seen: &Seen) -> Fit {
+        rule.fit(&self.sets, seen.own, &seen.other, seen.what)
+    }
+}

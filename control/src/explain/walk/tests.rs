@@ -1,0 +1,115 @@
+use super::*;
+use crate::sample::{check, explained, policy, small};
+
+fn calico(kind: &str, at: &str, spec: &str) -> String {
+    let metadata = match at.split_once('/') {
+        Some((namespace, name)) => format!("{{name: {name}, namespace: {namespace}}}"),
+        None => format!("{{name: {at}}}"),
+    };
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {metadata}\nspec: {{{spec}}}\n---\n"
+    )
+}
+
+/// Tier, policy or end, what it said.
+fn steps(side: &Side) -> Vec<String> {
+    let told = |step: &Step| {
+        let who = step.policy.as_deref().unwrap_or("end");
+        let rule = step.rule.map(|rule| format!("[{rule}]")).unwrap_or_default();
+        format!("{} {who}{rule}: {}", step.tier, step.said.label())
+    };
+    side.walk.iter().map(told).collect()
+}
+
+/// A tier that looks at what x/b receives, passes some, and denies the rest of UDP.
+fn tiers() -> String {
+    small()
+        + &calico("Tier", "first", "order: 10")
+        + &calico(
+            "GlobalNetworkPolicy",
+            "look",
+            "tier: first, order: 1, selector: app == 'b', types: [Ingress], ingress: [{action: Deny, \
+             protocol: UDP}, {action: Allow, protocol: TCP, source: {selector: app == 'a'}, \
+             destination: {ports: [80, '90:99']}}]",
+        )
+        + &calico(
+            "GlobalNetworkPolicy",
+            "rest",
+            "tier: first, order: 2, selector: app == 'b', types: [Ingress], ingress: [{action: Pass, \
+             protocol: TCP, destination: {ports: [443]}}]",
+        )
+        + &policy("x/p", "podSelector: {matchLabels: {app: b}}, ingress: [{ports: [{port: 443}]}]")
+}
+
+#[test]
+fn each_policy_is_asked_in_order_until_one_decides() {
+    let text = tiers();
+    check(
+        &text,
+        &[
+            ("x/a x/b TCP 80", true),
+            ("x/a x/b TCP 95", true),
+            ("x/a x/b TCP 443", true),
+            ("y/c x/b TCP 443", true),
+            ("y/c x/b TCP 80", false),
+            ("x/a x/b UDP 80", false),
+            ("x/b x/a UDP 80", true),
+        ],
+    );
+    let side = |question| explained(&text, question).ingress;
+    assert_eq!(steps(&side("x/a x/b TCP 80")), ["first look[1]: allow"]);
+    assert_eq!(steps(&side("x/a x/b UDP 80")), ["first look[0]: deny"]);
+    assert_eq!(
+        steps(&side("y/c x/b TCP 443")),
+        ["first look: no match", "first rest[0]: pass", "default x/p[0]: allow"]
+    );
+    assert_eq!(
+        steps(&side("y/c x/b TCP 80")),
+        ["first look: no match", "first rest: no match", "first end: deny"]
+    );
+    assert_eq!(steps(&side("x/b x/a UDP 80")), [] as [&str; 0]);
+}
+
+#[test]
+fn a_denial_says_by_which_rule_or_which_came_nearest() {
+    let text = tiers();
+    let denied = explained(&text, "x/a x/b UDP 80").ingress;
+    assert_eq!((denied.verdict, denied.reason), (Verdict::Deny, Reason::DenyRule));
+    assert_eq!(denied.by, [RuleName { policy: "look".to_owned(), rule: 0 }]);
+    let denied = explained(&text, "x/a x/b TCP 81").ingress;
+    assert_eq!((denied.reason, denied.isolated_by), (Reason::DefaultDeny, names_of(&["look", "rest"])));
+    let nearest = denied.nearest.unwrap();
+    assert_eq!((&*nearest.policy, nearest.rule), ("look", 1));
+    assert_eq!(nearest.detail, ["80 or 90-99 wanted, is 81"]);
+    let nearest = explained(&text, "y/c x/b TCP 80").ingress.nearest.unwrap();
+    assert_eq!(nearest.detail, ["app == \"a\" wanted, has app=c"]);
+}
+
+fn names_of(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn what_all_tiers_pass_is_denied_nothing() {
+    let text = small()
+        + &calico("Tier", "only", "order: 10, defaultAction: Pass")
+        + &calico("GlobalNetworkPolicy", "quiet", "tier: only, selector: all(), types: [Ingress]");
+    check(&text, &[("x/a x/b TCP 80", true)]);
+    let side = explained(&text, "x/a x/b TCP 80").ingress;
+    assert_eq!((side.verdict, side.reason), (Verdict::Allow, Reason::Undecided));
+    assert_eq!(steps(&side), ["only quiet: no match", "only end: pass"]);
+}
+
+#[test]
+fn the_walk_is_told_where_there_is_more_than_one_kind_of_policy() {
+    let told = explained(&tiers(), "y/c x/b TCP 443").to_string();
+    for line in [
+        "                tier first: GlobalNetworkPolicy look: no match\n",
+        "                tier first: GlobalNetworkPolicy rest: pass by ingress[0]\n",
+        "                tier default: NetworkPolicy x/p: allow by ingress[0]\n",
+    ] {
+        assert!(told.contains(line.trim_start()), "{told}");
+    }
+    let plain = small() + &policy("x/p", "podSelector: {}");
+    assert!(!explained(&plain, "y/c x/b TCP 443").to_string().contains("tier"), "one kind alone");
+}
