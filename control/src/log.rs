@@ -1,16 +1,18 @@
 //! Structured lines on stderr: one for each change of state, none for a packet.
 //!
-//! A thread of its own writes them. Whoever reads them may be slow, stuck or gone, and none of
+//! A thread of its own writes them, without any capability. Whoever reads them may be slow, stuck or gone, and none of
 //! that may hold up or end the switch: what finds no room is lost and counted.
 
+use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use tracing::Level;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
 
+use crate::privileges;
 use crate::settings::LogFormat;
 
 /// Lines that wait to be written, at most.
@@ -35,10 +37,11 @@ impl Drop for Log {
 }
 
 /// Starts logging, once in a process; a second call changes nothing.
-#[must_use]
-pub fn start(level: Level, format: LogFormat) -> Log {
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_WAITING);
-    let (writer, guard) = builder.thread_name("log").finish(std::io::stderr());
+///
+/// # Errors
+/// The kernel lets no thread be made, or takes no capabilities from it.
+pub fn start(level: Level, format: LogFormat) -> io::Result<Log> {
+    let (writer, guard) = writer()?;
     let _first = LOST.set(writer.error_counter());
     let lines = fmt::Subscriber::builder()
         .with_writer(writer)
@@ -52,7 +55,17 @@ pub fn start(level: Level, format: LogFormat) -> Log {
             tracing::subscriber::set_global_default(lines.with_span_list(false).finish())
         }
     };
-    Log(Some(guard))
+    Ok(Log(Some(guard)))
+}
+
+/// Who writes. The thread that does begins with what the one that makes it has: nothing.
+fn writer() -> io::Result<(NonBlocking, WorkerGuard)> {
+    let bare = std::thread::Builder::new().name("log-start".to_owned()).spawn(|| {
+        privileges::give_up_all()?;
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_WAITING);
+        Ok(builder.thread_name("log").finish(io::stderr()))
+    })?;
+    bare.join().unwrap_or_else(|_| Err(io::Error::other("the log does not start")))
 }
 
 /// Lines that found no room.

@@ -65,7 +65,7 @@ fn start(arguments: &RunArguments) -> Result<()> {
     let settings = Settings::new(arguments.to_raw().over(file), &preflight::machine()?)?;
     privileges::before_start()?;
     // To the end: it writes what still waits.
-    let _log = log::start(settings.log_level, settings.log_format);
+    let _log = log::start(settings.log_level, settings.log_format)?;
     let detach = if arguments.detach { Detach::Detach } else { Detach::Leave };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run::run(settings, detach, switch::start))?;

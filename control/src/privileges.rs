@@ -41,6 +41,14 @@ pub fn after_start() -> io::Result<()> {
     keep(RELOAD)
 }
 
+/// Keeps none: for a thread that only writes, and those that it begins.
+///
+/// # Errors
+/// As [`before_start`].
+pub fn give_up_all() -> io::Result<()> {
+    keep(CapabilitySet::empty())
+}
+
 fn keep(set: CapabilitySet) -> io::Result<()> {
     let have = capabilities(None)?;
     set_capabilities(
@@ -69,9 +77,10 @@ mod tests {
                 assert_eq!((effective, inheritable), (permitted, CapabilitySet::empty()));
                 effective
             };
-            [set(before_start), set(after_start), set(before_start)]
+            [set(before_start), set(after_start), set(before_start), set(give_up_all)]
         });
-        let [start, reload, again] = seen.join().unwrap();
+        let [start, reload, again, none] = seen.join().unwrap();
+        assert_eq!(none, CapabilitySet::empty());
         let given = capabilities(None).unwrap().effective;
         assert_eq!([start, reload, again], [given & START, given & RELOAD, given & RELOAD]);
     }

@@ -13,7 +13,9 @@ use crate::limits::{FAIR_WINDOW_MS as WINDOW_MS, FRAGMENTS_PER_MS};
 
 /// For so many windows or twice as many those who asked, and those who were refused, are reckoned
 /// with as if they did so still: else those who flood in some windows of these find each time that
-/// nobody did.
+/// nobody did. So who floods for one window in that time keeps others to their equal parts in all of
+/// them, though it leaves its own; and who floods more rarely, less than eight times in a second, is
+/// forgotten: in the first of its windows, four milliseconds, others may have no more than one each.
 const REMEMBERED: u32 = 16;
 
 /// What there is for pods, and for who is outside.

@@ -25,8 +25,8 @@ pub const ETHERNET_BYTES: usize = 14;
 /// The largest MTU a port may have: one packet, one frame.
 pub const MTU_MAX: usize = PACKET_BYTES_MAX - ETHERNET_BYTES;
 
-/// IPv6 extension headers read before a packet is dropped: hop-by-hop and destination options, which
-/// may come twice (RFC 8200 section 4.1).
+/// IPv6 extension headers read before a packet is dropped: one of hop-by-hop options, and those of
+/// destination options, which should be no more than two (RFC 8200 section 4.1).
 pub const EXT_HEADERS_MAX: usize = 3;
 
 /// Options read in all IPv6 extension headers of a packet before it is dropped, as many as Linux takes

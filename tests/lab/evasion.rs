@@ -12,6 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::packet::TcpFlags;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_tests::corpus::{Entry, Host, Outcome, Scene, entries};
 use lockgate_tests::lab::namespace::{Namespace, run};
@@ -19,6 +20,7 @@ use lockgate_tests::lab::seat::Seat;
 use lockgate_tests::lab::sniffer::Sniffer;
 use lockgate_tests::lab::switch::{SwitchProcess, sum};
 use lockgate_tests::lab::{Lab, LabError};
+use lockgate_tests::packets::{Ends, segment};
 
 use super::fixture::{Directory, NODE, World, ingress, namespace, pod, shape};
 use super::{Case, Outcome as Ended};
@@ -26,6 +28,7 @@ use super::{Case, Outcome as Ended};
 pub(crate) const CASES: &[Case] = &[
     ("every entry of the evasion corpus ends as written over real sockets", every_entry),
     ("a VLAN tag beside the bytes hides nothing: what is inside is judged", tag_beside_the_bytes),
+    ("a reset out of the window ends no connection, an exact one does", resets),
 ];
 
 /// How long an entry's fate may take to show: it takes milliseconds.
@@ -73,6 +76,42 @@ fn tag_beside_the_bytes() -> Ended {
         vec![(DropReason::IngressDenied, 4)]
     );
     assert_eq!(bench.fate(entry("icmp-requests")?)?.drops, denied);
+    Ok(())
+}
+
+/// A connection of segments made by hand, both ends of it.
+fn resets() -> Ended {
+    let bench = Bench::build()?;
+    let there = bench.scene.v4();
+    let back = Ends {
+        source_mac: bench.scene.target.mac,
+        target_mac: GATEWAY_MAC,
+        source: there.target,
+        target: there.source,
+    };
+    let says = |seat: usize, flags, numbers| {
+        let (ends, ports) = if seat == 0 { (there, (40_000, 80)) } else { (back, (80, 40_000)) };
+        bench.seats[seat].send_frame(&segment(ends, ports, flags, numbers))?;
+        bench.await_frames(1 - seat, 1)
+    };
+    says(0, TcpFlags::SYN, (1000, 0))?;
+    says(1, TcpFlags::SYN.with(TcpFlags::ACK), (5000, 1001))?;
+    says(0, TcpFlags::ACK, (1001, 5001))?;
+    let in_state = |state: &str, wanted: f64| {
+        let label = format!("state=\"{state}\"");
+        let is_it =
+            |text: &str| (sum(text, "lockgate_connections", &[&label]) - wanted).abs() < 0.5;
+        bench.await_metrics(&format!("{wanted} connections {state}"), is_it)
+    };
+    in_state("established", 1.0)?;
+    for far in [0_u32, 1000, 1002, 1001 + 0xffff, 1001 + (1 << 31)] {
+        says(0, TcpFlags::RST, (far, 0))?;
+        says(1, TcpFlags::RST, (far, 0))?;
+    }
+    in_state("established", 1.0)?;
+    in_state("closed", 0.0)?;
+    says(0, TcpFlags::RST, (1001, 0))?;
+    in_state("closed", 1.0)?;
     Ok(())
 }
 
@@ -211,6 +250,19 @@ impl Bench {
         let elsewhere = self.arrived(2) as u64 + self.outside.count() - outside;
         let _answers = self.seats[0].arrived();
         Ok(Fate { sent: frames.len(), arrived, elsewhere, drops })
+    }
+
+    /// Waits until so many frames of the switch have come to a pod.
+    fn await_frames(&self, seat: usize, count: usize) -> Result<(), LabError> {
+        let (start, mut arrived) = (Instant::now(), 0);
+        while arrived < count {
+            arrived += self.arrived(seat);
+            if start.elapsed() > PATIENCE {
+                let what = format!("{count} frames at {}", PODS[seat]);
+                return Err(LabError::Waited { what, patience: PATIENCE });
+            }
+        }
+        Ok(())
     }
 
     /// How many frames of the switch have come to a pod.

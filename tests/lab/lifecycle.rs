@@ -181,21 +181,24 @@ fn threads(switch: &SwitchProcess) -> Result<Vec<[String; 3]>, Box<dyn Error>> {
 
 fn privileges() -> Outcome {
     const NET_ADMIN: u64 = 1 << 12;
-    // Of root's: to change owners, load modules, trace others, set the clock, reboot.
-    const NEVER: u64 = 1 | 1 << 16 | 1 << 19 | 1 << 25 | 1 << 22;
+    // That, CAP_DAC_READ_SEARCH, CAP_NET_RAW, CAP_SYS_ADMIN and CAP_BPF.
+    const RELOAD: u64 = NET_ADMIN | 1 << 2 | 1 << 13 | 1 << 21 | 1 << 39;
     let (mut world, switch) = World::switched(2)?;
-    let mut workers = 0;
+    let (mut workers, mut logs) = (0, 0);
     for [name, capabilities, filter] in threads(&switch)? {
         let capabilities = u64::from_str_radix(&capabilities, 16)?;
         if name.starts_with("worker-") {
             assert_eq!((capabilities, filter.as_str()), (0, "2"), "{name}");
             workers += 1;
+        } else if name == "log" {
+            assert_eq!(capabilities, 0, "{name}");
+            logs += 1;
         } else {
-            assert_eq!(capabilities & NEVER, 0, "{name}: {capabilities:x}");
+            assert_eq!(capabilities & !RELOAD, 0, "{name}: {capabilities:x}");
             assert_eq!(capabilities & NET_ADMIN, NET_ADMIN, "{name}: {capabilities:x}");
         }
     }
-    assert_eq!(workers, 2);
+    assert_eq!((workers, logs), (2, 1));
     // What is left is enough to add a port.
     world.add_pod("late", 9)?;
     let asked = ("demo/late", "demo/server", 80);

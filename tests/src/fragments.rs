@@ -21,8 +21,7 @@ use lockgate_dataplane::port::memory::HeapMemory;
 use lockgate_dataplane::seat::Seat;
 
 const TIMEOUT_MS: u64 = 15_000;
-/// A few more than may wait.
-const FRAMES: u32 = 576;
+const FRAMES: u32 = 1088;
 /// The target port that every first fragment names.
 const TARGET_PORT: u16 = 2000;
 /// Datagrams that one call of `expire` gives up at most.
@@ -55,8 +54,7 @@ pub struct Coming {
     pub passes: bool,
 }
 
-/// What became of fragments, by their numbers: what need not wait any more, and what waited for
-/// nothing.
+/// What became of fragments, by their numbers: what waits no more, and what waited for nothing.
 type LetGo = (Vec<u16>, Vec<(u16, DropReason)>);
 
 /// What is done with a fragment.
@@ -74,15 +72,9 @@ impl Default for Twin {
     fn default() -> Self {
         let (bounds, timeouts) = (Bounds::NONE, Timeouts::default());
         let settings = Settings { capacity: 16, bounds, seed: [1, 2], timeouts };
+        let (table, connections) = (Fragments::new(TIMEOUT_MS), Connections::new(&settings));
         let (_, pool) = HeapMemory::new(FRAMES);
-        Self {
-            table: Fragments::new(TIMEOUT_MS),
-            connections: Connections::new(&settings),
-            pool,
-            now: 1_000,
-            model: Model::default(),
-            count: 0,
-        }
+        Self { table, connections, pool, now: 1_000, model: Model::default(), count: 0 }
     }
 }
 
@@ -198,12 +190,13 @@ struct Model {
 #[derive(Debug)]
 struct Datagram {
     identification: u32,
-    /// The port where its first fragment to come came in.
+    /// Where its first fragment to come came in.
     port: u16,
     since: u64,
     /// What has come: from where to where.
     parts: Vec<(u16, u16)>,
     end: Option<u16>,
+    says: Option<u16>,
     refused: Option<DropReason>,
     has_first: bool,
     /// The numbers of those that wait, in the order they came.
@@ -212,15 +205,22 @@ struct Datagram {
     waits_since: u16,
 }
 
+/// Where a fragment says that its datagram ends.
+fn says_of(one: &Fragment) -> Option<u16> {
+    if one.more { (one.udp_end != 0).then_some(one.udp_end) } else { Some(one.end) }
+}
+
 impl Datagram {
     fn contradicts(&self, new: &Fragment) -> bool {
         let overlaps = self.parts.iter().any(|&(from, to)| new.offset < to && from < new.end);
         let top = self.parts.iter().map(|part| part.1).max().unwrap_or(0);
-        let ends = match self.end {
-            Some(end) => new.end > end || !new.more,
-            None => !new.more && top > new.end,
+        let says = says_of(new);
+        let cuts = says.is_some_and(|says| top.div_ceil(8) > says.div_ceil(8));
+        let ends = match self.says {
+            Some(end) => new.end > end || says.is_some_and(|says| says != end),
+            None => cuts,
         };
-        overlaps || ends
+        overlaps || ends || cuts || self.end.is_some() && !new.more
     }
 
     fn is_whole(&self) -> bool {
@@ -264,7 +264,10 @@ impl Model {
     fn come(&mut self, coming: Coming, count: u16, now: u64) -> (Fate, LetGo) {
         let number = count % LENGTHS;
         let Coming { port, fragment, passes } = coming;
-        let (mut ready, mut doomed) = (vec![], self.begin(port, fragment.identification, now));
+        let Some(mut doomed) = self.begin(port, fragment.identification, now) else {
+            return (Fate::Dropped(DropReason::FragmentLimit), (vec![], vec![]));
+        };
+        let mut ready = vec![];
         let place = self.place_of(fragment.identification);
         let datagram = &mut self.datagrams[place];
         let mut refuse = |datagram: &mut Datagram, reason| {
@@ -279,6 +282,7 @@ impl Model {
         } else {
             datagram.parts.push((fragment.offset, fragment.end));
             datagram.end = datagram.end.or((!fragment.more).then_some(fragment.end));
+            datagram.says = datagram.says.or(says_of(&fragment));
             datagram.has_first |= fragment.is_first();
             if fragment.is_first() && !passes {
                 refuse(datagram, DropReason::IngressDenied);
@@ -303,10 +307,15 @@ impl Model {
     }
 
     /// A new datagram of a port costs it its oldest, or its side the oldest, where there are as many
-    /// as may be.
-    fn begin(&mut self, port: u16, identification: u32, now: u64) -> Vec<(u16, DropReason)> {
+    /// as may be. `None`: neither has any.
+    fn begin(
+        &mut self,
+        port: u16,
+        identification: u32,
+        now: u64,
+    ) -> Option<Vec<(u16, DropReason)>> {
         if self.datagrams.iter().any(|one| one.identification == identification) {
-            return vec![];
+            return Some(vec![]);
         }
         let mut doomed = vec![];
         let all = |of: &dyn Fn(&Datagram) -> bool| self.datagrams.iter().filter(|o| of(o)).count();
@@ -315,9 +324,8 @@ impl Model {
         if has >= most(port, PER_PORT, DATAGRAMS_MAX, taken) {
             let gives =
                 |one: &Datagram| one.port == port || has == 0 && side(one.port) == side(port);
-            if let Some(oldest) = self.datagrams.iter().position(gives) {
-                doomed = self.give_up(oldest, DropReason::FragmentLimit);
-            }
+            let oldest = self.datagrams.iter().position(gives)?;
+            doomed = self.give_up(oldest, DropReason::FragmentLimit);
         }
         self.datagrams.push(Datagram {
             identification,
@@ -325,12 +333,13 @@ impl Model {
             since: now,
             parts: vec![],
             end: None,
+            says: None,
             refused: None,
             has_first: false,
             waiting: vec![],
             waits_since: 0,
         });
-        doomed
+        Some(doomed)
     }
 
     /// One more waits: where the port has as many as may wait, its oldest datagram of which any

@@ -1,6 +1,7 @@
 //! The table of fragments against a model that keeps every byte.
 
 use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_PER_PORT};
+use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::packet::parse::Fragment;
 use lockgate_tests::fragments::{Coming, Fate, OUTSIDE, Twin};
 use proptest::prelude::*;
@@ -8,11 +9,14 @@ use proptest::prelude::*;
 /// One of a few datagrams of one port: they meet.
 fn any_coming() -> impl Strategy<Value = Coming> {
     let place = (0..4_u32, 0..8_u16, 1..4_u16, prop::bool::weighted(0.7));
-    (place, prop::bool::weighted(0.8)).prop_map(
-        |((identification, offset, units, more), passes)| {
+    let says = prop::option::weighted(0.5, prop::sample::select(vec![8_u16, 29, 37, 45, 53, 61]));
+    (place, prop::bool::weighted(0.8), says).prop_map(
+        |((identification, offset, units, more), passes, says)| {
             let (offset, odd) = (offset * 8, if more { 0 } else { 3 });
             let end = offset + units * 8 - odd;
-            Coming { port: 0, passes, fragment: Fragment { identification, offset, end, more } }
+            let udp_end = says.filter(|_| offset == 0 && more).unwrap_or(0);
+            let fragment = Fragment { identification, offset, end, more, udp_end };
+            Coming { port: 0, passes, fragment }
         },
     )
 }
@@ -20,7 +24,8 @@ fn any_coming() -> impl Strategy<Value = Coming> {
 /// The second or a later piece of a datagram.
 fn later(port: u16, identification: u32, offset: u16) -> Coming {
     let (end, more) = (offset + 8, true);
-    Coming { port, passes: true, fragment: Fragment { identification, offset, end, more } }
+    let fragment = Fragment { identification, offset, end, more, udp_end: 0 };
+    Coming { port, passes: true, fragment }
 }
 
 fn first(port: u16, identification: u32) -> Coming {
@@ -81,9 +86,11 @@ fn ports_that_leave_all_places_taken_cost_others_nothing() {
 #[test]
 fn where_many_ports_leave_nothing_a_datagram_takes_the_place_of_the_oldest() {
     let mut twin = Twin::default();
-    for port in 0..150 {
-        for at in 1..5 {
-            twin.come(later(port, port.into(), at * 8));
+    // All of 1024: twelve ports with 64, and 64 ports with the four that each may have then.
+    for port in 0..76 {
+        let some = if port < 12 { WAITING_PER_PORT } else { 4 };
+        for at in 1..=some {
+            assert_eq!(twin.come(later(port, port.into(), at * 8)), Fate::Waits);
         }
     }
     assert_eq!(twin.come(later(255, 999, 8)), Fate::Waits);
@@ -109,9 +116,28 @@ fn where_many_ports_leave_no_datagram_the_oldest_gives_way_to_a_ports_first() {
 }
 
 #[test]
+fn outside_begins_nothing_where_pods_have_all_but_the_last_quarter() {
+    let mut twin = Twin::default();
+    for port in 0..12 {
+        for at in 0..64 {
+            assert_eq!(twin.come(first(port, u32::from(port) * 100 + at)), Fate::Judged);
+        }
+    }
+    let refused = Fate::Dropped(DropReason::FragmentLimit);
+    assert_eq!(twin.come(first(OUTSIDE, 99_999)), refused);
+    for port in 12..76 {
+        for at in 0..4 {
+            assert_eq!(twin.come(first(port, u32::from(port) * 100 + at)), Fate::Judged);
+        }
+    }
+    assert_eq!(twin.come(first(OUTSIDE, 99_999)), refused);
+    twin.finish();
+}
+
+#[test]
 fn outside_takes_nothing_of_what_is_kept_for_ports_that_have_few() {
     let mut twin = Twin::default();
-    for port in 0..3 {
+    for port in 0..12 {
         for at in 1..=WAITING_PER_PORT {
             assert_eq!(twin.come(later(port, port.into(), at * 8)), Fate::Waits);
         }

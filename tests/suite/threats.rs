@@ -43,6 +43,18 @@ fn the_page_of_threats_names_what_is_in_the_tree() {
     assert!(written == page, "docs/THREATS.md is not what the list says: see {}", file!());
 }
 
+/// `tests/threats.ids` are the published faults that were looked at: none goes from the list again.
+#[test]
+fn every_published_fault_that_was_looked_at_is_on_the_list() {
+    let [list, ids] = ["threats.txt", "threats.ids"]
+        .map(|name| fs::read_to_string(root().join("tests").join(name)).unwrap());
+    let names = list.lines().filter_map(|line| line.split('|').next());
+    let listed: BTreeSet<&str> = names.flat_map(|ids| ids.split(',')).map(str::trim).collect();
+    let missing: Vec<&str> = ids.lines().filter(|id| !listed.contains(id)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(ids.lines().count() > 50, "{ids}");
+}
+
 #[test]
 fn a_threat_that_nothing_tries_or_that_names_nothing_is_told() {
     let mut tree = Tree::default();

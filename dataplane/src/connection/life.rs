@@ -41,7 +41,7 @@ impl Connections {
         let id = self.slab.take(entry).ok_or(DropReason::ConnectionsFull)?;
         self.index.fill(place, spot, id);
         debug_assert!(new.state.is_evictable(), "what has just begun is not answered");
-        if let Some(queue) = self.shares.open(share) {
+        if let Some(queue) = self.shares.join(share, 1) {
             self.slab.push(Chain::Queue, queue, id);
         }
         self.count(new.state, 1);
@@ -111,7 +111,7 @@ impl Connections {
         let (victim, else_reason) = match self.shares.room(share) {
             Room::Free => return Ok(()),
             Room::AfterOwn => (Some(share), DropReason::ConnectionsLimit),
-            Room::AfterHeaviest => (self.shares.heaviest(), DropReason::ConnectionsFull),
+            Room::AfterHeaviest => (self.shares.gives_way(share), DropReason::ConnectionsFull),
         };
         self.push_out(share, opens, victim, else_reason, now)
     }
@@ -171,7 +171,7 @@ impl Connections {
     /// Puts a record at the end of its share's queue.
     fn enqueue(&mut self, id: u32) {
         let Some(share) = self.slab.live(id).map(|entry| entry.share) else { return };
-        if let Some(queue) = self.shares.join(share) {
+        if let Some(queue) = self.shares.join(share, 0) {
             self.slab.push(Chain::Queue, queue, id);
         }
     }

@@ -10,7 +10,7 @@
 use super::{State, Way};
 
 /// The chunk that opens.
-pub(super) const INIT: u8 = 1;
+pub(super) use crate::packet::SCTP_INIT as INIT;
 const INIT_ACK: u8 = 2;
 const ABORT: u8 = 6;
 const COOKIE_ECHO: u8 = 10;

@@ -17,7 +17,9 @@
 //! *Oldest*: of those that may be evicted, see [`State::is_evictable`](super::State), or that policy
 //! has come to deny. *Heaviest*: who has most of those. So who floods evicts itself; and who fills
 //! the table with what may not be evicted meets its `per_pod`, or finds at its end a reserve of
-//! which each pod may have a part, a [`SHARERS`]th, whatever the others have.
+//! which each pod may have a part, a [`SHARERS`]th, whatever the others have. There, who has its
+//! part already pushes out nobody who has no more: else conversations would take the reserve one
+//! handshake of others at a time.
 //!
 //! # How often
 //!
@@ -25,19 +27,16 @@
 //! out, and as well to begin one anew where an old one on the same ports is over. So all pods
 //! together cause that `turnover_per_ms` times in a millisecond, see [`fair`](crate::fair); the rest
 //! of what they open is `ConnectionsLimit`. What comes to pods from outside has half as much, apart
-//! from what they open themselves. A pod that has less than half of what the
+//! from what they open themselves and what their node opens to them. A pod that has less than half of what the
 //! victim's pod has is no part of a flood, and pushes out freely.
 //!
 //! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
 //! remembered, a share that grows beyond it takes its place at once, and each eviction looks at
 //! [`GLANCE`] others in turn. So it is exact for that many pods. Among more, it may be one that
-//! has been the heaviest within the last `pods / GLANCE` evictions, and is lighter by no more.
-//! Rejected: a heap or a list in order, which every packet that opens would pay for.
+//! has been the heaviest, and has lost weight since: until the glances come to a heavier one, within
+//! `pods / GLANCE` evictions, that one loses what another should have lost.
 //!
-//! # Pods that come and go
-//!
-//! A share is found by its holder's [`Seat`], and counts only if the holder is the same. A seat
-//! changes hands, and a pod may change seats, so shares have names of their own: see
+//! A share is found by its holder's [`Seat`]. Seats change hands, and pods change seats: see
 //! [`settle`](super::settle).
 
 use super::settings::Bounds;
@@ -55,7 +54,7 @@ pub struct Holder {
     pub endpoint: EndpointId,
     /// Where its port is.
     pub seat: Seat,
-    /// It opens the connection itself; else who is outside does.
+    /// It opens the connection itself, or its node does; else who is outside.
     pub opens: bool,
 }
 
@@ -293,6 +292,15 @@ impl Shares {
         self.turnover.take(&mut share.turnover, opens, now)
     }
 
+    /// Who gives way to one more of a pod: the heaviest; within the reserve, to who has its part of
+    /// that, nobody who has no more.
+    pub(super) fn gives_way(&mut self, id: ShareId) -> Option<ShareId> {
+        let heaviest = self.heaviest()?;
+        let (part, held) = (self.part(), |id| self.get(id).map_or(0, |share| share.held));
+        let is_protected = self.held >= self.unreserved && held(heaviest) <= part;
+        (heaviest == id || !is_protected || held(id) < part).then_some(heaviest)
+    }
+
     /// Each pod's part of the reserve. It does not shrink while pods come, up to the ports of one
     /// worker: or those who came first would have taken more than is left for the last.
     fn part(&self) -> u32 {
@@ -300,28 +308,17 @@ impl Shares {
         self.bounds.reserved.checked_div(sharers).unwrap_or(0).max(1)
     }
 
-    /// Notes a new connection, which may be evicted. Gives the queue that it joins.
+    /// Notes one more that may be evicted, a `new` connection (1) or one that is known (0). Gives the
+    /// queue that it joins.
     #[inline]
-    pub(super) fn open(&mut self, id: ShareId) -> Option<&mut Ends> {
-        self.held = self.held.wrapping_add(1);
-        self.grow(id, 1)
-    }
-
-    /// Notes one more that may be evicted. Gives the queue that it joins.
-    #[inline]
-    pub(super) fn join(&mut self, id: ShareId) -> Option<&mut Ends> {
-        self.grow(id, 0)
-    }
-
-    /// Notes one more that may be evicted, and so many connections more.
-    #[inline]
-    fn grow(&mut self, id: ShareId, connections: u32) -> Option<&mut Ends> {
+    pub(super) fn join(&mut self, id: ShareId, new: u32) -> Option<&mut Ends> {
+        self.held = self.held.wrapping_add(new);
         self.evictable = self.evictable.wrapping_add(1);
         if id != self.heaviest && self.weight(id) >= self.weight(self.heaviest) {
             self.heaviest = id;
         }
         let share = self.pool.get_mut(usize::from(id.0))?;
-        share.held = share.held.wrapping_add(connections);
+        share.held = share.held.wrapping_add(new);
         share.evictable = share.evictable.wrapping_add(1);
         Some(&mut share.queue)
     }

@@ -139,6 +139,9 @@ pub enum Kind {
     Rest,
 }
 
+/// The type of the chunk that begins an SCTP association.
+pub(crate) const SCTP_INIT: u8 = 1;
+
 /// A fragment's place in its datagram (RFC 791 §3.2, RFC 8200 §4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
@@ -150,9 +153,18 @@ pub struct Fragment {
     pub end: u16,
     /// Whether more follow.
     pub more: bool,
+    /// Where the datagram ends by the UDP header of a first one, in the same bytes; 0 where none says.
+    pub udp_end: u16,
 }
 
 impl Fragment {
+    /// Where it says that its datagram ends; 0 where it does not.
+    #[inline]
+    #[must_use]
+    pub const fn datagram_end(self) -> u16 {
+        if self.more { self.udp_end } else { self.end }
+    }
+
     /// Whether it begins its datagram, and has its headers.
     #[inline]
     #[must_use]

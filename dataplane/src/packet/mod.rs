@@ -18,5 +18,6 @@ pub mod rewrite;
 mod sample;
 
 pub use flow::{Address, FlowKey, Protocol};
+pub(crate) use headers::SCTP_INIT;
 pub use headers::{Arp, Family, Headers, Kind, Neighbour, Packet, TcpFlags, TcpHeader};
 pub use parse::parse;

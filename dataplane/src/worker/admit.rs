@@ -149,6 +149,9 @@ fn from_pod(
         endpoints.class_of_own(sender, headers.key.source).ok_or_else(|| unowned(headers))?;
     error_is_its_own(headers)?;
     for_the_gateway(headers)?;
+    if is_lease(headers) {
+        return Err(DropReason::NotForUs.into());
+    }
     let source = Side { endpoint: Some(sender.endpoint), class, sets: sender.sets, is_node: false };
     let place = endpoints.place(headers.key.target);
     let (target, exit, owner) = match place.kind {
@@ -237,6 +240,14 @@ fn unowned(headers: &Headers) -> Turned {
         }
         _ => DropReason::NotForUs.into(),
     }
+}
+
+/// What a DHCP server tells its client: no pod gives leases to others (RFC 2131 section 4.1, RFC 8415
+/// section 7.2).
+#[inline]
+fn is_lease(headers: &Headers) -> bool {
+    let FlowKey { source_port, target_port, .. } = headers.key;
+    headers.kind == Kind::Udp && matches!((source_port, target_port), (67, 68) | (547, 546))
 }
 
 /// An ICMP error that a pod sends must quote a packet that it got from whom it answers: pods are

@@ -47,7 +47,9 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// Whom a connection would count for that opens this way: one of the two ends is a pod here.
+    /// Whom a connection would count for that opens this way: one of the two ends is a pod here. What
+    /// the node asks of a pod is asked as if the pod asked it: no flood from outside may take the
+    /// place of its probes.
     #[inline]
     pub(super) fn holder(&self) -> Holder {
         const NOBODY: EndpointId = EndpointId(u32::MAX);
@@ -55,7 +57,7 @@ impl Route {
             (Some(endpoint), _) => Holder { endpoint, seat: Seat::of(self.from), opens: true },
             (None, endpoint) => {
                 let endpoint = endpoint.unwrap_or(NOBODY);
-                Holder { endpoint, seat: Seat::of(self.exit.to), opens: false }
+                Holder { endpoint, seat: Seat::of(self.exit.to), opens: self.source.is_node }
             }
         }
     }

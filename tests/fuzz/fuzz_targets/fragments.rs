@@ -67,5 +67,8 @@ fn coming(choices: &mut Choices, identification: u32, (offset, units): (u16, u16
     let (port, passes) = (port(choices), !choices.chance(20));
     let (more, odd) = if choices.chance(30) { (false, choices.below(8) as u16) } else { (true, 0) };
     let end = (offset + units) * 8 - odd;
-    Coming { port, passes, fragment: Fragment { identification, offset: offset * 8, end, more } }
+    let says = offset == 0 && more && choices.chance(30);
+    let udp_end = if says { choices.below(64) as u16 } else { 0 };
+    let fragment = Fragment { identification, offset: offset * 8, end, more, udp_end };
+    Coming { port, passes, fragment }
 }

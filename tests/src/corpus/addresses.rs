@@ -92,7 +92,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         let ends = Ends { source: s.other.v4.into(), ..ends_to(s, "255.255.255.255") };
         vec![packets::udp(ends, (67, 68), &[2; 240])]
     }),
-    Entry::judged("dhcp-offer-to-one", "a DHCP reply to one pod: UDP from whom it says", |s| {
+    Entry::dropped("dhcp-offer-to-one", "a DHCP reply to one pod", NotForUs, |s| {
         vec![packets::udp(s.v4(), (67, 68), &[2; 240]), packets::udp(s.v6(), (547, 546), b"7")]
     }),
     Entry::dropped("dhcp-client", "a DHCP client without an address", Martian, |s| {

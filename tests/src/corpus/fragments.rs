@@ -5,13 +5,22 @@ use lockgate_dataplane::counters::DropReason::{
     ExtensionHeaders, Fragment, FragmentOverlap, FragmentTiny, NotForUs, NotIp,
 };
 
-use super::build::{PADDING, extended, fragment_header, part, part_at, syn, udp, udp_to, upper};
+use super::build::{
+    PADDING, UPPER_V4, UPPER_V6, edited, extended, fragment_header, part, part_at, syn, udp,
+    udp_to, upper,
+};
 use super::{Entry, Outcome, Scene};
 use crate::packets::{Ends, icmp, icmp_error, neighbour_advertisement, neighbour_solicitation};
 
 /// A UDP datagram of 80 bytes over each family.
 fn datagrams(scene: &Scene) -> [Vec<u8>; 2] {
     [scene.v4(), scene.v6()].map(|ends| udp_to(ends, 53, &[7; 72]))
+}
+
+/// The same, with another length in its UDP header.
+fn datagrams_of(scene: &Scene, length: u8) -> [Vec<u8>; 2] {
+    let [v4, v6] = datagrams(scene);
+    [edited(v4, &[(UPPER_V4 + 5, length)]), edited(v6, &[(UPPER_V6 + 5, length)])]
 }
 
 /// A SYN of 80 bytes over each family.
@@ -71,6 +80,17 @@ pub(super) const ENTRIES: &[Entry] = &[
                     part(s, f, 24..80, false),
                 ]
             })
+        },
+    ),
+    Entry::new("udp-length-in-pieces", "a UDP length of less than the pieces have", SPOILED, |s| {
+        both(&datagrams_of(s, 48), |f| vec![part(s, f, 0..40, true), part(s, f, 40..80, false)])
+    }),
+    Entry::dropped(
+        "udp-length-in-pieces-beyond",
+        "a UDP length of more than the pieces have, the last piece first",
+        FragmentOverlap,
+        |s| {
+            both(&datagrams_of(s, 88), |f| vec![part(s, f, 40..80, false), part(s, f, 0..40, true)])
         },
     ),
     Entry::dropped("offset-one-early", "the same before the first", FragmentOverlap, |s| {

@@ -94,6 +94,17 @@ pub(super) const ENTRIES: &[Entry] = &[
             [0, 3, 21].map(|low| edited(init.clone(), &[(UPPER_V4 + 15, low)])).to_vec()
         },
     ),
+    Entry::dropped(
+        "sctp-init-that-is-none",
+        "an INIT with a tag, too short, with data behind it",
+        Malformed,
+        |s| {
+            let init = |tag, value: &[u8]| sctp(s.v4(), (4000, 80), tag, 1, value);
+            let bundled = [&[0; 16], &[0, 3, 0, 20][..], &[0; 16]].concat();
+            let bundled = edited(init(0, &bundled), &[(UPPER_V4 + 15, 20)]);
+            vec![init(7, &[0; 16]), init(0, &[]), init(0, &[0; 12]), bundled]
+        },
+    ),
     Entry::dropped("sctp-out-of-nothing", "SCTP chunks of no association", NoConnection, |s| {
         [0, 2, 3, 6, 10, 14].map(|chunk| sctp(s.v4(), (4000, 80), 7, chunk, &[0; 16])).to_vec()
     }),

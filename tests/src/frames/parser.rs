@@ -131,7 +131,7 @@ pub fn agree(bytes: &[u8]) -> bool {
 
 /// The place of a fragment in its datagram.
 fn same_place(ours: &Headers, fragment: &Fragment, theirs: &Theirs) -> bool {
-    let Fragment { identification, offset, end, more } = *fragment;
+    let Fragment { identification, offset, end, more, .. } = *fragment;
     assert_eq!(Some((identification, offset, more)), theirs.place);
     // Of a first one in IPv6 we read on, as far as the upper layer; of another etherparse does.
     if !fragment.is_first() && ours.key.number == theirs.number {

@@ -17,6 +17,8 @@ use crate::simulation::{shape, syn, v4};
 const CAPACITY: u16 = 1024;
 const FLOODER: &str = "default/flooder";
 const SERVER: &str = "default/server";
+/// The node's own address.
+const NODE: &str = "10.9.0.1";
 /// Others, which open and hold connections.
 const OTHERS: usize = 8;
 
@@ -32,7 +34,7 @@ fn cluster() -> String {
             text,
             "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: default\n  \
              annotations: {{lockgate.dev/interface: if{at}}}\n\
-             status: {{phase: Running, podIPs: [{{ip: 10.0.0.{at}}}]}}\n"
+             status: {{phase: Running, hostIP: {NODE}, podIPs: [{{ip: 10.0.0.{at}}}]}}\n"
         );
     }
     text
@@ -179,6 +181,25 @@ fn a_flood_from_outside_leaves_the_pod_what_it_opens_itself() {
     for n in 0..100 {
         let beside = |world: &mut World| flood.run(world, 256);
         assert!(opens_beside(&mut world, (SERVER, &other(0), 30_000 + n), beside), "{n}");
+    }
+}
+
+/// Its probes say whether a pod lives: a flood from outside to the pod must not have it killed.
+#[test]
+fn a_flood_from_outside_leaves_the_node_its_probes() {
+    let mut world = world(1);
+    let mut flood = Flood { from: HOST, per_ms: 1024, next: 0 };
+    flood.run(&mut world, 8 * CAPACITY);
+    let node = NODE.parse().unwrap();
+    let (there, back) = (world.ends(HOST, SERVER, node), world.ends(SERVER, HOST, node));
+    for port in 30_000..30_100 {
+        let probe = segment(there, (port, 80), TcpFlags::SYN, (1000, 0));
+        assert!(world.fate(HOST, SERVER, &probe).is_sent(), "{port}");
+        flood.run(&mut world, 256);
+        let flags = TcpFlags::SYN.with(TcpFlags::ACK);
+        let answer = segment(back, (80, port), flags, (5000, 1001));
+        assert!(world.fate(SERVER, HOST, &answer).is_sent(), "{port}");
+        flood.run(&mut world, 256);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_PER_PORT};
+use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_MAX, WAITING_PER_PORT};
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::limits::{FAIR_WINDOW_MS, FRAGMENTS_PER_MS};
 use lockgate_tests::packets::{self, Piece, fragment, fragments, joined, pieces, unfinished};
@@ -424,10 +424,10 @@ fn fragments_from_outside_that_wait_leave_pods_half_of_the_places() {
             }
         }
     }
-    assert_eq!(held(&world), 256, "half of the places, and no more");
+    assert_eq!(held(&world), WAITING_MAX as u64 / 2, "half of the places, and no more");
     // One more sender outside is not kept out by those who came before it.
     lone(&mut world, CLIENT, 1);
-    assert_eq!(held(&world), 256);
+    assert_eq!(held(&world), WAITING_MAX as u64 / 2);
     let mut late = fragments(&datagram(&world, v4(), 6000), 7, 1448);
     late.swap(0, 1);
     assert!(joined(&arrive(&mut world, &late)).is_some(), "one that came before its first");

@@ -250,13 +250,16 @@ impl Fragments {
         })
     }
 
-    /// A new datagram of a port, which may cost it its oldest.
+    /// A new datagram of a port, which may cost it its oldest. `None`: there is no room.
     fn begin(&mut self, key: FlowKey, hash: Hash, holder: Holder, now: Tick) -> Option<u16> {
         let port = share_of(holder)?;
         let (&share, &side) = (self.shares.get(usize::from(port))?, self.sides.get(side_of(port))?);
         let room = Room::of(port, DATAGRAMS_MAX, self.free.len(), side.datagrams);
         if !room.has_for(share.datagrams, PER_PORT) {
             let own = if share.datagrams == 0 { side.by_age } else { share.oldest_first };
+            if own.first == NONE {
+                return None;
+            }
             self.give_up(own.first, DropReason::FragmentLimit);
         }
         let spot = self.index.spot(hash);

@@ -23,21 +23,26 @@ pub(super) struct Seen {
     top: u32,
     /// How many units there are in all; 0 until the last fragment has come.
     total: u32,
+    /// Where the datagram ends, in bytes, as soon as any fragment has said so; 0 until then.
+    end: u16,
 }
 
 impl Seen {
-    pub(super) const NOTHING: Self = Self { units: [0; WORDS], count: 0, top: 0, total: 0 };
+    pub(super) const NOTHING: Self = Self { units: [0; WORDS], count: 0, top: 0, total: 0, end: 0 };
 
     /// Notes a fragment; false where it contradicts one that came before: they overlap, or the
     /// datagram would end in two places. Nothing is noted then.
     pub(super) fn note(&mut self, fragment: &Fragment) -> bool {
         let first = u32::from(fragment.offset) >> UNIT_BITS;
         let end = u32::from(fragment.end).div_ceil(1 << UNIT_BITS);
-        let is_beyond = self.total != 0 && (end > self.total || !fragment.more);
-        let cuts = !fragment.more && self.top > end;
-        if is_beyond || cuts || self.any(first, end) {
+        let says = fragment.datagram_end();
+        let is_beyond = self.end != 0 && (fragment.end > self.end || says != 0 && says != self.end);
+        let is_last_again = self.total != 0 && !fragment.more;
+        let cuts = says != 0 && self.top > u32::from(says).div_ceil(1 << UNIT_BITS);
+        if is_beyond || is_last_again || cuts || self.any(first, end) {
             return false;
         }
+        self.end = self.end.max(says);
         for (word, mask) in masks(first, end) {
             if let Some(bits) = self.units.get_mut(word) {
                 *bits |= mask;

@@ -9,10 +9,10 @@ pub const DATAGRAMS_MAX: usize = 1024;
 /// Datagrams under way, of one port.
 pub const PER_PORT: u16 = 64;
 /// Fragments that wait for their first, of one worker.
-pub const WAITING_MAX: usize = 512;
-/// Fragments that wait for their first, of one port: two of the longest datagrams in IPv6's
-/// smallest packets.
-pub const WAITING_PER_PORT: u16 = 128;
+pub const WAITING_MAX: usize = 1024;
+/// Fragments that wait for their first, of one port: the longest datagram in IPv6's smallest packets,
+/// 54 of them, in reverse order.
+pub const WAITING_PER_PORT: u16 = 64;
 /// What a port may have of datagrams, and of fragments that wait, where a quarter of the places or
 /// less is left: some ports that take what they can leave many others enough.
 pub const PART: u16 = 4;

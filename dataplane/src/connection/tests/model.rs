@@ -67,8 +67,10 @@ impl Model {
         evictable.min_by_key(|(_, known)| known.joined).map(|(id, _)| id)
     }
 
-    /// Where a new one of this pod finds room: the rules of `share`, read aloud.
-    pub(super) fn room(&mut self, whose: Holder, now: u64) -> Room {
+    /// Where a new one of this pod finds room: the rules of `share`, read aloud. Of several that are
+    /// heaviest the table chooses one, and some may give way where others may not: `was_full` is
+    /// whether it chose one that may not.
+    pub(super) fn room(&mut self, whose: Holder, now: u64, was_full: bool) -> Room {
         let holder = whose.endpoint;
         let Bounds { per_pod, evictable_max, reserved, .. } = self.bounds;
         let has = self.held(holder).count();
@@ -87,8 +89,10 @@ impl Model {
         let weight = |of: EndpointId| self.held(of).filter(|(_, k)| k.is_evictable()).count();
         let most = self.shares.keys().map(|&of| weight(of)).max().unwrap_or(0);
         let heaviest = self.shares.keys().filter(|&&of| most > 0 && weight(of) == most);
-        let oldest: Vec<u64> = heaviest.filter_map(|&of| self.oldest(of)).collect();
-        if oldest.is_empty() {
+        let (may, may_not): (Vec<_>, Vec<_>) =
+            heaviest.partition(|&&of| of == holder || !is_reserved || self.held(of).count() > part);
+        let oldest: Vec<u64> = may.into_iter().filter_map(|&of| self.oldest(of)).collect();
+        if oldest.is_empty() || was_full && !may_not.is_empty() {
             Room::None(DropReason::ConnectionsFull)
         } else {
             self.after(whose, now, oldest)

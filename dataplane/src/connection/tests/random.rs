@@ -117,7 +117,7 @@ fn begin(table: &mut Connections, model: &mut Model, at: (&Ports, u64), packet: 
         assert_eq!(opened, Err(DropReason::NoConnection));
         return;
     }
-    let room = model.room(holder, now);
+    let room = model.room(holder, now, opened == Err(DropReason::ConnectionsFull));
     model.note(holder);
     match &room {
         Room::None(reason) => assert_eq!(opened, Err(*reason)),

@@ -108,6 +108,58 @@ fn the_reserve_is_there_for_who_comes_last() {
     check(&table);
 }
 
+/// Those who fill the table are answered at once, so that nothing of theirs may be evicted: what may
+/// is others' handshakes.
+#[test]
+fn conversations_take_no_handshake_of_who_has_its_part_of_the_reserve() {
+    let mut table = new();
+    for n in 0..CAPACITY {
+        for who in 0..4 {
+            let _ = speak(&mut table, who, n);
+        }
+    }
+    assert_eq!(table.shares.totals().1, CAPACITY / 8 * 7, "the reserve is left");
+    for who in 4..256 {
+        for n in 0..2 {
+            ask(&mut table, who, n).expect("its part");
+            for greedy in 0..4 {
+                let more = speak(&mut table, greedy, CAPACITY + 2 * who + n);
+                assert_eq!(more, Err(DropReason::ConnectionsFull), "{greedy} {who}");
+            }
+        }
+        for n in 0..2 {
+            assert!(knows(&table, who, n), "{who} lost its handshake");
+            table.touch(
+                find_udp(&table, of(who, n)).expect("there").0,
+                Way::Reply,
+                &headers(of(who, n).reversed(), Kind::Udp),
+                Tick(0),
+            );
+        }
+    }
+    check(&table);
+}
+
+/// In the reserve, too, who has more than its part gives way.
+#[test]
+fn in_the_reserve_a_flood_still_meets_itself() {
+    let mut table = new();
+    for n in 0..CAPACITY {
+        for who in 0..4 {
+            let _ = speak(&mut table, who, n);
+        }
+    }
+    for n in 0..2 {
+        ask(&mut table, 4, n).expect("its part");
+    }
+    // Its own oldest goes, and nobody else's.
+    for n in 2..100 {
+        ask(&mut table, 4, n).expect("its own gives way");
+        assert_eq!((knows(&table, 4, n - 2), knows(&table, 4, n - 1)), (false, true), "{n}");
+    }
+    check(&table);
+}
+
 #[test]
 fn what_policy_cuts_gives_its_room_to_who_asks_for_it() {
     let mut table = new();

@@ -31,7 +31,7 @@ pub(super) struct HeaderV6 {
 pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<Fragment, DropReason> {
     let packet =
         bytes.get(ETHERNET_BYTES..usize::from(headers.end)).ok_or(DropReason::Truncated)?;
-    let fragment = match headers.family {
+    let mut fragment = match headers.family {
         Family::V4 => place_v4(packet, headers)?,
         Family::V6 => place_v6(packet, headers)?,
     };
@@ -40,10 +40,24 @@ pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<Fragment, Drop
         if matches!(headers.kind, Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly) {
             return Err(DropReason::Fragment);
         }
+        fragment.udp_end = udp_end(packet, headers, fragment.end)?;
     } else {
         headers.set_upper(Kind::Rest, Protocol::Other, (0, 0));
     }
     Ok(fragment)
+}
+
+/// Where a datagram ends by the UDP header of its first fragment; 0 where that has none. Bytes beyond
+/// are seen by one reader and not by the next, as in a whole one.
+fn udp_end(packet: &[u8], headers: &Headers, end: u16) -> Result<u16, DropReason> {
+    if headers.kind != Kind::Udp {
+        return Ok(0);
+    }
+    let at = usize::from(headers.l4_offset).saturating_sub(ETHERNET_BYTES);
+    let [_, _, _, _, high, low] = bytes_at::<6>(packet, at).ok_or(DropReason::FragmentTiny)?;
+    let here = u16::try_from(packet.len().saturating_sub(at)).unwrap_or(u16::MAX);
+    let before = end.saturating_sub(here);
+    u16::from_be_bytes([high, low]).checked_add(before).ok_or(DropReason::Malformed)
 }
 
 /// A first fragment that ends before its headers do.
@@ -110,5 +124,5 @@ fn place(
         return Err(DropReason::Fragment);
     }
     let end = u16::try_from(end).map_err(|_| DropReason::Fragment)?;
-    Ok(Fragment { identification, offset, end, more })
+    Ok(Fragment { identification, offset, end, more, udp_end: 0 })
 }

@@ -28,7 +28,7 @@ fn a_packet_gives_the_five_values_of_its_flow() {
         let sorts = [
             (sample::tcp(family, b"hello", tcp), Protocol::Tcp, 6),
             (sample::udp(family, b"hello"), Protocol::Udp, 17),
-            (sample::sctp(family, 7, 1, b"hello"), Protocol::Sctp, 132),
+            (sample::sctp(family, 7, 0, b"hello"), Protocol::Sctp, 132),
         ];
         for (bytes, protocol, number) in sorts {
             let headers = headers_of(&bytes);

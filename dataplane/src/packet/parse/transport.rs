@@ -2,7 +2,7 @@
 
 use crate::counters::DropReason;
 use crate::packet::flow::Protocol;
-use crate::packet::headers::{Family, Headers, Kind, TcpFlags, TcpHeader};
+use crate::packet::headers::{Family, Headers, Kind, SCTP_INIT, TcpFlags, TcpHeader};
 
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
@@ -14,6 +14,8 @@ const UDP_BYTES: usize = 8;
 const SCTP_BYTES: usize = 16;
 const SCTP_COMMON_BYTES: usize = 12;
 const SCTP_CHUNK_BYTES: usize = 4;
+/// The least bytes of an INIT chunk.
+const SCTP_INIT_BYTES: usize = 20;
 
 /// Reads a TCP segment, or the beginning of one.
 #[inline]
@@ -60,7 +62,8 @@ pub(super) fn udp<const WHOLE: bool>(
     Ok(())
 }
 
-/// Reads an SCTP packet as far as its first chunk.
+/// Reads an SCTP packet as far as its first chunk. An INIT bears no tag and stands alone, or some would
+/// take it for one and some not (RFC 9260 sections 3.3.2, 8.5.1).
 #[inline]
 pub(super) fn sctp<const WHOLE: bool>(
     segment: &[u8],
@@ -72,10 +75,16 @@ pub(super) fn sctp<const WHOLE: bool>(
     if chunk_bytes < SCTP_CHUNK_BYTES || (WHOLE && chunk_bytes > room) {
         return Err(DropReason::Malformed);
     }
-    let kind = Kind::Sctp {
-        first_chunk: header[12],
-        verification_tag: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-    };
+    let first_chunk = header[12];
+    let verification_tag = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+    // Chunks are padded to four bytes.
+    let is_alone = !WHOLE || chunk_bytes.next_multiple_of(4) >= room;
+    if first_chunk == SCTP_INIT
+        && (verification_tag != 0 || chunk_bytes < SCTP_INIT_BYTES || !is_alone)
+    {
+        return Err(DropReason::Malformed);
+    }
+    let kind = Kind::Sctp { first_chunk, verification_tag };
     headers.set_upper(kind, Protocol::Sctp, ports(header));
     Ok(())
 }

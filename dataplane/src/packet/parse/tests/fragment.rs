@@ -38,11 +38,17 @@ fn a_first_fragment_has_the_flow_and_a_later_one_its_place_only() {
         assert_eq!((headers.kind, headers.key.number), (Kind::Udp, 17));
         assert_eq!((headers.key.source_port, headers.key.target_port), (1000, 2000));
         let identification = 0x0102;
-        assert_eq!(fragment, Fragment { identification, offset: 0, end: 16, more: true });
+        assert_eq!(
+            fragment,
+            Fragment { identification, offset: 0, end: 16, more: true, udp_end: 256 }
+        );
         let (headers, fragment) = read(&part(family, 17, (4096, false), &[0xff; 21]));
         assert_eq!((headers.kind, headers.key.number), (Kind::Rest, 17));
         assert_eq!((headers.key.source_port, headers.key.target_port), (0, 0));
-        assert_eq!(fragment, Fragment { identification, offset: 4096, end: 4117, more: false });
+        assert_eq!(
+            fragment,
+            Fragment { identification, offset: 4096, end: 4117, more: false, udp_end: 0 }
+        );
     }
 }
 

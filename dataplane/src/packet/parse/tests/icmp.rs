@@ -60,7 +60,7 @@ fn an_error_names_the_flow_that_it_quotes() {
         let quoted = [
             (sample::tcp(family, b"hello", |header| header.syn = true), 8),
             (sample::udp(family, b"hello"), 8),
-            (sample::sctp(family, 7, 1, b"hello"), 8),
+            (sample::sctp(family, 7, 0, b"hello"), 8),
             (sample::icmp(family, echo, 0, b"hello"), 8),
             (sample::ip(family, 50, &[1; 20]), 0),
         ];
