@@ -82,12 +82,14 @@ impl<'r> Judge<'r> {
             return found.push((first, Idle::Unreached));
         }
         for rule in parts.chunk_by(|a, b| a.rule == b.rule) {
-            let Some(&first) = rule.first() else { continue };
+            let Some(first) = rule.first().map(|at| At { net: None, ..*at }) else { continue };
             let Some(by) = self.before(|at| at.policy == policy && at.rule == first.rule) else {
                 continue;
             };
             // Nets that are allowed elsewhere are told one by one.
-            let is_told = rule.iter().all(|at| at.net.is_some()) && self.all_allow(&by, first);
+            let is_told = rule.iter().all(|at| at.net.is_some())
+                && self.all_allow(&by)
+                && self.all_allow(rule);
             if !is_told {
                 self.gone.extend(rule);
                 found.push((first, Idle::Shadowed(by)));
@@ -147,7 +149,7 @@ impl<'r> Judge<'r> {
             return None;
         }
         if let Some(by) = self.before(|one| one == at) {
-            let is_allowed = self.all_allow(&by, at);
+            let is_allowed = self.all_allow(&by) && self.all_allow(&[at]);
             return Some(if is_allowed { Idle::Redundant(by) } else { Idle::Shadowed(by) });
         }
         let mut by = BTreeSet::new();
@@ -162,7 +164,7 @@ impl<'r> Judge<'r> {
                 }
                 for packets in [part.packets.sample(), part.packets.clone()] {
                     let (left, earlier) = self.follow(&list[..until], vec![packets]);
-                    by.extend(earlier.into_iter().filter(|one| self.all_allow(&[*one], at)));
+                    by.extend(earlier.into_iter().filter(|one| self.all_allow(&[*one])));
                     by.extend(self.allowed_after(&list[until..], left, at)?);
                 }
             }
@@ -171,7 +173,8 @@ impl<'r> Judge<'r> {
         has_any.then(|| Idle::Redundant(by.into_iter().collect()))
     }
 
-    /// What is left undecided after some steps, and which rules have decided.
+    /// What is left undecided after some steps, to be asked in the tier of the last, and which rules
+    /// have decided.
     fn follow(&self, steps: &[Step], mut left: Vec<Packets>) -> (Vec<Packets>, BTreeSet<At>) {
         let (mut passed, mut by) = (Vec::new(), BTreeSet::new());
         for step in steps {
@@ -203,7 +206,6 @@ impl<'r> Judge<'r> {
             left = left.into_iter().flat_map(|one| one.less(&piece.packets)).collect();
             by.insert(piece.at);
         }
-        left.append(&mut passed);
         (left, by)
     }
 
@@ -297,12 +299,12 @@ impl<'r> Judge<'r> {
         piece.at.direction == self.direction && is_part(piece.at)
     }
 
-    /// Whether these all allow, as this rule does.
-    fn all_allow(&self, by: &[At], rule: At) -> bool {
-        let allows = |at: At| {
-            let piece = self.reading.pieces.iter().find(|piece| piece.at == at);
-            piece.is_some_and(|piece| piece.action == Action::Allow)
+    /// Whether these all allow, and there are any.
+    fn all_allow(&self, parts: &[At]) -> bool {
+        let allows = |at: &At| {
+            let mut pieces = self.reading.pieces.iter().filter(|piece| piece.at == *at);
+            pieces.all(|piece| piece.action == Action::Allow)
         };
-        !by.is_empty() && by.iter().all(|at| allows(*at)) && allows(rule)
+        !parts.is_empty() && parts.iter().all(allows)
     }
 }

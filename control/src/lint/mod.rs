@@ -135,7 +135,7 @@ fn told(reading: &Reading<'_>, at: At, idle: &Idle) -> Option<Finding> {
         ),
         Idle::Shadowed(by) if by.is_empty() => (
             "shadowed",
-            Field::Rule(at),
+            place,
             "an earlier tier denies whatever it matches".to_owned(),
             "remove it, or let that tier pass",
         ),

@@ -145,7 +145,11 @@ impl Crowd<'_> {
                     .ordered
                     .is_nobody(&Side { selection: Some((*one).clone()), ..Side::default() })
         })?;
-        let code = if self.is_for_sets(selection) { "missing-set" } else { "never-matches" };
+        let code = if !is_impossible && self.is_for_sets(selection) {
+            "missing-set"
+        } else {
+            "never-matches"
+        };
         let whom = match (is_global, selection.takes_sets) {
             (true, _) => "GlobalNetworkSet",
             (_, true) => "pod and no set of networks",

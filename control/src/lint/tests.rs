@@ -289,13 +289,13 @@ fn a_rule_is_shadowed_by_what_decides_all_of_it_before() {
 fn a_rule_is_shadowed_only_if_it_is_for_every_pod() {
     let later = global(
         "q",
-        "order: 2, selector: app in {'a', 'b'}, ingress: [{action: Deny, protocol: TCP}]",
+        "order: 2, selector: \"app in {'a', 'b'}\", ingress: [{action: Deny, protocol: TCP}]",
     );
     let first = |selector: &str| {
         found(
             &(global(
                 "p",
-                &format!("order: 1, selector: {selector}, ingress: [{{action: Allow}}]"),
+                &format!("order: 1, selector: \"{selector}\", ingress: [{{action: Allow}}]"),
             ) + &later),
         )
     };
@@ -399,7 +399,12 @@ fn a_net_is_not_redundant_where_something_else_decides_first() {
     let both = allow("a", 1, "192.168.0.0/16") + &allow("b", 3, "192.0.0.0/8");
     let told = ["redundant-range GlobalNetworkPolicy a spec.ingress[0].source.nets[0]"];
     assert_eq!(found(&both), told);
-    assert_eq!(found(&(both.clone() + &deny(2, "192.168.1.0/24"))), NOTHING);
+    assert_eq!(found(&(both.clone() + &deny(2, "192.168.0.0/15"))), NOTHING);
+    assert_eq!(
+        found(&(both.clone() + &deny(2, "192.168.1.0/24"))),
+        ["shadowed GlobalNetworkPolicy d spec.ingress[0]"],
+        "neither goes without the other"
+    );
     assert_eq!(found(&(both.clone() + &deny(2, "192.169.1.0/24"))), told);
     assert_eq!(found(&(both + &deny(4, "0.0.0.0/0"))), told);
 }
@@ -443,8 +448,8 @@ fn equal_orders_are_told_where_they_matter() {
             &(cluster("a", "Admin", 5, &rule("Pass")) + &cluster("b", "Admin", 5, &rule("Deny")))
         ),
         [
-            "ambiguous-order ClusterNetworkPolicy b spec.priority",
             "shadowed ClusterNetworkPolicy b spec.ingress[0]",
+            "ambiguous-order ClusterNetworkPolicy b spec.priority",
         ]
     );
 }
@@ -502,7 +507,7 @@ fn a_namespace_is_open_until_something_isolates_all_of_it() {
     };
     assert_eq!(open(&all("")), "");
     assert_eq!(open(&all(", protocol: TCP")), "x y");
-    assert_eq!(open(&(namespace("e", "") + &pod("f/a", "10.0.3.1", ""))), "e f x y");
+    assert_eq!(open(&(namespace("e", "") + &pod("f/a", "10.0.3.1", ""))), "x y e f");
     let going = namespace("e", "") + "";
     let going =
         going.replace("metadata: {", "metadata: {deletionTimestamp: '2026-01-01T00:00:00Z', ");

@@ -185,7 +185,7 @@ fn without(inventory: &mut Inventory, finding: &Finding) {
             [] => rules.fill(None),
             [rule] => rules[*rule] = None,
             [rule, peer, ..] => {
-                let peers = &mut rules[*rule].as_mut().unwrap().peers;
+                let peers = &mut rules[*rule].as_mut().unwrap_or_else(|| panic!("{finding}")).peers;
                 let cidr = "255.255.255.255/32".parse().unwrap();
                 peers[*peer] = crate::manifest::Peer::Block { cidr, except: vec![] };
             }
