@@ -37,6 +37,9 @@ pub enum Command {
     Matrix(MatrixArguments),
     /// Every problem of a directory of manifests. Offline, no root. Exit code 1 if one is an error.
     Validate(ValidateArguments),
+    /// What of the policies of a directory is hardly meant: what selects nothing, never matches or is
+    /// decided elsewhere. Offline, no root. Exit code 1 if anything is found, 2 if it cannot be read.
+    Lint(LintArguments),
     /// The running switch: workers, snapshots, problems.
     Status(AskArguments),
     /// The ports of the running switch and what they counted.
@@ -207,6 +210,17 @@ pub struct MatrixArguments {
 /// Arguments of `validate`.
 #[derive(Clone, Debug, Args)]
 pub struct ValidateArguments {
+    /// Directory of manifests.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+    /// How the answer looks.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Arguments of `lint`.
+#[derive(Clone, Debug, Args)]
+pub struct LintArguments {
     /// Directory of manifests.
     #[arg(long, value_name = "DIR")]
     pub manifests: PathBuf,

@@ -24,6 +24,7 @@ pub mod files;
 pub mod http;
 pub mod interfaces;
 pub mod inventory;
+pub mod lint;
 pub mod lock;
 pub mod log;
 pub mod manifest;

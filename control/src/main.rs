@@ -8,9 +8,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use lockgate_control::args::{Arguments, AskArguments, Command, Output, RunArguments};
 use lockgate_control::ask::Show;
+use lockgate_control::manifest::Problem;
 use lockgate_control::settings::{Raw, Settings};
 use lockgate_control::{log, offline, preflight, privileges, run, show, socket, switch};
 use lockgate_dataplane::runtime::Detach;
+
+/// The exit code of `lint` where there is nothing to be judged, as of a wrong command line.
+const UNREADABLE: u8 = 2;
 
 fn main() -> ExitCode {
     match answer(Arguments::of_process().command) {
@@ -29,13 +33,20 @@ fn answer(command: Command) -> Result<ExitCode> {
         Command::Explain(arguments) => (offline::answer_explain(arguments)?, true),
         Command::Matrix(arguments) => {
             let (text, problems) = offline::answer_matrix(&arguments)?;
-            for problem in problems {
-                // As far as anybody reads it: the answer is on standard output.
-                let _ = writeln!(std::io::stderr(), "lockgate: {problem}");
-            }
+            tell(&problems);
             (text, true)
         }
         Command::Validate(arguments) => offline::answer_validate(&arguments)?,
+        Command::Lint(arguments) => match offline::answer_lint(&arguments) {
+            Ok((text, problems, is_clean)) => {
+                tell(&problems);
+                (text, is_clean)
+            }
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "lockgate: {error}");
+                return Ok(ExitCode::from(UNREADABLE));
+            }
+        },
         Command::Status(arguments) => (ask(&arguments, Show::Status {})?, true),
         Command::Ports(arguments) => (ask(&arguments, Show::Ports {})?, true),
         Command::Connections(arguments) => {
@@ -50,6 +61,13 @@ fn answer(command: Command) -> Result<ExitCode> {
         written => written?,
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says what stands beside an answer, as far as anybody reads it: that is on standard output.
+fn tell(problems: &[Problem]) {
+    for problem in problems {
+        let _ = writeln!(std::io::stderr(), "lockgate: {problem}");
+    }
 }
 
 fn ask(arguments: &AskArguments, question: Show) -> Result<String> {

@@ -1,4 +1,4 @@
-//! `explain`, `matrix` and `validate`: a directory of manifests, a question, an answer. No root.
+//! `explain`, `matrix`, `validate` and `lint`: a directory of manifests, a question, an answer. No root.
 //!
 //! A broken rule explains a verdict: `explain` names those of the policies that it asked, and beside
 //! a matrix stands whatever of the manifests is not in force as written.
@@ -7,9 +7,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::args::{ExplainArguments, MatrixArguments, Output, ValidateArguments};
+use crate::args::{ExplainArguments, LintArguments, MatrixArguments, Output, ValidateArguments};
 use crate::explain::{ExplainError, Request, explain};
 use crate::inventory::Inventory;
+use crate::lint::{self, Finding};
 use crate::manifest::{self, Problem, Severity};
 use crate::matrix::{MatrixRequest, matrix};
 use crate::validate;
@@ -93,6 +94,41 @@ pub fn answer_validate(arguments: &ValidateArguments) -> Result<(String, bool), 
         problems.collect::<String>() + &format!("{summary}: {}\n", counted(&document.problems))
     };
     Ok((written(arguments.output, &document, text)?, document.valid))
+}
+
+/// What `lint` says.
+#[derive(Serialize)]
+struct Lint {
+    findings: Vec<Finding>,
+}
+
+/// Answers `lint`; true where nothing is found. The problems are for standard error: what is broken, and
+/// so not looked at.
+///
+/// # Errors
+/// [`OfflineError`] where there is no answer.
+pub fn answer_lint(
+    arguments: &LintArguments,
+) -> Result<(String, Vec<Problem>, bool), OfflineError> {
+    let inventory = read(&arguments.manifests)?;
+    let mut findings = lint::lint(&inventory);
+    lint::place(&arguments.manifests, &mut findings);
+    let mut beside = inventory.problems();
+    beside.retain(|one| {
+        let is_it = |found: &Finding| {
+            (&found.problem.object, &found.problem.field) == (&one.object, &one.field)
+        };
+        one.severity == Severity::Error && !findings.iter().any(is_it)
+    });
+    let document = Lint { findings };
+    let text = || {
+        let findings = document.findings.iter().map(|one| format!("{one}\n"));
+        let count = document.findings.len();
+        let plural = if count == 1 { "" } else { "s" };
+        findings.collect::<String>() + &format!("{count} finding{plural}\n")
+    };
+    let text = written(arguments.output, &document, text)?;
+    Ok((text, beside, document.findings.is_empty()))
 }
 
 /// `1 error, 2 warnings, 0 notices`.

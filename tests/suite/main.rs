@@ -10,6 +10,7 @@ mod evasion;
 mod fragments;
 mod frames;
 mod incremental;
+mod lint;
 mod properties;
 mod scale;
 mod seeds;

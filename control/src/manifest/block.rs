@@ -11,6 +11,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// The bits in front of an IPv4 address in an IPv6 one.
 const MAPPED_BITS: u8 = 96;
 
+/// What is said of host bits.
+pub(crate) const HOST_BITS: &str = "has bits set beyond its length, which are ignored";
+
 const MAPPED: &str = "is IPv4 written as IPv6 and is read as IPv4";
 
 /// A CIDR and what is odd about how it was written.
@@ -33,7 +36,7 @@ pub(crate) fn cidr(text: &str) -> Option<Written> {
     };
     let cidr = full.trunc();
     if cidr != full {
-        oddities.push("has bits set beyond its length, which are ignored");
+        oddities.push(HOST_BITS);
     }
     Some(Written { cidr, oddities })
 }

@@ -30,6 +30,9 @@ pub(super) const SPEC_FIELDS: [&str; 4] = ["podSelector", "ingress", "egress", "
 const SELECTS_ALL: &str =
     "until then the policy isolates every pod of its namespace and opens nothing";
 const ISOLATES_BOTH: &str = "until then the policy isolates in both directions";
+/// What is said of rules of a direction that the policy is not for.
+pub(crate) const NO_EFFECT: &str = "rules without effect";
+
 const UNSAID: &str = "until then what it says is not in force";
 const AS_STATED: &str = "until then only what else it says is in force";
 
@@ -108,7 +111,7 @@ impl NetworkPolicy {
             [("ingress", &ingress, isolated.ingress), ("egress", &egress, isolated.egress)]
         {
             if let (Some(at), Ok([_, ..]), false) = (spec.field(name), rules.as_deref(), counts) {
-                let message = format!("policyTypes leaves these {name} rules without effect");
+                let message = format!("policyTypes leaves these {name} {NO_EFFECT}");
                 report.warning(&at, &message, "add the direction to policyTypes, or remove them");
             }
         }

@@ -111,7 +111,7 @@ fn lower_port(port: &PortPattern) -> Traffic {
 }
 
 /// The number of a protocol that rules may name.
-pub(super) fn number(protocol: Protocol) -> IpProtocol {
+pub(crate) fn number(protocol: Protocol) -> IpProtocol {
     match protocol {
         Protocol::Tcp => IpProtocol::TCP,
         Protocol::Udp => IpProtocol::UDP,

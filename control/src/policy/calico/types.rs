@@ -1,5 +1,6 @@
 //! The directions that a policy of Calico selects for.
 
+use crate::manifest::NO_EFFECT;
 use crate::manifest::fields::{Place, Report};
 use crate::manifest::problem::quoted;
 use crate::manifest::tree::Value;
@@ -81,7 +82,7 @@ fn tell_idle(spec: &Place<'_>, selects: Selects, report: &mut Report<'_>) {
             .field(name)
             .filter(|at| matches!(&at.node.value, Value::List(items) if !items.is_empty()));
         if let (Some(at), false) = (listed, counts) {
-            let message = format!("types leaves these {name} rules without effect");
+            let message = format!("types leaves these {name} {NO_EFFECT}");
             report.warning(&at, &message, "add the direction to types, or remove them");
         }
     }

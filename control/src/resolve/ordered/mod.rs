@@ -21,7 +21,8 @@ use lockgate_dataplane::policy::ruleset::{
 use super::sets::Sets;
 use crate::inventory::{Inventory, Resident};
 use crate::policy::{
-    Action, DefaultAction, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Side, Told, tell,
+    Action, DefaultAction, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Selection, Side,
+    Told, tell,
 };
 use ends::Ends;
 use side::{Doubt, World};
@@ -58,6 +59,16 @@ impl<'i> Ordered<'i> {
             tiers.entry(name).or_insert((tier(name, one.order, one.default_action), one.opens));
         }
         Self { world: World::new(inventory, residents), tiers }
+    }
+
+    /// Whether nobody can be at an end, for all that is known.
+    pub(crate) fn is_nobody(&self, side: &Side) -> bool {
+        self.world.ends(side, Doubt::In).is_nobody()
+    }
+
+    /// Whether a selection may mean a pod of this namespace that nothing else is known of.
+    pub(crate) fn selects_bare(&self, namespace: &str, selection: &Selection) -> bool {
+        self.world.selects_bare(namespace, selection)
     }
 
     /// What a policy means; `None` where it is staged.

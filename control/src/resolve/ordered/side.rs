@@ -11,6 +11,7 @@ use super::wearer::Wearer;
 use crate::expression::Expression;
 use crate::inventory::{Backends, Inventory, Resident};
 use crate::policy::{Family, Selection, Service, Side};
+use crate::selector::Labels;
 
 /// How what is not known counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,12 @@ impl<'i> World<'i> {
     /// The pods that are selected, ascending.
     pub(super) fn pods(&self, selection: &Selection, doubt: Doubt) -> Vec<PodIndex> {
         self.pods_where(|pod| doubt.settles(pod.is_selected(selection)))
+    }
+
+    /// Whether a pod without labels would be selected, which is in this namespace.
+    pub(super) fn selects_bare(&self, namespace: &str, selection: &Selection) -> bool {
+        let none = Labels::new();
+        Wearer::bare(self.inventory, namespace, &none).is_selected(selection) != Some(false)
     }
 
     fn pods_where(&self, is_meant: impl Fn(&Wearer<'i>) -> bool) -> Vec<PodIndex> {

@@ -4,7 +4,7 @@ use crate::expression::{
     ACCOUNT, Expression, NAME, NAMESPACE, OF_ACCOUNT, OF_NAMESPACE, ORCHESTRATOR, Seen,
 };
 use crate::inventory::{Inventory, Resident};
-use crate::manifest::Node;
+use crate::manifest::{DEFAULT_ACCOUNT, Node};
 use crate::policy::calico::NetworkSet;
 use crate::policy::{Accounts, Selection, Within};
 use crate::selector::Labels;
@@ -35,6 +35,19 @@ impl<'i> Wearer<'i> {
             of_namespace: inventory.namespace_labels(&key.namespace),
             account: Some(&pod.account),
             of_account: inventory.account_labels(pod),
+        }
+    }
+
+    /// A pod without labels and a name, as whoever is there when nobody asks: `none` are no labels.
+    pub(super) fn bare(inventory: &Inventory, namespace: &'i str, none: &'i Labels) -> Self {
+        let account = inventory.account(namespace, DEFAULT_ACCOUNT);
+        Self {
+            own: Some(none),
+            name: "",
+            namespace: Some(namespace),
+            of_namespace: inventory.namespace_labels(namespace),
+            account: Some(DEFAULT_ACCOUNT),
+            of_account: account.map_or(Some(Labels::new()), |one| one.labels.clone()),
         }
     }
 

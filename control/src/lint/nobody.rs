@@ -1,0 +1,223 @@
+//! Selectors, sets and ports that mean nobody: among the pods, sets and nodes of the directory, or
+//! among whatever could be.
+
+use std::collections::BTreeSet;
+
+use lockgate_dataplane::policy::ruleset::{Direction, PodIndex};
+
+use super::reading::{Asked, At, Reading, is_told};
+use super::spell::{Field, told};
+use super::{Finding, finding};
+use crate::expression::{Expression, Needs, Seen};
+use crate::inventory::Resident;
+use crate::policy::{DEFAULT_TIER, Listed, Ports, Rule, Selection, Side, Within};
+use crate::resolve::Ordered;
+
+/// What is asked who is meant.
+pub(super) struct Crowd<'r> {
+    pub(super) reading: &'r Reading<'r>,
+    pub(super) ordered: &'r Ordered<'r>,
+    pub(super) residents: &'r [Resident<'r>],
+    /// Whether there are pods, and of each it is known what it is: else nobody can say who is meant.
+    pub(super) is_known: bool,
+    /// Whether each of them has an address.
+    pub(super) is_settled: bool,
+}
+
+/// What is wrong, in a code and words.
+type Wrong = (&'static str, String);
+
+impl Crowd<'_> {
+    /// Everything that means nobody.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let matching: BTreeSet<At> = self.reading.pieces.iter().map(|piece| piece.at).collect();
+        let policies = self.reading.policies.iter().enumerate();
+        policies.flat_map(|(place, asked)| self.of_policy(place, asked, &matching)).collect()
+    }
+
+    fn of_policy(&self, place: usize, asked: &Asked<'_>, matching: &BTreeSet<At>) -> Vec<Finding> {
+        let written = asked.written;
+        if !asked.has_tier {
+            let tier = written.tier.as_deref().unwrap_or(DEFAULT_TIER);
+            let message =
+                format!("there is no Tier {tier}: what the policy allows matches nothing");
+            let remedy = "add the Tier, or name another";
+            return vec![finding("missing-tier", &written.metadata, "spec.tier", &message, remedy)];
+        }
+        let subject = &written.subject;
+        let is_empty = self.is_known && asked.subjects.pods.is_empty();
+        if is_empty || contradiction(subject).is_some() {
+            let message = self.nobody_in(subject, "pod");
+            let (field, remedy) =
+                (Field::Subject.of(written.kind), "mend the selector, or remove it");
+            return vec![finding("selects-nothing", &written.metadata, &field, &message, remedy)];
+        }
+        let mut found = Vec::new();
+        for direction in [Direction::Ingress, Direction::Egress] {
+            for (rule, listed) in written.rules(direction).unwrap_or_default().iter().enumerate() {
+                let Listed::Rule(written_rule) = listed else { continue };
+                if is_told(listed) {
+                    let at = At { policy: place, direction, rule, peer: 0, net: None };
+                    let wrong = self.of_rule(asked, written_rule, at, matching);
+                    found.extend(wrong.into_iter().map(|(field, (code, message))| {
+                        let remedy = "mend it, or remove it";
+                        finding(code, &written.metadata, &field.of(written.kind), &message, remedy)
+                    }));
+                }
+            }
+        }
+        found
+    }
+
+    fn of_rule(
+        &self,
+        asked: &Asked<'_>,
+        rule: &Rule,
+        at: At,
+        matching: &BTreeSet<At>,
+    ) -> Vec<(Field, Wrong)> {
+        let peers = rule.peers.iter().enumerate().filter_map(|(peer, side)| {
+            Some((Field::Peer(At { peer, ..at }), self.nobody_at(side)?))
+        });
+        let mut found: Vec<(Field, Wrong)> = peers.collect();
+        found.extend(self.nobody_at(&rule.own).map(|wrong| (Field::Own(at), wrong)));
+        found.extend(self.unborne(asked, rule, at));
+        if !found.is_empty() || !self.is_known || !self.is_settled {
+            return found;
+        }
+        let parts =
+            asked.parts.iter().filter(|one| (one.direction, one.rule) == (at.direction, at.rule));
+        let (alive, dead): (Vec<&At>, Vec<&At>) = parts.partition(|one| matching.contains(one));
+        if alive.is_empty() {
+            let message = "it matches nothing: nobody is all that it asks for at once";
+            return vec![(Field::Rule(at), ("never-matches", message.to_owned()))];
+        }
+        let nets = dead.into_iter().filter(|one| one.net.is_some());
+        let message = "it matches nothing: nothing of it is left by what stands beside it";
+        nets.map(|one| (Field::Net(*one), ("never-matches", message.to_owned()))).collect()
+    }
+
+    /// Names of ports that nobody has who could.
+    fn unborne(&self, asked: &Asked<'_>, rule: &Rule, at: At) -> Vec<(Field, Wrong)> {
+        let mut found = Vec::new();
+        let traffic = rule.traffic.iter().enumerate().filter(|_| self.is_known);
+        for (place, traffic) in traffic {
+            for ports in traffic.target_ports.iter().flatten() {
+                let Ports::Named(name) = ports else { continue };
+                let is_it = |port: &crate::manifest::NamedPort| {
+                    let number = crate::policy::kubernetes::number(port.protocol);
+                    port.name == *name && traffic.protocol.is_none_or(|wanted| wanted == number)
+                };
+                let mut candidates = (0..).zip(self.residents).filter(|(place, _)| {
+                    at.direction == Direction::Egress
+                        || asked.subjects.pods.binary_search(&PodIndex(*place)).is_ok()
+                });
+                if candidates.any(|(_, one)| one.pod.ports.iter().any(is_it)) {
+                    continue;
+                }
+                let whose = if at.direction == Direction::Egress { "" } else { " of the policy's" };
+                let message = format!("no pod{whose} has a port named {name} in that protocol");
+                found.push((Field::Traffic(at, place), ("never-matches", message)));
+            }
+        }
+        found
+    }
+
+    fn nobody_at(&self, side: &Side) -> Option<Wrong> {
+        let selection = side.selection.as_ref();
+        let is_global = selection.is_some_and(|one| one.within == Within::Global);
+        let is_impossible = selection.is_some_and(|one| contradiction(one).is_some());
+        let is_judged = self.is_known || is_global;
+        if !is_impossible && !(is_judged && self.ordered.is_nobody(side)) {
+            return None;
+        }
+        if let Some(service) = &side.service {
+            let name = format!("{}/{}", service.namespace, service.name);
+            return Some(("never-matches", format!("no EndpointSlice backs the Service {name}")));
+        }
+        if let Some(labels) = &side.nodes {
+            return Some(("never-matches", format!("no Node matches {labels}")));
+        }
+        // Nets that leave nothing of each other are told of where they stand.
+        let selection = selection.filter(|one| {
+            is_impossible
+                || self
+                    .ordered
+                    .is_nobody(&Side { selection: Some((*one).clone()), ..Side::default() })
+        })?;
+        let code = if !is_impossible && self.is_for_sets(selection) {
+            "missing-set"
+        } else {
+            "never-matches"
+        };
+        let whom = match (is_global, selection.takes_sets) {
+            (true, _) => "GlobalNetworkSet",
+            (_, true) => "pod and no set of networks",
+            _ => "pod",
+        };
+        Some((code, self.nobody_in(selection, whom)))
+    }
+
+    /// Whether a selector asks for labels that only a set can have: no pod has their keys.
+    fn is_for_sets(&self, selection: &Selection) -> bool {
+        let is_worn = |key: &str| {
+            key.starts_with("projectcalico.org/")
+                || self.residents.iter().any(|one| {
+                    one.pod.labels.as_ref().is_some_and(|labels| labels.get(key).is_some())
+                })
+        };
+        let keys = selection.labels.keys();
+        selection.takes_sets
+            && (selection.within == Within::Global
+                || !keys.is_empty() && !keys.into_iter().any(is_worn))
+    }
+
+    fn nobody_in(&self, selection: &Selection, whom: &str) -> String {
+        if let Some(key) = contradiction(selection) {
+            return format!("it selects nothing: what it asks of {key} excludes itself");
+        }
+        match &selection.within {
+            Within::Namespace(name)
+                if !self.residents.iter().any(|one| one.namespace() == &**name) =>
+            {
+                format!("it selects nothing: no {whom} is in namespace {name}")
+            }
+            _ => format!("it selects nothing: no {whom} is {}", told(selection)),
+        }
+    }
+}
+
+/// The key of which a selector asks what nothing can be at once.
+fn contradiction(selection: &Selection) -> Option<String> {
+    let within = match &selection.within {
+        Within::Namespaces(expression) => Some(expression),
+        _ => None,
+    };
+    let mut all = [Some(&selection.labels), within].into_iter().flatten();
+    all.find_map(|expression| {
+        let parts = match expression {
+            Expression::And(parts) => parts.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        expression.keys().into_iter().find(|key| excludes_itself(parts, key)).map(str::to_owned)
+    })
+}
+
+/// Whether no value, nor its absence, fulfils all parts that are about one key alone.
+fn excludes_itself(parts: &[Expression], key: &str) -> bool {
+    let parts = || parts.iter().filter(|part| part.keys() == [key]);
+    let is_possible = |seen: Seen<'_>| parts().all(|part| part.judge(&|_| seen) != Some(false));
+    let listed = parts().find_map(|part| match part.needs() {
+        Some(Needs::Values(_, values)) => Some(values),
+        _ => None,
+    });
+    match listed {
+        Some(values) => !values.iter().any(|value| is_possible(Seen::Value(value))),
+        None => !is_possible(Seen::Absent) && parts().any(asks_absence),
+    }
+}
+
+/// Whether a part asks a key to be absent.
+fn asks_absence(part: &Expression) -> bool {
+    matches!(part, Expression::Not(inner) if matches!(**inner, Expression::Has(_)))
+}

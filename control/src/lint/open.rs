@@ -1,0 +1,61 @@
+//! Namespaces that are open by default: a pod without labels is isolated for ingress by nothing.
+
+use std::collections::BTreeMap;
+
+use lockgate_dataplane::policy::ruleset::{Action, Direction, End};
+
+use super::reading::Reading;
+use super::spans::Packets;
+use super::{Finding, finding};
+use crate::inventory::Inventory;
+use crate::manifest::{Metadata, ObjectKey, ObjectKind};
+use crate::policy::Side;
+use crate::resolve::Ordered;
+
+/// Every namespace that is, by its object, or by its first pod where it has none.
+pub(super) fn namespaces(
+    inventory: &Inventory,
+    reading: &Reading<'_>,
+    ordered: &Ordered<'_>,
+) -> Vec<Finding> {
+    let mut all: BTreeMap<&str, Metadata> = BTreeMap::new();
+    for one in inventory.namespaces().filter(|one| !one.metadata.key.is_lost()) {
+        all.insert(&one.metadata.key.name, one.metadata.clone());
+    }
+    for pod in inventory.pods().filter(|pod| !pod.metadata.key.is_lost()) {
+        let name = &pod.metadata.key.namespace;
+        let (kind, namespace) = (ObjectKind::Namespace, "".into());
+        let key = ObjectKey { kind, namespace, name: name.clone() };
+        all.entry(name).or_insert(Metadata { key, ..pod.metadata.clone() });
+    }
+    for going in inventory.namespaces().filter(|one| one.is_terminating) {
+        all.remove(&*going.metadata.key.name);
+    }
+    let open = all.into_iter().filter(|(name, _)| is_open(name, reading, ordered));
+    let message = "nothing isolates a pod of it for ingress that no policy selects by its labels: \
+                   everyone reaches it";
+    let remedy = "add a NetworkPolicy with podSelector: {} and policyTypes: [Ingress]";
+    open.map(|(_, one)| finding("open-namespace", &one, "", message, remedy)).collect()
+}
+
+fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> bool {
+    let mut left = vec![Packets::all()];
+    for (place, asked) in reading.policies.iter().enumerate() {
+        let is_for = asked.resolved.rules(Direction::Ingress).is_some()
+            && ordered.selects_bare(namespace, &asked.written.subject);
+        if !is_for {
+            continue;
+        }
+        if asked.resolved.tier.end == End::Deny {
+            return false;
+        }
+        for piece in reading.pieces.iter().filter(|piece| piece.at.policy == place) {
+            let is_whole = asked.rule(piece.at).is_some_and(|rule| rule.own == Side::default());
+            let is_ingress = piece.at.direction == Direction::Ingress;
+            if is_ingress && is_whole && piece.is_exact && piece.action == Action::Deny {
+                left = left.into_iter().flat_map(|one| one.less(&piece.packets)).collect();
+            }
+        }
+    }
+    !left.is_empty()
+}

@@ -1,0 +1,110 @@
+//! How findings are worded: the path of what they are about, and whom selectors mean.
+
+use lockgate_dataplane::policy::ruleset::Direction;
+
+use super::reading::At;
+use crate::expression::{Expression, OF_NAMESPACE};
+use crate::policy::{Kind, Selection, Within};
+
+/// A part of a policy, to be named as its kind writes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Field {
+    Subject,
+    Order,
+    Rules(At),
+    Rule(At),
+    Peer(At),
+    Own(At),
+    Net(At),
+    /// A kind of traffic, by its place.
+    Traffic(At, usize),
+}
+
+/// How a kind is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Kubernetes,
+    Calico,
+    Cluster,
+}
+
+fn dialect(kind: Kind) -> Dialect {
+    match kind {
+        Kind::NetworkPolicy | Kind::StagedKubernetesNetworkPolicy => Dialect::Kubernetes,
+        Kind::CalicoNetworkPolicy
+        | Kind::GlobalNetworkPolicy
+        | Kind::StagedNetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy => Dialect::Calico,
+        Kind::ClusterNetworkPolicy
+        | Kind::AdminNetworkPolicy
+        | Kind::BaselineAdminNetworkPolicy => Dialect::Cluster,
+    }
+}
+
+impl Field {
+    /// Its path in an object of a kind.
+    pub(super) fn of(self, kind: Kind) -> String {
+        use Dialect::{Calico, Cluster, Kubernetes};
+        let dialect = dialect(kind);
+        let rules = |at: At| match at.direction {
+            Direction::Ingress => "spec.ingress".to_owned(),
+            Direction::Egress => "spec.egress".to_owned(),
+        };
+        let rule = |at: At| format!("{}[{}]", rules(at), at.rule);
+        let peer = |at: At| match (dialect, at.direction) {
+            (Calico, Direction::Ingress) => format!("{}.source", rule(at)),
+            (Calico, Direction::Egress) => format!("{}.destination", rule(at)),
+            (_, Direction::Ingress) => format!("{}.from[{}]", rule(at), at.peer),
+            (_, Direction::Egress) => format!("{}.to[{}]", rule(at), at.peer),
+        };
+        match self {
+            Self::Subject => match dialect {
+                Kubernetes => "spec.podSelector".to_owned(),
+                Calico => "spec.selector".to_owned(),
+                Cluster => "spec.subject".to_owned(),
+            },
+            Self::Order if dialect == Cluster => "spec.priority".to_owned(),
+            Self::Order => "spec.order".to_owned(),
+            Self::Rules(at) => rules(at),
+            Self::Rule(at) => rule(at),
+            Self::Peer(at) => peer(at),
+            Self::Own(at) => match at.direction {
+                Direction::Ingress => format!("{}.destination", rule(at)),
+                Direction::Egress => format!("{}.source", rule(at)),
+            },
+            Self::Net(at) => {
+                let net = at.net.unwrap_or_default();
+                match dialect {
+                    Kubernetes => format!("{}.ipBlock.cidr", peer(at)),
+                    Calico => format!("{}.nets[{net}]", peer(at)),
+                    Cluster => format!("{}.networks[{net}]", peer(at)),
+                }
+            }
+            Self::Traffic(at, place) => match (dialect, kind) {
+                (Kubernetes, _) => format!("{}.ports[{place}].port", rule(at)),
+                (Calico, _) => format!("{}.destination.ports", rule(at)),
+                (_, Kind::ClusterNetworkPolicy) => format!("{}.protocols[{place}]", rule(at)),
+                _ => format!("{}.ports[{place}]", rule(at)),
+            },
+        }
+    }
+}
+
+/// Whom a selection means, after "is".
+pub(super) fn told(selection: &Selection) -> String {
+    let mut words = match &selection.within {
+        Within::Anywhere => "there".to_owned(),
+        Within::Namespace(name) => format!("in namespace {name}"),
+        Within::Namespaces(expression) => {
+            format!("in a namespace with {}", expression.to_string().replace(OF_NAMESPACE, ""))
+        }
+        Within::Global => "there".to_owned(),
+    };
+    if selection.labels != Expression::All {
+        words += &format!(" with {}", selection.labels);
+    }
+    if selection.accounts.is_some() {
+        words += " and such a service account";
+    }
+    words
+}
