@@ -115,6 +115,46 @@ fn where_many_ports_leave_no_datagram_the_oldest_gives_way_to_a_ports_first() {
     twin.finish();
 }
 
+/// The last piece of a datagram of two.
+fn last(port: u16, identification: u32) -> Coming {
+    let coming = later(port, identification, 8);
+    Coming { fragment: Fragment { more: false, ..coming.fragment }, ..coming }
+}
+
+#[test]
+fn datagrams_that_came_whole_take_no_place_of_later_ones() {
+    for side in [0, OUTSIDE] {
+        let mut twin = Twin::default();
+        for id in 0..1100 {
+            assert_eq!(twin.come(first(side, id)), Fate::Judged);
+            assert_eq!(twin.come(last(side, id)), Fate::Judged);
+        }
+        (2000..2060).for_each(|id| assert_eq!(twin.come(first(side, id)), Fate::Judged));
+        (2000..2060).for_each(|id| assert_eq!(twin.come(last(side, id)), Fate::Judged, "{id}"));
+        twin.finish();
+    }
+}
+
+#[test]
+fn outside_keeps_a_quarter_of_its_half_for_ports_that_have_few() {
+    let mut twin = Twin::default();
+    for port in 0..6 {
+        for at in 0..64 {
+            twin.come(first(OUTSIDE + port, u32::from(port) * 100 + at));
+        }
+    }
+    for port in 6..30 {
+        for at in 0..8 {
+            twin.come(first(OUTSIDE + port, u32::from(port) * 100 + at));
+        }
+        for at in 4..8 {
+            let piece = last(OUTSIDE + port, u32::from(port) * 100 + at);
+            assert_eq!(twin.come(piece), Fate::Judged, "the last four are there");
+        }
+    }
+    twin.finish();
+}
+
 #[test]
 fn outside_begins_nothing_where_pods_have_all_but_the_last_quarter() {
     let mut twin = Twin::default();

@@ -89,6 +89,12 @@ mod tests {
     }
 
     #[test]
+    fn an_abort_without_a_tag_closes_nothing_that_has_none_yet() {
+        let state = step(State::SctpOpening, &mut [0; 2], Way::Opening, ABORT, 0);
+        assert_eq!(state, State::SctpOpening);
+    }
+
+    #[test]
     fn a_shutdown_complete_closes() {
         let (state, mut tags) = established();
         let state = step(state, &mut tags, Way::Opening, SHUTDOWN_COMPLETE, TARGET_TAG);

@@ -2,7 +2,7 @@
 //! 6980, 7112, 8021, 8200).
 
 use lockgate_dataplane::counters::DropReason::{
-    ExtensionHeaders, Fragment, FragmentOverlap, FragmentTiny, NotForUs, NotIp,
+    ExtensionHeaders, Fragment, FragmentOverlap, FragmentTiny, Malformed, NotForUs, NotIp,
 };
 
 use super::build::{
@@ -91,6 +91,16 @@ pub(super) const ENTRIES: &[Entry] = &[
         FragmentOverlap,
         |s| {
             both(&datagrams_of(s, 88), |f| vec![part(s, f, 40..80, false), part(s, f, 0..40, true)])
+        },
+    ),
+    Entry::dropped(
+        "udp-unsummed-in-pieces",
+        "the first piece of UDP without a checksum over IPv6",
+        Malformed,
+        |s| {
+            let [_, v6] = datagrams(s);
+            let bare = edited(v6, &[(UPPER_V6 + 6, 0), (UPPER_V6 + 7, 0)]);
+            vec![part(s, &bare, 0..40, true)]
         },
     ),
     Entry::dropped("offset-one-early", "the same before the first", FragmentOverlap, |s| {

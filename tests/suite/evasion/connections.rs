@@ -87,6 +87,36 @@ fn a_pod_that_fills_the_table_pushes_out_no_established_connection() {
     assert!(world.fate(WEB, CLIENT, &segment(back, (80, PORT), ACK, (5001, 1001))).is_sent());
 }
 
+/// What one end is allowed ends with the connection: another way round it is judged anew.
+#[test]
+fn who_was_called_may_not_call_back_on_the_ports_of_a_connection_that_is_over() {
+    let shut = under("podSelector: {matchLabels: {app: client}}, ingress: []");
+    let fin = TcpFlags::FIN.with(ACK);
+    let reset: &[_] = &[(true, TcpFlags::RST, (1001, 0))];
+    let ended = &[(true, fin, (1001, 5001)), (false, fin, (5001, 1002)), (true, ACK, (1002, 5002))];
+    for last in [reset, ended] {
+        let mut world = World::of(shape(1), &shut);
+        let (there, back) = established(&mut world, CLIENT, WEB);
+        for &(is_forth, flags, numbers) in last {
+            let (from, to, ends, ports) = if is_forth {
+                (CLIENT, WEB, there, (PORT, 80))
+            } else {
+                (WEB, CLIENT, back, (80, PORT))
+            };
+            assert!(world.fate(from, to, &segment(ends, ports, flags, numbers)).is_sent());
+        }
+        assert_eq!(dropped(&mut world, WEB, CLIENT, &syn(back, 80, PORT)), IngressDenied);
+    }
+    let mut world = World::of(shape(1), &shut);
+    let (there, back) = (world.ends(CLIENT, WEB, v4()), world.ends(WEB, CLIENT, v4()));
+    let (init, abort) = (1, 6);
+    let opens = packets::sctp(there, (PORT, 80), 0, init, &[0; 16]);
+    assert!(world.fate(CLIENT, WEB, &opens).is_sent());
+    assert!(world.fate(WEB, CLIENT, &packets::sctp(back, (80, PORT), 9, abort, &[])).is_sent());
+    let back = packets::sctp(back, (80, PORT), 0, init, &[0; 16]);
+    assert_eq!(dropped(&mut world, WEB, CLIENT, &back), IngressDenied);
+}
+
 /// Every type of ICMP, and every code of those that routers send.
 #[test]
 fn no_icmp_message_passes_a_default_deny() {

@@ -367,6 +367,33 @@ fn with_more_pods(count: usize) -> String {
     more.chain([CLUSTER.to_owned()]).collect::<Vec<_>>().join("---\n")
 }
 
+/// As many as may leave so many without taking the last quarter.
+#[test]
+fn a_datagram_in_any_order_crosses_beside_eleven_pods_that_leave_all_waiting_that_they_may() {
+    let mut world = World::of(Shape { frames: 8192, ..shape(1) }, &with_more_pods(11));
+    for id in 0..u32::from(WAITING_PER_PORT) {
+        for n in 100..111 {
+            let from = format!("shop/x{n}");
+            let small = packets::udp(world.ends(&from, CLIENT, v4()), (5, 5), &[0; 64]);
+            world.inject(&from, &fragments(&small, id, 16)[1]).expect("room");
+        }
+        world.settle();
+        world.pass_ms(4);
+    }
+    assert_eq!(held(&world), 11 * u64::from(WAITING_PER_PORT));
+    for order in 0..3 {
+        let mut sent = fragments(&datagram(&world, v4(), 60_000), 1000 + order, 1448);
+        match order {
+            0 => sent.reverse(),
+            1 => sent.rotate_left(6),
+            _ => sent.swap(0, 1),
+        }
+        let arrived = arrive(&mut world, &sent);
+        assert!(joined(&arrived).is_some(), "order {order}");
+        world.pass_ms(4);
+    }
+}
+
 #[test]
 fn a_flood_of_fragments_from_outside_to_one_pod_costs_other_pods_none_from_outside() {
     let mut world = World::of(shape(1), CLUSTER);

@@ -347,6 +347,32 @@ fn who_floods_with_packets_that_die_still_hears_what_is_too_big() {
 /// Errors are limited as rejects are: whoever makes packets die costs nobody else an error, and no
 /// port its ARP.
 #[test]
+fn who_is_denied_much_still_hears_what_is_too_big() {
+    let mut world = World::of(Shape { mtu: 1400, ..rejecting(1) }, CLUSTER);
+    assert_eq!(flood(&mut world, CLIENT, WEB, LIMIT + 10), LIMIT);
+    let ends = world.ends(CLIENT, WEB, v4());
+    world.inject(CLIENT, &packets::tcp(ends, (40_000, 80), TcpFlags::SYN, &[0; 1401])).unwrap();
+    world.settle();
+    assert_eq!(world.received(CLIENT).len(), 1, "path MTU discovery lives by it");
+}
+
+/// RFC 1122 section 3.2.2: an error is about a first fragment, or about none.
+#[test]
+fn of_pieces_that_die_the_first_is_told_of() {
+    for (workers, outside) in [(1, v4()), (2, v6())] {
+        let mut world = World::of(shape(workers), CLUSTER);
+        let ends = world.ends(CLIENT, WEB, outside);
+        let pieces = packets::fragments(&packets::udp(ends, (5, 53), &[7; 6000]), 7, 1448);
+        for piece in &pieces {
+            world.inject(CLIENT, &packets::with_ttl(piece.clone(), 1)).unwrap();
+            world.settle();
+        }
+        assert_eq!(world.dropped(DropReason::TtlExpired), pieces.len() as u64);
+        assert_eq!(world.received(CLIENT).len(), 1);
+    }
+}
+
+#[test]
 fn who_floods_with_packets_that_die_loses_its_own_errors_and_nothing_else() {
     for workers in [1, 2] {
         let mut world = World::of(shape(workers), &crowd().replace("ingress: []", "ingress: [{}]"));

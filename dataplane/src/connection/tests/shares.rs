@@ -380,6 +380,58 @@ fn the_heaviest_of_many_is_found_within_a_round_of_glances() {
     check(&table);
 }
 
+/// A hundred pods with one each, but these with so many, in a table that has just as many that may be
+/// evicted as it may; the answered ones of the first are not among them.
+fn crowd(some: &[(u32, u32)], answered: u32) -> Connections {
+    let all: u32 = some.iter().map(|&(_, n)| n - 1).sum::<u32>() + 100;
+    let bounds = Bounds { evictable_max: all, ..Bounds::NONE };
+    let mut table = bounded(1 << 12, bounds);
+    for who in 0..100 {
+        let has = some.iter().find(|one| one.0 == who).map_or(1, |one| one.1);
+        (0..has).for_each(|n| {
+            ask(&mut table, who, n).expect("room");
+        });
+    }
+    let first = some[0].0;
+    for n in 0..answered {
+        let (id, _) = find_udp(&table, of(first, n)).expect("there");
+        table.touch(id, Way::Reply, &headers(of(first, n).reversed(), Kind::Udp), Tick(0));
+    }
+    // Room for those again, four for each of many.
+    for n in 0..answered {
+        ask(&mut table, 20 + n / 8, 1000 + n).expect("room");
+    }
+    table
+}
+
+#[test]
+fn who_was_the_heaviest_loses_no_more_than_a_round_of_glances() {
+    // Number 3 had most; of what is left of it 20 may be evicted. Number 77 is next.
+    let mut table = crowd(&[(3, 420), (77, 300)], 400);
+    for n in 0..100 {
+        ask(&mut table, 99, 5000 + n).expect("one gives way");
+    }
+    let lost = (400..420).filter(|&n| !knows(&table, 3, n)).count();
+    assert!(lost <= 100 / 8 + 1, "{lost} of 20");
+    let lost = (0..300).filter(|&n| !knows(&table, 77, n)).count();
+    assert!(lost >= 100 - 100 / 8 - 1, "{lost} of 300");
+    check(&table);
+}
+
+#[test]
+fn who_becomes_the_heaviest_gives_way_at_once() {
+    let mut table = crowd(&[(3, 30), (77, 25)], 0);
+    ask(&mut table, 99, 5000).expect("one gives way");
+    // Each of number 3 that gives way makes number 77 one more, until that has most.
+    for n in 0..3 {
+        ask(&mut table, 77, 5000 + n).expect("one gives way");
+    }
+    assert!(!knows(&table, 3, 3) && knows(&table, 3, 4), "{:?}", table.shares.totals());
+    ask(&mut table, 99, 5001).expect("one gives way");
+    assert!(!knows(&table, 77, 0) && knows(&table, 3, 4), "no glance has come to it yet");
+    check(&table);
+}
+
 /// Turns of a worker whose pods are these.
 fn turns(table: &mut Connections, count: usize, now: u64, here: &[u32]) {
     for _ in 0..count {

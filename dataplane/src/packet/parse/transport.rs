@@ -78,7 +78,7 @@ pub(super) fn sctp<const WHOLE: bool>(
     let first_chunk = header[12];
     let verification_tag = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
     // Chunks are padded to four bytes.
-    let is_alone = !WHOLE || chunk_bytes.next_multiple_of(4) >= room;
+    let is_alone = !WHOLE || (chunk_bytes.wrapping_add(3) & !3) >= room;
     if first_chunk == SCTP_INIT
         && (verification_tag != 0 || chunk_bytes < SCTP_INIT_BYTES || !is_alone)
     {
