@@ -146,6 +146,8 @@ fn what_cannot_be_read_has_no_findings_and_what_is_broken_stands_beside() {
     std::fs::write(&file, "a: [").unwrap();
     assert!(lint(directory.path(), Output::Text).unwrap_err().to_string().contains("a.yaml"));
     assert!(lint(&file, Output::Text).is_err(), "no directory");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(lint(directory.path(), Output::Text).unwrap(), ("0 findings\n".to_owned(), 1, true));
     let broken = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, \
                   namespace: x}\nspec: {podSelector: {}, ingress: [{form: []}]}\n";
     std::fs::write(&file, broken).unwrap();
