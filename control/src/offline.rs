@@ -110,7 +110,9 @@ struct Lint {
 pub fn answer_lint(
     arguments: &LintArguments,
 ) -> Result<(String, Vec<Problem>, bool), OfflineError> {
-    let inventory = read(&arguments.manifests)?;
+    let files = files(&arguments.manifests)?;
+    let is_bare = files.is_empty();
+    let inventory = Inventory::of_files(files).map_err(OfflineError::Manifests)?;
     let mut findings = lint::lint(&inventory);
     lint::place(&arguments.manifests, &mut findings);
     let mut beside = inventory.problems();
@@ -120,6 +122,7 @@ pub fn answer_lint(
         };
         one.severity == Severity::Error && !findings.iter().any(is_it)
     });
+    beside.extend(is_bare.then(|| manifest::nothing_in(&arguments.manifests)));
     let document = Lint { findings };
     let text = || {
         let findings = document.findings.iter().map(|one| format!("{one}\n"));
@@ -142,9 +145,11 @@ fn counted(problems: &[Problem]) -> String {
 }
 
 fn read(directory: &Path) -> Result<Inventory, OfflineError> {
-    let files =
-        manifest::read_dir(directory).map_err(|problem| OfflineError::Manifests(vec![problem]))?;
-    Inventory::of_files(files).map_err(OfflineError::Manifests)
+    Inventory::of_files(files(directory)?).map_err(OfflineError::Manifests)
+}
+
+fn files(directory: &Path) -> Result<Vec<manifest::ReadFile>, OfflineError> {
+    manifest::read_dir(directory).map_err(|problem| OfflineError::Manifests(vec![problem]))
 }
 
 fn written(

@@ -134,9 +134,15 @@ fn a_directory_with_one_of_each_has_each_told_with_its_line() {
 }
 
 #[test]
-fn the_demo_is_found_to_be_clean() {
+fn the_demo_has_a_namespace_that_is_open_and_nothing_else() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo");
-    assert_eq!(lint(&demo, Output::Text).unwrap(), ("0 findings\n".to_owned(), 0, true));
+    let (text, beside, is_clean) = lint(&demo, Output::Text).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].contains("Namespace ops: ") && lines[0].ends_with("[open-namespace]"),
+        "{text}"
+    );
+    assert_eq!((&lines[1..], beside, is_clean), (&["1 finding"][..], 0, false), "{text}");
 }
 
 #[test]
@@ -146,6 +152,8 @@ fn what_cannot_be_read_has_no_findings_and_what_is_broken_stands_beside() {
     std::fs::write(&file, "a: [").unwrap();
     assert!(lint(directory.path(), Output::Text).unwrap_err().to_string().contains("a.yaml"));
     assert!(lint(&file, Output::Text).is_err(), "no directory");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(lint(directory.path(), Output::Text).unwrap(), ("0 findings\n".to_owned(), 1, true));
     let broken = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, \
                   namespace: x}\nspec: {podSelector: {}, ingress: [{form: []}]}\n";
     std::fs::write(&file, broken).unwrap();

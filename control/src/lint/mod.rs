@@ -35,6 +35,7 @@ use serde::Serialize;
 
 use crate::inventory::{Census, Change, Inventory};
 use crate::manifest::{self, HOST_BITS, Metadata, NO_EFFECT, Object, Pod, Problem, Severity};
+use crate::policy::Kind;
 use crate::resolve::Ordered;
 use judge::{Idle, Judge};
 use nobody::Crowd;
@@ -143,7 +144,11 @@ fn told(reading: &Reading<'_>, at: At, idle: &Idle) -> Option<Finding> {
             "shadowed",
             place,
             format!("whatever it matches is decided before it, by {}", names(reading, by)),
-            "remove it, or put it before them",
+            if written.kind == Kind::NetworkPolicy {
+                "remove it"
+            } else {
+                "remove it, or put it before them"
+            },
         ),
         Idle::Redundant(by) => (
             "redundant-range",
