@@ -43,6 +43,11 @@ impl Tally {
     }
 }
 
+/// The world of a seed: each third is broken.
+fn world(seed: u64, choices: &mut Choices) -> World {
+    if seed % 3 == 2 { World::tiered_and_broken(choices) } else { World::tiered(choices) }
+}
+
 /// The first question that they answer otherwise, and how.
 fn judge(world: &World, questions: &[Question]) -> Result<(), (usize, String)> {
     let cluster = Cluster { objects: world.objects.clone() };
@@ -69,7 +74,7 @@ fn tiers_are_judged_as_the_oracle_reads_them() {
         let mut failures = Vec::new();
         while let Some(seed) = seeds.next().filter(|_| failures.len() < FAILURES_MAX) {
             let mut choices = Choices::from_seed(seed);
-            let world = World::tiered(&mut choices);
+            let world = world(seed, &mut choices);
             let questions =
                 if seeds.is_one() { probes(&world) } else { matrix(&world, KINDS, &mut choices) };
             let cluster = Cluster { objects: world.objects.clone() };

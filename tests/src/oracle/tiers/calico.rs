@@ -190,15 +190,15 @@ impl Policy<'_> {
             Direction::Ingress => (asked.other, asked.own),
             Direction::Egress => (asked.own, asked.other),
         };
-        let place = |is_destination| Place {
-            asked,
-            namespace: self.namespace,
-            protocol,
-            is_destination,
-            is_peer: is_destination == (asked.direction == Direction::Egress),
-        };
-        let from = entity::matches(field(rule, "source"), source, &place(false))?;
-        let to = entity::matches(field(rule, "destination"), destination, &place(true))?;
+        let place = |is_peer| Place { asked, namespace: self.namespace, protocol, is_peer };
+        let is_peer = |direction| asked.direction == direction;
+        let from =
+            entity::matches(field(rule, "source"), source, &place(is_peer(Direction::Ingress)))?;
+        let to = entity::matches(
+            field(rule, "destination"),
+            destination,
+            &place(is_peer(Direction::Egress)),
+        )?;
         Ok(is_of_version && is_of_protocol && from && to)
     }
 }

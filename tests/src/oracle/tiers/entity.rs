@@ -30,7 +30,6 @@ pub(super) struct Place<'a> {
     pub(super) namespace: Option<&'a str>,
     /// The rule's.
     pub(super) protocol: Option<Protocol>,
-    pub(super) is_destination: bool,
     /// The end at the other side, not the subject.
     pub(super) is_peer: bool,
 }

@@ -3,6 +3,7 @@
 //! The same pods as other worlds have, with service accounts; nodes, network sets and services
 //! beside them; some tiers, and 5 to 15 policies that stand in each other's way.
 
+mod broken;
 mod calico;
 mod cluster;
 mod objects;
@@ -39,5 +40,15 @@ impl World {
             all.push(cluster::baseline_policy(choices));
         }
         Self { objects: all }
+    }
+
+    /// Makes up a world of tiers and then breaks some places of its policies.
+    #[must_use]
+    pub fn tiered_and_broken(choices: &mut Choices) -> Self {
+        let mut world = Self::tiered(choices);
+        for _ in 0..=choices.below(3) {
+            broken::break_one(&mut world.objects, choices);
+        }
+        world
     }
 }
