@@ -367,7 +367,9 @@ fn part(part: explain::Part) -> Part {
 fn difference(oracle: &Answer, product: &Answer) -> Option<String> {
     by_side(oracle, product, |ours, theirs| {
         let denied = ours.by == By::DefaultDeny;
-        ours.by != theirs.by || denied && ours.isolating != theirs.isolating
+        // In whichever order.
+        let isolating = [ours, theirs].map(|side| BTreeSet::from_iter(&side.isolating));
+        ours.by != theirs.by || denied && isolating[0] != isolating[1]
     })
 }
 

@@ -162,7 +162,7 @@ fn stated(direction: &str, words: &mut Words<'_>) -> Result<Stated, String> {
         "not-isolated" => By::NotIsolated,
         "itself" => By::Itself,
         "own-node" => By::OwnNode,
-        "deny" => By::DenyRule(rule(next(words, "a rule")?)?),
+        "denied-by" => By::DenyRule(rule(next(words, "a rule")?)?),
         _ if word.contains('[') => By::Rule(rule(word)?),
         _ => {
             isolating = word.split(',').map(qualified).collect();

@@ -1,11 +1,13 @@
 //! Policies of Calico: whom they select, in which directions, in which order (CAL-8 to CAL-13).
 
+use std::collections::BTreeSet;
+
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
 use serde_json::Value;
 
 use super::super::judge::Asked;
-use super::super::reading::{field, list, list_name, only};
+use super::super::reading::{at, field, list, list_name, only};
 use super::super::{Broken, Family, ends};
 use super::entity::{self, Place};
 use super::wearer::Wearer;
@@ -109,7 +111,7 @@ impl Policy<'_> {
         }
         let labels = subject.is_selected(text(self.spec, "selector")?.unwrap_or_default())?;
         let namespaces = match text(self.spec, "namespaceSelector")? {
-            Some(selector) => subject.is_of_namespaces(selector)?,
+            Some(selector) => subject.is_in_namespaces(selector)?,
             None => true,
         };
         let accounts = match text(self.spec, "serviceAccountSelector")? {
@@ -181,6 +183,9 @@ impl Policy<'_> {
                 _ => return Err(Broken("ipVersion is 4 or 6")),
             },
         };
+        if families(rule).len() > 1 {
+            return Err(Broken("of both families"));
+        }
         let protocol = match field(rule, "protocol") {
             Some(written) => Some(protocol(written)?),
             None => None,
@@ -211,6 +216,15 @@ fn action(rule: &Value) -> Result<Action, Broken> {
         Some("Log") => Ok(Action::Log),
         _ => Err(Broken("no such action")),
     }
+}
+
+/// Whether IPv6, of everything in a rule that is of a family.
+fn families(rule: &Value) -> BTreeSet<bool> {
+    let version = field(rule, "ipVersion").map(|version| *version == 6);
+    let lists = ["source/nets", "source/notNets", "destination/nets", "destination/notNets"];
+    let nets = lists.iter().filter_map(|list| at(rule, list)?.as_array()).flatten();
+    let of_nets = nets.filter_map(|net| Some(net.as_str()?.contains(':')));
+    version.into_iter().chain(of_nets).collect()
 }
 
 /// By name or by number.

@@ -1,5 +1,7 @@
 //! The `source` and `destination` of a rule of Calico (CAL-14 to CAL-22).
 
+use std::net::IpAddr;
+
 use lockgate_dataplane::packet::Protocol;
 use serde_json::Value;
 
@@ -47,8 +49,9 @@ pub(super) fn matches(
         Some(nets) => are_of(nets, end.address)?,
         None => true,
     };
+    // Nets make their rule one of their family, those that are not meant too.
     let is_in_others = match filled(entity, "notNets")? {
-        Some(nets) => are_of(nets, end.address)?,
+        Some(nets) => are_of(nets, end.address)? || !have_family(nets, end.address),
         None => false,
     };
     let is_somebody = is_somebody(entity, &wearers, place)?;
@@ -69,6 +72,12 @@ pub(super) fn matches(
     Ok(is_there && !is_in_others && !is_somebody_else && !has_other_port)
 }
 
+/// Whether any of the nets is of the address's family.
+fn have_family(nets: &Value, address: IpAddr) -> bool {
+    let mut all = nets.as_array().into_iter().flatten().filter_map(Value::as_str);
+    all.any(|net| net.contains(':') == address.is_ipv6())
+}
+
 /// A list that says something; an empty one is as none.
 fn filled<'a>(entity: &'a Value, name: &str) -> Result<Option<&'a Value>, Broken> {
     let Some(written) = field(entity, name) else { return Ok(None) };
@@ -82,7 +91,9 @@ fn is_somebody(entity: &Value, wearers: &[Wearer], place: &Place<'_>) -> Result<
     let selector = text(entity, "selector")?;
     let namespaces = text(entity, "namespaceSelector")?;
     let accounts = field(entity, "serviceAccounts");
-    if selector.is_none() && namespaces.is_none() && accounts.is_none() {
+    // In a namespace those who are not meant are of it, too (CAL-21).
+    let is_scoped = place.namespace.is_some() && text(entity, "notSelector")?.is_some();
+    if selector.is_none() && namespaces.is_none() && accounts.is_none() && !is_scoped {
         return Ok(true);
     }
     // All is read, though nobody may be there.

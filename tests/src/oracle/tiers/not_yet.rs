@@ -14,7 +14,7 @@ use super::super::reading::{at, field};
 pub(super) const CLOSED: Result<bool, Broken> = Err(Broken("cannot be told apart yet"));
 
 /// Whether a rule of Calico has a part that cannot be told apart: ICMP, `notProtocol`, a protocol
-/// other than TCP, UDP and SCTP, the port of the source.
+/// other than TCP, UDP and SCTP, the port of the source, a port by name beside `notPorts`.
 pub(super) fn is_closed(rule: &Value) -> bool {
     let has = |name| field(rule, name).is_some();
     let protocol = field(rule, "protocol");
@@ -29,4 +29,15 @@ pub(super) fn is_closed(rule: &Value) -> bool {
         || protocol.is_some_and(|one| !is_known(one))
         || of_source("source/ports")
         || of_source("source/notPorts")
+        || is_named_beside_not(rule)
+}
+
+/// Whether a port has a name where some are not meant.
+fn is_named_beside_not(rule: &Value) -> bool {
+    let of = |name| at(rule, name).and_then(Value::as_array).into_iter().flatten();
+    let is_name = |port: &Value| {
+        port.as_str().is_some_and(|text| text.chars().any(|c| c.is_ascii_alphabetic()))
+    };
+    let not = of("destination/notPorts");
+    not.clone().count() > 0 && not.chain(of("destination/ports")).any(is_name)
 }

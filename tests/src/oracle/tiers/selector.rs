@@ -3,8 +3,10 @@
 //! ```text
 //! or    := and ( "||" and )*
 //! and   := not ( "&&" not )*
-//! not   := "!"* ( "(" or ")" | "all()" | "global()" | "has(" label ")" | label operator )
+//! not   := "!"* ( "(" or ")" | "all()" | "has(" label ")" | label operator )
 //! ```
+//!
+//! or `global()` alone, in a `namespaceSelector`.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +20,9 @@ pub(super) type Labels = BTreeMap<String, String>;
 pub(super) struct Asked<'a> {
     /// What it bears.
     pub(super) labels: &'a Labels,
-    /// Whether it is in a namespace: `global()` means what is not.
+    /// Whether it is in a namespace.
     pub(super) has_namespace: bool,
-    /// Of `namespaceSelector`, `all()` means all namespaces, and what is in none is in none.
+    /// Of a `namespaceSelector`, `all()` means all namespaces, and `global()` what is in none.
     pub(super) of_namespaces: bool,
 }
 
@@ -33,6 +35,15 @@ pub(super) fn selects(text: &str, asked: Asked<'_>) -> Result<bool, Broken> {
     reader.skip_blanks();
     if reader.rest.is_empty() {
         return Ok(true);
+    }
+    if reader.take("global(") {
+        // It stands alone, and asks for namespaces.
+        let is_alone = reader.take(")") && reader.rest.is_empty() && asked.of_namespaces;
+        return if is_alone {
+            Ok(!asked.has_namespace)
+        } else {
+            Err(Broken("global() stands alone"))
+        };
     }
     let matches = reader.or()?;
     if reader.rest.is_empty() { Ok(matches) } else { Err(Broken("more than a selector")) }
@@ -91,10 +102,6 @@ impl<'a> Reader<'a> {
         if self.take("all(") {
             let is_all = !self.asked.of_namespaces || self.asked.has_namespace;
             return self.close(is_all);
-        }
-        if self.take("global(") {
-            let is_global = !self.asked.has_namespace;
-            return self.close(is_global);
         }
         if self.take("has(") {
             let label = self.label()?;
@@ -217,7 +224,6 @@ mod tests {
             "!a in {'y'}",
             "!(a == 'x' && a == 'y')",
             "a == 'x' || a == 'x' && a == 'y'",
-            "!global()",
         ];
         for text in texts {
             assert_eq!(of(text), Ok(true), "{text}");
@@ -227,7 +233,6 @@ mod tests {
     #[test]
     fn what_does_not() {
         let texts = [
-            "global()",
             "has(none)",
             "none == 'x'",
             "none in {'x'}",
@@ -268,6 +273,9 @@ mod tests {
             "(a == 'x'",
             "a == 'x')",
             "|| a == 'x'",
+            "global()",
+            "!global()",
+            "all() || global()",
         ];
         for text in texts {
             assert!(of(text).is_err(), "{text}");

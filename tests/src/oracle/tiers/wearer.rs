@@ -80,7 +80,12 @@ impl Wearer {
         self.ask(text, &self.labels, false)
     }
 
-    /// A `namespaceSelector`.
+    /// A `namespaceSelector` of a policy: its pods are in namespaces, so `global()` is none.
+    pub(super) fn is_in_namespaces(&self, text: &str) -> Result<bool, Broken> {
+        self.ask(text, &self.namespace_labels, false)
+    }
+
+    /// A `namespaceSelector` of a rule.
     pub(super) fn is_of_namespaces(&self, text: &str) -> Result<bool, Broken> {
         self.ask(text, &self.namespace_labels, true)
     }

@@ -109,31 +109,26 @@ fn rule(
         rule[name] = value;
         return rule;
     }
-    let own = if direction == "ingress" { "destination" } else { "source" };
+    let other = if direction == "ingress" { "source" } else { "destination" };
+    if choices.chance(10) {
+        let mut service = json!({ "name": choices.pick(&["shop", "store", "none"]) });
+        if !is_namespaced || choices.chance(50) {
+            service["namespace"] = choices.pick(namespaces).into();
+        }
+        rule[other] = json!({ "services": service });
+        if direction == "egress" {
+            // It has a protocol of its own.
+            drop(rule.as_object_mut().and_then(|fields| fields.remove("protocol")));
+        }
+        return rule;
+    }
     for name in ["source", "destination"] {
-        let is_own = name == own;
         let mut entity = Map::new();
-        if choices.chance(if is_own { 15 } else { 70 }) {
-            identity(choices, &mut entity, is_namespaced);
-        } else if choices.chance(30) && !is_own {
-            let mut service = json!({ "name": choices.pick(&["shop", "store", "none"]) });
-            if !is_namespaced || choices.chance(50) {
-                service["namespace"] = choices.pick(namespaces).into();
-            }
-            rule[name] = json!({ "services": service });
-            if direction == "egress" {
-                drop(rule.as_object_mut().and_then(|fields| fields.remove("protocol")));
-                has_ports = false;
-            }
-            continue;
+        if choices.chance(if name == other { 70 } else { 15 }) {
+            identity(choices, &mut entity);
         }
         if has_ports && name == "destination" {
-            if choices.chance(50) {
-                entity.insert("ports".to_owned(), ports(choices));
-            }
-            if choices.chance(15) {
-                entity.insert("notPorts".to_owned(), ports(choices));
-            }
+            some_ports(choices, &mut entity);
         }
         if !entity.is_empty() || choices.chance(30) {
             rule[name] = entity.into();
@@ -142,8 +137,17 @@ fn rule(
     rule
 }
 
+fn some_ports(choices: &mut Choices, entity: &mut Map<String, Value>) {
+    if choices.chance(50) {
+        entity.insert("ports".to_owned(), ports(choices));
+    }
+    if choices.chance(15) {
+        entity.insert("notPorts".to_owned(), ports(choices));
+    }
+}
+
 /// Who is at an end: one or more conditions, all of which must hold.
-fn identity(choices: &mut Choices, entity: &mut Map<String, Value>, is_namespaced: bool) {
+fn identity(choices: &mut Choices, entity: &mut Map<String, Value>) {
     let nets = |choices: &mut Choices| {
         let family = choices.chance(75);
         let of_family: Vec<&str> =
@@ -156,16 +160,15 @@ fn identity(choices: &mut Choices, entity: &mut Map<String, Value>, is_namespace
             0 => drop(entity.insert("nets".to_owned(), nets(choices))),
             1 => drop(entity.insert("notNets".to_owned(), nets(choices))),
             2 | 3 => set(entity, "selector", selector::of_pods(choices)),
-            // In a namespace it is not said whose labels count.
-            4 if !is_namespaced => set(entity, "notSelector", selector::of_pods(choices)),
-            5 | 4 => set(entity, "namespaceSelector", selector::of_namespaces(choices)),
+            4 => set(entity, "notSelector", selector::of_pods(choices)),
+            5 => set(entity, "namespaceSelector", selector::of_namespaces_or_none(choices)),
             6 => {
                 let mut accounts = json!({});
                 if choices.chance(50) {
                     accounts["names"] =
                         choices.pick(&[json!(["robot"]), json!(["clerk", "default"])]);
                 } else {
-                    accounts["selector"] = selector::of_accounts(choices).into();
+                    accounts["selector"] = selector::of_known_accounts(choices).into();
                 }
                 entity.insert("serviceAccounts".to_owned(), accounts);
             }

@@ -12,18 +12,26 @@ pub(super) fn of_pods(choices: &mut Choices) -> String {
 
 /// A `namespaceSelector`.
 pub(super) fn of_namespaces(choices: &mut Choices) -> String {
-    let keys = ["app", "tier", "projectcalico.org/name", "kubernetes.io/metadata.name"];
-    match choices.below(6) {
+    let keys = ["app", "tier", "kubernetes.io/metadata.name"];
+    match choices.below(5) {
         0 => "all()".to_owned(),
-        1 => "global()".to_owned(),
-        2 => format!("global() || {}", term(choices, &keys, &["x", "y", "a"])),
         _ => some(choices, &keys, &["x", "y", "a"], 1),
     }
 }
 
+/// A `namespaceSelector` of a rule.
+pub(super) fn of_namespaces_or_none(choices: &mut Choices) -> String {
+    if choices.chance(20) { "global()".to_owned() } else { of_namespaces(choices) }
+}
+
 /// A selector of service accounts.
 pub(super) fn of_accounts(choices: &mut Choices) -> String {
-    some(choices, &["app", "projectcalico.org/name"], &["a", "robot", "default"], 1)
+    some(choices, &["app", "tier"], &["a", "b"], 1)
+}
+
+/// The same of a rule, of who has an account.
+pub(super) fn of_known_accounts(choices: &mut Choices) -> String {
+    format!("has(app) && ({})", of_accounts(choices))
 }
 
 /// Terms, joined so deep at most.
