@@ -1,5 +1,6 @@
 //! The product behind one door: text in, judgements out, in the oracle's words.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::oracle::{Answer, By, Cluster, End, Family, Nearest, Part, Question, RuleName, Side};
@@ -19,6 +20,8 @@ use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex};
 #[derive(Debug)]
 pub struct Product {
     inventory: Inventory,
+    /// Of everything that was set.
+    keys: BTreeSet<ObjectKey>,
     read: Vec<Problem>,
     resolved: Resolved,
     compiled: Compiled,
@@ -42,7 +45,8 @@ impl Product {
         let resolved = resolve(&inventory);
         let compiled = compile(&resolved.ruleset);
         let endpoints = Endpoints::build(&resolved.ruleset, &compiled, &Topology::default());
-        Self { inventory, read: Vec::new(), resolved, compiled, endpoints }
+        let keys = BTreeSet::new();
+        Self { inventory, keys, read: Vec::new(), resolved, compiled, endpoints }
     }
 
     /// Everything that is held.
@@ -71,6 +75,7 @@ impl Product {
         let found = read_text("case.yaml", text).map_err(|problem| problem.to_string())?;
         self.read.extend(found.problems);
         for object in found.objects {
+            self.keys.insert(object.metadata().key.clone());
             let _: Effect = self.inventory.apply(Change::Set(object));
         }
         self.compile();
@@ -96,13 +101,8 @@ impl Product {
         let pods = self.inventory.pods().map(|pod| &pod.metadata.key);
         let policies = self.inventory.policies().map(|policy| &policy.metadata.key);
         let namespaces = self.inventory.namespaces().map(|one| &one.metadata.key);
-        let mut keys = pods.chain(policies).chain(namespaces);
-        let wanted = |key: &&ObjectKey| {
-            // One that cannot be a namespace is marked with `?`.
-            let namespaces = [&*key.namespace, key.namespace.trim_start_matches('?')];
-            key.kind.label() == kind && namespaces.contains(&namespace) && *key.name == *name
-        };
-        keys.find(wanted).cloned()
+        let mut keys = pods.chain(policies).chain(namespaces).chain(&self.keys);
+        keys.find(|key| is_of(key, kind, namespace, name)).cloned()
     }
 
     /// The errors reported on policies: object and field.
@@ -123,9 +123,12 @@ impl Product {
     /// Where `explain` contradicts itself.
     #[must_use]
     pub fn disagreement(&self, cluster: &Cluster, question: &Question) -> Option<String> {
-        let oracle = match (cluster.judge(question), self.explain(question)) {
-            (Err(_), Err(_)) => return None,
-            (Ok(oracle), Ok(explained)) => {
+        // `explain` knows no tiers yet.
+        let explained = (!cluster.is_tiered()).then(|| self.explain(question));
+        let oracle = match (cluster.judge(question), explained) {
+            (Err(_), None | Some(Err(_))) => return None,
+            (Ok(oracle), None) => oracle,
+            (Ok(oracle), Some(Ok(explained))) => {
                 let told = full_difference(&oracle, &explained);
                 if let Some(text) = told {
                     return Some(format!("explain, {text}"));
@@ -258,6 +261,14 @@ impl Product {
     }
 }
 
+/// Whether a key is that of an object of this kind, as it is spoken of. A namespace that cannot be
+/// one is marked with `?`.
+#[must_use]
+pub fn is_of(key: &ObjectKey, kind: &str, namespace: &str, name: &str) -> bool {
+    let namespaces = [&*key.namespace, key.namespace.trim_start_matches('?')];
+    key.kind.spoken() == kind && namespaces.contains(&namespace) && *key.name == *name
+}
+
 /// What the agent tells of a denied packet that was sampled otherwise than the oracle tells of its
 /// flow.
 #[must_use]
@@ -266,6 +277,10 @@ pub fn sample_disagreement(
     inventory: &Inventory,
     sample: &Denied,
 ) -> Option<String> {
+    if cluster.is_tiered() {
+        // `explain` knows no tiers yet.
+        return None;
+    }
     let key = &sample.key;
     let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
     let question = Question {
@@ -355,7 +370,9 @@ fn part(part: explain::Part) -> Part {
 fn difference(oracle: &Answer, product: &Answer) -> Option<String> {
     by_side(oracle, product, |ours, theirs| {
         let denied = ours.by == By::DefaultDeny;
-        ours.by != theirs.by || denied && ours.isolating != theirs.isolating
+        // In whichever order.
+        let isolating = [ours, theirs].map(|side| BTreeSet::from_iter(&side.isolating));
+        ours.by != theirs.by || denied && isolating[0] != isolating[1]
     })
 }
 

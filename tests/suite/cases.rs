@@ -19,19 +19,27 @@ fn every_case_comes_out_as_written() {
     assert!(failures.is_empty(), "{} lines:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// The meanings that the project has written down, by the number in the names of their cases.
-const MEANINGS: [std::ops::RangeInclusive<u32>; 5] = [1..=13, 20..=25, 30..=34, 40..=44, 50..=59];
+/// The meanings that the project has written down, by the numbers in the names of their cases.
+const MEANINGS: [(&str, std::ops::RangeInclusive<u32>); 7] = [
+    ("np", 1..=13),
+    ("np", 20..=25),
+    ("np", 30..=34),
+    ("np", 40..=44),
+    ("np", 50..=59),
+    ("cnp", 1..=15),
+    ("cal", 1..=30),
+];
 
 #[test]
 fn every_meaning_has_a_case_that_bears_its_number() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let cases = Case::read_all(&root).unwrap();
-    let has = |number: &u32| {
-        let prefix = format!("np-{number}-");
-        cases.iter().any(|case| case.name.starts_with(&prefix))
-    };
-    let missing: Vec<_> = MEANINGS.into_iter().flatten().filter(|number| !has(number)).collect();
-    assert!(missing.is_empty(), "no case in tests/cases begins with np-N- for N of {missing:?}");
+    let prefixes = MEANINGS
+        .into_iter()
+        .flat_map(|(kind, numbers)| numbers.map(move |number| format!("{kind}-{number}-")));
+    let has = |prefix: &String| cases.iter().any(|case| case.name.starts_with(prefix));
+    let missing: Vec<_> = prefixes.filter(|prefix| !has(prefix)).collect();
+    assert!(missing.is_empty(), "no case in tests/cases begins with any of {missing:?}");
 }
 
 /// What came out otherwise than written, a line for each.

@@ -18,6 +18,7 @@ mod semantics;
 mod simulation;
 mod threats;
 mod tidy;
+mod tiers;
 
 #[global_allocator]
 static ALLOCATOR: lockgate_tests::allocator::Counting = lockgate_tests::allocator::Counting;

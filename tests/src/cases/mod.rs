@@ -24,8 +24,9 @@
 //!   unless stated; for an echo it is the identifier.
 //! - What becomes of it is `sent` or the label of a drop reason.
 //! - Then, perhaps, the cause of a side: `egress` or `ingress` with `not-isolated`, `itself`,
-//!   `own-node`, a rule `namespace/policy[index]`, or for a default deny the isolating policies,
-//!   parted by commas; and after a deny perhaps `nearest RULE PARTS`, or `nearest none`.
+//!   `own-node`, a rule `namespace/policy[index]`, `denied-by` and a rule, or for a default deny the
+//!   isolating policies, parted by commas; and after a deny perhaps `nearest RULE PARTS`, or
+//!   `nearest none`. A policy that is in no namespace is `/policy`.
 //! - The objects of a `set` come into force together. After `restart` the switch knows nothing
 //!   and nothing passes, until `sync`, when all objects have been read anew.
 //!

@@ -7,7 +7,7 @@ use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
 
 use super::{Action, Send, Stated};
-use crate::oracle::{By, End, Family, Nearest, Part, RuleName};
+use crate::oracle::{By, End, Family, Nearest, Part, RuleName, is_of_the_cluster};
 
 /// The words of a line that are still to be read.
 type Words<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
@@ -28,7 +28,7 @@ pub(super) fn line(text: &str) -> Result<Option<(u64, Action)>, String> {
             let name = next(&mut words, "a name")?;
             let (namespace, name) = match name.split_once('/') {
                 Some((namespace, name)) => (namespace, name),
-                None if kind == "Namespace" => ("", name),
+                None if is_of_the_cluster(&kind) => ("", name),
                 None => ("default", name),
             };
             Action::Remove(kind, namespace.to_owned(), name.to_owned())
@@ -162,6 +162,7 @@ fn stated(direction: &str, words: &mut Words<'_>) -> Result<Stated, String> {
         "not-isolated" => By::NotIsolated,
         "itself" => By::Itself,
         "own-node" => By::OwnNode,
+        "denied-by" => By::DenyRule(rule(next(words, "a rule")?)?),
         _ if word.contains('[') => By::Rule(rule(word)?),
         _ => {
             isolating = word.split(',').map(qualified).collect();
@@ -190,7 +191,11 @@ fn rule(text: &str) -> Result<RuleName, String> {
 }
 
 fn qualified(name: &str) -> String {
-    if name.contains('/') { name.to_owned() } else { format!("default/{name}") }
+    match name.strip_prefix('/') {
+        Some(of_no_namespace) => of_no_namespace.to_owned(),
+        None if name.contains('/') => name.to_owned(),
+        None => format!("default/{name}"),
+    }
 }
 
 fn part(word: &str) -> Result<Part, String> {

@@ -8,23 +8,32 @@ use super::doubt;
 use super::ends::{self, Found};
 use super::label;
 use super::reading::{self, Broken, Number, Peer, Port, Rule};
-use super::{Answer, By, Cluster, End, Nearest, Part, Question, RuleName, Side};
+use super::tiers;
+use super::{Answer, By, Cluster, End, Family, Nearest, Part, Question, RuleName, Side};
 
 /// What is told to isolate a pod that nobody can tell.
 const UNUSABLE: &str = "(lockgate)/unusable-pods";
 
 /// One direction of a question: whose policy is asked, about whom.
-struct Asked<'a> {
-    cluster: &'a Cluster,
-    direction: Direction,
+pub(super) struct Asked<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) direction: Direction,
     /// The pod whose policy decides.
-    subject: &'a Value,
+    pub(super) subject: &'a Value,
+    /// Its end.
+    pub(super) own: &'a Found<'a>,
     /// The end at the other side.
-    other: &'a Found<'a>,
+    pub(super) other: &'a Found<'a>,
     /// The end that has the port.
-    target: &'a Found<'a>,
-    protocol: Protocol,
-    port: u16,
+    pub(super) target: &'a Found<'a>,
+    pub(super) protocol: Protocol,
+    pub(super) port: u16,
+}
+
+impl Asked<'_> {
+    pub(super) fn family(&self) -> Family {
+        Family::of(self.own.address)
+    }
 }
 
 pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, String> {
@@ -52,20 +61,22 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
         [source.pod, target.pod].map(|pod| pod.is_some_and(is_unknown));
     source.pod = source.pod.filter(|_| !source_is_shut);
     target.pod = target.pod.filter(|_| !target_is_shut);
-    let side = |direction, subject: Option<&Value>, other: &Found<'_>| match subject {
+    let judge_one = if tiers::has_ordered(cluster) { tiers::judge_side } else { judge_side };
+    let side = |direction, own: &Found<'_>, other: &Found<'_>| match own.pod {
         None => open(By::NotIsolated),
-        Some(subject) => judge_side(&Asked {
+        Some(subject) => judge_one(&Asked {
             cluster,
             direction,
             subject,
+            own,
             other,
             target: &target,
             protocol: question.protocol,
             port: question.port,
         }),
     };
-    let egress = side(Direction::Egress, source.pod, &target);
-    let mut ingress = side(Direction::Ingress, target.pod, &source);
+    let egress = side(Direction::Egress, &source, &target);
+    let mut ingress = side(Direction::Ingress, &target, &source);
     if from_own_node {
         ingress.by = By::OwnNode;
         ingress.nearest = None;
@@ -117,7 +128,7 @@ fn judge_side(asked: &Asked<'_>) -> Side {
 }
 
 /// Whether the policy selects the subject and isolates it in the asked direction (NP-2).
-fn isolates(policy: &Value, asked: &Asked<'_>) -> bool {
+pub(super) fn isolates(policy: &Value, asked: &Asked<'_>) -> bool {
     let (subject_namespace, _) = ends::key(asked.subject);
     let (policy_namespace, _) = ends::key(policy);
     let (ingress, egress) = reading::types(policy).unwrap_or((true, true));
@@ -135,7 +146,7 @@ fn isolates(policy: &Value, asked: &Asked<'_>) -> bool {
 }
 
 /// For every sound rule of the direction, its index and what of it fails.
-fn failing_of_rules(policy: &Value, asked: &Asked<'_>) -> Vec<(usize, Vec<Part>)> {
+pub(super) fn failing_of_rules(policy: &Value, asked: &Asked<'_>) -> Vec<(usize, Vec<Part>)> {
     if reading::subjects(policy).is_err() || doubt::is_lost(policy) || doubt::is_outdated(policy) {
         return Vec::new();
     }

@@ -8,6 +8,8 @@
 //! Written by another hand than `control` and sharing no code with it: where the two disagree,
 //! one of them misreads the API. Slow on purpose: some ten microseconds a question.
 //!
+//! Policies of Calico and of the cluster are read in `tiers`, each API by a reader of its own.
+//!
 //! ```text
 //! text ──> Cluster ── ends.rs: who is this address? ──┐
 //!             │                                       ├──> judge.rs ──> Answer
@@ -22,6 +24,7 @@ mod judge;
 mod label;
 mod network;
 mod reading;
+mod tiers;
 
 use std::net::IpAddr;
 
@@ -83,7 +86,7 @@ pub struct Question {
 /// A rule: `namespace/name` of its policy and its place in the written list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleName {
-    /// `namespace/name`.
+    /// `namespace/name`; the name alone of what is in no namespace.
     pub policy: String,
     /// Counted from 0.
     pub index: usize,
@@ -226,6 +229,12 @@ impl Cluster {
         ends::find(self, end, family).map(|found| found.address)
     }
 
+    /// Whether it has policies that are asked in tiers: of Calico or of the cluster.
+    #[must_use]
+    pub fn is_tiered(&self) -> bool {
+        tiers::has_ordered(self)
+    }
+
     /// Every broken part of every policy, in the order of the objects.
     #[must_use]
     pub fn broken(&self) -> Vec<BrokenPart> {
@@ -287,10 +296,27 @@ impl Cluster {
     }
 }
 
-/// Kind, namespace and name of an object; a Namespace is in none.
+/// Kind, namespace and name of an object; a Namespace and its like are in none. Calico has a kind of
+/// the same name as Kubernetes.
 #[must_use]
 pub fn key(object: &Value) -> (&str, &str, &str) {
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     let (namespace, name) = ends::key(object);
-    (kind, if kind == "Namespace" { "" } else { namespace }, name)
+    let namespace = if is_of_the_cluster(kind) { "" } else { namespace };
+    match kind {
+        "NetworkPolicy" if version.contains("projectcalico.org/") => (CALICO, namespace, name),
+        _ => (kind, namespace, name),
+    }
+}
+
+/// What a `NetworkPolicy` of Calico is called.
+const CALICO: &str = "NetworkPolicy.projectcalico.org";
+
+/// Whether objects of the kind are in no namespace.
+#[must_use]
+pub fn is_of_the_cluster(kind: &str) -> bool {
+    let ordered =
+        ["Tier", "ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"];
+    matches!(kind, "Namespace" | "Node") || kind.contains("Global") || ordered.contains(&kind)
 }

@@ -11,12 +11,13 @@ mod cluster;
 mod policy;
 mod probe;
 mod shrink;
+mod tiered;
 
 use proptest::prelude::{Strategy, any};
 use serde_json::Value;
 
 pub use choices::Choices;
-pub use probe::{probes, sample};
+pub use probe::{matrix, probes, sample};
 pub use shrink::shrink;
 
 /// Numbers given to a world by proptest: more than any world draws.

@@ -128,7 +128,7 @@ fn port(choices: &mut Choices) -> Value {
     Value::Object(port)
 }
 
-fn selector(choices: &mut Choices, of_namespaces: bool) -> Value {
+pub(super) fn selector(choices: &mut Choices, of_namespaces: bool) -> Value {
     let mut selector = Map::new();
     let shape = choices.below(6);
     if shape == 0 {

@@ -29,6 +29,24 @@ pub fn probes(world: &World) -> Vec<Question> {
     questions
 }
 
+/// The whole matrix of a world for some kinds of traffic: each pair of ends.
+#[must_use]
+pub fn matrix(world: &World, kinds: usize, choices: &mut Choices) -> Vec<Question> {
+    let scope = Scope::of(world);
+    let mut questions = Vec::new();
+    for _ in 0..kinds {
+        let protocol =
+            choices.pick(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Icmp]);
+        let port = if protocol.has_ports() { choices.pick(&scope.ports) } else { 0 };
+        for source in 0..scope.ends.len() {
+            for target in 0..scope.ends.len() {
+                questions.extend(scope.question(source, target, protocol, port));
+            }
+        }
+    }
+    questions
+}
+
 /// Some of the questions, drawn at random.
 #[must_use]
 pub fn sample(world: &World, count: usize, choices: &mut Choices) -> Vec<Question> {
@@ -103,16 +121,22 @@ impl Scope {
     }
 }
 
+fn near(n: u16) -> [u16; 3] {
+    [n.saturating_sub(1), n, n.saturating_add(1)]
+}
+
 /// Gathers every address, and the edges of every block and port, that the object names.
 fn collect(node: &Value, addresses: &mut Vec<IpAddr>, ports: &mut Vec<u16>) {
     match node {
         Value::String(text) => {
             addresses.extend(Cidr::read(text).iter().flat_map(Cidr::boundaries));
             addresses.extend(text.parse::<IpAddr>());
+            // A range of ports as Calico writes it, or one.
+            let edges: Vec<u16> = text.split(':').filter_map(|edge| edge.parse().ok()).collect();
+            ports.extend(edges.iter().flat_map(|edge| near(*edge)));
         }
         Value::Number(number) => {
             let number = number.as_u64().and_then(|number| u16::try_from(number).ok());
-            let near = |n: u16| [n.saturating_sub(1), n, n.saturating_add(1)];
             ports.extend(number.into_iter().flat_map(near));
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, addresses, ports)),

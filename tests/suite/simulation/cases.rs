@@ -13,13 +13,13 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use lockgate_control::inventory::Change;
-use lockgate_control::manifest::{Object, ObjectKey, ObjectKind, Pod, read_text};
+use lockgate_control::manifest::{Object, ObjectKey, Pod, read_text};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::policy::ruleset::Direction;
 use lockgate_tests::cases::{Action, Case, Judge, Send, Step, frame};
 use lockgate_tests::oracle::{By, Cluster, End, Question};
 use lockgate_tests::packets::Ends;
-use lockgate_tests::product::sample_disagreement;
+use lockgate_tests::product::{is_of, sample_disagreement};
 use lockgate_tests::world::{Fate, HOST, Shape, World};
 
 #[test]
@@ -51,6 +51,8 @@ fn every_case_comes_out_as_written_on_simulated_nodes() {
 struct Nodes {
     /// What the oracle knows: who has which address.
     cluster: Cluster,
+    /// Of every object that was set.
+    keys: BTreeSet<ObjectKey>,
     all: Vec<Node>,
     now_ms: u64,
     lines: usize,
@@ -97,6 +99,7 @@ impl Nodes {
         let nodes = homes.into_iter().map(node).collect();
         let mut all = Self {
             cluster: Cluster::default(),
+            keys: BTreeSet::new(),
             all: nodes,
             now_ms: 0,
             lines: 0,
@@ -135,6 +138,7 @@ impl Nodes {
         self.cluster.set_text(text).expect("a manifest");
         for at in 0..self.all.len() {
             let found = read_text("case.yaml", text).expect("a manifest").objects;
+            self.keys.extend(found.iter().map(|object| object.metadata().key.clone()));
             let on_this = |object| Change::Set(self.with_interface(object, at));
             let changes = found.into_iter().map(on_this).collect();
             self.all[at].world.apply(changes);
@@ -160,12 +164,8 @@ impl Nodes {
 
     fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
         self.cluster.remove(kind, namespace, name);
-        let kind = match kind {
-            "Pod" => ObjectKind::Pod,
-            "Namespace" => ObjectKind::Namespace,
-            _ => ObjectKind::Policy,
-        };
-        let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
+        let mut keys = self.keys.iter();
+        let Some(key) = keys.find(|key| is_of(key, kind, namespace, name)) else { return };
         for node in &mut self.all {
             node.world.apply(vec![Change::Remove(key.clone())]);
         }
@@ -245,8 +245,11 @@ impl Nodes {
         });
         for (direction, side, end, address) in sides {
             if denied == Some(direction) {
-                let each = side.isolating.iter().cloned();
-                expected.extend(each.map(|policy| (policy, direction, false)));
+                let mut each = side.isolating.clone();
+                if let By::DenyRule(rule) = &side.by {
+                    each.push(rule.policy.clone());
+                }
+                expected.extend(each.into_iter().map(|policy| (policy, direction, false)));
             }
             // The side of a pod elsewhere is judged there.
             let is_judged_here = node.wire(end, address) != HOST;

@@ -1,0 +1,198 @@
+//! Policies of Calico of a made-up world.
+
+use serde_json::{Map, Value, json};
+
+use super::{TIERS, selector};
+use crate::worlds::Choices;
+
+const NETS: [&str; 8] = [
+    "10.0.0.0/29",
+    "10.0.0.3/32",
+    "0.0.0.0/0",
+    "192.168.0.0/30",
+    "203.0.113.0/24",
+    "10.0.0.4/30",
+    "::/0",
+    "fd00::/125",
+];
+
+pub(super) fn policy(choices: &mut Choices, namespaces: &[String], number: usize) -> Value {
+    let is_global = choices.chance(50);
+    let kind = if is_global { "GlobalNetworkPolicy" } else { "NetworkPolicy" };
+    let mut metadata = json!({ "name": format!("p{number}") });
+    let mut spec = Map::new();
+    if is_global {
+        if choices.chance(30) {
+            set(&mut spec, "namespaceSelector", selector::of_namespaces(choices));
+        }
+    } else {
+        metadata["namespace"] = choices.pick(namespaces).into();
+    }
+    if choices.chance(60) {
+        set(&mut spec, "selector", selector::of_pods(choices));
+    }
+    match choices.below(5) {
+        0 => set(&mut spec, "serviceAccountSelector", selector::of_accounts(choices)),
+        1 => set(&mut spec, "serviceAccountSelector", ""),
+        _ => {}
+    }
+    if choices.chance(60) {
+        set(&mut spec, "tier", choices.pick(&TIERS));
+    }
+    let order = choices.pick(&[
+        Value::Null,
+        json!(10),
+        json!(10),
+        json!(37.5),
+        json!(-1e300),
+        json!(1e300),
+        json!(1000),
+        json!(0),
+        json!(1001),
+    ]);
+    if !order.is_null() {
+        spec.insert("order".to_owned(), order);
+    }
+    for direction in ["ingress", "egress"] {
+        if choices.chance(65) {
+            let count = choices.below(4);
+            let rules: Vec<Value> = (0..count)
+                .map(|_| rule(choices, direction, metadata["namespace"].is_string(), namespaces))
+                .collect();
+            spec.insert(direction.to_owned(), rules.into());
+        }
+    }
+    let types = [
+        None,
+        Some(json!(["Ingress"])),
+        Some(json!(["Egress"])),
+        Some(json!([])),
+        Some(json!(["Ingress", "Egress"])),
+    ];
+    spec.extend(choices.pick(&types).map(|types| ("types".to_owned(), types)));
+    let kind = if choices.chance(8) { format!("Staged{kind}") } else { kind.to_owned() };
+    let version = choices.pick(&["projectcalico.org/v3", "crd.projectcalico.org/v1"]);
+    json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec })
+}
+
+fn set(fields: &mut Map<String, Value>, name: &str, text: impl Into<String>) {
+    fields.insert(name.to_owned(), text.into().into());
+}
+
+fn rule(
+    choices: &mut Choices,
+    direction: &str,
+    is_namespaced: bool,
+    namespaces: &[String],
+) -> Value {
+    let action = choices.pick(&["Allow", "Allow", "Deny", "Deny", "Pass", "Log"]);
+    let mut rule = json!({ "action": action });
+    let mut has_ports = false;
+    match choices.below(6) {
+        0 | 1 => {}
+        2 => {
+            rule["ipVersion"] = choices.pick(&[4, 6]).into();
+        }
+        _ => {
+            has_ports = true;
+            rule["protocol"] =
+                choices.pick(&[json!("TCP"), json!("UDP"), json!("SCTP"), json!(6), json!(17)]);
+        }
+    }
+    if choices.chance(4) {
+        // What the product cannot tell apart yet.
+        let (name, value) = choices.pick(&[
+            ("notProtocol", json!("TCP")),
+            ("protocol", json!("ICMP")),
+            ("protocol", json!(47)),
+        ]);
+        rule[name] = value;
+        return rule;
+    }
+    let other = if direction == "ingress" { "source" } else { "destination" };
+    if choices.chance(10) {
+        let mut service = json!({ "name": choices.pick(&["shop", "store", "none"]) });
+        if !is_namespaced || choices.chance(50) {
+            service["namespace"] = choices.pick(namespaces).into();
+        }
+        rule[other] = json!({ "services": service });
+        if direction == "egress" {
+            // It has a protocol of its own.
+            drop(rule.as_object_mut().and_then(|fields| fields.remove("protocol")));
+        }
+        return rule;
+    }
+    for name in ["source", "destination"] {
+        let mut entity = Map::new();
+        if choices.chance(if name == other { 70 } else { 15 }) {
+            identity(choices, &mut entity);
+        }
+        if has_ports && name == "destination" {
+            some_ports(choices, &mut entity);
+        }
+        if !entity.is_empty() || choices.chance(30) {
+            rule[name] = entity.into();
+        }
+    }
+    rule
+}
+
+fn some_ports(choices: &mut Choices, entity: &mut Map<String, Value>) {
+    if choices.chance(50) {
+        entity.insert("ports".to_owned(), ports(choices));
+    }
+    if choices.chance(15) {
+        entity.insert("notPorts".to_owned(), ports(choices));
+    }
+}
+
+/// Who is at an end: one or more conditions, all of which must hold.
+fn identity(choices: &mut Choices, entity: &mut Map<String, Value>) {
+    let nets = |choices: &mut Choices| {
+        let family = choices.chance(75);
+        let of_family: Vec<&str> =
+            NETS.iter().copied().filter(|net| net.contains('.') == family).collect();
+        let some: Vec<&str> = (0..=choices.below(2)).map(|_| choices.pick(&of_family)).collect();
+        json!(some)
+    };
+    for _ in 0..=choices.below(2) {
+        match choices.below(8) {
+            0 => drop(entity.insert("nets".to_owned(), nets(choices))),
+            1 => drop(entity.insert("notNets".to_owned(), nets(choices))),
+            2 | 3 => set(entity, "selector", selector::of_pods(choices)),
+            4 => set(entity, "notSelector", selector::of_pods(choices)),
+            5 => set(entity, "namespaceSelector", selector::of_namespaces_or_none(choices)),
+            6 => {
+                let mut accounts = json!({});
+                if choices.chance(50) {
+                    accounts["names"] =
+                        choices.pick(&[json!(["robot"]), json!(["clerk", "default"])]);
+                } else {
+                    accounts["selector"] = selector::of_known_accounts(choices).into();
+                }
+                entity.insert("serviceAccounts".to_owned(), accounts);
+            }
+            _ => {
+                let nobody = choices.pick(&["app == 'nobody'", "app in {}", "!all()"]);
+                set(entity, "selector", nobody);
+            }
+        }
+    }
+}
+
+fn ports(choices: &mut Choices) -> Value {
+    let one = |choices: &mut Choices| {
+        choices.pick(&[
+            json!(80),
+            json!("81"),
+            json!("80:81"),
+            json!("web"),
+            json!("dns"),
+            json!("sig"),
+            json!(53),
+            json!("0:65535"),
+            json!("82:65535"),
+        ])
+    };
+    (0..=choices.below(2)).map(|_| one(choices)).collect::<Vec<Value>>().into()
+}
