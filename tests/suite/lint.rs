@@ -166,32 +166,32 @@ fn a_thousand_policies_and_pods_take_seconds() {
     let mut text = String::new();
     for pod in 0..1000 {
         let (namespace, app, high, low) = (pod % 10, pod % 97, pod / 250, pod % 250);
-        write!(
+        writeln!(
             text,
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{pod}, namespace: n{namespace}, labels: {{app: a{app}}}}}\n\
-             status: {{phase: Running, podIPs: [{{ip: 10.0.{high}.{low}}}]}}\n---\n"
+             status: {{phase: Running, podIPs: [{{ip: 10.0.{high}.{low}}}]}}\n---"
         )
         .unwrap();
     }
     for policy in 0..1000 {
         let (namespace, app, port) = (policy % 10, policy % 97, 1 + policy);
         if policy % 10 == 0 {
-            write!(
+            writeln!(
                 text,
                 "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: g{policy}}}\n\
                  spec: {{order: {policy}, ingress: [{{action: Deny, protocol: UDP, source: {{nets: [192.0.2.{}/32, \
                  198.51.0.0/16]}}}}, {{action: Allow, protocol: TCP, source: {{selector: app == 'a{app}'}}, destination: \
-                 {{ports: [{port}]}}}}]}}\n---\n",
+                 {{ports: [{port}]}}}}]}}\n---",
                 policy / 10
             )
             .unwrap();
         } else {
-            write!(
+            writeln!(
                 text,
                 "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p{policy}, namespace: \
                  n{namespace}}}\nspec: {{podSelector: {{matchExpressions: [{{key: app, operator: NotIn, values: [a{app}]}}]}}, \
                  ingress: [{{from: [{{podSelector: {{matchLabels: {{app: a{app}}}}}}}, {{ipBlock: {{cidr: \
-                 172.16.{}.0/24}}}}], ports: [{{port: {port}}}]}}]}}\n---\n",
+                 172.16.{}.0/24}}}}], ports: [{{port: {port}}}]}}]}}\n---",
                 policy % 256
             )
             .unwrap();

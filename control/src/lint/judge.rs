@@ -60,7 +60,7 @@ impl<'r> Judge<'r> {
             self.shadowed(policy, &mut found);
         }
         for policy in 0..self.reading.policies.len() {
-            let parts = &self.reading.policies.get(policy).map_or(&[][..], |one| &one.parts);
+            let parts = self.reading.policies.get(policy).map_or(&[][..], |one| &one.parts);
             for &at in parts.iter().filter(|at| at.net.is_some()) {
                 if let Some(idle) = self.net(at) {
                     self.gone.insert(at);
@@ -251,7 +251,8 @@ impl<'r> Judge<'r> {
                         let pair = (first.at.policy, later.at.policy);
                         let is_one = pair.0 != pair.1
                             && first.action != later.action
-                            && (first.is_exact && later.is_exact)
+                            && first.is_exact
+                            && later.is_exact
                             && first.packets.meets(&later.packets)
                             && !told.contains(&pair)
                             && self.is_open(

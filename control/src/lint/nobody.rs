@@ -128,7 +128,8 @@ impl Crowd<'_> {
         let is_global = selection.is_some_and(|one| one.within == Within::Global);
         let is_impossible = selection.is_some_and(|one| contradiction(one).is_some());
         let is_judged = self.is_known || is_global;
-        if !is_impossible && !(is_judged && self.ordered.is_nobody(side)) {
+        let is_empty = is_impossible || is_judged && self.ordered.is_nobody(side);
+        if !is_empty {
             return None;
         }
         if let Some(service) = &side.service {

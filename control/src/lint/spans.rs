@@ -213,11 +213,13 @@ mod tests {
                 traffic: traffic.clone(),
             };
             let less = of(&a, &b).less(&of(&c, &d));
-            let less = |x, y| less.iter().any(|one| has(&one.peers, 1, x) && has(&one.traffic, 1, y));
-            for (x, y) in (0..17).flat_map(|x| (0..17).map(move |y| (x, y))) {
-                let is_in = has(&a, 1, x) && has(&b, 1, y);
-                let is_out = has(&c, 1, x) && has(&d, 1, y);
-                prop_assert_eq!(less(x, y), is_in && !is_out);
+            let less = |at, port| {
+                less.iter().any(|one| has(&one.peers, 1, at) && has(&one.traffic, 1, port))
+            };
+            for (at, port) in (0..17).flat_map(|at| (0..17).map(move |port| (at, port))) {
+                let is_in = has(&a, 1, at) && has(&b, 1, port);
+                let is_out = has(&c, 1, at) && has(&d, 1, port);
+                prop_assert_eq!(less(at, port), is_in && !is_out);
             }
         }
     }

@@ -93,12 +93,11 @@ impl Field {
 /// Whom a selection means, after "is".
 pub(super) fn told(selection: &Selection) -> String {
     let mut words = match &selection.within {
-        Within::Anywhere => "there".to_owned(),
+        Within::Anywhere | Within::Global => "there".to_owned(),
         Within::Namespace(name) => format!("in namespace {name}"),
         Within::Namespaces(expression) => {
             format!("in a namespace with {}", expression.to_string().replace(OF_NAMESPACE, ""))
         }
-        Within::Global => "there".to_owned(),
     };
     if selection.labels != Expression::All {
         words += &format!(" with {}", selection.labels);

@@ -19,7 +19,7 @@ const WORLDS: u64 = 400;
 /// Findings that these have at least.
 const FOUND_MIN: usize = 400;
 
-/// Numbers that look random (SplitMix64).
+/// Numbers that look random (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
@@ -27,7 +27,8 @@ impl Dice {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % count as u64) as usize
+        let count = u64::try_from(count).unwrap();
+        usize::try_from((mixed ^ (mixed >> 31)) % count).unwrap()
     }
 
     fn pick<'t>(&mut self, from: &[&'t str]) -> &'t str {
@@ -130,7 +131,7 @@ fn world(dice: &mut Dice) -> String {
                 let listed = rules(cluster_rule, dice).join(", ");
                 let tier = dice.pick(&["Admin", "Baseline"]);
                 let spec = format!("subject: {{namespaces: {{}}}}, egress: [{listed}]");
-                cluster(&format!("p{number}"), tier, dice.below(2) as u32, &spec)
+                cluster(&format!("p{number}"), tier, u32::try_from(dice.below(2)).unwrap(), &spec)
             }
             _ => {
                 let listed: Vec<String> =
