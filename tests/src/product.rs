@@ -348,22 +348,24 @@ fn explained_side(side: explain::Side) -> Side {
     };
     let nearest = side.nearest.map(|nearest| Nearest {
         rule: rule_name(explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
-        failing: nearest.failed.into_iter().map(part).collect(),
+        failing: nearest.failed.into_iter().filter_map(part).collect(),
     });
     let denies = matches!(by, By::DefaultDeny | By::DenyRule(_));
     assert_eq!(denies, side.verdict == explain::Verdict::Deny);
     Side { by, isolating: side.isolated_by, allowing, nearest }
 }
 
-fn part(part: explain::Part) -> Part {
-    match part {
+/// The parts of a rule of Kubernetes; the oracle names none of others.
+fn part(part: explain::Part) -> Option<Part> {
+    Some(match part {
         explain::Part::Namespace => Part::Namespace,
         explain::Part::PodLabels => Part::PodLabels,
         explain::Part::Cidr => Part::Cidr,
         explain::Part::Except => Part::Except,
         explain::Part::Protocol => Part::Protocol,
         explain::Part::Port => Part::Port,
-    }
+        _ => return None,
+    })
 }
 
 /// Where the causes differ: the rule that allows, or the policies that isolate.

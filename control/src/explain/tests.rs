@@ -752,11 +752,16 @@ fn the_answer_as_json_has_the_agreed_shape() {
         "icmp_type": null,
         "icmp_code": null,
         "egress": {"verdict": "allow", "reason": "not_isolated", "by": [], "isolated_by": [],
-            "nearest": null, "broken": [], "problems": []},
+            "nearest": null, "broken": [], "problems": [],
+            "walk": []},
         "ingress": {"verdict": "deny", "reason": "default_deny", "by": [], "isolated_by": ["x/p"],
             "nearest": {"policy": "x/p", "rule": 0, "failed": ["port"],
                 "detail": ["81 wanted, is 80"]},
-            "broken": [], "problems": []},
+            "broken": [], "problems": [],
+            "walk": [
+                {"tier": "default", "policy": "x/p", "kind": "NetworkPolicy", "said": "no_match", "rule": null},
+                {"tier": "default", "policy": null, "kind": null, "said": "deny", "rule": null},
+            ]},
         "caveats": [],
     });
     assert_eq!(seen, wanted);

@@ -77,7 +77,10 @@ fn a_denial_says_by_which_rule_or_which_came_nearest() {
     assert_eq!((denied.verdict, denied.reason), (Verdict::Deny, Reason::DenyRule));
     assert_eq!(denied.by, [RuleName { policy: "look".to_owned(), rule: 0 }]);
     let denied = explained(&text, "x/a x/b TCP 81").ingress;
-    assert_eq!((denied.reason, denied.isolated_by), (Reason::DefaultDeny, names_of(&["look", "rest"])));
+    assert_eq!(
+        (denied.reason, denied.isolated_by),
+        (Reason::DefaultDeny, names_of(&["look", "rest"]))
+    );
     let nearest = denied.nearest.unwrap();
     assert_eq!((&*nearest.policy, nearest.rule), ("look", 1));
     assert_eq!(nearest.detail, ["80 or 90-99 wanted, is 81"]);
