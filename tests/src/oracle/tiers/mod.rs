@@ -204,9 +204,8 @@ fn open(by: By) -> Side {
 /// where its policy may open nothing.
 fn said(action: Action, matches: Result<bool, Broken>, may_open: bool) -> Option<Action> {
     match (action, matches) {
-        (Action::Log, _) => None,
         (Action::Allow, Ok(true)) => may_open.then_some(action),
-        (Action::Allow, _) => None,
+        (Action::Allow | Action::Log, _) => None,
         // What it passes would meet rules it was spared.
         (Action::Pass, Ok(_)) if !may_open => Some(Action::Deny),
         (Action::Deny | Action::Pass, Err(_)) => Some(Action::Deny),
