@@ -1,7 +1,7 @@
 //! Structured lines on stderr: one for each change of state, none for a packet.
 //!
-//! A thread of its own writes them, without any capability. Whoever reads them may be slow, stuck or gone, and none of
-//! that may hold up or end the switch: what finds no room is lost and counted.
+//! A thread of its own writes them, without any capability. Whoever reads them may be slow, stuck or
+//! gone, and none of that may hold up or end the switch: what finds no room is lost and counted.
 
 use std::io;
 use std::sync::OnceLock;

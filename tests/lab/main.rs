@@ -83,9 +83,14 @@ fn main() -> ExitCode {
         say(&format!("lab: {error}"));
         return ExitCode::FAILURE;
     }
-    let failed = chosen.iter().filter(|case| !run(case)).count();
-    say(&format!("test result: lab. {} passed; {failed} failed", chosen.len() - failed));
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let failed: Vec<&Case> = chosen.iter().copied().filter(|case| !run(case)).collect();
+    for (name, _) in &failed {
+        // Again, because what a case said stands far above by now.
+        say(&format!("failed: {name}"));
+    }
+    let passed = chosen.len() - failed.len();
+    say(&format!("test result: lab. {passed} passed; {} failed", failed.len()));
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs one case; says how it went.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockgate_tests::lab::probe::{Seen, Speech};
-use lockgate_tests::lab::switch::SwitchProcess;
+use lockgate_tests::lab::switch::{SwitchProcess, sum};
 use lockgate_tests::lab::{LabError, bulk};
 
 use super::fixture::{
@@ -25,13 +25,16 @@ pub(crate) const CASES: &[Case] = &[
     ("bulk of TCP over IPv6 to the world outside arrives intact", bulk_outside),
 ];
 
+/// Counts every packet that the switch dropped.
+const DROPPED: &str = "lockgate_dropped_packets_total";
+
 /// What is spoken, and to which port.
 const SPEECHES: [(Speech, u16); 3] = [(Speech::Tcp, 80), (Speech::Udp, 53), (Speech::Icmp, 0)];
 
 fn all_pass(workers: u8) -> Outcome {
     let (world, switch) = World::switched(workers)?;
     // Before the first snapshot the pods' stacks have already made some noise: `unsynced`.
-    let before = denied(&switch)?;
+    let before = Drops::of(&switch)?.of_policy();
     for v6 in [false, true] {
         for (from, to) in [("client", "server"), ("server", "other"), ("other", "client")] {
             for (speech, port) in SPEECHES {
@@ -42,7 +45,8 @@ fn all_pass(workers: u8) -> Outcome {
         }
     }
     assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 9)?, Seen::Refused);
-    assert!((denied(&switch)? - before).abs() < 0.5, "something was dropped: {}", drops(&switch)?);
+    let after = Drops::of(&switch)?;
+    assert!((after.of_policy() - before).abs() < 0.5, "it dropped some: {}", after.lines());
     let busy = switch.metric("lockgate_worker_turns_busy_total", &[])?;
     assert!(busy > 0.0, "no worker moved a packet");
     switch.stop()?;
@@ -53,17 +57,16 @@ fn default_deny() -> Outcome {
     let directory = with_three_pods(&[("deny.yaml", ingress("deny", &[]))])?;
     let world = World::build(directory, 1500)?;
     let switch = world.start(1)?;
-    let reasons = |reason: &str| {
-        switch.metric("lockgate_dropped_packets_total", &[&format!("reason=\"{reason}\"")])
-    };
     for v6 in [false, true] {
         for (speech, port) in SPEECHES {
-            let (total, before) = (denied(&switch)?, reasons("ingress_denied")?);
+            let before = Drops::of(&switch)?;
             let seen = world.probe_family(speech, "demo/client", "demo/server", port, v6)?;
             assert_eq!(seen, Seen::Silent, "{speech} v6={v6}");
-            let moved = reasons("ingress_denied")? - before;
+            let after = Drops::of(&switch)?;
+            let moved = after.because("ingress_denied") - before.because("ingress_denied");
             assert!(moved >= 1.0, "{speech} v6={v6} was not counted");
-            assert!((denied(&switch)? - total - moved).abs() < 0.5, "another reason moved too");
+            let others = after.of_policy() - before.of_policy() - moved;
+            assert!(others.abs() < 0.5, "another reason moved too: {}", after.lines());
         }
     }
     // The other pods are isolated by nobody, and the isolated one may still speak.
@@ -179,16 +182,28 @@ fn note_rate(report: &bulk::Report, bytes: u64) {
     eprintln!("       {} Mbit/s, both ways together", bits / took.as_micros());
 }
 
-/// Packets dropped so far, for any reason but those that the background noise of stacks gives:
-/// router solicitations and MLD are not for the switch, and come before it judges, too.
-fn denied(switch: &SwitchProcess) -> Result<f64, LabError> {
-    let of = |labels: &[&str]| switch.metric("lockgate_dropped_packets_total", labels);
-    Ok(of(&[])? - of(&["reason=\"not_for_us\""])? - of(&["reason=\"unsynced\""])?)
-}
+/// What one look at the metrics says of drops: two looks would differ by what comes between them.
+struct Drops(String);
 
-/// The lines of the drop metric that are not zero, for a message.
-fn drops(switch: &SwitchProcess) -> Result<String, LabError> {
-    let text = switch.metrics()?;
-    let lines = text.lines().filter(|line| line.starts_with("lockgate_dropped_packets_total"));
-    Ok(lines.filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>().join("\n"))
+impl Drops {
+    fn of(switch: &SwitchProcess) -> Result<Self, LabError> {
+        switch.metrics().map(Self)
+    }
+
+    /// Packets dropped for this reason so far.
+    fn because(&self, reason: &str) -> f64 {
+        sum(&self.0, DROPPED, &[&format!("reason=\"{reason}\"")])
+    }
+
+    /// Packets dropped so far, for any reason but those that the background noise of stacks gives:
+    /// router solicitations and MLD are not for the switch, and come before it judges, too.
+    fn of_policy(&self) -> f64 {
+        sum(&self.0, DROPPED, &[]) - self.because("not_for_us") - self.because("unsynced")
+    }
+
+    /// The lines that are not zero, for a message.
+    fn lines(&self) -> String {
+        let lines = self.0.lines().filter(|line| line.starts_with(DROPPED));
+        lines.filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>().join("\n")
+    }
 }

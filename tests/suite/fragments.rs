@@ -1,6 +1,6 @@
 //! The table of fragments against a model that keeps every byte.
 
-use lockgate_dataplane::connection::fragment::{PER_PORT, WAITING_PER_PORT};
+use lockgate_dataplane::connection::fragment::{PART, PER_PORT, WAITING_PER_PORT};
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::packet::parse::Fragment;
 use lockgate_tests::fragments::{Coming, Fate, OUTSIDE, Twin};
@@ -83,15 +83,25 @@ fn ports_that_leave_all_places_taken_cost_others_nothing() {
     }
 }
 
+/// All of 1024, datagrams or fragments that wait: twelve ports with 64, and 64 ports with the four that
+/// each may have then. The port, and which of its own.
+fn all_places() -> impl Iterator<Item = (u16, u16)> {
+    let some = |port| if port < 12 { PER_PORT } else { PART };
+    (0..76).flat_map(move |port| (0..some(port)).map(move |at| (port, at)))
+}
+
+const _: () = assert!(PER_PORT == WAITING_PER_PORT);
+
+/// A datagram of a port.
+fn numbered(port: u16, at: u16) -> u32 {
+    u32::from(port) * 100 + u32::from(at)
+}
+
 #[test]
 fn where_many_ports_leave_nothing_a_datagram_takes_the_place_of_the_oldest() {
     let mut twin = Twin::default();
-    // All of 1024: twelve ports with 64, and 64 ports with the four that each may have then.
-    for port in 0..76 {
-        let some = if port < 12 { WAITING_PER_PORT } else { 4 };
-        for at in 1..=some {
-            assert_eq!(twin.come(later(port, port.into(), at * 8)), Fate::Waits);
-        }
+    for (port, at) in all_places() {
+        assert_eq!(twin.come(later(port, port.into(), (at + 1) * 8)), Fate::Waits);
     }
     assert_eq!(twin.come(later(255, 999, 8)), Fate::Waits);
     assert_eq!(twin.come(first(255, 999)), Fate::Judged);
@@ -102,12 +112,8 @@ fn where_many_ports_leave_nothing_a_datagram_takes_the_place_of_the_oldest() {
 #[test]
 fn where_many_ports_leave_no_datagram_the_oldest_gives_way_to_a_ports_first() {
     let mut twin = Twin::default();
-    // All of 1024: twelve ports with 64, and 64 ports with the four that each may have then.
-    for port in 0..76 {
-        let some = if port < 12 { 64 } else { 4 };
-        for at in 0..some {
-            assert_eq!(twin.come(first(port, u32::from(port) * 100 + at)), Fate::Judged);
-        }
+    for (port, at) in all_places() {
+        assert_eq!(twin.come(first(port, numbered(port, at))), Fate::Judged);
     }
     assert_eq!(twin.come(first(255, 99_999)), Fate::Judged);
     assert_eq!(twin.come(later(255, 99_999, 8)), Fate::Judged);
@@ -158,17 +164,13 @@ fn outside_keeps_a_quarter_of_its_half_for_ports_that_have_few() {
 #[test]
 fn outside_begins_nothing_where_pods_have_all_but_the_last_quarter() {
     let mut twin = Twin::default();
-    for port in 0..12 {
-        for at in 0..64 {
-            assert_eq!(twin.come(first(port, u32::from(port) * 100 + at)), Fate::Judged);
-        }
+    for (port, at) in all_places().filter(|(port, _)| *port < 12) {
+        assert_eq!(twin.come(first(port, numbered(port, at))), Fate::Judged);
     }
     let refused = Fate::Dropped(DropReason::FragmentLimit);
     assert_eq!(twin.come(first(OUTSIDE, 99_999)), refused);
-    for port in 12..76 {
-        for at in 0..4 {
-            assert_eq!(twin.come(first(port, u32::from(port) * 100 + at)), Fate::Judged);
-        }
+    for (port, at) in all_places().filter(|(port, _)| *port >= 12) {
+        assert_eq!(twin.come(first(port, numbered(port, at))), Fate::Judged);
     }
     assert_eq!(twin.come(first(OUTSIDE, 99_999)), refused);
     twin.finish();

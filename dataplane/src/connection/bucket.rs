@@ -10,10 +10,10 @@
 //! ```
 //!
 //! Of a hash, the lower half chooses the first bucket. The upper half is kept in the lane, as
-//! `tag` and `rest`, and no tag is 0: that is a free lane's. It gives the *sum* of the numbers of the two buckets, modulo their count. So
-//! the second bucket is `sum - first`, and from either bucket the other one follows without
-//! reading the record: this is what makes displacing cheap. Any number of buckets will do, hence
-//! the index is never larger than asked for.
+//! `tag` and `rest`, and no tag is 0: that is a free lane's. It gives the *sum* of the numbers of
+//! the two buckets, modulo their count. So the second bucket is `sum - first`, and from either
+//! bucket the other one follows without reading the record: this is what makes displacing cheap.
+//! Any number of buckets will do, hence the index is never larger than asked for.
 //!
 //! A new entry goes to the emptier bucket of its two. Where both are full, one of the sixteen
 //! entries in the way moves to its other bucket, if that has a free lane: one move, never a

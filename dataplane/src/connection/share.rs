@@ -27,8 +27,8 @@
 //! out, and as well to begin one anew where an old one on the same ports is over. So all pods
 //! together cause that `turnover_per_ms` times in a millisecond, see [`fair`](crate::fair); the rest
 //! of what they open is `ConnectionsLimit`. What comes to pods from outside has half as much, apart
-//! from what they open themselves and what their node opens to them. A pod that has less than half of what the
-//! victim's pod has is no part of a flood, and pushes out freely.
+//! from what they open themselves and what their node opens to them. A pod that has less than half
+//! of what the victim's pod has is no part of a flood, and pushes out freely.
 //!
 //! Finding the heaviest must cost the same for 1 and 4096 pods. The heaviest so far is
 //! remembered, a share that grows beyond it takes its place at once, and each eviction looks at

@@ -247,7 +247,7 @@ fn unowned(headers: &Headers) -> Turned {
 #[inline]
 fn is_lease(headers: &Headers) -> bool {
     let FlowKey { source_port, target_port, .. } = headers.key;
-    headers.kind == Kind::Udp && matches!((source_port, target_port), (67, 68) | (547, 546))
+    matches!((source_port, target_port), (67, 68) | (547, 546)) && matches!(headers.kind, Kind::Udp)
 }
 
 /// An ICMP error that a pod sends must quote a packet that it got from whom it answers: pods are

@@ -21,24 +21,25 @@ pub(super) struct Seen {
     count: u32,
     /// The first unit beyond all that have come.
     top: u32,
-    /// How many units there are in all; 0 until the last fragment has come.
-    total: u32,
+    /// Whether the last fragment has come.
+    has_last: bool,
     /// Where the datagram ends, in bytes, as soon as any fragment has said so; 0 until then.
     end: u16,
 }
 
 impl Seen {
-    pub(super) const NOTHING: Self = Self { units: [0; WORDS], count: 0, top: 0, total: 0, end: 0 };
+    pub(super) const NOTHING: Self =
+        Self { units: [0; WORDS], count: 0, top: 0, has_last: false, end: 0 };
 
     /// Notes a fragment; false where it contradicts one that came before: they overlap, or the
     /// datagram would end in two places. Nothing is noted then.
     pub(super) fn note(&mut self, fragment: &Fragment) -> bool {
         let first = u32::from(fragment.offset) >> UNIT_BITS;
-        let end = u32::from(fragment.end).div_ceil(1 << UNIT_BITS);
+        let end = units(fragment.end);
         let says = fragment.datagram_end();
         let is_beyond = self.end != 0 && (fragment.end > self.end || says != 0 && says != self.end);
-        let is_last_again = self.total != 0 && !fragment.more;
-        let cuts = says != 0 && self.top > u32::from(says).div_ceil(1 << UNIT_BITS);
+        let is_last_again = self.has_last && !fragment.more;
+        let cuts = says != 0 && self.top > units(says);
         if is_beyond || is_last_again || cuts || self.any(first, end) {
             return false;
         }
@@ -50,21 +51,24 @@ impl Seen {
         }
         self.count = self.count.saturating_add(end.saturating_sub(first));
         self.top = self.top.max(end);
-        if !fragment.more {
-            self.total = end;
-        }
+        self.has_last |= !fragment.more;
         true
     }
 
     /// Whether all of the datagram has come.
     pub(super) fn is_all(&self) -> bool {
-        self.total != 0 && self.count == self.total
+        self.has_last && self.count == units(self.end)
     }
 
     fn any(&self, first: u32, end: u32) -> bool {
         masks(first, end)
             .any(|(word, mask)| self.units.get(word).is_some_and(|bits| bits & mask != 0))
     }
+}
+
+/// How many units so many bytes take.
+fn units(bytes: u16) -> u32 {
+    u32::from(bytes).div_ceil(1 << UNIT_BITS)
 }
 
 /// The words that hold the units from `first` to before `end`, and which of their bits.

@@ -36,6 +36,17 @@ fn new() -> Connections {
     bounded(CAPACITY as usize, Bounds { turnover_per_ms: u32::MAX, ..Bounds::of(CAPACITY) })
 }
 
+/// The first so many pods have conversations, as many as find room.
+fn talked_full(pods: u32) -> Connections {
+    let mut table = new();
+    for n in 0..CAPACITY {
+        for who in 0..pods {
+            let _ = speak(&mut table, who, n);
+        }
+    }
+    table
+}
+
 #[test]
 fn a_flood_evicts_the_flooder_and_nobody_else() {
     let mut table = new();
@@ -78,12 +89,7 @@ fn pods_that_flood_together_evict_each_other() {
 
 #[test]
 fn pods_that_fill_the_table_with_conversations_leave_each_other_pod_its_part() {
-    let mut table = new();
-    for n in 0..CAPACITY {
-        for who in 0..8 {
-            let _ = speak(&mut table, who, n);
-        }
-    }
+    let mut table = talked_full(8);
     assert_eq!(table.shares.totals().1, CAPACITY / 8 * 7, "the last eighth is nobody's yet");
     assert_eq!(ask(&mut table, 0, CAPACITY), Err(DropReason::ConnectionsFull));
     // An eighth in 256 parts: two for each that comes.
@@ -112,12 +118,7 @@ fn the_reserve_is_there_for_who_comes_last() {
 /// is others' handshakes.
 #[test]
 fn conversations_take_no_handshake_of_who_has_its_part_of_the_reserve() {
-    let mut table = new();
-    for n in 0..CAPACITY {
-        for who in 0..4 {
-            let _ = speak(&mut table, who, n);
-        }
-    }
+    let mut table = talked_full(4);
     assert_eq!(table.shares.totals().1, CAPACITY / 8 * 7, "the reserve is left");
     for who in 4..256 {
         for n in 0..2 {
@@ -143,12 +144,7 @@ fn conversations_take_no_handshake_of_who_has_its_part_of_the_reserve() {
 /// In the reserve, too, who has more than its part gives way.
 #[test]
 fn in_the_reserve_a_flood_still_meets_itself() {
-    let mut table = new();
-    for n in 0..CAPACITY {
-        for who in 0..4 {
-            let _ = speak(&mut table, who, n);
-        }
-    }
+    let mut table = talked_full(4);
     for n in 0..2 {
         ask(&mut table, 4, n).expect("its part");
     }
