@@ -13,7 +13,7 @@ pub struct Selection {
     pub within: Within,
     /// Their labels match.
     pub labels: Expression,
-    /// Their service account matches; what has none does not.
+    /// Their service account matches. A set of networks has none: no name, and no labels of one.
     pub accounts: Option<Accounts>,
     /// Whether the addresses of a `NetworkSet` or `GlobalNetworkSet` are meant too, by its labels.
     pub takes_sets: bool,

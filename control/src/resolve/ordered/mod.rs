@@ -79,12 +79,11 @@ impl<'i> Ordered<'i> {
         let (tier, opens) = match policy.tier.as_deref() {
             // Before every tier, whatever it was to be in.
             None => (tier("", Order::FIRST, DefaultAction::Deny), false),
-            // One that is not there comes last (CAL, and its policies isolate).
-            Some(name) => self
-                .tiers
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| (tier(name, Order::LAST, DefaultAction::Deny), false)),
+            // One that is not there comes after all that are, and its policies isolate.
+            Some(name) => self.tiers.get(name).cloned().unwrap_or_else(|| {
+                let (order, end) = (ruleset::Order::LAST, End::Deny);
+                (Arc::new(ruleset::Tier { order, name: name.into(), end }), false)
+            }),
         };
         let mut shut;
         let policy = if opens {

@@ -119,8 +119,8 @@ impl<'i> Wearer<'i> {
     }
 
     pub(crate) fn acts_as(&self, accounts: &Accounts) -> Option<bool> {
-        let Some(account) = self.account else { return Some(false) };
-        if !accounts.names.is_empty() && !accounts.names.iter().any(|name| name == account) {
+        let is_named = |account| accounts.names.iter().any(|name| name == account);
+        if !accounts.names.is_empty() && !self.account.is_some_and(is_named) {
             return Some(false);
         }
         accounts.labels.as_ref().map_or(Some(true), |labels| self.judge(labels))
@@ -135,15 +135,20 @@ impl<'i> Wearer<'i> {
             ORCHESTRATOR => self.account.map(|_| "k8s").into(),
             _ => {
                 if let Some(key) = key.strip_prefix(OF_NAMESPACE) {
-                    worn(self.of_namespace.as_ref(), key)
+                    named(self.namespace, self.of_namespace.as_ref(), key)
                 } else if let Some(key) = key.strip_prefix(OF_ACCOUNT) {
-                    worn(self.of_account.as_ref(), key)
+                    named(self.account, self.of_account.as_ref(), key)
                 } else {
                     worn(self.own, key)
                 }
             }
         }
     }
+}
+
+/// A label of a namespace or an account, which also wear their names.
+fn named<'l>(name: Option<&'l str>, labels: Option<&'l Labels>, key: &str) -> Seen<'l> {
+    if key == NAME { name.into() } else { worn(labels, key) }
 }
 
 fn worn<'l>(labels: Option<&'l Labels>, key: &str) -> Seen<'l> {

@@ -168,7 +168,7 @@ fn identity(choices: &mut Choices, entity: &mut Map<String, Value>) {
                     accounts["names"] =
                         choices.pick(&[json!(["robot"]), json!(["clerk", "default"])]);
                 } else {
-                    accounts["selector"] = selector::of_known_accounts(choices).into();
+                    accounts["selector"] = selector::of_accounts(choices).into();
                 }
                 entity.insert("serviceAccounts".to_owned(), accounts);
             }

@@ -12,7 +12,7 @@ mod selector;
 use super::{Choices, World};
 
 /// Where the policies of Calico in such a world stand.
-const TIERS: [&str; 5] = ["default", "early", "open", "late", "zero"];
+const TIERS: [&str; 5] = ["default", "early", "open", "late", "absent"];
 
 impl World {
     /// Makes up a world of tiers.

@@ -122,7 +122,7 @@ pub(super) fn slices(choices: &mut Choices, namespaces: &[String]) -> Vec<Value>
     all
 }
 
-/// Tiers before and after those that are always there; none is called `zero`.
+/// Tiers before and after those that are always there; none is called `absent`.
 pub(super) fn tiers(choices: &mut Choices) -> Vec<Value> {
     let orders = [
         json!(1),

@@ -12,7 +12,7 @@ pub(super) fn of_pods(choices: &mut Choices) -> String {
 
 /// A `namespaceSelector`.
 pub(super) fn of_namespaces(choices: &mut Choices) -> String {
-    let keys = ["app", "tier", "kubernetes.io/metadata.name"];
+    let keys = ["app", "tier", "kubernetes.io/metadata.name", "projectcalico.org/name"];
     match choices.below(5) {
         0 => "all()".to_owned(),
         _ => some(choices, &keys, &["x", "y", "a"], 1),
@@ -26,12 +26,7 @@ pub(super) fn of_namespaces_or_none(choices: &mut Choices) -> String {
 
 /// A selector of service accounts.
 pub(super) fn of_accounts(choices: &mut Choices) -> String {
-    some(choices, &["app", "tier"], &["a", "b"], 1)
-}
-
-/// The same of a rule, of who has an account.
-pub(super) fn of_known_accounts(choices: &mut Choices) -> String {
-    format!("has(app) && ({})", of_accounts(choices))
+    some(choices, &["app", "tier", "projectcalico.org/name"], &["a", "b", "default"], 1)
 }
 
 /// Terms, joined so deep at most.
