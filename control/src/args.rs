@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use lockgate_dataplane::packet::Protocol;
 
 use crate::explain::{Family, Subject, parse_protocol};
+use crate::policy::IpProtocol;
 use crate::settings::{self, Raw, RawConnections, RawHostPort, RawLog};
 
 /// A userspace virtual switch: pods' packets reach it over AF_XDP, and what the network policies of
@@ -167,16 +167,19 @@ pub struct ExplainArguments {
     /// Who receives: NAMESPACE/POD or an IP address.
     #[arg(long, value_name = "NS/POD|IP")]
     pub to: Subject,
-    /// The protocol: TCP, UDP, SCTP or ICMP.
+    /// The protocol: TCP, UDP, SCTP, ICMP, or a number of the IP header, 0 to 255.
     #[arg(long, value_parser = parse_protocol)]
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
     /// The target port, 1 to 65535; needed for TCP, UDP and SCTP.
     #[arg(long, value_parser = parse_port, allow_negative_numbers = true)]
     pub port: Option<u16>,
-    /// ICMP type, with protocol ICMP only.
+    /// The source port, 1 to 65535 [default: 65535].
+    #[arg(long, value_parser = parse_port, allow_negative_numbers = true)]
+    pub source_port: Option<u16>,
+    /// ICMP type, with protocol ICMP only [default: that of an echo request].
     #[arg(long)]
     pub icmp_type: Option<u8>,
-    /// ICMP code.
+    /// ICMP code [default: 0].
     #[arg(long, requires = "icmp_type")]
     pub icmp_code: Option<u8>,
     /// IP family, 4 or 6 [default: the first that both have].
@@ -193,9 +196,9 @@ pub struct MatrixArguments {
     /// Directory of manifests.
     #[arg(long, value_name = "DIR")]
     pub manifests: PathBuf,
-    /// The protocol: TCP, UDP, SCTP or ICMP.
+    /// The protocol: TCP, UDP, SCTP, ICMP (an echo request), or a number of the IP header.
     #[arg(long, value_parser = parse_protocol)]
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
     /// The target port, 1 to 65535; needed for TCP, UDP and SCTP.
     #[arg(long, value_parser = parse_port, allow_negative_numbers = true)]
     pub port: Option<u16>,

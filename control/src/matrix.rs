@@ -9,23 +9,23 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
-use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question};
 use lockgate_dataplane::policy::{Compiled, compile};
 use serde::Serialize;
 
 use crate::explain::{
-    self, ExplainError, Family, RuleName, Verdict, protocol_label, serialize_protocol,
+    self, ExplainError, Family, RuleName, Verdict, serialize_protocol,
 };
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity, escape};
+use crate::policy::IpProtocol;
 use crate::resolve::{PodView, resolve};
 
 /// What is asked of every pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatrixRequest {
-    /// In which protocol.
-    pub protocol: Protocol,
+    /// In which protocol; of ICMP, an echo request.
+    pub protocol: IpProtocol,
     /// The target port; needed for TCP, UDP and SCTP, none for others.
     pub port: Option<u16>,
     /// Which family; `None` is, for each pair, the first that both share.
@@ -37,7 +37,7 @@ pub struct MatrixRequest {
 pub struct Matrix {
     /// The protocol.
     #[serde(serialize_with = "serialize_protocol")]
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
     /// The target port; `None` for protocols without.
     pub port: Option<u16>,
     /// The pairs.
@@ -76,7 +76,8 @@ pub struct Cell {
 /// # Errors
 /// A protocol with ports needs one, and another can have none.
 pub fn matrix(inventory: &Inventory, request: &MatrixRequest) -> Result<Matrix, ExplainError> {
-    let port = explain::port_of(request.protocol, request.port)?;
+    let MatrixRequest { protocol, port, .. } = *request;
+    explain::check_port(protocol, port)?;
     let resolved = resolve(inventory);
     let compiled = compile(&resolved.ruleset);
     let owners = owners(&resolved.pods);
@@ -94,16 +95,14 @@ pub fn matrix(inventory: &Inventory, request: &MatrixRequest) -> Result<Matrix, 
             let question = Question {
                 source: party(source),
                 target: party(target),
-                protocol: request.protocol,
-                port,
+                service: explain::service(protocol, Family::of(source), (port, None), (None, None)),
             };
             let is_itself = from.endpoint == to.endpoint;
             rows.push(row((from, to), is_itself, &question, &compiled));
         }
     }
-    let port = request.protocol.has_ports().then_some(port);
     let notices = without_row(inventory).into_iter().chain(pairs_apart(&apart)).collect();
-    Ok(Matrix { protocol: request.protocol, port, rows, notices })
+    Ok(Matrix { protocol, port, rows, notices })
 }
 
 fn row(
@@ -199,7 +198,7 @@ impl Display for Matrix {
             self.rows.iter().map(|row| name(row).chars().count()).max().unwrap_or(0)
         };
         let (from, to) = (width(|row| &row.from), width(|row| &row.to));
-        write!(f, "{}", protocol_label(self.protocol))?;
+        write!(f, "{}", self.protocol)?;
         match self.port {
             Some(port) => writeln!(f, " {port}")?,
             None => writeln!(f)?,

@@ -43,6 +43,7 @@ pub fn answer_explain(arguments: ExplainArguments) -> Result<String, OfflineErro
         to: arguments.to,
         protocol: arguments.protocol,
         port: arguments.port,
+        source_port: arguments.source_port,
         icmp_type: arguments.icmp_type,
         icmp_code: arguments.icmp_code,
         family: arguments.family,

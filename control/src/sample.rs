@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use lockgate_dataplane::policy::compile;
 use lockgate_dataplane::policy::ruleset::{Cause, Party, Pod, PodIndex, Question};
 
-use crate::explain::{self, Explanation, Request, RuleName, Verdict, parse_protocol};
+use crate::explain::{self, Explanation, Family, Request, RuleName, Verdict, parse_protocol};
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, read_text};
 use crate::resolve::{Resolved, resolve};
@@ -76,6 +76,7 @@ pub(crate) fn request(question: &str) -> Request {
         to: words[1].parse().unwrap(),
         protocol: parse_protocol(words[2]).unwrap(),
         port: words.get(3).filter(|word| **word != "-").map(|word| word.parse().unwrap()),
+        source_port: None,
         icmp_type: None,
         icmp_code: None,
         family: None,
@@ -140,5 +141,6 @@ pub(crate) fn question(
     let own_node =
         |pod: PodIndex| resolved.pods[pod.0 as usize].host_ips.contains(&seen.from_address);
     source.own_node = source.pod.is_none() && target.pod.is_some_and(own_node);
-    Some(Question { source, target, protocol: asked.protocol, port: asked.port.unwrap_or(0) })
+    let service = asked.service(Family::of(seen.from_address));
+    Some(Question { source, target, service })
 }

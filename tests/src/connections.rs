@@ -261,7 +261,7 @@ fn sort(state: State) -> Sort {
 /// Which way a packet goes on a connection, if it is of it at all.
 fn way_of(row: &Row, packet: &Headers) -> Option<Way> {
     let way = way_by_key(&row.opening, &packet.key)?;
-    let is_icmp = packet.key.protocol == Protocol::Icmp;
+    let is_icmp = packet.key.protocol.has_messages();
     let belongs = match (sort(row.state), packet.kind) {
         (Sort::Echo, Kind::Echo { reply }) => reply == (way == Way::Reply),
         (Sort::Other, Kind::Portless) => way == Way::Opening || !is_icmp,

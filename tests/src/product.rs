@@ -176,8 +176,11 @@ impl Product {
         ruleset::Question {
             source: party(&question.source, own_node),
             target: party(&question.target, false),
-            protocol: question.protocol,
-            port: question.port,
+            service: Service {
+                protocol: question.protocol,
+                port: question.port,
+                source_port: question.source_port,
+            },
         }
     }
 
@@ -207,8 +210,10 @@ impl Product {
     /// What `lockgate matrix` says.
     #[must_use]
     pub fn matrix(&self, protocol: Protocol, port: u16, family: Option<Family>) -> Vec<Row> {
+        let asked = number(protocol, port);
         let port = protocol.has_ports().then_some(port);
-        let request = MatrixRequest { protocol, port, family: family.map(explained_family) };
+        let family = family.map(explained_family);
+        let request = MatrixRequest { protocol: asked, port, family };
         let rows = matrix(&self.inventory, &request).map(|matrix| matrix.rows).unwrap_or_default();
         let cell = |cell: matrix::Cell| {
             let first = cell.by.into_iter().next().map(rule_name);
@@ -244,13 +249,16 @@ impl Product {
                 Subject::Pod { namespace: namespace.unwrap_or_default(), name: name.clone() }
             }
         };
+        let has_ports = question.protocol.has_ports();
+        let message = question.protocol.has_messages().then(|| question.port.to_be_bytes());
         let request = Request {
             from: subject(&question.source),
             to: subject(&question.target),
-            protocol: question.protocol,
-            port: question.protocol.has_ports().then_some(question.port),
-            icmp_type: None,
-            icmp_code: None,
+            protocol: number(question.protocol, question.port),
+            port: has_ports.then_some(question.port),
+            source_port: has_ports.then_some(question.source_port),
+            icmp_type: message.map(|[kind, _]| kind),
+            icmp_code: message.map(|[_, code]| code),
             family: Some(explained_family(question.family)),
         };
         let explained = explain(&self.inventory, &request).map_err(|error| error.to_string())?;
@@ -277,10 +285,6 @@ pub fn sample_disagreement(
     inventory: &Inventory,
     sample: &Denied,
 ) -> Option<String> {
-    if cluster.is_tiered() {
-        // `explain` knows no tiers yet.
-        return None;
-    }
     let key = &sample.key;
     let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
     let question = Question {
@@ -288,6 +292,7 @@ pub fn sample_disagreement(
         target: End::Address(target),
         protocol: key.protocol,
         port: key.target_port,
+        source_port: key.source_port,
         family: if source.is_ipv4() { Family::V4 } else { Family::V6 },
     };
     let oracle = match cluster.judge(&question) {
@@ -326,6 +331,14 @@ fn explained_family(family: Family) -> explain::Family {
     match family {
         Family::V4 => explain::Family::V4,
         Family::V6 => explain::Family::V6,
+    }
+}
+
+/// The number of a protocol, which is the port of one that has no other name.
+fn number(protocol: Protocol, port: u16) -> IpProtocol {
+    match protocol {
+        Protocol::Other => IpProtocol(u8::try_from(port).unwrap_or(u8::MAX)),
+        known => lockgate_control::policy::kubernetes::number(known),
     }
 }
 

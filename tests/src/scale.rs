@@ -223,8 +223,7 @@ fn queries(node: &Node, snapshot: &Snapshot) -> Vec<Query> {
         target_class: place.class,
         ingress,
         source_class: place.class,
-        protocol: Protocol::Tcp,
-        port,
+        service: Service::to(Protocol::Tcp, port),
     };
     places.iter().zip((1000..1064).cycle()).map(query).collect()
 }

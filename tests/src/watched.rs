@@ -213,7 +213,7 @@ impl Watched {
             }
             // What asks is no reply to what asks.
             Kind::Echo { reply: false } => node.allows(&key),
-            Kind::Portless if key.protocol == Protocol::Icmp => node.allows(&key),
+            Kind::Portless if key.protocol.has_messages() => node.allows(&key),
             Kind::Neighbour(_) | Kind::LinkOnly => false,
             _ => {
                 let is_more =
@@ -257,8 +257,9 @@ impl Node<'_> {
     /// Whether the slow judge lets a flow begin.
     fn allows(&self, key: &FlowKey) -> bool {
         let target = Party { own_node: false, ..self.party(key.target) };
-        let (source, protocol, port) = (self.party(key.source), key.protocol, key.target_port);
-        self.0.ruleset.decide(&Question { source, target, protocol, port }).allows()
+        let FlowKey { protocol, target_port: port, source_port, .. } = *key;
+        let service = Service { protocol, port, source_port };
+        self.0.ruleset.decide(&Question { source: self.party(key.source), target, service }).allows()
     }
 }
 

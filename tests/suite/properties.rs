@@ -99,11 +99,25 @@ fn the_matrix_is_the_oracles_truth_table() {
         let product = Product::of_text(&world.to_text()).unwrap();
         let cluster = Cluster { objects: world.objects };
         let protocol = choices.pick(&Protocol::ALL);
-        let port = choices.pick(&[80, 81, 53, 1, 65535]);
+        let ports: &[u16] =
+            if protocol == Protocol::Other { &[47, 50] } else { &[80, 81, 53, 1, 65535] };
+        let port = choices.pick(ports);
         let family = choices.pick(&[None, Some(Family::V4), Some(Family::V6)]);
         let expected = truth_table(&cluster, protocol, port, family);
         let what = format!("SEED={seed} {protocol:?} {port} {family:?}");
         assert_eq!(product.matrix(protocol, port, family), expected, "{what}");
+    }
+}
+
+/// What a matrix asks of a protocol: of ICMP an echo request of that version of IP.
+fn echo_or(protocol: Protocol, port: u16, family: Family) -> (Protocol, u16) {
+    match (protocol, family) {
+        (Protocol::Icmp, Family::V4) => (Protocol::Icmp, FlowKey::message(8, 0)),
+        (Protocol::Icmp, Family::V6) => (Protocol::IcmpV6, FlowKey::message(128, 0)),
+        // `ICMPv6` over IPv4 is a protocol by its number.
+        (Protocol::IcmpV6, Family::V4) => (Protocol::Other, 58),
+        (Protocol::IcmpV6, Family::V6) => (Protocol::IcmpV6, FlowKey::message(128, 0)),
+        (other, _) => (other, port),
     }
 }
 
@@ -123,7 +137,9 @@ fn truth_table(
             let families = own.filter(|own| family.is_none_or(|wanted| wanted == *own));
             let mut answers = families.filter_map(|family| {
                 let (source, target) = (source.clone(), target.clone());
-                cluster.judge(&Question { source, target, protocol, port, family }).ok()
+                let source_port = u16::MAX;
+                let (protocol, port) = echo_or(protocol, port, family);
+                cluster.judge(&Question { source, target, protocol, port, source_port, family }).ok()
             });
             rows.extend(answers.next().map(|answer| Row {
                 from,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::ExplainError;
+use super::{ExplainError, Family};
 use crate::inventory::{Census, Inventory, Resident};
 use crate::manifest::{DEFAULT_NAMESPACE, Pod, is_lost_namespace};
 
@@ -38,44 +38,6 @@ impl FromStr for Subject {
             return Ok(Self::Pod { namespace: namespace.to_owned(), name: name.to_owned() });
         }
         Err(ExplainError::NotASubject(text.to_owned()))
-    }
-}
-
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// The family of an address.
-    #[must_use]
-    pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-}
-
-impl FromStr for Family {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "4" => Ok(Self::V4),
-            "6" => Ok(Self::V6),
-            _ => Err("write 4 or 6".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
     }
 }
 

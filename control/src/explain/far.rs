@@ -6,12 +6,15 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::judge::Fit;
+use lockgate_dataplane::policy::ruleset::Service;
 
 use super::nearest::{Miss, Part};
-use super::protocol_label;
 use crate::inventory::Inventory;
 use crate::manifest::Pod;
-use crate::policy::{Family, Rule, Selection, Side, Told, Traffic, Within, tell};
+use crate::policy::kubernetes::number;
+use crate::policy::{
+    Family, Icmp, Numbers, Rule, Selection, Side, Told, Traffic, Within, tell,
+};
 use crate::resolve::Wearer;
 
 /// One end of a packet.
@@ -31,8 +34,9 @@ pub(super) struct Packet<'q, 'i> {
     pub(super) other: Met<'q, 'i>,
     /// The receiving pod, whose named ports count.
     pub(super) target: Option<&'i Pod>,
-    pub(super) protocol: Protocol,
-    pub(super) port: u16,
+    /// The sending pod, whose names for ports of the source count.
+    pub(super) sender: Option<&'i Pod>,
+    pub(super) service: Service,
 }
 
 /// Why a rule does not match, where this is all that fits; `None` is nothing.
@@ -133,54 +137,88 @@ fn of_namespace(within: &Within, wearer: &Wearer<'_>) -> String {
 }
 
 fn of_traffic(traffic: &Traffic, packet: &Packet<'_, '_>) -> Vec<Miss> {
-    let Some(told) = tell(traffic) else {
-        let detail = "messages of ICMP, protocols by number and ports of the source are not told \
-                      apart yet"
-            .to_owned();
-        return vec![Miss::new(Part::Protocol, detail)];
-    };
     let mut missed = Vec::new();
     let family = if packet.other.address.is_ipv4() { Family::V4 } else { Family::V6 };
-    if let Some(wanted) = told.family.filter(|wanted| *wanted != family) {
+    if let Some(wanted) = traffic.family.filter(|wanted| *wanted != family) {
         let name = |family| if family == Family::V4 { "IPv4" } else { "IPv6" };
         let detail = format!("{} wanted, is {}", name(wanted), name(family));
         missed.push(Miss::new(Part::Family, detail));
     }
-    missed.extend(of_ports(&told, packet));
+    let Some(told) = tell(traffic) else { return missed };
+    match told.iter().find(|one| one.protocol == packet.service.protocol) {
+        Some(told) => missed.extend(of_numbers(told, traffic, packet)),
+        None => missed.push(of_protocol(traffic, packet.service)),
+    }
     missed
 }
 
-fn of_ports(told: &Told<'_>, packet: &Packet<'_, '_>) -> Option<Miss> {
-    let ranges = told.ports.as_ref()?;
-    let (protocol, port) = (packet.protocol, packet.port);
-    let of_ranges = ranges.iter().map(|range| range.protocol);
-    let mut protocols: Vec<_> = of_ranges.chain(told.named.iter().map(|(_, one)| *one)).collect();
-    protocols.dedup();
-    if !protocols.contains(&protocol) {
-        let mut wanted: Vec<_> = protocols.into_iter().map(protocol_label).collect();
-        wanted.dedup();
-        let (wanted, is) = (wanted.join(" or "), protocol_label(protocol));
-        return Some(Miss::new(Part::Protocol, format!("{wanted} wanted, is {is}")));
-    }
-    let ranges = ranges.iter().filter(|range| range.protocol == protocol);
-    let mut wanted = Vec::new();
-    for range in ranges {
-        if (range.first..=range.last).contains(&port) {
-            return None;
-        }
-        wanted.push(match (range.first, range.last) {
-            (first, last) if first == last => first.to_string(),
-            (first, last) => format!("{first}-{last}"),
+fn of_protocol(traffic: &Traffic, service: Service) -> Miss {
+    let wanted = match (traffic.protocol, traffic.not_protocol) {
+        (Some(wanted), _) => format!("{wanted} wanted"),
+        (None, Some(not)) => format!("any but {not} wanted"),
+        (None, None) => "a protocol with ports wanted".to_owned(),
+    };
+    let is = match service.protocol {
+        Protocol::Other => service.port.to_string(),
+        known => number(known).to_string(),
+    };
+    Miss::new(Part::Protocol, format!("{wanted}, is {is}"))
+}
+
+/// Ports, or what stands for them.
+fn of_numbers(told: &Told<'_>, traffic: &Traffic, packet: &Packet<'_, '_>) -> Vec<Miss> {
+    let Service { protocol, port, source_port } = packet.service;
+    let bears = |pod: Option<&Pod>, name: &str, port| {
+        pod.is_some_and(|pod| pod.port(name, protocol) == Some(port))
+    };
+    let mut missed = Vec::new();
+    if !told.target.has(port, |name| bears(packet.target, name, port)) {
+        let [kind, code] = port.to_be_bytes();
+        missed.push(match protocol {
+            Protocol::Other => of_protocol(traffic, packet.service),
+            Protocol::Icmp | Protocol::IcmpV6 => {
+                Miss::new(Part::Message, of_message(traffic, (kind, code)))
+            }
+            Protocol::Tcp | Protocol::Udp | Protocol::Sctp => {
+                let known = |name: &str| packet.target.and_then(|pod| pod.port(name, protocol));
+                Miss::new(Part::Port, format!("{} wanted, is {port}", written(&told.target, known)))
+            }
         });
     }
-    for (name, _) in told.named.iter().filter(|(_, one)| *one == protocol) {
-        let number = packet.target.and_then(|pod| pod.port(name, protocol));
-        if number == Some(port) {
-            return None;
-        }
-        let known = number.map_or("none of the target's".to_owned(), |one| one.to_string());
-        wanted.push(format!("{name} ({known})"));
+    if protocol.has_ports()
+        && !told.source.has(source_port, |name| bears(packet.sender, name, source_port))
+    {
+        let known = |name: &str| packet.sender.and_then(|pod| pod.port(name, protocol));
+        let wanted = written(&told.source, known);
+        missed.push(Miss::new(Part::SourcePort, format!("{wanted} wanted, is {source_port}")));
     }
+    missed
+}
+
+fn of_message(traffic: &Traffic, (kind, code): (u8, u8)) -> String {
+    let name = |Icmp { kind, code }: Icmp| match code {
+        Some(code) => format!("type {kind} code {code}"),
+        None => format!("type {kind}"),
+    };
+    let only = traffic.icmp.map(|icmp| format!("{} wanted", name(icmp)));
+    let not = traffic.not_icmp.map(|icmp| format!("{} is left out", name(icmp)));
+    let wanted: Vec<String> = only.into_iter().chain(not).collect();
+    format!("{}, is type {kind} code {code}", wanted.join(", "))
+}
+
+/// Ports as they are wanted, with what the pod calls by their names.
+fn written(numbers: &Numbers<'_>, known: impl Fn(&str) -> Option<u16>) -> String {
+    let span = |&(first, last): &(u16, u16)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let name = |name: &&str| {
+        let number = known(name).map_or("none of the pod's".to_owned(), |one| one.to_string());
+        format!("{name} ({number})")
+    };
+    let mut wanted: Vec<String> = numbers.spans.iter().map(span).collect();
+    wanted.extend(numbers.named.iter().map(name));
+    let not: Vec<String> = numbers.not_named.iter().map(name).collect();
     let wanted = if wanted.is_empty() { "no port".to_owned() } else { wanted.join(" or ") };
-    Some(Miss::new(Part::Port, format!("{wanted} wanted, is {port}")))
+    if not.is_empty() { wanted } else { format!("{wanted} but not {}", not.join(" or ")) }
 }

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::policy::ruleset::{Direction, PodIndex};
+use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, Service};
 
 use super::ends::Met;
 use super::lowered::Lowered;
@@ -18,9 +17,7 @@ use crate::manifest::{Problem, Severity};
 pub(super) struct Asked<'q> {
     pub(super) from: &'q Met,
     pub(super) to: &'q Met,
-    pub(super) protocol: Protocol,
-    /// The target port, 0 for protocols without.
-    pub(super) port: u16,
+    pub(super) service: Service,
 }
 
 impl<'q> Asked<'q> {
@@ -73,8 +70,8 @@ impl<'q, 'i> Judge<'q, 'i> {
             address: other.address,
             shown: &other.shown,
             target: target.map(|resident| resident.pod),
-            protocol: asked.protocol,
-            port: asked.port,
+            protocol: asked.service.protocol,
+            port: asked.service.port,
         };
         Walk::new(*self, asked, direction, (subject, place), meeting).through(&voices)
     }

@@ -2,13 +2,12 @@
 
 use lockgate_dataplane::policy::judge::Fit;
 use lockgate_dataplane::policy::ruleset::{
-    Direction, Party, PeerSet, PodIndex, Policy, Rule as Resolved,
+    Direction, Party, PeerSet, PodIndex, Policy, PortRange, Ports, Rule as Resolved, Service,
 };
 
 use crate::inventory::{Inventory, Resident};
 use crate::policy::OrderedPolicy;
 use crate::resolve::{Ordered, Sets};
-use lockgate_dataplane::packet::Protocol;
 
 /// All that are enforced.
 #[derive(Clone, Debug)]
@@ -29,7 +28,7 @@ pub(super) struct OneLowered<'i> {
 pub(super) struct Seen {
     pub(super) own: PodIndex,
     pub(super) other: Party,
-    pub(super) what: (Protocol, u16),
+    pub(super) service: Service,
 }
 
 impl<'i> Lowered<'i> {
@@ -41,6 +40,16 @@ impl<'i> Lowered<'i> {
         });
         let policies = policies.collect();
         Self { policies, sets: sets.into_list() }
+    }
+
+    /// Whether a rule is of some ports of the source.
+    pub(super) fn asks_source_ports(&self) -> bool {
+        let is_narrow = |rule: &Resolved| match &rule.ports {
+            Ports::Any => false,
+            Ports::Ranges(all) => all.iter().any(|one| one.source != PortRange::ANY_SOURCE),
+        };
+        let sides = self.policies.iter().flat_map(|one| [&one.meaning.ingress, &one.meaning.egress]);
+        sides.flatten().any(|rules| rules.iter().any(is_narrow))
     }
 
     /// Those that select a pod in a direction.
@@ -82,6 +91,6 @@ impl<'i> Lowered<'i> {
     }
 
     fn fit(&self, rule: &Resolved, seen: &Seen) -> Fit {
-        rule.fit(&self.sets, seen.own, &seen.other, seen.what)
+        rule.fit(&self.sets, seen.own, &seen.other, seen.service)
     }
 }

@@ -17,15 +17,17 @@ mod walk;
 use std::net::IpAddr;
 
 use lockgate_dataplane::packet::{FlowKey, Protocol};
-use lockgate_dataplane::policy::ruleset::Direction;
+use lockgate_dataplane::policy::ruleset::{Direction, Service};
 use serde::Serialize;
 
-pub use ends::{Family, Subject};
+pub use ends::Subject;
 pub use nearest::{Nearest, Part};
 pub use walk::{Said, Step};
 
 use crate::inventory::{Census, Inventory};
 use crate::manifest::{Problem, escape};
+pub use crate::policy::Family;
+use crate::policy::IpProtocol;
 use ends::End;
 use judge::{Asked, Judge};
 use lowered::Lowered;
@@ -37,13 +39,15 @@ pub struct Request {
     pub from: Subject,
     /// Who receives.
     pub to: Subject,
-    /// In which protocol.
-    pub protocol: Protocol,
+    /// In which protocol. ICMP is `ICMPv6` between addresses of IPv6.
+    pub protocol: IpProtocol,
     /// The target port; needed for TCP, UDP and SCTP, none for others.
     pub port: Option<u16>,
-    /// The ICMP type; no rule of a `NetworkPolicy` depends on it.
+    /// The source port, of what has ports; `None` is the highest, which rules seldom name.
+    pub source_port: Option<u16>,
+    /// The ICMP type; `None` is an echo request.
     pub icmp_type: Option<u8>,
-    /// The ICMP code; needs a type.
+    /// The ICMP code; needs a type. `None` is 0.
     pub icmp_code: Option<u8>,
     /// Which family; `None` is the first that both share, in the order of the source's.
     pub family: Option<Family>,
@@ -56,7 +60,7 @@ pub enum ExplainError {
     #[error("\"{}\" is neither NAMESPACE/POD nor POD nor an address: write one", escape(.0))]
     NotASubject(String),
     /// No rule can know it.
-    #[error("\"{}\" is not a protocol: write TCP, UDP, SCTP or ICMP", escape(.0))]
+    #[error("\"{}\" is not a protocol: write TCP, UDP, SCTP, ICMP or a number", escape(.0))]
     NotAProtocol(String),
     /// No manifest has it.
     #[error("there is no pod {}: name one of the manifests{}", escape(.name), hint(.near))]
@@ -84,14 +88,14 @@ pub enum ExplainError {
     #[error("{} and {} share no address family: packets cannot pass", escape(.0), escape(.1))]
     NoCommonFamily(String, String),
     /// The verdict depends on it.
-    #[error("{} has ports: give --port", protocol_label(*.0))]
-    PortNeeded(Protocol),
+    #[error("{} has ports: give --port", .0)]
+    PortNeeded(IpProtocol),
     /// A port would mean nothing.
-    #[error("{} has no ports: leave --port out", protocol_label(*.0))]
-    NoPorts(Protocol),
+    #[error("{} has no ports: leave --port and --source-port out", .0)]
+    NoPorts(IpProtocol),
     /// Only ICMP has types.
-    #[error("{} has no ICMP type: leave --icmp-type and --icmp-code out", protocol_label(*.0))]
-    NotIcmp(Protocol),
+    #[error("{} has no ICMP type: leave --icmp-type and --icmp-code out", .0)]
+    NotIcmp(IpProtocol),
     /// A code means nothing alone.
     #[error("--icmp-code needs --icmp-type: give both or neither")]
     CodeWithoutType,
@@ -200,9 +204,11 @@ pub struct Explanation {
     pub to_address: IpAddr,
     /// The protocol.
     #[serde(serialize_with = "serialize_protocol")]
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
     /// The target port.
     pub port: Option<u16>,
+    /// The source port asked for.
+    pub source_port: Option<u16>,
     /// The ICMP type asked for.
     pub icmp_type: Option<u8>,
     /// The ICMP code asked for.
@@ -242,18 +248,24 @@ impl<'i> Explainer<'i> {
         Self { inventory, census, ordered }
     }
 
+    /// Whether an answer may depend on the source port.
+    pub(crate) fn asks_source_ports(&self) -> bool {
+        self.ordered.asks_source_ports()
+    }
+
     /// Answers one.
     ///
     /// # Errors
     /// As [`explain`].
     pub fn explain(&self, request: &Request) -> Result<Explanation, ExplainError> {
         let Self { inventory, census, ordered } = self;
-        let port = request.check()?;
+        request.check()?;
         let from = End::find(inventory, census, &request.from)?;
         let to = End::find(inventory, census, &request.to)?;
         let (from_address, to_address) = ends::addresses(&from, &to, request.family)?;
         let (from, to) = (from.at(census, from_address), to.at(census, to_address));
-        let asked = Asked { from: &from, to: &to, protocol: request.protocol, port };
+        let service = request.service(Family::of(from_address));
+        let asked = Asked { from: &from, to: &to, service };
         let judge = Judge { inventory, census, ordered };
         let egress = judge.side(&asked, Direction::Egress);
         let ingress = judge.side(&asked, Direction::Ingress);
@@ -266,7 +278,8 @@ impl<'i> Explainer<'i> {
             to: to.shown,
             to_address,
             protocol: request.protocol,
-            port: request.protocol.has_ports().then_some(port),
+            port: request.port,
+            source_port: request.source_port,
             icmp_type: request.icmp_type,
             icmp_code: request.icmp_code,
             egress,
@@ -280,72 +293,99 @@ impl Request {
     /// What a packet of this flow asks, as whoever has its addresses now.
     #[must_use]
     pub fn of(key: &FlowKey) -> Self {
+        let protocol = IpProtocol(key.number);
+        let ports = key.protocol.has_ports().then_some((key.source_port, key.target_port));
+        let message = key.protocol.has_messages().then(|| key.target_port.to_be_bytes());
         Self {
             from: Subject::Address(IpAddr::from(key.source)),
             to: Subject::Address(IpAddr::from(key.target)),
-            protocol: key.protocol,
-            port: key.protocol.has_ports().then_some(key.target_port),
-            icmp_type: None,
-            icmp_code: None,
+            protocol,
+            port: ports.map(|ports| ports.1),
+            source_port: ports.map(|ports| ports.0),
+            icmp_type: message.map(|[kind, _]| kind),
+            icmp_code: message.map(|[_, code]| code),
             family: None,
         }
     }
 
-    /// The port that the question is about, 0 where there is none.
+    /// Whether the question can be asked.
     ///
     /// # Errors
-    /// The protocol, the port and the ICMP type do not go together.
-    pub fn check(&self) -> Result<u16, ExplainError> {
-        match (self.protocol, self.icmp_type, self.icmp_code) {
-            (Protocol::Icmp, None, Some(_)) => Err(ExplainError::CodeWithoutType),
-            (Protocol::Icmp, _, _) | (_, None, None) => port_of(self.protocol, self.port),
-            (other, _, _) => Err(ExplainError::NotIcmp(other)),
+    /// The protocol, the ports and the ICMP type do not go together.
+    pub fn check(&self) -> Result<(), ExplainError> {
+        let Self { protocol, .. } = *self;
+        if protocol.is_icmp() {
+            if self.icmp_type.is_none() && self.icmp_code.is_some() {
+                return Err(ExplainError::CodeWithoutType);
+            }
+        } else if self.icmp_type.is_some() || self.icmp_code.is_some() {
+            return Err(ExplainError::NotIcmp(protocol));
         }
+        check_port(protocol, self.port)?;
+        match self.source_port {
+            Some(_) if !protocol.has_ports() => Err(ExplainError::NoPorts(protocol)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What rules see of the packet. A question that [`check`](Self::check) refuses is taken to have
+    /// port 0.
+    #[must_use]
+    pub fn service(&self, family: Family) -> Service {
+        let Self { protocol, port, source_port, icmp_type, icmp_code, .. } = *self;
+        service(protocol, family, (port, source_port), (icmp_type, icmp_code))
     }
 }
 
-/// The port a question is about: 0, and no port, for protocols without ports.
-pub(crate) fn port_of(protocol: Protocol, port: Option<u16>) -> Result<u16, ExplainError> {
+/// What rules see of a packet: ports of the target and of the source, type and code.
+pub(crate) fn service(
+    asked: IpProtocol,
+    family: Family,
+    (port, source_port): (Option<u16>, Option<u16>),
+    (kind, code): (Option<u8>, Option<u8>),
+) -> Service {
+    let protocol = match (asked, family) {
+        // Whoever says ICMP means that of the version of IP that is spoken.
+        (IpProtocol::ICMP, Family::V6) => Protocol::IcmpV6,
+        (other, family) => other.within(family),
+    };
+    let echo = if protocol == Protocol::Icmp { 8 } else { 128 };
+    let port = match protocol {
+        Protocol::Icmp | Protocol::IcmpV6 => {
+            FlowKey::message(kind.unwrap_or(echo), code.unwrap_or(0))
+        }
+        Protocol::Other => asked.0.into(),
+        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => port.unwrap_or(0),
+    };
+    let plain = Service::to(protocol, port);
+    Service { source_port: source_port.unwrap_or(plain.source_port), ..plain }
+}
+
+/// Whether there is a port where one is needed, and none where not.
+pub(crate) fn check_port(protocol: IpProtocol, port: Option<u16>) -> Result<(), ExplainError> {
     match (protocol.has_ports(), port) {
-        (false, None) => Ok(0),
+        (false, None) | (true, Some(_)) => Ok(()),
         (false, Some(_)) => Err(ExplainError::NoPorts(protocol)),
-        (true, Some(port)) => Ok(port),
         (true, None) => Err(ExplainError::PortNeeded(protocol)),
     }
 }
 
-/// Reads a protocol as typed, in any case.
+/// Reads a protocol as typed, in any case, or by its number.
 ///
 /// # Errors
-/// It is none that can be asked for.
-pub fn parse_protocol(text: &str) -> Result<Protocol, ExplainError> {
-    match text.to_ascii_uppercase().as_str() {
-        "TCP" => Ok(Protocol::Tcp),
-        "UDP" => Ok(Protocol::Udp),
-        "SCTP" => Ok(Protocol::Sctp),
-        "ICMP" => Ok(Protocol::Icmp),
-        _ => Err(ExplainError::NotAProtocol(text.to_owned())),
-    }
-}
-
-/// A protocol's name in text and JSON.
-#[must_use]
-pub fn protocol_label(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "TCP",
-        Protocol::Udp => "UDP",
-        Protocol::Sctp => "SCTP",
-        Protocol::Icmp => "ICMP",
-        Protocol::Other => "other",
-    }
+/// It is none.
+pub fn parse_protocol(text: &str) -> Result<IpProtocol, ExplainError> {
+    let number = || text.parse().ok().map(IpProtocol);
+    let read = IpProtocol::named(text).or_else(number);
+    read.ok_or_else(|| ExplainError::NotAProtocol(text.to_owned()))
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 pub(crate) fn serialize_protocol<S: serde::Serializer>(
-    protocol: &Protocol,
+    protocol: &IpProtocol,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(protocol_label(*protocol))
+    serializer.collect_str(protocol)
 }
 
 #[cfg(test)]

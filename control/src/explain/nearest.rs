@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use lockgate_dataplane::packet::Protocol;
 use serde::Serialize;
 
-use super::{RuleName, protocol_label};
+use super::RuleName;
 use crate::manifest::{Peer, Pod, PortPattern, Rule, WhichPorts};
+use crate::policy::kubernetes::number;
 use crate::selector::{LabelSelector, Labels};
 
 /// A part of a rule that can fail, in the order that failures are told.
@@ -36,8 +37,12 @@ pub enum Part {
     Family,
     /// The protocol.
     Protocol,
+    /// The message of ICMP.
+    Message,
     /// The target port.
     Port,
+    /// The source port.
+    SourcePort,
     /// It cannot be known whether the rule matches.
     Unknown,
 }
@@ -57,7 +62,9 @@ impl Part {
             Self::Node => "node",
             Self::Family => "family",
             Self::Protocol => "protocol",
+            Self::Message => "ICMP message",
             Self::Port => "port",
+            Self::SourcePort => "source port",
             Self::Unknown => "unknown",
         }
     }
@@ -181,7 +188,7 @@ fn labels_miss(selector: &LabelSelector, meeting: &Meeting<'_>) -> Option<Miss> 
 fn port_misses(pattern: &PortPattern, meeting: &Meeting<'_>) -> Vec<Miss> {
     let mut missed = Vec::new();
     if pattern.protocol != meeting.protocol {
-        let (wanted, asked) = (protocol_label(pattern.protocol), protocol_label(meeting.protocol));
+        let (wanted, asked) = (number(pattern.protocol), number(meeting.protocol));
         missed.push(Miss { part: Part::Protocol, detail: format!("{wanted} wanted, is {asked}") });
     }
     // A protocol without ports fails by the protocol alone.
@@ -199,17 +206,17 @@ fn which_miss(pattern: &PortPattern, meeting: &Meeting<'_>) -> Option<Miss> {
         WhichPorts::Range(first, last) if first == last => format!("{first} wanted, is {port}"),
         WhichPorts::Range(first, last) => format!("{first}-{last} wanted, is {port}"),
         WhichPorts::Named(name) => {
-            let number = |protocol| meeting.target.and_then(|pod| pod.port(name, protocol));
+            let known = |protocol| meeting.target.and_then(|pod| pod.port(name, protocol));
             // Where the protocol fails already, only what would still fail beside it counts.
-            if number(pattern.protocol) == Some(port)
-                || number(meeting.protocol) == Some(port) && pattern.protocol != meeting.protocol
+            if known(pattern.protocol) == Some(port)
+                || known(meeting.protocol) == Some(port) && pattern.protocol != meeting.protocol
             {
                 return None;
             }
-            if let Some(number) = number(pattern.protocol) {
-                format!("{name} ({number}) wanted, is {port}")
+            if let Some(known) = known(pattern.protocol) {
+                format!("{name} ({known}) wanted, is {port}")
             } else {
-                let protocol = protocol_label(pattern.protocol);
+                let protocol = number(pattern.protocol);
                 format!("{name} wanted, the target has no {protocol} port of that name")
             }
         }

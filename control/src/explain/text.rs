@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Explanation, Reason, RuleName, Side, Step, protocol_label};
+use super::{Explanation, Reason, RuleName, Side, Step};
 use crate::manifest::escape;
 
 impl Display for Explanation {
@@ -11,9 +11,12 @@ impl Display for Explanation {
         write_end(f, &self.from, &self.from_address.to_string())?;
         write!(f, " -> ")?;
         write_end(f, &self.to, &self.to_address.to_string())?;
-        write!(f, " {}", protocol_label(self.protocol))?;
+        write!(f, " {}", self.protocol)?;
         if let Some(port) = self.port {
             write!(f, " {port}")?;
+        }
+        if let Some(port) = self.source_port {
+            write!(f, " from port {port}")?;
         }
         if let Some(kind) = self.icmp_type {
             write!(f, " type {kind}")?;

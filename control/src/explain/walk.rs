@@ -131,9 +131,10 @@ impl<'q, 'i> Walk<'q, 'i> {
         let (own, other) = asked.sides(direction);
         let seen_pod = |met| judge.resident(met).filter(|one: &&Resident<'i>| !one.is_denied);
         let wearer = |one: &Resident<'i>| Wearer::pod(judge.inventory, one);
-        let target = match direction {
-            Direction::Ingress => Some(subject.pod),
-            Direction::Egress => seen_pod(other).map(|one| one.pod),
+        let far = seen_pod(other).map(|one| one.pod);
+        let (sender, target) = match direction {
+            Direction::Ingress => (far, Some(subject.pod)),
+            Direction::Egress => (Some(subject.pod), far),
         };
         let party = Party {
             address: other.address,
@@ -150,10 +151,10 @@ impl<'q, 'i> Walk<'q, 'i> {
             own: met(own, Some(subject)),
             other: met(other, seen_pod(other)),
             target,
-            protocol: asked.protocol,
-            port: asked.port,
+            sender,
+            service: asked.service,
         };
-        let seen = Seen { own: place, other: party, what: (asked.protocol, asked.port) };
+        let seen = Seen { own: place, other: party, service: asked.service };
         Self { judge, direction, meeting, seen, packet, steps: Vec::new() }
     }
 

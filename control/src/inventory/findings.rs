@@ -188,17 +188,6 @@ fn unenforced(policy: &OrderedPolicy) -> Vec<Problem> {
             if rule.action == Action::Log {
                 tell(&field, ("Log is not recorded yet", "do not rely on it"));
             }
-            if rule.traffic.iter().any(|traffic| crate::policy::tell(traffic).is_none()) {
-                let message = match rule.action {
-                    Action::Allow | Action::Log => {
-                        "ICMP messages, protocols by number, notProtocol and source ports cannot be told apart yet: that part of the rule matches nothing"
-                    }
-                    Action::Deny | Action::Pass => {
-                        "ICMP messages, protocols by number, notProtocol and source ports cannot be told apart yet: the rule denies everything to whom the policy selects"
-                    }
-                };
-                tell(&field, (message, "leave them out"));
-            }
         }
     }
     found

@@ -146,9 +146,14 @@ impl<'i> Reading<'i> {
             let Some(&at) = usize::try_from(rule.index).ok().and_then(|one| parts.get(one)) else {
                 continue;
             };
-            let is_exact = asked.has_tier && listed.get(at.rule).is_some_and(is_told);
-            let packets =
-                Packets { peers: ends.peers(&rule.peers), traffic: Spans::of_ports(&rule.ports) };
+            // Ports of the source are not followed: what allows by them may allow nothing here, what
+            // denies or passes by them may mean anything.
+            let by_source = Spans::of_ports(&rule.ports, false) != Spans::of_ports(&rule.ports, true);
+            let is_exact = asked.has_tier
+                && !by_source
+                && listed.get(at.rule).is_some_and(is_told);
+            let traffic = Spans::of_ports(&rule.ports, rule.action != Action::Allow);
+            let packets = Packets { peers: ends.peers(&rule.peers), traffic };
             if !packets.is_empty() {
                 let own = rule.subjects.and_then(|own| ends.sets.set(own));
                 self.pieces.push(Piece { at, action: rule.action, is_exact, own, packets });
@@ -215,7 +220,7 @@ impl Asked<'_> {
 /// Whether a rule is enforced as it is written.
 pub(super) fn is_told(listed: &Listed) -> bool {
     let Listed::Rule(rule) = listed else { return false };
-    rule.action != policy::Action::Log && rule.traffic.iter().all(|one| tell(one).is_some())
+    rule.action != policy::Action::Log
 }
 
 /// Sets as addresses.

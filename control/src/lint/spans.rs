@@ -43,22 +43,24 @@ impl Spans {
         Self(vec![(4, 0, u32::MAX.into()), (6, 0, u128::MAX)])
     }
 
-    /// What a rule says of ports; what has none is one number in a space of its own.
-    pub(super) fn of_ports(ports: &Ports) -> Self {
+    /// What a rule says of traffic: a space for each protocol. Ranges by the port of the source
+    /// are as if they were for any, or `by_source` is false and they are left out.
+    pub(super) fn of_ports(ports: &Ports, by_source: bool) -> Self {
         let ports_of = |protocol, range: RangeInclusive<u16>| {
-            (space(protocol), (*range.start()).into(), (*range.end()).into())
+            (protocol as u8, u128::from(*range.start()), u128::from(*range.end()))
         };
         match ports {
             Ports::Any => Self::new(
                 Protocol::ALL
                     .into_iter()
-                    .map(|one| ports_of(one, 0..=if one.has_ports() { u16::MAX } else { 0 }))
+                    .map(|one| ports_of(one, 0..=if one == Protocol::Other { 255 } else { u16::MAX }))
                     .collect(),
             ),
             Ports::Ranges(ranges) => Self::new(
                 ranges
                     .iter()
-                    .map(|&PortRange { protocol, first, last }| ports_of(protocol, first..=last))
+                    .filter(|range| by_source || range.source == PortRange::ANY_SOURCE)
+                    .map(|range| ports_of(range.protocol, range.first..=range.last))
                     .collect(),
             ),
         }
@@ -116,7 +118,7 @@ impl Spans {
 impl Packets {
     /// Everything.
     pub(super) fn all() -> Self {
-        Self { peers: Spans::all_addresses(), traffic: Spans::of_ports(&Ports::Any) }
+        Self { peers: Spans::all_addresses(), traffic: Spans::of_ports(&Ports::Any, true) }
     }
 
     /// All of these, those of one kind of traffic as one.
@@ -164,16 +166,6 @@ fn net(net: &IpNet) -> Span {
     match net {
         IpNet::V4(net) => (4, net.network().to_bits().into(), net.broadcast().to_bits().into()),
         IpNet::V6(net) => (6, net.network().to_bits(), net.broadcast().to_bits()),
-    }
-}
-
-/// A space for each protocol that has ports, and one for all that have none.
-fn space(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => 1,
-        Protocol::Udp => 2,
-        Protocol::Sctp => 3,
-        Protocol::Icmp | Protocol::Other => 0,
     }
 }
 

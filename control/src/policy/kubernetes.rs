@@ -117,6 +117,7 @@ pub(crate) fn number(protocol: Protocol) -> IpProtocol {
         Protocol::Udp => IpProtocol::UDP,
         Protocol::Sctp => IpProtocol::SCTP,
         Protocol::Icmp => IpProtocol::ICMP,
+        Protocol::IcmpV6 => IpProtocol::ICMPV6,
         // No rule names it; 255 is reserved, so nothing has it.
         Protocol::Other => IpProtocol(255),
     }

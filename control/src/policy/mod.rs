@@ -69,7 +69,7 @@ pub use order::Order;
 pub use rule::{Action, Family, Icmp, IpProtocol, Listed, Ports, Rule, Side, Traffic};
 pub use selection::{Accounts, Selection, Service, Within};
 pub use tier::{DEFAULT_TIER, DefaultAction, FIXED_TIERS, KUBE_ADMIN, KUBE_BASELINE, Tier};
-pub use told::{Told, tell};
+pub use told::{EVERY, Numbers, Span, Told, tell, without};
 
 /// A policy of any API.
 #[derive(Clone, Debug, PartialEq, Eq)]

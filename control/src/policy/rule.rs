@@ -1,6 +1,11 @@
 //! One rule: an action, who is at either end, and which traffic.
 
+use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
+use std::str::FromStr;
+
 use ipnet::IpNet;
+use lockgate_dataplane::packet::Protocol;
 
 use super::selection::{Selection, Service};
 use crate::expression::Expression;
@@ -93,6 +98,35 @@ pub enum Family {
     V6,
 }
 
+impl Family {
+    /// That of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+impl FromStr for Family {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "4" => Ok(Self::V4),
+            "6" => Ok(Self::V6),
+            _ => Err("write 4 or 6".to_owned()),
+        }
+    }
+}
+
+impl Display for Family {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
 /// The number of an IP protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IpProtocol(pub u8);
@@ -111,6 +145,36 @@ impl IpProtocol {
     /// UDP-Lite.
     pub const UDP_LITE: Self = Self(136);
 
+    /// Those that have names.
+    const NAMED: [(&str, Self); 6] = [
+        ("TCP", Self::TCP),
+        ("UDP", Self::UDP),
+        ("ICMP", Self::ICMP),
+        ("ICMPv6", Self::ICMPV6),
+        ("SCTP", Self::SCTP),
+        ("UDPLite", Self::UDP_LITE),
+    ];
+
+    /// The one of this name, in any case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let is_it = |one: &&(&str, Self)| one.0.eq_ignore_ascii_case(name);
+        Self::NAMED.iter().find(is_it).map(|one| one.1)
+    }
+
+    /// As the tables know it, in this version of IP.
+    #[must_use]
+    pub fn within(self, family: Family) -> Protocol {
+        match (self, family) {
+            (Self::TCP, _) => Protocol::Tcp,
+            (Self::UDP, _) => Protocol::Udp,
+            (Self::SCTP, _) => Protocol::Sctp,
+            (Self::ICMP, Family::V4) => Protocol::Icmp,
+            (Self::ICMPV6, Family::V6) => Protocol::IcmpV6,
+            _ => Protocol::Other,
+        }
+    }
+
     /// Whether rules may name ports of it.
     #[must_use]
     pub fn has_ports(self) -> bool {
@@ -121,6 +185,16 @@ impl IpProtocol {
     #[must_use]
     pub fn is_icmp(self) -> bool {
         matches!(self, Self::ICMP | Self::ICMPV6)
+    }
+}
+
+impl Display for IpProtocol {
+    /// Its name, or its number.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match Self::NAMED.iter().find(|one| one.1 == *self) {
+            Some((name, _)) => f.write_str(name),
+            None => write!(f, "{}", self.0),
+        }
     }
 }
 

@@ -47,10 +47,12 @@ pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Denied>, sync: &Sync<D>) -> D
     let names = Names::new(sync.resolved());
     let explainer = Explainer::new(sync.files().inventory());
     let now = (SystemTime::now(), sync.now());
-    // One flow is sampled again and again, and policy asks for no source port.
+    // One flow is sampled again and again, and policy seldom asks for the source port.
     let mut known: HashMap<FlowKey, Option<Explanation>> = HashMap::new();
+    let by_source = explainer.asks_source_ports();
     let rows = seen.iter().map(|sample| {
-        let asked = FlowKey { source_port: 0, ..sample.key };
+        let source_port = if by_source { sample.key.source_port } else { 0 };
+        let asked = FlowKey { source_port, ..sample.key };
         let told =
             known.entry(asked).or_insert_with(|| explainer.explain(&Request::of(&asked)).ok());
         row(sample, time(now, sample), names.flow(&sample.key), told.as_ref())

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::{Cell, PortCounters};
-use lockgate_dataplane::packet::{FlowKey, Protocol};
+use lockgate_dataplane::packet::FlowKey;
 use lockgate_dataplane::policy::ruleset::{PodIndex, Policy};
 use lockgate_dataplane::port::XdpStatistics;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use super::{Observer, owner};
 use crate::ask::CONNECTIONS_SHOWN_MAX;
 use crate::dataplane::Dataplane;
 use crate::manifest::{INTERFACE_FIELD, Problem, Severity};
+use crate::policy::IpProtocol;
 use crate::resolve::Resolved;
 use crate::sync::Sync;
 
@@ -157,6 +158,11 @@ pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
 #[derive(Serialize)]
 pub(super) struct Flow {
     protocol: String,
+    /// Of ICMP: of the request where this is an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_type: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_code: Option<u8>,
     source: IpAddr,
     source_port: u16,
     source_pod: Option<String>,
@@ -180,26 +186,38 @@ impl Names {
 
     pub(super) fn flow(&self, key: &FlowKey) -> Flow {
         let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
+        let ([source_port, target_port], message) = ports(key);
         Flow {
-            protocol: protocol(key),
+            protocol: IpProtocol(key.number).to_string(),
+            icmp_type: message.map(|[kind, _]| kind),
+            icmp_code: message.map(|[_, code]| code),
             source,
-            source_port: key.source_port,
+            source_port,
             source_pod: self.0.get(&source).cloned(),
             target,
-            target_port: key.target_port,
+            target_port,
             target_pod: self.0.get(&target).cloned(),
         }
     }
 }
 
-fn protocol(key: &FlowKey) -> String {
-    match key.protocol {
-        Protocol::Tcp => "TCP".to_owned(),
-        Protocol::Udp => "UDP".to_owned(),
-        Protocol::Sctp => "SCTP".to_owned(),
-        Protocol::Icmp => "ICMP".to_owned(),
-        Protocol::Other => key.number.to_string(),
+/// The ports of a flow, and the type and code of its message if it has one. An echo's identifier
+/// stands for both of its ports.
+fn ports(key: &FlowKey) -> ([u16; 2], Option<[u8; 2]>) {
+    if key.protocol.has_ports() {
+        return ([key.source_port, key.target_port], None);
     }
+    if !key.protocol.has_messages() {
+        return ([0; 2], None);
+    }
+    let is_request = |port: u16| matches!(port.to_be_bytes()[0], 8 | 13 | 128);
+    // What answers has the request's message where its source's port would be.
+    let (message, identifier) = if is_request(key.source_port) && !is_request(key.target_port) {
+        (key.source_port, key.target_port)
+    } else {
+        (key.target_port, key.source_port)
+    };
+    ([identifier; 2], Some(message.to_be_bytes()))
 }
 
 #[derive(Serialize)]

@@ -260,8 +260,7 @@ fn deny(sync: &mut Sync<FakeSwitch>) {
         target_class: target.class,
         ingress: target.sets.ingress,
         source_class: ClassId::NOTHING,
-        protocol: Protocol::Tcp,
-        port: 80,
+        service: Service::to(Protocol::Tcp, 80),
     });
     assert!(!decision.ingress.is_allow());
     policy.count(WorkerId(0), Direction::Ingress, decision.ingress);

@@ -172,7 +172,7 @@ impl<'i> Resolver<'i> {
                     Direction::Egress => self.peer_ports(name, pattern, rule, &peers),
                 };
                 resolved.extend(found.into_iter().map(|(port, subjects, peers)| {
-                    let range = PortRange { protocol: pattern.protocol, first: port, last: port };
+                    let range = PortRange::of_target(pattern.protocol, port, port);
                     let ports = Ports::Ranges(vec![range]);
                     ruleset::Rule { index, action: Action::Allow, subjects, peers, ports }
                 }));
@@ -266,7 +266,7 @@ pub(crate) fn range(pattern: &PortPattern) -> Option<PortRange> {
         WhichPorts::Range(first, last) => (first, last),
         WhichPorts::Named(_) => return None,
     };
-    Some(PortRange { protocol: pattern.protocol, first, last })
+    Some(PortRange::of_target(pattern.protocol, first, last))
 }
 
 #[cfg(test)]

@@ -224,7 +224,7 @@ impl Resolver {
                     Direction::Egress => self.peer_ports(name, pattern, rule, &peers, at, refers),
                 };
                 resolved.extend(found.into_iter().map(|(port, subjects, peers)| {
-                    let range = PortRange { protocol: pattern.protocol, first: port, last: port };
+                    let range = PortRange::of_target(pattern.protocol, port, port);
                     let ports = Ports::Ranges(vec![range]);
                     ruleset::Rule { index, action: Action::Allow, subjects, peers, ports }
                 }));

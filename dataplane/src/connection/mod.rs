@@ -362,7 +362,7 @@ fn belongs(headers: &Headers, state: State, way: Way) -> bool {
         }
         Kind::Portless => {
             matches!(state, State::OtherUnreplied | State::OtherReplied)
-                && (headers.key.protocol != Protocol::Icmp || way == Way::Opening)
+                && (!headers.key.protocol.has_messages() || way == Way::Opening)
         }
         Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly => false,
     }

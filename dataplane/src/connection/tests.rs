@@ -43,7 +43,7 @@ fn key(number: u8, source: (Address, u16), target: (Address, u16)) -> FlowKey {
         17 => Protocol::Udp,
         132 => Protocol::Sctp,
         1 if source.0.is_v4() => Protocol::Icmp,
-        58 if !source.0.is_v4() => Protocol::Icmp,
+        58 if !source.0.is_v4() => Protocol::IcmpV6,
         _ => Protocol::Other,
     };
     let (source, source_port, target, target_port) = (source.0, source.1, target.0, target.1);

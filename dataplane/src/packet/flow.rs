@@ -90,36 +90,54 @@ pub enum Protocol {
     Udp,
     /// SCTP, 132.
     Sctp,
-    /// ICMP, 1, for IPv4; `ICMPv6`, 58, for IPv6.
+    /// ICMP, 1, of IPv4.
     Icmp,
-    /// Every other IP protocol: no ports, one verdict for all.
+    /// `ICMPv6`, 58, of IPv6.
+    IcmpV6,
+    /// Every other IP protocol, those two in the other version of IP among them.
     Other,
 }
 
 impl Protocol {
     /// Every protocol, in the order of its number here.
-    pub const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Sctp, Self::Icmp, Self::Other];
+    pub const ALL: [Self; 6] =
+        [Self::Tcp, Self::Udp, Self::Sctp, Self::Icmp, Self::IcmpV6, Self::Other];
 
-    /// Whether rules may name ports of it.
+    /// Whether its packets have ports.
     #[must_use]
     pub const fn has_ports(self) -> bool {
         matches!(self, Self::Tcp | Self::Udp | Self::Sctp)
+    }
+
+    /// Whether its packets are messages with a type and a code.
+    #[must_use]
+    pub const fn has_messages(self) -> bool {
+        matches!(self, Self::Icmp | Self::IcmpV6)
     }
 }
 
 /// Five values, one direction.
 ///
-/// ICMP echo (and timestamp) bears its identifier in both ports, so that a reply is the
-/// reversed key of its request; other portless packets bear 0 in both.
+/// What has no ports has something else in their place, so that policy finds in `target_port` what
+/// it tells packets of the protocol apart by:
+///
+/// | packet | source | target |
+/// |---|---|---|
+/// | ICMP echo or timestamp request | identifier | its [message](Self::message) |
+/// | the reply to it | the request's message | identifier |
+/// | other messages of ICMP | 0 | the message |
+/// | what is neither | the protocol's number | the same |
+///
+/// A reply is the reversed key of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// Who sent it.
     pub source: Address,
     /// Whom it is for.
     pub target: Address,
-    /// The source port, or the echo identifier, or 0.
+    /// The source port, or what stands for it.
     pub source_port: u16,
-    /// The target port, or the echo identifier, or 0.
+    /// The target port, or what stands for it.
     pub target_port: u16,
     /// The protocol number of the IP header (IANA), so that GRE and ESP stay apart.
     pub number: u8,
@@ -128,6 +146,13 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
+    /// A message of ICMP as one number.
+    #[inline]
+    #[must_use]
+    pub const fn message(kind: u8, code: u8) -> u16 {
+        u16::from_be_bytes([kind, code])
+    }
+
     /// The same connection seen from the other end.
     #[inline]
     #[must_use]

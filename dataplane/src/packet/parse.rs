@@ -150,7 +150,8 @@ fn read_upper<const WHOLE: bool>(bytes: &[u8], headers: &mut Headers) -> Result<
         (icmp::ICMP_V6, Family::V6) => icmp::read_v6(segment, headers),
         // ICMP of the other family is no ICMP: nobody will read it so.
         _ => {
-            headers.set_upper(Kind::Portless, Protocol::Other, (0, 0));
+            let number = headers.key.number.into();
+            headers.set_upper(Kind::Portless, Protocol::Other, (number, number));
             Ok(())
         }
     }

@@ -85,7 +85,7 @@ impl Compiled {
     /// As for [`Ruleset::decide`], a party's `pod` must be the one that has its `address`.
     #[must_use]
     pub fn decide(&self, question: &Question) -> Answer {
-        let Question { source, target, protocol, port } = *question;
+        let Question { source, target, service } = *question;
         if source.pod.is_some() && source.pod == target.pod {
             return Answer { egress: Cause::Itself, ingress: Cause::Itself };
         }
@@ -95,8 +95,7 @@ impl Compiled {
             target_class: self.classes.of(target.address),
             ingress: sets(target).ingress,
             source_class: self.classes.of(source.address),
-            protocol,
-            port,
+            service,
         });
         let ingress = match target.pod {
             Some(_) if source.own_node => Cause::OwnNode,

@@ -5,9 +5,8 @@
 
 use super::ruleset::{
     Action, Answer, Cause, Direction, End, Party, PeerSet, Peers, PodIndex, Policy, PolicyId,
-    PortRange, Ports, Question, Rule, Ruleset, SetId,
+    PortRange, Ports, Question, Rule, Ruleset, Service, SetId,
 };
-use crate::packet::Protocol;
 
 impl Ruleset {
     /// Judges by reading every rule.
@@ -48,9 +47,8 @@ impl Ruleset {
         'tiers: for tier in selecting.chunk_by(|a, b| a.tier == b.tier) {
             for policy in tier {
                 let rules = policy.rules(direction).unwrap_or_default().iter();
-                let what = (asked.protocol, asked.port);
-                let matching =
-                    rules.filter(|rule| rule.fit(&self.sets, own, other, what).is_whole());
+                let matching = rules
+                    .filter(|rule| rule.fit(&self.sets, own, other, asked.service).is_whole());
                 let Some(rule) = matching.min_by_key(|rule| rule.index) else { continue };
                 let (policy, index) = (id(policy), rule.index);
                 match rule.action {
@@ -79,7 +77,7 @@ pub struct Fit {
     pub own: bool,
     /// Who is at the other end.
     pub peer: bool,
-    /// The protocol and the target port.
+    /// The traffic.
     pub port: bool,
 }
 
@@ -92,8 +90,7 @@ impl Fit {
 }
 
 impl Rule {
-    /// What of it matches a packet of this protocol and target port between these two; `sets` are
-    /// those that its ids count in.
+    /// What of it matches such a packet between these two; `sets` are those that its ids count in.
     ///
     /// # Panics
     /// If one of its sets is not there.
@@ -103,7 +100,7 @@ impl Rule {
         sets: &[PeerSet],
         own: PodIndex,
         other: &Party,
-        (protocol, port): (Protocol, u16),
+        service: Service,
     ) -> Fit {
         let set = |id: SetId| &sets[id.0 as usize];
         Fit {
@@ -114,7 +111,7 @@ impl Rule {
             },
             port: match &self.ports {
                 Ports::Any => true,
-                Ports::Ranges(ranges) => ranges.iter().any(|range| range.has(protocol, port)),
+                Ports::Ranges(ranges) => ranges.iter().any(|range| range.has(service)),
             },
         }
     }
@@ -148,8 +145,10 @@ impl PeerSet {
 }
 
 impl PortRange {
-    /// Whether the range has this port of this protocol: never of one without ports (NP-25).
-    fn has(self, protocol: Protocol, port: u16) -> bool {
-        protocol.has_ports() && self.protocol == protocol && self.first <= port && port <= self.last
+    fn has(self, Service { protocol, port, source_port }: Service) -> bool {
+        let (from, to) = self.source;
+        self.protocol == protocol
+            && (self.first..=self.last).contains(&port)
+            && (!protocol.has_ports() || (from..=to).contains(&source_port))
     }
 }

@@ -1,11 +1,11 @@
-//! Verdicts by port: intervals that cover 0 to 65535 and the two ways to find one. Hot path.
+//! What ports get, a verdict mostly: intervals that cover 0 to 65535 and the two ways to find one. Hot path.
 //!
 //! Invariant: intervals are given by their last ports, ascending, the final one 65535, so that
 //! every port is in exactly one.
 
 use std::sync::Arc;
 
-use super::table::VerdictId;
+use super::table::Span;
 
 /// Intervals that fit a [`Few`].
 pub(super) const FEW: usize = 8;
@@ -15,7 +15,7 @@ pub(super) const FEW: usize = 8;
 pub(super) struct Few {
     /// The last port of each; unused ones are 65535, which no port is above.
     lasts: [u16; FEW],
-    verdicts: [VerdictId; FEW],
+    spans: [Span; FEW],
 }
 
 /// More intervals: every port's verdict, by the port's upper byte, then by its lower one. Two
@@ -27,31 +27,31 @@ pub(super) struct Many(Arc<[Arc<Page>; PAGES]>);
 const PAGES: usize = 1 << 8;
 
 /// The verdicts of 256 ports.
-pub(super) type Page = [VerdictId; PAGES];
+pub(super) type Page = [Span; PAGES];
 
 impl Few {
     /// From at most [`FEW`] intervals as (last port, verdict).
-    pub(super) fn new(intervals: &[(u16, VerdictId)]) -> Self {
+    pub(super) fn new(intervals: &[(u16, Span)]) -> Self {
         assert!(intervals.len() <= FEW && intervals.last().is_some_and(|i| i.0 == u16::MAX));
-        let mut few = Self { lasts: [u16::MAX; FEW], verdicts: [VerdictId::CLOSED; FEW] };
-        for (at, &(last, verdict)) in intervals.iter().enumerate() {
+        let mut few = Self { lasts: [u16::MAX; FEW], spans: [Span::CLOSED; FEW] };
+        for (at, &(last, span)) in intervals.iter().enumerate() {
             few.lasts[at] = last;
-            few.verdicts[at] = verdict;
+            few.spans[at] = span;
         }
         few
     }
 
     #[inline]
-    pub(super) fn find(&self, port: u16) -> Option<VerdictId> {
+    pub(super) fn find(&self, port: u16) -> Option<Span> {
         let count = |n: usize, last: &u16| n.wrapping_add(usize::from(*last < port));
         let below = self.lasts.iter().fold(0, count);
-        self.verdicts.get(below).copied()
+        self.spans.get(below).copied()
     }
 }
 
 impl Many {
     /// From any number of intervals as (last port, verdict).
-    pub(super) fn new(intervals: &[(u16, VerdictId)]) -> Self {
+    pub(super) fn new(intervals: &[(u16, Span)]) -> Self {
         let mut plain: Vec<Arc<Page>> = Vec::new();
         let mut rest = intervals;
         // Cold: building. As often as there are pages, and in them intervals.
@@ -66,7 +66,7 @@ impl Many {
                 }
                 _ => Arc::new(std::array::from_fn(|low| {
                     let Some((&(end, verdict), after)) = rest.split_first() else {
-                        return VerdictId::CLOSED;
+                        return Span::CLOSED;
                     };
                     if end == last(low) {
                         rest = after;
@@ -78,7 +78,7 @@ impl Many {
     }
 
     #[inline]
-    pub(super) fn find(&self, port: u16) -> Option<VerdictId> {
+    pub(super) fn find(&self, port: u16) -> Option<Span> {
         let [high, low] = port.to_be_bytes();
         self.0.get(usize::from(high))?.get(usize::from(low)).copied()
     }
@@ -106,12 +106,12 @@ mod tests {
     use super::*;
 
     /// `n` intervals, the first starting at `first`, each `width` ports wide but the last.
-    fn ladder(n: u16, first: u16, width: u16) -> Vec<(u16, VerdictId)> {
+    fn ladder(n: u16, first: u16, width: u16) -> Vec<(u16, Span)> {
         let ends = (0..n - 1).map(|i| first + width * i);
         ends.chain([u16::MAX]).zip(0..).map(|(last, v)| (last, VerdictId(v))).collect()
     }
 
-    fn by_reading(intervals: &[(u16, VerdictId)], port: u16) -> Option<VerdictId> {
+    fn by_reading(intervals: &[(u16, Span)], port: u16) -> Option<Span> {
         intervals.iter().find(|i| port <= i.0).map(|i| i.1)
     }
 

@@ -188,7 +188,7 @@ pub struct Rule {
     pub subjects: Option<SetId>,
     /// Who is at the other end.
     pub peers: Peers,
-    /// Which ports of the target.
+    /// Which traffic.
     pub ports: Ports,
 }
 
@@ -201,24 +201,41 @@ pub enum Peers {
     Sets(Vec<SetId>),
 }
 
-/// The protocols and target ports of a rule.
+/// The traffic of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ports {
-    /// Every port of every protocol, the portless ones too (NP-9, NP-25).
+    /// Everything, of every protocol (NP-9, NP-25).
     Any,
     /// These; nothing when the list is empty.
     Ranges(Vec<PortRange>),
 }
 
 /// Ports of one protocol, both ends included. All ports are `0..=65535`.
+///
+/// What has no ports has something else for that of the target, as in
+/// [`FlowKey`](crate::packet::FlowKey): messages of ICMP are `type * 256 + code`, other protocols
+/// are their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortRange {
-    /// TCP, UDP or SCTP.
+    /// The protocol.
     pub protocol: Protocol,
-    /// The lowest port.
+    /// The lowest port of the target.
     pub first: u16,
-    /// The highest port; not below `first`.
+    /// The highest port of the target; not below `first`.
     pub last: u16,
+    /// The lowest and the highest port of the source, of what has ports.
+    pub source: (u16, u16),
+}
+
+impl PortRange {
+    /// Any port of the source.
+    pub const ANY_SOURCE: (u16, u16) = (0, u16::MAX);
+
+    /// These of the target, whatever that of the source is.
+    #[must_use]
+    pub const fn of_target(protocol: Protocol, first: u16, last: u16) -> Self {
+        Self { protocol, first, last, source: Self::ANY_SOURCE }
+    }
 }
 
 /// Which side's policy.
@@ -288,9 +305,26 @@ pub struct Question {
     /// Who receives.
     pub target: Party,
     /// What.
+    pub service: Service,
+}
+
+/// What a packet is, as far as rules tell packets between the same two apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Service {
+    /// The protocol.
     pub protocol: Protocol,
-    /// The target port; ignored for protocols without ports.
+    /// The target port, or what stands for it: see [`PortRange`].
     pub port: u16,
+    /// The source port; of what has none it is not asked for.
+    pub source_port: u16,
+}
+
+impl Service {
+    /// To a port, from a port that no rule is likely to name.
+    #[must_use]
+    pub const fn to(protocol: Protocol, port: u16) -> Self {
+        Self { protocol, port, source_port: u16::MAX }
+    }
 }
 
 /// The answer, with a cause for each side. Allowed only where both allow (NP-7).

@@ -1,7 +1,7 @@
 //! The compiled policy: what packets are judged by. Hot path.
 //!
 //! A question costs two cells, one for each side, and in each at most one search among the port
-//! intervals of a program. How many rules, pods, policies or addresses there are does not enter
+//! intervals of a program, or two where rules tell ports of the source apart. How many rules, pods, policies or addresses there are does not enter
 //! into it, nor does anything that a sender can write into a header.
 //!
 //! ```text
@@ -12,10 +12,11 @@
 //!         |                     64 leaves    64 cells       |     "in these of my peer groups"
 //!         |                                                 v
 //!         '------ programs ------------------------> [Program], 32 bytes
-//!                                                    tcp  udp  sctp  portless
+//!                                                    tcp  udp  sctp  icmp  icmpv6  other
 //!                                                     |    '-- a verdict: constant
 //!         few / many <--------------------------------'
-//!         intervals of ports, each with its verdict
+//!         intervals of ports, each with its verdict,
+//!         or with intervals of source ports
 //! ```
 //!
 //! Invariants
@@ -57,7 +58,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::ports::{Few, Many};
-use super::ruleset::{Cause, Direction, PolicyId};
+use super::ruleset::{Cause, Direction, PolicyId, Service};
 use super::shared::Shared;
 use super::tally::Tallies;
 use crate::ids::WorkerId;
@@ -133,10 +134,8 @@ pub struct Query {
     pub ingress: PolicySetId,
     /// Class of the source's address.
     pub source_class: ClassId,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The target port; ignored for protocols without ports.
-    pub port: u16,
+    /// Which packet, between these two.
+    pub service: Service,
 }
 
 /// Both sides' verdicts.
@@ -166,20 +165,18 @@ pub(super) type Leaf = [u16; FAN];
 pub(super) type Branch = [Arc<Leaf>; FAN];
 pub(super) type Cells = Arc<[Arc<Branch>]>;
 
-/// The verdicts of one (row, cell) for every protocol and port: Tcp, Udp, Sctp, portless.
+/// The verdicts of one (row, cell) for every protocol, in the order of [`Protocol`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Program(pub(super) [Span; 4]);
+#[repr(align(32))]
+pub(super) struct Program(pub(super) [Span; Protocol::ALL.len()]);
 
-/// The verdicts of one protocol.
+/// The verdicts of one protocol, or of one interval of its target ports: a verdict, or the list of
+/// intervals to look it up in.
+///
+/// A verdict is itself, and so leaves three bits: which list, and whether what is found there is
+/// to be looked up again, by the source's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Span {
-    /// One for all ports.
-    One(VerdictId),
-    /// By interval; a place in `Row::few`.
-    Few(u32),
-    /// By interval; a place in `Row::many`.
-    Many(u32),
-}
+pub(super) struct Span(u32);
 
 /// All that one policy set says. Aligned, so that one is read with one miss.
 #[derive(Clone, Debug)]
@@ -211,31 +208,24 @@ pub struct PolicyTable {
 }
 
 impl PolicyTable {
-    /// Judges both sides: two cells, at most one interval search in each. Never panics,
+    /// Judges both sides: two cells, at most two interval searches in each. Never panics,
     /// allocates or loops over anything that grows.
     #[inline]
     #[must_use]
     pub fn decide(&self, query: &Query) -> Decision {
-        let Query { protocol, port, .. } = *query;
         Decision {
-            egress: self.verdict(query.egress, query.target_class, protocol, port),
-            ingress: self.verdict(query.ingress, query.source_class, protocol, port),
+            egress: self.verdict(query.egress, query.target_class, query.service),
+            ingress: self.verdict(query.ingress, query.source_class, query.service),
         }
     }
 
     #[inline]
-    fn verdict(
-        &self,
-        set: PolicySetId,
-        class: ClassId,
-        protocol: Protocol,
-        port: u16,
-    ) -> VerdictId {
+    fn verdict(&self, set: PolicySetId, class: ClassId, service: Service) -> VerdictId {
         if set == PolicySetId::NONE {
             return VerdictId::NOT_ISOLATED;
         }
         let row = self.rows.get(set.0 as usize);
-        row.and_then(|row| row.verdict(class, protocol, port)).unwrap_or(VerdictId::CLOSED)
+        row.and_then(|row| row.verdict(class, service)).unwrap_or(VerdictId::CLOSED)
     }
 
     /// Why a verdict was given.
@@ -315,20 +305,76 @@ impl PolicyTable {
     }
 }
 
+impl Span {
+    const LOOKUP: u32 = 1 << 30;
+    const MANY: u32 = 1 << 29;
+    const BY_SOURCE: u32 = 1 << 28;
+    const KIND: u32 = Self::LOOKUP | Self::MANY | Self::BY_SOURCE;
+    /// Lists by the target's port that hold verdicts.
+    const IN_FEW: u32 = Self::LOOKUP;
+    const IN_MANY: u32 = Self::LOOKUP | Self::MANY;
+
+    /// What is denied because nothing is known of it.
+    pub(super) const CLOSED: Self = Self::one(VerdictId::CLOSED);
+
+    /// A verdict for all. Numbers beyond 28 bits are more than memory holds causes for.
+    pub(super) const fn one(verdict: VerdictId) -> Self {
+        if verdict.0 & Self::KIND == 0 { Self(verdict.0) } else { Self(VerdictId::CLOSED.0) }
+    }
+
+    /// By interval: a place in `Row::few`, or in `Row::many`; then perhaps by the source's port.
+    pub(super) const fn lookup(place: u32, in_many: bool, then_by_source: bool) -> Self {
+        if place >= Self::BY_SOURCE {
+            return Self::CLOSED;
+        }
+        let many = if in_many { Self::MANY } else { 0 };
+        let source = if then_by_source { Self::BY_SOURCE } else { 0 };
+        Self(place | Self::LOOKUP | many | source)
+    }
+
+    /// The verdict, where it needs no looking up.
+    #[inline]
+    pub(super) const fn verdict(self) -> Option<VerdictId> {
+        if self.0 & Self::KIND == 0 { Some(VerdictId(self.0)) } else { None }
+    }
+
+    #[inline]
+    const fn place(self) -> usize {
+        (self.0 & (Self::BY_SOURCE - 1)) as usize
+    }
+}
+
 impl Row {
     #[inline]
-    fn verdict(&self, class: ClassId, protocol: Protocol, port: u16) -> Option<VerdictId> {
+    fn verdict(&self, class: ClassId, service: Service) -> Option<VerdictId> {
         let class = class.0 as usize;
         let mut cell = cell(&self.cells, class, 0)?;
         if self.programs.len() > PLANE {
             cell |= self::cell(&self.cells, class, self.cells.len() / 2)? << 16;
         }
         let Program(spans) = self.programs.get(cell)?;
-        // Icmp and Other share the portless span: rules cannot tell them apart (NP-25).
-        match *spans.get((protocol as usize).min(3))? {
-            Span::One(verdict) => Some(verdict),
-            Span::Few(at) => self.few.get(at as usize)?.find(port),
-            Span::Many(at) => self.many.get(at as usize)?.find(port),
+        let span = *spans.get(service.protocol as usize)?;
+        let found = match span.0 & Span::KIND {
+            0 => span,
+            Span::IN_FEW => self.few.get(span.place())?.find(service.port)?,
+            Span::IN_MANY => self.many.get(span.place())?.find(service.port)?,
+            _ => return self.by_source(span, service),
+        };
+        found.verdict()
+    }
+
+    /// Where rules tell ports of the source apart: twice.
+    #[cold]
+    fn by_source(&self, span: Span, service: Service) -> Option<VerdictId> {
+        let found = self.find(span, service.port)?;
+        found.verdict().or_else(|| self.find(found, service.source_port)?.verdict())
+    }
+
+    fn find(&self, span: Span, port: u16) -> Option<Span> {
+        if span.0 & Span::MANY == 0 {
+            self.few.get(span.place())?.find(port)
+        } else {
+            self.many.get(span.place())?.find(port)
         }
     }
 }
@@ -358,7 +404,7 @@ mod tests {
         let used = if programs > PLANE { 2 } else { 1 };
         let program = |at| {
             let verdict = if at == last { VerdictId::NOT_ISOLATED } else { VerdictId::CLOSED };
-            Program([Span::One(verdict); 4])
+            Program([Span::one(verdict); Protocol::ALL.len()])
         };
         Row {
             cells: planes.into_iter().take(used).collect(),
@@ -371,7 +417,8 @@ mod tests {
     #[test]
     fn a_row_has_a_second_plane_from_one_program_beyond_the_first_on() {
         for programs in [1, 2, PLANE - 1, PLANE, PLANE + 1, PLANE * 2 + 3] {
-            let verdict = row(programs).verdict(ClassId(7), Protocol::Tcp, 80);
+            let http = Service { protocol: Protocol::Tcp, port: 80, source_port: 0 };
+            let verdict = row(programs).verdict(ClassId(7), http);
             assert_eq!(verdict, Some(VerdictId::NOT_ISOLATED), "{programs}");
         }
     }

@@ -13,7 +13,7 @@ use crate::event::{Denied, Sampled};
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
-use crate::policy::ruleset::Direction;
+use crate::policy::ruleset::{Direction, Service};
 use crate::policy::table::{Decision, PolicySetId, Query};
 use crate::publish::Snapshot;
 
@@ -238,8 +238,11 @@ fn decide(snapshot: &Snapshot, opener: &Side, other: &Side, key: &FlowKey) -> De
         target_class: other.class,
         ingress,
         source_class: opener.class,
-        protocol: key.protocol,
-        port: key.target_port,
+        service: Service {
+            protocol: key.protocol,
+            port: key.target_port,
+            source_port: key.source_port,
+        },
     })
 }
 

@@ -112,7 +112,7 @@ fn questions(address: IpAddr) -> [Question; 2] {
     let (pod, other) = (End::Pod("default".to_owned(), "judged".to_owned()), End::Address(address));
     let ask = |source: &End, target: &End| {
         let (source, target, family) = (source.clone(), target.clone(), Family::of(address));
-        Question { source, target, protocol: Protocol::Tcp, port: 80, family }
+        Question { source, target, protocol: Protocol::Tcp, port: 80, source_port: 1, family }
     };
     [ask(&pod, &other), ask(&other, &pod)]
 }

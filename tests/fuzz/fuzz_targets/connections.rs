@@ -75,9 +75,9 @@ fn packet(choices: &mut Choices) -> Headers {
         let (source_port, target_port) = ports;
         FlowKey { source, target, source_port, target_port, number, protocol }
     };
-    let icmp = if source.is_v4() { 1 } else { 58 };
+    let (icmp, protocol) =
+        if source.is_v4() { (1, Protocol::Icmp) } else { (58, Protocol::IcmpV6) };
     let ports = (choices.below(2) as u16, choices.below(2) as u16);
-    let same = (ports.0, ports.0);
     let number = |choices: &mut Choices| 99 + choices.below(4) as u32;
     match choices.below(12) {
         0..=3 => {
@@ -88,19 +88,22 @@ fn packet(choices: &mut Choices) -> Headers {
         4 | 5 => headers(key(17, Protocol::Udp, ports), Kind::Udp),
         6 | 7 => {
             let reply = choices.chance(50);
-            headers(key(icmp, Protocol::Icmp, same), Kind::Echo { reply })
+            // An answer is the reversed key of its request.
+            let request = (ports.0, FlowKey::message(8, 0));
+            let pair = if reply { (request.1, request.0) } else { request };
+            headers(key(icmp, protocol, pair), Kind::Echo { reply })
         }
         8 => {
             let (first_chunk, verification_tag) = (choices.below(16) as u8, number(choices));
             let verification_tag = if first_chunk == 1 { 0 } else { verification_tag };
             headers(key(132, Protocol::Sctp, ports), Kind::Sctp { first_chunk, verification_tag })
         }
-        9 => headers(key(47, Protocol::Other, (0, 0)), Kind::Portless),
-        10 => headers(key(icmp, Protocol::Icmp, (0, 0)), Kind::Portless),
+        9 => headers(key(47, Protocol::Other, (47, 47)), Kind::Portless),
+        10 => headers(key(icmp, protocol, (0, FlowKey::message(40, 0))), Kind::Portless),
         11 if choices.chance(50) => headers(key(17, Protocol::Udp, ports), Kind::Rest),
         _ => {
             let inner = key(17, Protocol::Udp, ports).reversed();
-            headers(key(icmp, Protocol::Icmp, (0, 0)), Kind::IcmpError { inner })
+            headers(key(icmp, protocol, (0, FlowKey::message(3, 3))), Kind::IcmpError { inner })
         }
     }
 }

@@ -99,7 +99,7 @@ fn objects(selector: &Value, worn: &[Map<String, Value>]) -> Vec<Value> {
 fn questions(sets: usize) -> Vec<Question> {
     let ask = |source: &End, target: &End, port| {
         let (source, target, protocol) = (source.clone(), target.clone(), Protocol::Tcp);
-        Question { source, target, protocol, port, family: Family::V4 }
+        Question { source, target, protocol, port, source_port: 1, family: Family::V4 }
     };
     let target = End::Pod("y".to_owned(), "target".to_owned());
     let mut questions = Vec::new();

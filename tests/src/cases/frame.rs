@@ -1,8 +1,9 @@
 //! The packets of cases.
 
-use lockgate_dataplane::packet::{Protocol, TcpFlags};
+use lockgate_dataplane::packet::{FlowKey, Protocol, TcpFlags};
 
 use super::Send;
+use crate::oracle::Family;
 use crate::packets::{self, Ends};
 
 /// The first source port of lines that state none; their number is added.
@@ -23,12 +24,22 @@ pub fn frame(send: &Send, ends: Ends, number: usize, last: Option<&[u8]>) -> Vec
         (Protocol::Udp, _) => packets::udp(ends, ports, b"x"),
         (Protocol::Sctp, "") => packets::sctp(ends, ports, 0, SCTP_INIT, &[0; 16]),
         (Protocol::Sctp, _) => packets::sctp(ends, ports, 1, 0, b"data"),
-        (Protocol::Icmp, "error") => {
+        (Protocol::Icmp | Protocol::IcmpV6, "error") => {
             let (kind, code) = if ends.source.is_ipv4() { (3, 3) } else { (1, 4) };
             packets::icmp_error(ends, kind, code, last.unwrap_or_default())
         }
-        (Protocol::Icmp, detail) => packets::echo(ends, detail == "echo-reply", ports.0, 1, b"x"),
+        (Protocol::Icmp | Protocol::IcmpV6, detail) => packets::echo(ends, detail == "echo-reply", ports.0, 1, b"x"),
         (Protocol::Other, _) => packets::ip(ends, GRE, b"payload"),
+    }
+}
+
+/// What policy is asked about the packet: the protocol, and the port or what stands for it.
+pub(super) fn service(send: &Send, family: Family) -> (Protocol, u16) {
+    match (send.protocol, family) {
+        (Protocol::Icmp, Family::V4) => (Protocol::Icmp, FlowKey::message(8, 0)),
+        (Protocol::Icmp, Family::V6) => (Protocol::IcmpV6, FlowKey::message(128, 0)),
+        (Protocol::Other, _) => (Protocol::Other, GRE.into()),
+        (other, _) => (other, send.target_port),
     }
 }
 

@@ -191,11 +191,13 @@ impl Send {
     }
 
     fn question_by(&self, family: Family) -> Question {
+        let (protocol, port) = frame::service(self, family);
         Question {
             source: self.source.clone(),
             target: self.target.clone(),
-            protocol: self.protocol,
-            port: self.target_port,
+            protocol,
+            port,
+            source_port: self.source_port.unwrap_or(u16::MAX),
             family,
         }
     }

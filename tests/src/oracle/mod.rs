@@ -77,8 +77,10 @@ pub struct Question {
     pub target: End,
     /// What.
     pub protocol: Protocol,
-    /// The target port; ignored for protocols without ports.
+    /// The target port; of ICMP `type * 256 + code`, of other protocols their number.
     pub port: u16,
+    /// The source port; 65535 where it does not matter. Ignored for protocols without ports.
+    pub source_port: u16,
     /// Which of their addresses.
     pub family: Family,
 }

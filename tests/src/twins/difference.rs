@@ -84,7 +84,7 @@ type Side = (PolicySetId, ClassId);
 /// Compares what two tables say of pairs of a policy set and a class, once of each.
 struct Judge<'a> {
     tables: [&'a PolicyTable; 2],
-    services: Vec<(Protocol, u16)>,
+    services: Vec<Service>,
     done: HashSet<(Side, Side)>,
     causes: HashMap<(VerdictId, VerdictId), bool>,
     by_verdict: bool,
@@ -92,12 +92,16 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(one: &'a Tables, other: &'a Tables, edges: &Edges, by_verdict: bool) -> Self {
-        let ported = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
-        let mut services: Vec<_> = ported
-            .iter()
-            .flat_map(|protocol| edges.ports.iter().map(|port| (*protocol, *port)))
-            .collect();
-        services.extend([(Protocol::Icmp, 0), (Protocol::Other, 0)]);
+        // Each port from another, of each protocol from others.
+        let of = |(place, protocol): (usize, Protocol)| {
+            let sources = edges.ports.iter().cycle().skip(place * 3);
+            edges.ports.iter().zip(sources).map(move |(&port, &source_port)| Service {
+                protocol,
+                port,
+                source_port,
+            })
+        };
+        let services = Protocol::ALL.into_iter().enumerate().flat_map(of).collect();
         let tables = [&one.policy, &other.policy];
         Self { tables, services, done: HashSet::new(), causes: HashMap::new(), by_verdict }
     }
@@ -106,12 +110,10 @@ impl<'a> Judge<'a> {
         if !self.done.insert((one, other)) {
             return None;
         }
-        for &(protocol, port) in &self.services {
+        for &service in &self.services {
             let ask = |table: &PolicyTable, (egress, target_class): Side| {
                 let (ingress, source_class) = (PolicySetId::NONE, target_class);
-                table
-                    .decide(&Query { egress, target_class, ingress, source_class, protocol, port })
-                    .egress
+                table.decide(&Query { egress, target_class, ingress, source_class, service }).egress
             };
             let [a, b] = [ask(self.tables[0], one), ask(self.tables[1], other)];
             let same = if self.by_verdict {
@@ -124,7 +126,7 @@ impl<'a> Judge<'a> {
             };
             if !same {
                 let [a, b] = [cause(self.tables[0], a), cause(self.tables[1], b)];
-                return Some(format!("{protocol:?} {port}\n  one   {a}\n  other {b}"));
+                return Some(format!("{service:?}\n  one   {a}\n  other {b}"));
             }
         }
         None

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::packet::{FlowKey, Protocol};
 use serde_json::Value;
 
 use super::{Choices, World};
@@ -10,6 +10,12 @@ use crate::oracle::{Cidr, Cluster, End, Family, Question};
 
 /// Addresses that no pod of any world has.
 const OUTSIDE: [&str; 5] = ["203.0.113.7", "192.168.0.1", "10.0.0.14", "2001:db8::9", "fd01::1"];
+
+/// Messages of ICMP, and of `ICMPv6`, as rules may name them.
+const MESSAGES: [(u8, u8); 5] = [(8, 0), (8, 1), (13, 0), (40, 0), (255, 255)];
+const MESSAGES_V6: [(u8, u8); 4] = [(128, 0), (128, 1), (140, 0), (255, 255)];
+/// Protocols that are only a number, those of the other version's ICMP among them.
+const NUMBERS: [u16; 7] = [0, 1, 46, 47, 58, 136, 255];
 
 /// Every question worth asking: each pair of ends, each protocol, each boundary port.
 #[must_use]
@@ -19,9 +25,8 @@ pub fn probes(world: &World) -> Vec<Question> {
     for source in 0..scope.ends.len() {
         for target in 0..scope.ends.len() {
             for protocol in Protocol::ALL {
-                let ports = if protocol.has_ports() { scope.ports.as_slice() } else { &[0] };
-                for port in ports {
-                    questions.extend(scope.question(source, target, protocol, *port));
+                for port in scope.ports_of(protocol) {
+                    questions.extend(scope.question(source, target, protocol, port));
                 }
             }
         }
@@ -36,8 +41,8 @@ pub fn matrix(world: &World, kinds: usize, choices: &mut Choices) -> Vec<Questio
     let mut questions = Vec::new();
     for _ in 0..kinds {
         let protocol =
-            choices.pick(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Icmp]);
-        let port = if protocol.has_ports() { choices.pick(&scope.ports) } else { 0 };
+            choices.pick(&Protocol::ALL);
+        let port = choices.pick(&scope.ports_of(protocol));
         for source in 0..scope.ends.len() {
             for target in 0..scope.ends.len() {
                 questions.extend(scope.question(source, target, protocol, port));
@@ -62,7 +67,7 @@ pub fn sample(world: &World, count: usize, choices: &mut Choices) -> Vec<Questio
         let other = choices.below(if all { scope.ends.len() } else { scope.pods });
         let (source, target) = if choices.chance(50) { (pod, other) } else { (other, pod) };
         let protocol = choices.pick(&Protocol::ALL);
-        let port = choices.pick(&scope.ports);
+        let port = choices.pick(&scope.ports_of(protocol));
         questions.extend(scope.question(source, target, protocol, port));
         if questions.len() == count {
             break;
@@ -103,6 +108,18 @@ impl Scope {
         Self { ends, pods, ports }
     }
 
+    /// Ports of a protocol at which a verdict may change, or what it has for ports.
+    fn ports_of(&self, protocol: Protocol) -> Vec<u16> {
+        match protocol {
+            Protocol::Tcp | Protocol::Udp | Protocol::Sctp => self.ports.clone(),
+            Protocol::Icmp => MESSAGES.map(|(kind, code)| FlowKey::message(kind, code)).to_vec(),
+            Protocol::IcmpV6 => {
+                MESSAGES_V6.map(|(kind, code)| FlowKey::message(kind, code)).to_vec()
+            }
+            Protocol::Other => NUMBERS.to_vec(),
+        }
+    }
+
     /// The question, unless its ends cannot meet or no policy has a say in it.
     fn question(
         &self,
@@ -113,11 +130,19 @@ impl Scope {
     ) -> Option<Question> {
         let ((source, family), (target, other)) = (&self.ends[source], &self.ends[target]);
         let outside = |end: &End| matches!(end, End::Address(_));
-        if family != other || (outside(source) && outside(target)) {
+        let is_other = match protocol {
+            Protocol::Icmp => *family == Family::V6,
+            Protocol::IcmpV6 => *family == Family::V4,
+            _ => false,
+        };
+        if is_other || family != other || (outside(source) && outside(target)) {
             return None;
         }
         let (source, target, family) = (source.clone(), target.clone(), *family);
-        Some(Question { source, target, protocol, port, family })
+        // Of one port in three the same from the source, of the others from some other.
+        let place = usize::from(port) % (3 * self.ports.len());
+        let source_port = self.ports.get(place).copied().unwrap_or(port);
+        Some(Question { source, target, protocol, port, source_port, family })
     }
 }
 

@@ -74,11 +74,15 @@ fn send(world: &mut World, choices: &mut Choices, from: &End, to: &End, port: u1
     let party = |end: &End, own_node| Party { address: end.address, pod: end.pod, own_node };
     let protocol = choices.pick(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Icmp]);
     let target_port = choices.pick(&[80, 81, 443, 8080, 53, 1, 65_535]);
+    let service = match (protocol, from.address.is_ipv4()) {
+        (Protocol::Icmp, true) => Service::to(protocol, FlowKey::message(8, 0)),
+        (Protocol::Icmp, false) => Service::to(Protocol::IcmpV6, FlowKey::message(128, 0)),
+        _ => Service { protocol, port: target_port, source_port: port },
+    };
     let question = Question {
         source: party(from, own_node),
         target: party(to, false),
-        protocol,
-        port: target_port,
+        service,
     };
     let allowed = world.resolved().unwrap().ruleset.decide(&question).allows();
     let mut ends = world.ends(&from.wire, &to.wire, from.address);

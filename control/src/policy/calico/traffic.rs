@@ -9,15 +9,6 @@ use crate::manifest::tree::Value;
 /// Characters of the longest name of a port.
 const PORT_NAME_MAX: usize = 128;
 
-const PROTOCOLS: [(&str, IpProtocol); 6] = [
-    ("TCP", IpProtocol::TCP),
-    ("UDP", IpProtocol::UDP),
-    ("ICMP", IpProtocol::ICMP),
-    ("ICMPv6", IpProtocol::ICMPV6),
-    ("SCTP", IpProtocol::SCTP),
-    ("UDPLite", IpProtocol::UDP_LITE),
-];
-
 /// Reads the version of IP, the protocol and the ICMP message.
 pub(super) fn traffic(at: &Place<'_>, report: &mut Report<'_>) -> Result<Traffic, Broken> {
     let family = at.field("ipVersion").map(|at| ip_version(&at, report)).transpose();
@@ -50,9 +41,8 @@ fn protocol(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpProtocol, Broke
         let number = whole(at, "a protocol's number", (1, 255), report)?;
         return u8::try_from(number).map(IpProtocol).map_err(|_| Broken);
     };
-    let named = PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
     let number = || plain(text).and_then(|number| u8::try_from(number).ok()).filter(|one| *one > 0);
-    named.map(|(_, protocol)| *protocol).or_else(|| number().map(IpProtocol)).ok_or_else(|| {
+    IpProtocol::named(text).or_else(|| number().map(IpProtocol)).ok_or_else(|| {
         let message = format!("{} is not a protocol", quoted(text));
         let remedy = "write TCP, UDP, SCTP, ICMP, ICMPv6, UDPLite or a number, 1 to 255";
         report.error(at, &message, remedy)

@@ -1,12 +1,11 @@
 //! Ordered policies in, the ruleset's policies out: what every tier says, by sets of addresses. Pure,
 //! and slow: everything is looked at for each end of each rule.
 //!
-//! What the tables cannot tell apart yet (messages of ICMP, protocols by number, ports of the
-//! source) closes: a rule that allows it matches nothing, one that denies or passes it denies
-//! everything to whom the policy selects. The same where a rule that passes may mean more or less
-//! than can be known.
+//! A rule that passes and may mean more or less than can be known denies everything to whom the
+//! policy selects.
 
 mod ends;
+mod named;
 mod side;
 mod wearer;
 
@@ -25,6 +24,7 @@ use crate::policy::{
     Told, tell,
 };
 use ends::Ends;
+use named::Named;
 use side::{Doubt, World};
 pub(crate) use wearer::Wearer;
 
@@ -42,8 +42,9 @@ struct Subjects {
 }
 
 /// A part of a rule: of the policy's own pods these, at the other end those, to these ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
-    own: Option<Vec<PodIndex>>,
+    own: Vec<PodIndex>,
     peers: Ends,
     ports: Ports,
 }
@@ -141,22 +142,22 @@ impl<'i> Ordered<'i> {
                 }
                 Listed::Rule(rule) => rule,
             };
+            let (all, certain) = (&subjects.all, &subjects.certain);
             let (action, parts) = match rule.action {
                 // Recorded nowhere yet.
                 Action::Log => continue,
                 Action::Allow => {
-                    let parts = self.parts(rule, &subjects.certain, direction, Doubt::Out);
-                    (ruleset::Action::Allow, Some(parts.0))
+                    let parts = self.parts(rule, certain, direction, Doubt::Out);
+                    (ruleset::Action::Allow, Some(parts))
                 }
                 Action::Deny => {
-                    let (parts, is_told) = self.parts(rule, &subjects.all, direction, Doubt::In);
-                    (ruleset::Action::Deny, is_told.then_some(parts))
+                    let parts = self.parts(rule, all, direction, Doubt::In);
+                    (ruleset::Action::Deny, Some(parts))
                 }
                 Action::Pass => {
-                    let (most, is_told) = self.parts(rule, &subjects.all, direction, Doubt::In);
-                    let (least, _) = self.parts(rule, &subjects.certain, direction, Doubt::Out);
-                    let is_known =
-                        is_told && subjects.all == subjects.certain && same(&most, &least);
+                    let most = self.parts(rule, all, direction, Doubt::In);
+                    let least = self.parts(rule, certain, direction, Doubt::Out);
+                    let is_known = all == certain && most == least;
                     (ruleset::Action::Pass, is_known.then_some(most))
                 }
             };
@@ -165,11 +166,10 @@ impl<'i> Ordered<'i> {
                 continue;
             };
             for Part { own, peers, ports } in parts {
-                let own = own.filter(|own| *own != subjects.all);
-                if own.as_ref().is_some_and(Vec::is_empty) || peers.is_nobody() {
+                if own.is_empty() || peers.is_nobody() {
                     continue;
                 }
-                let subjects = own.map(|own| sets.of_pods(own));
+                let subjects = (own != subjects.all).then(|| sets.of_pods(own));
                 let peers = told(peers, sets);
                 resolved.push(ruleset::Rule { index, action, subjects, peers, ports });
             }
@@ -177,22 +177,18 @@ impl<'i> Ordered<'i> {
         resolved
     }
 
-    /// What a rule matches, and whether that is all of it that the tables can tell.
+    /// What a rule matches.
     fn parts(
         &self,
         rule: &Rule,
         subjects: &[PodIndex],
         direction: Direction,
         doubt: Doubt,
-    ) -> (Vec<Part>, bool) {
+    ) -> Vec<Part> {
         let mut parts = Vec::new();
-        let mut is_told = true;
         let own = self.world.ends(&rule.own, doubt);
         for traffic in &rule.traffic {
-            let Some(traffic) = tell(traffic) else {
-                is_told = false;
-                continue;
-            };
+            let told = tell(traffic);
             for (own, family) in self.own(&own, subjects, doubt) {
                 for peer in &rule.peers {
                     let mut peers = self.world.ends(peer, doubt);
@@ -200,16 +196,20 @@ impl<'i> Ordered<'i> {
                         let all = Ends::blocks([ends::all_of(family)]);
                         peers = peers.and(all, self.world.residents);
                     }
-                    let at = Part { own: Some(own.clone()), peers, ports: Ports::Any };
-                    if direction == Direction::Egress && peer.service.is_some() {
-                        parts.extend(self.at_service(peer, &at, doubt));
-                        continue;
+                    let at = Part { own: own.clone(), peers, ports: Ports::Any };
+                    match (&peer.service, &told) {
+                        (Some(service), told) if direction == Direction::Egress => {
+                            parts.extend(self.at_service(service, told.as_deref(), &at, doubt));
+                        }
+                        (_, Some(told)) => {
+                            parts.extend(Named { world: &self.world, direction }.parts(told, &at));
+                        }
+                        (_, None) => parts.push(at),
                     }
-                    parts.extend(self.at_ports(&traffic, at, direction));
                 }
             }
         }
-        (parts, is_told)
+        parts
     }
 
     /// The pods of a policy that are what a rule says its own side is, by the version of IP where
@@ -253,66 +253,30 @@ impl<'i> Ordered<'i> {
         }
     }
 
-    /// The parts of a rule by the ports of its traffic: a name is a number for some pods and another
-    /// for others (NP-22).
-    fn at_ports(&self, traffic: &Told<'_>, at: Part, direction: Direction) -> Vec<Part> {
-        let Some(ranges) = &traffic.ports else { return vec![at] };
-        let mut parts = Vec::new();
-        for &(name, protocol) in &traffic.named {
-            for (number, bearers) in self.bearers(name, protocol) {
-                let ports =
-                    Ports::Ranges(vec![PortRange { protocol, first: number, last: number }]);
-                parts.push(match direction {
-                    Direction::Ingress => {
-                        let own = at.own.clone().unwrap_or_default();
-                        let is_bearer = |pod: &PodIndex| bearers.binary_search(pod).is_ok();
-                        let own = own.into_iter().filter(is_bearer).collect();
-                        Part { own: Some(own), peers: at.peers.clone(), ports }
-                    }
-                    Direction::Egress => {
-                        let bearers = Ends::These { pods: bearers, blocks: Vec::new() };
-                        let peers = at.peers.clone().and(bearers, self.world.residents);
-                        Part { own: at.own.clone(), peers, ports }
-                    }
-                });
-            }
-        }
-        if !ranges.is_empty() {
-            parts.push(Part { ports: Ports::Ranges(ranges.clone()), ..at });
-        }
-        parts
-    }
-
-    /// The pods that have a port of this name, by its number.
-    fn bearers(&self, name: &str, protocol: Protocol) -> BTreeMap<u16, Vec<PodIndex>> {
-        let mut found: BTreeMap<u16, Vec<PodIndex>> = BTreeMap::new();
-        for (place, resident) in (0_u32..).zip(self.world.residents) {
-            let is_it =
-                |port: &&crate::manifest::NamedPort| port.name == name && port.protocol == protocol;
-            let port = resident.pod.ports.iter().find(is_it).filter(|_| !resident.is_denied);
-            if let Some(port) = port {
-                found.entry(port.number).or_default().push(PodIndex(place));
-            }
-        }
-        found
-    }
-
     /// The parts of a rule towards a service: each slice's addresses at its own ports.
-    fn at_service(&self, peer: &Side, at: &Part, doubt: Doubt) -> Vec<Part> {
-        let Some(service) = &peer.service else { return Vec::new() };
+    fn at_service(
+        &self,
+        service: &'i Service,
+        told: Option<&[Told<'_>]>,
+        at: &Part,
+        doubt: Doubt,
+    ) -> Vec<Part> {
         let backends = self.world.backends(service);
-        let all = |peers| Part { own: at.own.clone(), peers, ports: Ports::Any };
         if !backends.is_whole && doubt == Doubt::In {
-            return vec![all(at.peers.clone())];
+            return vec![at.clone()];
         }
         let slices = backends.slices.iter().map(|slice| {
             let addresses = slice.addresses.iter().copied().map(ipnet::IpNet::from);
             let peers = at.peers.clone().and(Ends::blocks(addresses), self.world.residents);
-            let ranges = slice.ports.iter().map(|port| {
-                let (first, last) = port.number.map_or((0, u16::MAX), |number| (number, number));
-                PortRange { protocol: port.protocol, first, last }
+            // Beside a service stand no ports: those that it has, of the protocols that are told.
+            let is_told = |port: &&crate::manifest::slice::SlicePort| {
+                told.is_none_or(|told| told.iter().any(|one| one.protocol == port.protocol))
+            };
+            let ranges = slice.ports.iter().filter(is_told).map(|port| {
+                let (first, last) = port.number.map_or(EVERY, |number| (number, number));
+                PortRange::of_target(port.protocol, first, last)
             });
-            Part { ports: Ports::Ranges(ranges.collect()), ..all(peers) }
+            Part { own: at.own.clone(), peers, ports: Ports::Ranges(ranges.collect()) }
         });
         slices.collect()
     }
@@ -339,13 +303,6 @@ fn told(ends: Ends, sets: &mut Sets) -> Peers {
             Peers::Sets(ids.into_iter().collect())
         }
     }
-}
-
-/// Whether two lists of parts match the same.
-fn same(a: &[Part], b: &[Part]) -> bool {
-    let is_same =
-        |(a, b): (&Part, &Part)| a.own == b.own && a.peers == b.peers && a.ports == b.ports;
-    a.len() == b.len() && a.iter().zip(b).all(is_same)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question};
+use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question, Service};
 
 use crate::resolve::{Resolved, resolve};
 use crate::sample::{inventory, namespace, pod, pod_with, policy, ports};
@@ -35,8 +35,7 @@ fn tcp(text: &str, from: &str, to: &str, port: u16) -> String {
     let question = Question {
         source: party(&resolved, from),
         target: party(&resolved, to),
-        protocol: Protocol::Tcp,
-        port,
+        service: Service::to(Protocol::Tcp, port),
     };
     let answer = resolved.ruleset.decide(&question);
     let word = |cause: &Cause| match cause {

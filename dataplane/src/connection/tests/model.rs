@@ -194,7 +194,7 @@ impl Model {
             Kind::Echo { .. } | Kind::IcmpError { .. } | Kind::LinkOnly => None,
             Kind::Portless if known.is_echo() => None,
             _ if known.key == packet.key => Some(Way::Opening),
-            Kind::Portless if packet.key.protocol == Protocol::Icmp => None,
+            Kind::Portless if packet.key.protocol.has_messages() => None,
             _ if known.key == packet.key.reversed() => Some(Way::Reply),
             _ => None,
         };

@@ -54,12 +54,18 @@ fn packet() -> impl Strategy<Value = Headers> {
             match what {
                 0..=3 => headers(plain(6), tcp(TcpFlags(bits), sequence, acknowledgment)),
                 4..=5 => headers(plain(17), Kind::Udp),
-                6..=7 => headers(same(icmp, a_port), Kind::Echo { reply: is_reply }),
+                6..=7 => {
+                    let request = key(icmp, (source, a_port), (target, 0x800));
+                    let reply = key(icmp, (source, 0x800), (target, a_port));
+                    let key = if is_reply { reply } else { request };
+                    headers(key, Kind::Echo { reply: is_reply })
+                }
                 8..=9 => {
                     let verification_tag = if first_chunk == 1 { 0 } else { sequence };
                     headers(plain(132), Kind::Sctp { first_chunk, verification_tag })
                 }
-                10 => headers(same(if is_reply { 47 } else { icmp }, 0), Kind::Portless),
+                10 if is_reply => headers(same(47, 47), Kind::Portless),
+                10 => headers(key(icmp, (source, 0), (target, 0x2800)), Kind::Portless),
                 _ => headers(same(icmp, 0), Kind::IcmpError { inner: plain(17) }),
             }
         },

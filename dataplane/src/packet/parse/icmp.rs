@@ -20,7 +20,8 @@ const HEADER_BYTES: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Request,
-    Reply,
+    /// To a request of this type.
+    Reply(u8),
     Error,
     Solicitation,
     Advertisement,
@@ -34,7 +35,8 @@ enum Class {
 fn class_v4(kind: u8) -> Class {
     match kind {
         8 | 13 => Class::Request,
-        0 | 14 => Class::Reply,
+        0 => Class::Reply(8),
+        14 => Class::Reply(13),
         3 | 11 | 12 => Class::Error,
         // Source quench is deprecated: nobody may act on it (RFC 6633). Redirects and router
         // discovery would change a pod's routes.
@@ -47,7 +49,7 @@ fn class_v4(kind: u8) -> Class {
 fn class_v6(kind: u8) -> Class {
     match kind {
         128 => Class::Request,
-        129 => Class::Reply,
+        129 => Class::Reply(128),
         1..=4 => Class::Error,
         // Below 128 all are errors, quotations and all, but nobody knows these.
         0 | 5..=127 => Class::Unknown,
@@ -62,42 +64,45 @@ fn class_v6(kind: u8) -> Class {
 
 /// Reads an ICMP message.
 pub(super) fn read_v4(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
-    let header = header(segment)?;
-    read_message(class_v4(header[0]), header, segment, headers)
+    read_message(class_v4, Protocol::Icmp, segment, headers)
 }
 
 /// Reads an `ICMPv6` message.
 pub(super) fn read_v6(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
-    let header = header(segment)?;
-    read_message(class_v6(header[0]), header, segment, headers)
-}
-
-fn header(segment: &[u8]) -> Result<[u8; HEADER_BYTES], DropReason> {
-    read(segment, 0).ok_or(DropReason::Truncated)
+    read_message(class_v6, Protocol::IcmpV6, segment, headers)
 }
 
 fn read_message(
-    class: Class,
-    header: [u8; HEADER_BYTES],
+    class: fn(u8) -> Class,
+    protocol: Protocol,
     segment: &[u8],
     headers: &mut Headers,
 ) -> Result<(), DropReason> {
-    let (kind, both_ports) = match class {
-        Class::Request => (Kind::Echo { reply: false }, identifier(header)),
-        Class::Reply => (Kind::Echo { reply: true }, identifier(header)),
-        Class::Error => (error(segment, headers)?, 0),
-        Class::Solicitation => (Kind::Neighbour(neighbour::solicitation(segment, headers)?), 0),
-        Class::Advertisement => (Kind::Neighbour(neighbour::advertisement(segment, headers)?), 0),
-        Class::LinkOnly => (Kind::LinkOnly, 0),
+    let header: [u8; HEADER_BYTES] = read(segment, 0).ok_or(DropReason::Truncated)?;
+    let class = class(header[0]);
+    let kind = match class {
+        Class::Request => Kind::Echo { reply: false },
+        Class::Reply(_) => Kind::Echo { reply: true },
+        Class::Error => error(segment, headers)?,
+        Class::Solicitation => Kind::Neighbour(neighbour::solicitation(segment, headers)?),
+        Class::Advertisement => Kind::Neighbour(neighbour::advertisement(segment, headers)?),
+        Class::LinkOnly => Kind::LinkOnly,
         Class::Unknown => return Err(DropReason::Malformed),
-        Class::Other => (Kind::Portless, 0),
+        Class::Other => Kind::Portless,
     };
-    headers.set_upper(kind, Protocol::Icmp, (both_ports, both_ports));
+    headers.set_upper(kind, protocol, in_place_of_ports(class, header));
     Ok(())
 }
 
-fn identifier(header: [u8; HEADER_BYTES]) -> u16 {
-    u16::from_be_bytes([header[4], header[5]])
+/// What a message has where others have ports: [`FlowKey`] says why.
+fn in_place_of_ports(class: Class, header: [u8; HEADER_BYTES]) -> (u16, u16) {
+    let [kind, code, _, _, high, low, ..] = header;
+    let identifier = u16::from_be_bytes([high, low]);
+    match class {
+        Class::Request => (identifier, FlowKey::message(kind, code)),
+        Class::Reply(to) => (FlowKey::message(to, code), identifier),
+        _ => (0, FlowKey::message(kind, code)),
+    }
 }
 
 fn error(segment: &[u8], headers: &Headers) -> Result<Kind, DropReason> {
@@ -158,9 +163,9 @@ fn quoted_flow(
         (transport::TCP, _) => quoted_ports(Protocol::Tcp, segment)?,
         (transport::UDP, _) => quoted_ports(Protocol::Udp, segment)?,
         (transport::SCTP, _) => quoted_ports(Protocol::Sctp, segment)?,
-        (ICMP_V4, Family::V4) => quoted_icmp(class_v4, segment)?,
-        (ICMP_V6, Family::V6) => quoted_icmp(class_v6, segment)?,
-        _ => (Protocol::Other, 0, 0),
+        (ICMP_V4, Family::V4) => quoted_icmp(class_v4, Protocol::Icmp, segment)?,
+        (ICMP_V6, Family::V6) => quoted_icmp(class_v6, Protocol::IcmpV6, segment)?,
+        _ => (Protocol::Other, number.into(), number.into()),
     };
     Some(FlowKey { source, target, source_port, target_port, number, protocol })
 }
@@ -170,14 +175,17 @@ fn quoted_ports(protocol: Protocol, segment: &[u8]) -> Option<(Protocol, u16, u1
     Some((protocol, u16::from_be_bytes([s0, s1]), u16::from_be_bytes([t0, t1])))
 }
 
-fn quoted_icmp(class: fn(u8) -> Class, segment: &[u8]) -> Option<(Protocol, u16, u16)> {
+fn quoted_icmp(
+    class: fn(u8) -> Class,
+    protocol: Protocol,
+    segment: &[u8],
+) -> Option<(Protocol, u16, u16)> {
     let header = read::<HEADER_BYTES>(segment, 0)?;
     match class(header[0]) {
-        Class::Request | Class::Reply => {
-            let identifier = identifier(header);
-            Some((Protocol::Icmp, identifier, identifier))
+        class @ (Class::Request | Class::Reply(_) | Class::Other) => {
+            let (source, target) = in_place_of_ports(class, header);
+            Some((protocol, source, target))
         }
-        Class::Other => Some((Protocol::Icmp, 0, 0)),
         // Nobody answers an error with an error, and what stays on its link is not ours.
         _ => None,
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::super::ports::{FEW, Few, Many};
-use super::super::ruleset::{Peers, Ports, SetId};
+use super::super::ruleset::{Peers, PortRange, Ports, SetId};
 use super::super::table::{Program, Row, Span, VerdictId};
 use super::intern::index;
 use super::rules::{Causes, Line, Rank, Rules, Ruling};
@@ -139,7 +139,7 @@ impl Groups {
 pub(super) struct Writer {
     pub(super) few: Vec<Few>,
     pub(super) many: Vec<Many>,
-    known: HashMap<Vec<(u16, VerdictId)>, Span>,
+    known: HashMap<Vec<(u16, Span)>, Span>,
 }
 
 /// What a line says of some ports of one protocol: what `intervals` sweeps over.
@@ -154,7 +154,19 @@ struct Claim {
 struct Standing {
     rank: Rank,
     last: u16,
+    source: (u16, u16),
     ruling: Ruling,
+}
+
+impl Claim {
+    /// That of a line, of one of its ranges.
+    fn of(line: &Line, range: &PortRange) -> Self {
+        let Line { rank, ruling, .. } = *line;
+        // What has no ports has none to be told apart by.
+        let is_any = !range.protocol.has_ports();
+        let source = if is_any { PortRange::ANY_SOURCE } else { range.source };
+        Self { first: range.first, standing: Standing { rank, last: range.last, source, ruling } }
+    }
 }
 
 impl Writer {
@@ -164,94 +176,157 @@ impl Writer {
     }
 
     pub(super) fn program(&mut self, lines: &[Line]) -> Program {
-        let every = lines.iter().filter(|line| *line.ports == Ports::Any);
-        let standing = |line: &Line| Standing { rank: line.rank, last: 0, ruling: line.ruling };
-        let (portless, _) = decide(&mut every.map(standing).collect(), 0);
-        let [tcp, udp, sctp] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-            .map(|protocol| self.span(intervals(claims(lines, protocol))));
-        Program([tcp, udp, sctp, Span::One(portless)])
+        let mut every: Vec<Claim> = Vec::new();
+        let mut own: [Vec<Claim>; Protocol::ALL.len()] = Default::default();
+        for line in lines {
+            match line.ports {
+                Ports::Any => {
+                    let all = PortRange::of_target(Protocol::Other, 0, u16::MAX);
+                    every.push(Claim::of(line, &all));
+                }
+                Ports::Ranges(ranges) => {
+                    for range in ranges {
+                        own[range.protocol as usize].push(Claim::of(line, range));
+                    }
+                }
+            }
+        }
+        let mut standing = every.iter().map(|claim| claim.standing).collect();
+        let rest = Span::one(decide(&mut standing, &[], 0).0);
+        Program(own.map(|mut claims| {
+            if claims.is_empty() {
+                return rest;
+            }
+            claims.extend_from_slice(&every);
+            let intervals = self.intervals(claims);
+            self.span(intervals)
+        }))
     }
 
-    fn span(&mut self, intervals: Vec<(u16, VerdictId)>) -> Span {
-        if let [(_, verdict)] = *intervals {
-            return Span::One(verdict);
+    fn span(&mut self, intervals: Vec<(u16, Span)>) -> Span {
+        let is_verdict = |(_, span): &(u16, Span)| span.verdict().is_some();
+        if let [only] = &*intervals
+            && is_verdict(only)
+        {
+            return only.1;
         }
         if let Some(&known) = self.known.get(&intervals) {
             return known;
         }
+        let then_by_source = !intervals.iter().all(is_verdict);
         let span = if intervals.len() <= FEW {
             self.few.push(Few::new(&intervals));
-            Span::Few(index(self.few.len() - 1))
+            Span::lookup(index(self.few.len() - 1), false, then_by_source)
         } else {
             self.many.push(Many::new(&intervals));
-            Span::Many(index(self.many.len() - 1))
+            Span::lookup(index(self.many.len() - 1), true, then_by_source)
         };
         self.known.insert(intervals, span);
         span
     }
-}
 
-fn claims(lines: &[Line], protocol: Protocol) -> Vec<Claim> {
-    let mut claims: Vec<Claim> = Vec::new();
-    for line in lines {
-        let Line { rank, ruling, .. } = *line;
-        let claim = |first, last| Claim { first, standing: Standing { rank, last, ruling } };
-        match line.ports {
-            Ports::Any => claims.push(claim(0, u16::MAX)),
-            Ports::Ranges(ranges) => {
-                let own = ranges.iter().filter(|range| range.protocol == protocol);
-                claims.extend(own.map(|range| claim(range.first, range.last)));
+    /// Cuts the ports into intervals by what decides on each. Neighbours differ.
+    fn intervals(&mut self, mut claims: Vec<Claim>) -> Vec<(u16, Span)> {
+        claims.sort_unstable();
+        let mut coming = claims.into_iter().peekable();
+        // Those that speak of any port of the source, and those that do not, which are few.
+        let (mut standing, mut narrow) = (BTreeSet::new(), Vec::new());
+        let mut intervals: Vec<(u16, Span)> = Vec::new();
+        let mut at = 0u16;
+        loop {
+            while let Some(claim) = coming.next_if(|claim| claim.first <= at) {
+                if claim.standing.source == PortRange::ANY_SOURCE {
+                    standing.insert(claim.standing);
+                } else {
+                    narrow.push(claim.standing);
+                }
+            }
+            narrow.retain(|claim| claim.last >= at);
+            let (span, mut last) = if narrow.is_empty() {
+                let (verdict, last) = decide(&mut standing, &[], at);
+                (Span::one(verdict), last)
+            } else {
+                self.by_source(&mut standing, &narrow, at)
+            };
+            if let Some(next) = coming.peek() {
+                // It is above `at`, so above 0.
+                last = last.min(next.first - 1);
+            }
+            push(&mut intervals, last, span);
+            match last.checked_add(1) {
+                Some(next) => at = next,
+                None => return intervals,
             }
         }
     }
-    claims
+
+    /// What decides on a port by that of the source, and up to which port it does.
+    fn by_source(
+        &mut self,
+        standing: &mut BTreeSet<Standing>,
+        narrow: &[Standing],
+        at: u16,
+    ) -> (Span, u16) {
+        let mut until = narrow.iter().map(|claim| claim.last).min().unwrap_or(u16::MAX);
+        let mut intervals: Vec<(u16, Span)> = Vec::new();
+        let mut source = 0u16;
+        loop {
+            let (mut here, mut last) = (Vec::new(), u16::MAX);
+            for claim in narrow {
+                let (from, to) = claim.source;
+                if source < from {
+                    last = last.min(from - 1);
+                } else if source <= to {
+                    last = last.min(to);
+                    here.push(*claim);
+                }
+            }
+            here.sort_unstable();
+            let (verdict, port) = decide(standing, &here, at);
+            until = until.min(port);
+            push(&mut intervals, last, Span::one(verdict));
+            match last.checked_add(1) {
+                Some(next) => source = next,
+                None => return (self.span(intervals), until),
+            }
+        }
+    }
 }
 
-/// Cuts the ports into intervals by what decides on each. Neighbours differ.
-fn intervals(mut claims: Vec<Claim>) -> Vec<(u16, VerdictId)> {
-    claims.sort_unstable();
-    let mut coming = claims.into_iter().peekable();
-    let mut standing = BTreeSet::new();
-    let mut intervals: Vec<(u16, VerdictId)> = Vec::new();
-    let mut at = 0u16;
-    loop {
-        while let Some(claim) = coming.next_if(|claim| claim.first <= at) {
-            standing.insert(claim.standing);
-        }
-        let (verdict, mut last) = decide(&mut standing, at);
-        if let Some(next) = coming.peek() {
-            // It is above `at`, so above 0.
-            last = last.min(next.first - 1);
-        }
-        match intervals.last_mut() {
-            Some(before) if before.1 == verdict => before.0 = last,
-            _ => intervals.push((last, verdict)),
-        }
-        match last.checked_add(1) {
-            Some(next) => at = next,
-            None => return intervals,
-        }
+/// Adds an interval up to this port.
+fn push(intervals: &mut Vec<(u16, Span)>, last: u16, span: Span) {
+    match intervals.last_mut() {
+        Some(before) if before.1 == span => before.0 = last,
+        _ => intervals.push((last, span)),
     }
 }
 
 /// What decides on a port, and up to which it does while nothing else begins: the first claim, or
 /// where that passes on the first of a later tier. Claims that have ended are taken away where they
-/// are met. What nothing decides is allowed.
-fn decide(standing: &mut BTreeSet<Standing>, at: u16) -> (VerdictId, u16) {
+/// are met; of the narrow ones, sorted, none has. What nothing decides is allowed.
+fn decide(
+    standing: &mut BTreeSet<Standing>,
+    narrow: &[Standing],
+    at: u16,
+) -> (VerdictId, u16) {
     let (mut tier, mut until) = (0, u16::MAX);
     loop {
         let from = Standing {
             rank: Rank { tier, policy: 0, rule: 0 },
             last: 0,
+            source: (0, 0),
             ruling: Ruling::Verdict(VerdictId::CLOSED),
         };
-        let Some(&first) = standing.range(from..).next() else {
-            return (VerdictId::NOT_ISOLATED, until);
-        };
-        if first.last < at {
-            standing.remove(&first);
+        let wide = standing.range(from..).next().copied();
+        if let Some(ended) = wide.filter(|first| first.last < at) {
+            standing.remove(&ended);
             continue;
         }
+        let narrow = narrow.get(narrow.partition_point(|claim| *claim < from)..);
+        let narrow = narrow.and_then(|claims| claims.first()).copied();
+        let Some(first) = wide.into_iter().chain(narrow).min() else {
+            return (VerdictId::NOT_ISOLATED, until);
+        };
         until = until.min(first.last);
         match first.ruling {
             Ruling::Verdict(verdict) => return (verdict, until),

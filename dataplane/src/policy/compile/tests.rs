@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::ruleset::{
     Action, Answer, Block, Cause, End, Order, Party, PeerSet, Peers, Pod, PodIndex, Policy,
-    PolicyId, PortRange, Ports, Question, Rule, Ruleset, SetId, Tier,
+    PolicyId, PortRange, Ports, Question, Rule, Ruleset, Service, SetId, Tier,
 };
 use super::super::table::{ClassId, PLANE, PolicySetId, Query, Sets, VerdictId};
 use super::{Compiled, compile};
@@ -74,12 +74,12 @@ fn any_set_id() -> impl Strategy<Value = SetId> {
 }
 
 fn any_ports() -> impl Strategy<Value = Ports> {
-    let protocol = prop::sample::select(&Protocol::ALL[..3]);
+    let protocol = prop::sample::select(&Protocol::ALL[..]);
     let port = || prop::sample::select(&PORTS[..]);
-    let range = (protocol, port(), port()).prop_map(|(protocol, a, b)| PortRange {
-        protocol,
-        first: a.min(b),
-        last: a.max(b),
+    let ports = || (port(), port()).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    let source = prop_oneof![3 => Just(PortRange::ANY_SOURCE), 1 => ports()];
+    let range = (protocol, ports(), source).prop_map(|(protocol, (first, last), source)| {
+        PortRange { protocol, first, last, source }
     });
     prop_oneof![
         1 => Just(Ports::Any),
@@ -180,17 +180,23 @@ fn parties(ruleset: &Ruleset) -> Vec<Party> {
     addresses.into_iter().map(|address| party(ruleset, address)).collect()
 }
 
-/// Every protocol with every port at which a verdict may change.
-pub(super) fn services() -> Vec<(Protocol, u16)> {
+/// Every protocol with every port at which a verdict may change, from some ports.
+pub(super) fn services() -> Vec<Service> {
     let around = |port: u16| [port.wrapping_sub(1), port, port.wrapping_add(1)];
     let mut ports: Vec<u16> = PORTS.into_iter().flat_map(around).collect();
     ports.sort_unstable();
     ports.dedup();
-    let of = |protocol: Protocol| {
-        let ports = if protocol.has_ports() { ports.clone() } else { vec![0, 80] };
-        ports.into_iter().map(move |port| (protocol, port))
+    let of = |(skipped, protocol): (usize, Protocol)| {
+        // From another port to each, and of each protocol from others.
+        let pairs = ports.iter().zip(ports.iter().cycle().skip(skipped * 5));
+        let pairs: Vec<(u16, u16)> = pairs.map(|(&port, &source)| (port, source)).collect();
+        pairs.into_iter().map(move |(port, source_port)| Service { protocol, port, source_port })
     };
-    Protocol::ALL.into_iter().flat_map(of).collect()
+    Protocol::ALL.into_iter().enumerate().flat_map(of).collect()
+}
+
+fn http() -> Service {
+    Service::to(Protocol::Tcp, 80)
 }
 
 fn assert_agrees(ruleset: &Ruleset, compiled: &Compiled, asked: &Question) {
@@ -208,12 +214,12 @@ proptest! {
                 if !family || (source.pod.is_none() && target.pod.is_none()) {
                     continue;
                 }
-                for (protocol, port) in services() {
-                    let asked = Question { source: *source, target: *target, protocol, port };
+                for service in services() {
+                    let asked = Question { source: *source, target: *target, service };
                     prop_assert_eq!(compiled.decide(&asked), ruleset.decide(&asked), "{:?}", asked);
                 }
                 let source = Party { own_node: true, ..*source };
-                let asked = Question { source, target: *target, protocol: Protocol::Tcp, port: 80 };
+                let asked = Question { source, target: *target, service: http() };
                 prop_assert_eq!(compiled.decide(&asked), ruleset.decide(&asked), "{:?}", asked);
             }
         }
@@ -273,7 +279,7 @@ fn rule(index: u32, sets: &[u32], ports: Ports) -> Rule {
 }
 
 fn tcp(first: u16, last: u16) -> Ports {
-    Ports::Ranges(vec![PortRange { protocol: Protocol::Tcp, first, last }])
+    Ports::Ranges(vec![PortRange::of_target(Protocol::Tcp, first, last)])
 }
 
 fn set(pods: impl IntoIterator<Item = u32>) -> PeerSet {
@@ -289,7 +295,8 @@ fn v4_pods(count: u32) -> Vec<Pod> {
 
 fn ask(ruleset: &Ruleset, source: u32, target: u32, port: u16) -> Question {
     let party = |pod: u32| party_of(ruleset, pod);
-    Question { source: party(source), target: party(target), protocol: Protocol::Tcp, port }
+    let service = Service::to(Protocol::Tcp, port);
+    Question { source: party(source), target: party(target), service }
 }
 
 fn party_of(ruleset: &Ruleset, pod: u32) -> Party {
@@ -423,8 +430,7 @@ fn numbers_that_no_table_gave_are_denied() {
     {
         let (egress, target_class) = (PolicySetId::NONE, ClassId::NOTHING);
         let source_class = ClassId(class);
-        let (protocol, port) = (Protocol::Tcp, 80);
-        let query = Query { egress, target_class, ingress, source_class, protocol, port };
+        let query = Query { egress, target_class, ingress, source_class, service: http() };
         let decision = compiled.table.decide(&query);
         assert_eq!(decision.ingress, VerdictId::CLOSED);
         assert!(!decision.allows());
@@ -536,10 +542,15 @@ pub(super) fn cluster(dice: &mut Dice) -> Ruleset {
             n => Ports::Ranges(
                 (0..n)
                     .map(|_| {
-                        let protocol = Protocol::ALL[dice.below(3) as usize];
-                        let first = u16::try_from(dice.below(12) * 10).unwrap();
-                        let last = first + u16::try_from(dice.below(20)).unwrap();
-                        PortRange { protocol, first, last }
+                        let protocol = Protocol::ALL[dice.below(4) as usize];
+                        let mut ports = || {
+                            let first = u16::try_from(dice.below(12) * 10).unwrap();
+                            (first, first + u16::try_from(dice.below(20)).unwrap())
+                        };
+                        let ((first, last), source) = (ports(), ports());
+                        let is_narrow = dice.below(8) == 0;
+                        let source = if is_narrow { source } else { PortRange::ANY_SOURCE };
+                        PortRange { protocol, first, last, source }
                     })
                     .collect(),
             ),
@@ -571,6 +582,12 @@ pub(super) fn cluster(dice: &mut Dice) -> Ruleset {
     Ruleset { pods: v4_pods(2000), sets, policies }
 }
 
+pub(super) fn some_service(dice: &mut Dice) -> Service {
+    let protocol = Protocol::ALL[dice.below(6) as usize];
+    let mut port = || u16::try_from(dice.below(150)).unwrap();
+    Service { protocol, port: port(), source_port: port() }
+}
+
 #[test]
 fn a_cluster_of_two_thousand_pods_is_judged_as_by_reading_every_rule() {
     for seed in 1..=3 {
@@ -589,8 +606,7 @@ fn a_cluster_of_two_thousand_pods_is_judged_as_by_reading_every_rule() {
             let asked = Question {
                 source: party(source),
                 target: party(target),
-                protocol: Protocol::ALL[dice.below(5) as usize],
-                port: u16::try_from(dice.below(150)).unwrap(),
+                service: some_service(&mut dice),
             };
             assert_agrees(&ruleset, &compiled, &asked);
             if compiled.decide(&asked).allows() { allowed += 1 } else { denied += 1 }

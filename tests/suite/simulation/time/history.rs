@@ -490,7 +490,7 @@ impl<A: Agent> History<A> {
             Protocol::Tcp => syn(ends, ports.0, ports.1),
             Protocol::Udp => packets::udp(ends, ports, b"x"),
             Protocol::Sctp => packets::sctp(ends, ports, 0, 1, &[0; 16]),
-            Protocol::Icmp => packets::echo(ends, false, self.port, 1, b"x"),
+            Protocol::Icmp | Protocol::IcmpV6 => packets::echo(ends, false, self.port, 1, b"x"),
             // Without ports the reply of an earlier packet cannot be told from a first one.
             Protocol::Other => return None,
         };

@@ -3,14 +3,33 @@
 use super::*;
 
 #[test]
-fn echoes_and_timestamps_bear_their_identifier_as_ports() {
-    let v4 = [(8, false), (13, false), (0, true), (14, true)].map(|row| (Family::V4, row));
-    let v6 = [(128, false), (129, true)].map(|row| (Family::V6, row));
-    for (family, (kind, reply)) in v4.into_iter().chain(v6) {
-        let headers = headers_of(&sample::icmp(family, kind, 0, &[0; 12]));
-        assert_eq!(headers.kind, Kind::Echo { reply });
-        assert_eq!((headers.key.source_port, headers.key.target_port), (0x0707, 0x0707));
-        assert_eq!(headers.key.protocol, Protocol::Icmp);
+fn a_reply_is_the_reversed_key_of_its_request_which_says_what_it_is() {
+    let v4 = [(8, 0), (13, 14)].map(|row| (Family::V4, row));
+    let v6 = (Family::V6, (128, 129));
+    for (family, (request, reply)) in v4.into_iter().chain([v6]) {
+        let protocol = if family == Family::V4 { Protocol::Icmp } else { Protocol::IcmpV6 };
+        for code in [0, 5] {
+            let message = FlowKey::message(request, code);
+            let asked = headers_of(&sample::icmp(family, request, code, &[0; 12]));
+            assert_eq!(asked.kind, Kind::Echo { reply: false });
+            assert_eq!((asked.key.source_port, asked.key.target_port), (0x0707, message));
+            let answered = headers_of(&sample::icmp(family, reply, code, &[0; 12]));
+            assert_eq!(answered.kind, Kind::Echo { reply: true });
+            assert_eq!((answered.key.source_port, answered.key.target_port), (message, 0x0707));
+            assert_eq!([asked.key.protocol, answered.key.protocol], [protocol; 2]);
+        }
+    }
+}
+
+#[test]
+fn other_messages_are_told_apart_by_type_and_code() {
+    for family in FAMILIES {
+        for (kind, code) in [(200, 0), (200, 1), (201, 0)] {
+            let headers = headers_of(&sample::icmp(family, kind, code, &[0; 12]));
+            assert_eq!(headers.kind, Kind::Portless);
+            let ports = (headers.key.source_port, headers.key.target_port);
+            assert_eq!(ports, (0, u16::from(kind) * 256 + u16::from(code)));
+        }
     }
 }
 
@@ -72,8 +91,8 @@ fn an_error_names_the_flow_that_it_quotes() {
             for length in [needed, quotation.len()] {
                 let headers = headers_of(&error_about(family, &quotation[..length]));
                 assert_eq!(headers.kind, Kind::IcmpError { inner });
-                assert_eq!(headers.key.protocol, Protocol::Icmp);
-                assert_eq!((headers.key.source_port, headers.key.target_port), (0, 0));
+                assert!(headers.key.protocol.has_messages());
+                assert_eq!((headers.key.source_port, headers.key.target_port), (0, 0x300));
             }
             for length in 0..needed {
                 let bytes = error_about(family, &quotation[..length]);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::super::ruleset::{
-    self, Action, Answer, Cause, Order, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule, Tier,
+    self, Action, Answer, Cause, Order, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule, Service, Tier,
 };
 use super::super::super::table::{Decision, Query};
 use super::super::regions::Geometries;
 use super::super::tests::{
-    Dice, NETS, any_rules, any_set, any_standing, cluster, edges, net, party, pods, services,
+    Dice, NETS, any_rules, any_set, any_standing, cluster, edges, net, party, pods, services, some_service,
 };
 use super::classes::{Kinds, New};
 use super::*;
@@ -36,15 +36,14 @@ impl Kept {
 
     /// What the table says.
     pub(super) fn ask(&self, question: &Question) -> Decision {
-        let Question { source, target, protocol, port } = *question;
+        let Question { source, target, service } = *question;
         let sets = |pod: Option<PodIndex>| pod.map_or(Sets::NONE, |pod| self.resident(pod).sets);
         self.table().decide(&Query {
             egress: sets(source.pod).egress,
             target_class: self.class_of(target.address),
             ingress: sets(target.pod).ingress,
             source_class: self.class_of(source.address),
-            protocol,
-            port,
+            service,
         })
     }
 }
@@ -160,8 +159,8 @@ pub(super) fn questions(ruleset: &Ruleset) -> Vec<Question> {
             if !family || (source.pod.is_none() && target.pod.is_none()) {
                 continue;
             }
-            for (protocol, port) in services().into_iter().step_by(3) {
-                questions.push(Question { source: *source, target: *target, protocol, port });
+            for service in services().into_iter().step_by(5) {
+                questions.push(Question { source: *source, target: *target, service });
             }
         }
     }
@@ -274,7 +273,7 @@ fn a_class_whose_last_pod_went_is_there_when_its_like_comes_back() {
 fn two_ports(more: u16) -> Kept {
     let (_, mut ruleset) = web();
     ruleset.sets.resize_with(4, PeerSet::default);
-    let only = |port| ruleset::PortRange { protocol: Protocol::Tcp, first: port, last: port };
+    let only = |port| ruleset::PortRange::of_target(Protocol::Tcp, port, port);
     let rule = |index, set, port| Rule {
         index,
         action: Action::Allow,
@@ -294,7 +293,7 @@ fn two_ports(more: u16) -> Kept {
 fn assert_both_ports(kept: &Kept) {
     for asked in questions(kept.ruleset()) {
         for port in [80, 81, 82] {
-            let asked = Question { protocol: Protocol::Tcp, port, ..asked };
+            let asked = Question { service: Service::to(Protocol::Tcp, port), ..asked };
             assert_eq!(kept.decide(&asked), kept.ruleset().decide(&asked), "{asked:?}");
         }
     }
@@ -527,7 +526,8 @@ fn both_sides_must_allow_and_building_anew_is_counted() {
         let parties =
             [from, to].map(|pod| party(&ruleset, ruleset.pods[pod as usize].addresses[0]));
         let [source, target] = parties;
-        kept.ask(&Question { source, target, protocol: Protocol::Tcp, port: 80 }).allows()
+        let service = Service::to(Protocol::Tcp, 80);
+        kept.ask(&Question { source, target, service }).allows()
     };
     assert!(ask(&kept, 0, 1));
     let silent = Policy::isolating("x/s".into(), SetId(0), None, Some([].into()));
@@ -595,9 +595,7 @@ fn a_cluster_that_changes_is_judged_as_by_reading_every_rule() {
                 Party { address, pod: (pod < 2000).then_some(PodIndex(pod)), own_node: false }
             };
             let (source, target) = (anybody(), anybody());
-            let protocol = Protocol::ALL[dice.below(5) as usize];
-            let port = u16::try_from(dice.below(150)).unwrap();
-            let asked = Question { source, target, protocol, port };
+            let asked = Question { source, target, service: some_service(&mut dice) };
             assert_eq!(kept.decide(&asked), ruleset.decide(&asked), "round {round}: {asked:?}");
         }
     }
