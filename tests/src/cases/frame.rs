@@ -28,7 +28,9 @@ pub fn frame(send: &Send, ends: Ends, number: usize, last: Option<&[u8]>) -> Vec
             let (kind, code) = if ends.source.is_ipv4() { (3, 3) } else { (1, 4) };
             packets::icmp_error(ends, kind, code, last.unwrap_or_default())
         }
-        (Protocol::Icmp | Protocol::IcmpV6, detail) => packets::echo(ends, detail == "echo-reply", ports.0, 1, b"x"),
+        (Protocol::Icmp | Protocol::IcmpV6, detail) => {
+            packets::echo(ends, detail == "echo-reply", ports.0, 1, b"x")
+        }
         (Protocol::Other, _) => packets::ip(ends, GRE, b"payload"),
     }
 }

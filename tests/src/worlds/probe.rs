@@ -40,8 +40,7 @@ pub fn matrix(world: &World, kinds: usize, choices: &mut Choices) -> Vec<Questio
     let scope = Scope::of(world);
     let mut questions = Vec::new();
     for _ in 0..kinds {
-        let protocol =
-            choices.pick(&Protocol::ALL);
+        let protocol = choices.pick(&Protocol::ALL);
         let port = choices.pick(&scope.ports_of(protocol));
         for source in 0..scope.ends.len() {
             for target in 0..scope.ends.len() {
