@@ -166,16 +166,15 @@ fn written(
 
 #[cfg(test)]
 mod tests {
-    use lockgate_dataplane::packet::Protocol;
-
     use super::*;
+    use crate::policy::IpProtocol;
     use crate::sample::{pod, policy};
 
     fn asked(text: &str) -> (String, Vec<Problem>) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("all.yaml"), text).unwrap();
         let manifests = directory.path().to_owned();
-        let (protocol, output) = (Protocol::Tcp, Output::Json);
+        let (protocol, output) = (IpProtocol::TCP, Output::Json);
         let (port, family) = (Some(80), None);
         answer_matrix(&MatrixArguments { manifests, protocol, port, family, output }).unwrap()
     }

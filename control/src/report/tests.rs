@@ -6,7 +6,7 @@ use lockgate_dataplane::connection::{Row, State};
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::ids::{Epoch, Generation, WorkerId};
 use lockgate_dataplane::packet::{Address, FlowKey, Protocol};
-use lockgate_dataplane::policy::ruleset::Direction;
+use lockgate_dataplane::policy::ruleset::{Direction, Service};
 use lockgate_dataplane::policy::{ClassId, PolicySetId, Query};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use lockgate_dataplane::packet::Protocol;
+use crate::policy::IpProtocol;
 use lockgate_dataplane::policy::compile;
 use proptest::prelude::*;
 
@@ -272,7 +272,7 @@ proptest! {
     #[test]
     fn explain_and_the_compiled_table_agree(
         policies in prop::collection::vec(any_policy(), 1..4),
-        protocol in prop::sample::select(&[Protocol::Tcp, Protocol::Udp, Protocol::Icmp][..]),
+        protocol in prop::sample::select(&[IpProtocol::TCP, IpProtocol::UDP, IpProtocol::ICMP][..]),
         port in prop::sample::select(&PORTS[..]),
         family in prop::sample::select(&[None, Some(explain::Family::V6)][..]),
     ) {
@@ -290,7 +290,9 @@ proptest! {
             let of = |name: &str| name.parse::<Subject>().unwrap();
             let (from, to) = (of(&row.from), of(&row.to));
             let (icmp_type, icmp_code) = (None, None);
-            let request = Request { from, to, protocol, port, icmp_type, icmp_code, family };
+            let source_port = None;
+            let request =
+                Request { from, to, protocol, port, source_port, icmp_type, icmp_code, family };
             let told = explain::explain(&inventory, &request).unwrap();
             prop_assert_eq!(told.verdict, row.verdict, "{}\n{}", &told, &text);
             prop_assert_eq!(told.egress.verdict, row.egress.verdict, "{}\n{}", &told, &text);

@@ -8,7 +8,7 @@ use super::slab::Chain;
 use super::*;
 use crate::counters::DropReason;
 use crate::limits::EXPIRE_PER_TURN;
-use crate::packet::{Address, Family, TcpFlags, TcpHeader};
+use crate::packet::{Address, Family, Protocol, TcpFlags, TcpHeader};
 use crate::seat::Seat;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question};
+use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question, Service};
 
 use super::{calico, cluster};
 use crate::inventory::{Change, Inventory};
@@ -218,7 +218,7 @@ fn verdicts(resolved: &Resolved) -> Vec<(bool, bool)> {
     for (source, target) in ends.iter().flat_map(|one| ends.iter().map(move |other| (*one, *other)))
     {
         for (protocol, port) in
-            [(Protocol::Tcp, 80), (Protocol::Tcp, 81), (Protocol::Udp, 80), (Protocol::Icmp, 0)]
+            [(Protocol::Tcp, 80), (Protocol::Tcp, 81), (Protocol::Udp, 80), (Protocol::Icmp, 0x800)]
         {
             let answer = resolved.ruleset.decide(&Question {
                 source,

@@ -453,7 +453,8 @@ fn more_peer_combinations_than_a_cell_can_hold_are_told_apart() {
     for source in (1..1u32 << BITS).step_by(13) {
         let asked = ask(&ruleset, source, 0, 2000 + u16::try_from(source % 4).unwrap());
         // By its bits, rather than by reading sets of 65 536: the port is that of every third.
-        let of_port = (0..BITS).filter(|bit| source >> bit & 1 == 1 && port(*bit) == asked.port);
+        let of_port =
+            (0..BITS).filter(|bit| source >> bit & 1 == 1 && port(*bit) == asked.service.port);
         let ingress = match of_port.min() {
             Some(rule) => Cause::Rule { policy: PolicyId(0), rule },
             None => Cause::DefaultDeny { isolating: [PolicyId(0)].into() },
