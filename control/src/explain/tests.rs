@@ -672,7 +672,7 @@ fn a_question_without_an_answer_says_why_and_what_to_do() {
         ("x/a x/six TCP 80", "x/a and x/six share no address family"),
         ("203.0.113.9 x/six TCP 80", "share no address family"),
         ("x/a x/b TCP", "TCP has ports: give --port"),
-        ("x/a x/b ICMP 80", "ICMP has no ports: leave --port out"),
+        ("x/a x/b ICMP 80", "ICMP has no ports: leave --port and --source-port out"),
     ] {
         let said = failure(&text, &request(question));
         assert!(said.contains(wanted), "{question}: {said}");
@@ -749,6 +749,7 @@ fn the_answer_as_json_has_the_agreed_shape() {
         "to_address": "10.0.1.2",
         "protocol": "TCP",
         "port": 80,
+        "source_port": null,
         "icmp_type": null,
         "icmp_code": null,
         "egress": {"verdict": "allow", "reason": "not_isolated", "by": [], "isolated_by": [],

@@ -153,7 +153,7 @@ impl<'i> Reading<'i> {
             let is_exact = asked.has_tier && !by_source && listed.get(at.rule).is_some_and(is_told);
             let traffic = Spans::of_ports(&rule.ports, rule.action != Action::Allow);
             let packets = Packets { peers: ends.peers(&rule.peers), traffic };
-            if !packets.is_empty() {
+            if by_source || !packets.is_empty() {
                 let own = rule.subjects.and_then(|own| ends.sets.set(own));
                 self.pieces.push(Piece { at, action: rule.action, is_exact, own, packets });
             }

@@ -182,19 +182,26 @@ fn the_own_side_of_a_rule_narrows_whom_it_is_for() {
 }
 
 #[test]
-fn what_the_tables_cannot_tell_apart_closes() {
-    let rules = |action: &str| {
+fn ports_of_the_source_and_names_left_out_are_told_apart() {
+    let rules = |action: &str, source: &str, target: &str| {
         calico(
             "NetworkPolicy",
             "x/p",
             &format!(
-                "selector: app == 'b', ingress: [{{action: {action}, protocol: TCP, source: {{ports: [1]}}}}, {{action: Allow}}]"
+                "selector: app == 'b', ingress: [{{action: {action}, protocol: TCP, source: {{{source}}}, \
+                 destination: {{{target}}}}}, {{action: Deny}}]"
             ),
         )
     };
-    assert_eq!(tcp(&rules("Allow"), "x/a", "x/b", 1), "++");
-    assert_eq!(tcp(&rules("Deny"), "x/a", "x/b", 1), "+-");
-    assert_eq!(tcp(&rules("Pass"), "x/a", "x/b", 1), "+-");
+    // What `tcp` asks comes from the highest port.
+    assert_eq!(tcp(&rules("Allow", "ports: [65535]", ""), "x/a", "x/b", 1), "++");
+    assert_eq!(tcp(&rules("Allow", "ports: ['0:65534']", ""), "x/a", "x/b", 1), "+-");
+    assert_eq!(tcp(&rules("Pass", "notPorts: [65535]", ""), "x/a", "x/b", 1), "+-");
+    assert_eq!(tcp(&rules("Pass", "notPorts: [1]", ""), "x/a", "x/b", 1), "++");
+    // `web` is 80 there.
+    assert_eq!(tcp(&rules("Allow", "", "notPorts: [web]"), "x/a", "x/b", 80), "+-");
+    assert_eq!(tcp(&rules("Allow", "", "notPorts: [web]"), "x/a", "x/b", 81), "++");
+    assert_eq!(tcp(&rules("Allow", "", "notPorts: [nobodys]"), "x/a", "x/b", 80), "++");
 }
 
 #[test]

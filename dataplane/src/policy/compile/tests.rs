@@ -399,11 +399,11 @@ fn prefixes_are_the_blocks_and_their_exceptions_with_their_classes() {
 }
 
 #[test]
-fn policies_are_sorted_by_namespace_before_name() {
-    let order = |name| policy(name, 0, vec![]).rank() < policy("a/z", 0, vec![]).rank();
-    assert!(order("a/b") && !order("b/a"));
+fn policies_are_sorted_by_name_before_namespace() {
+    let is_before = |a, b| policy(a, 0, vec![]).rank() < policy(b, 0, vec![]).rank();
+    assert!(is_before("b/a", "a/z") && is_before("a/b", "b/b"));
     // As a text, it would come before.
-    assert!(!order("a-b/a"));
+    assert!(is_before("a/b", "a-b/b"));
 }
 
 #[test]
@@ -542,13 +542,13 @@ pub(super) fn cluster(dice: &mut Dice) -> Ruleset {
             n => Ports::Ranges(
                 (0..n)
                     .map(|_| {
-                        let protocol = Protocol::ALL[dice.below(4) as usize];
+                        let protocol = some_protocol(dice);
                         let mut ports = || {
                             let first = u16::try_from(dice.below(12) * 10).unwrap();
                             (first, first + u16::try_from(dice.below(20)).unwrap())
                         };
                         let ((first, last), source) = (ports(), ports());
-                        let is_narrow = dice.below(8) == 0;
+                        let is_narrow = dice.below(12) == 0;
                         let source = if is_narrow { source } else { PortRange::ANY_SOURCE };
                         PortRange { protocol, first, last, source }
                     })
@@ -582,20 +582,25 @@ pub(super) fn cluster(dice: &mut Dice) -> Ruleset {
     Ruleset { pods: v4_pods(2000), sets, policies }
 }
 
+/// TCP and UDP mostly.
+fn some_protocol(dice: &mut Dice) -> Protocol {
+    Protocol::ALL[[0, 0, 0, 1, 1, 2, 3, 4, 5][dice.below(9) as usize]]
+}
+
 pub(super) fn some_service(dice: &mut Dice) -> Service {
-    let protocol = Protocol::ALL[dice.below(6) as usize];
+    let protocol = some_protocol(dice);
     let mut port = || u16::try_from(dice.below(150)).unwrap();
     Service { protocol, port: port(), source_port: port() }
 }
 
 #[test]
 fn a_cluster_of_two_thousand_pods_is_judged_as_by_reading_every_rule() {
-    for seed in 1..=3 {
+    let (mut allowed, mut denied) = (0, 0);
+    for seed in 1..=6 {
         let mut dice = Dice(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
         let ruleset = cluster(&mut dice);
         let compiled = compile(&ruleset);
-        let (mut allowed, mut denied) = (0, 0);
-        for _ in 0..20_000 {
+        for _ in 0..10_000 {
             let source = Ipv4Addr::from_bits(0x0a00_0000 + dice.below(2100));
             let target = Ipv4Addr::from_bits(0x0a00_0000 + dice.below(2100));
             let party = |address: Ipv4Addr| {
@@ -611,6 +616,6 @@ fn a_cluster_of_two_thousand_pods_is_judged_as_by_reading_every_rule() {
             assert_agrees(&ruleset, &compiled, &asked);
             if compiled.decide(&asked).allows() { allowed += 1 } else { denied += 1 }
         }
-        assert!(allowed > 1000 && denied > 1000, "one-sided: {allowed} and {denied}");
     }
+    assert!(allowed > 2000 && denied > 2000, "one-sided: {allowed} and {denied}");
 }
