@@ -6,27 +6,16 @@ use lockgate_dataplane::packet::{FlowKey, Protocol};
 use lockgate_dataplane::policy::ruleset::Service;
 use serde_json::Value;
 
-use super::{Choices, World};
+use super::{Choices, World, aim};
 use crate::oracle::{Cidr, Cluster, End, Family, Question};
 
 /// Addresses that no pod of any world has.
 const OUTSIDE: [&str; 5] = ["203.0.113.7", "192.168.0.1", "10.0.0.14", "2001:db8::9", "fd01::1"];
 
 /// Messages of ICMP, or of `ICMPv6`, as rules may name them and beside: none can name type 255.
-const MESSAGES: [(u8, u8); 10] = [
-    (8, 0),
-    (8, 1),
-    (8, 255),
-    (13, 0),
-    (13, 1),
-    (128, 0),
-    (128, 1),
-    (140, 0),
-    (254, 255),
-    (255, 0),
-];
+const MESSAGES: [(u8, u8); 7] = [(8, 0), (8, 1), (13, 0), (128, 0), (128, 1), (254, 255), (255, 0)];
 /// Protocols that are only a number, those of the other version's ICMP among them.
-const NUMBERS: [u16; 8] = [0, 1, 46, 47, 50, 58, 136, 255];
+const NUMBERS: [u16; 7] = [0, 1, 47, 50, 58, 136, 255];
 /// What `ICMP` is in the header of IPv4, and `ICMPv6` in that of IPv6.
 const ICMP: u16 = 1;
 const ICMP_V6: u16 = 58;
@@ -91,6 +80,8 @@ struct Scope {
     /// How many of them are pods: they come first.
     pods: usize,
     ports: Vec<u16>,
+    /// Rules that say what packets are.
+    rules: Vec<Value>,
 }
 
 impl Scope {
@@ -114,7 +105,7 @@ impl Scope {
         addresses.sort();
         addresses.dedup();
         ends.extend(addresses.into_iter().map(|ip| (End::Address(ip), Family::of(ip))));
-        Self { ends, pods, ports }
+        Self { ends, pods, ports, rules: aim::rules(&world.objects) }
     }
 
     /// Ports of a protocol at which a verdict may change, or what it has for ports.
@@ -145,8 +136,14 @@ impl Scope {
         plain.chain(same).chain(ports.iter().zip(others).map(from)).collect()
     }
 
-    /// One of these, with any of the ports for its source.
+    /// What a rule is about, or one of these with any of the ports for its source.
     fn service(&self, choices: &mut Choices) -> Service {
+        if !self.rules.is_empty() && choices.chance(60) {
+            let rule = &self.rules[choices.below(self.rules.len())];
+            if let Some(service) = aim::service(rule, choices) {
+                return service;
+            }
+        }
         let protocol = choices.pick(&Protocol::ALL);
         let plain = Service::to(protocol, choices.pick(&self.ports_of(protocol)));
         if protocol.has_ports() && choices.chance(60) {
@@ -184,7 +181,7 @@ fn near(n: u16) -> [u16; 3] {
 }
 
 /// Gathers every address, and the edges of every block and port, that the object names.
-fn collect(node: &Value, addresses: &mut Vec<IpAddr>, ports: &mut Vec<u16>) {
+pub(super) fn collect(node: &Value, addresses: &mut Vec<IpAddr>, ports: &mut Vec<u16>) {
     match node {
         Value::String(text) => {
             addresses.extend(Cidr::read(text).iter().flat_map(Cidr::boundaries));

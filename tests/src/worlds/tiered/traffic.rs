@@ -6,17 +6,17 @@ use crate::worlds::Choices;
 
 /// Gives a rule what it says of packets; whether it may then name ports.
 pub(super) fn give(choices: &mut Choices, rule: &mut Value) -> bool {
-    match choices.below(9) {
-        0 | 1 => false,
-        2 => {
+    match choices.below(10) {
+        0 => false,
+        1 => {
             rule["ipVersion"] = choices.pick(&[4, 6]).into();
             false
         }
-        3 => {
+        2 | 3 => {
             give_messages(choices, rule);
             false
         }
-        4 => {
+        4 | 5 => {
             rule[choices.pick(&["protocol", "notProtocol"])] = any_protocol(choices);
             false
         }
@@ -51,9 +51,9 @@ fn give_messages(choices: &mut Choices, rule: &mut Value) {
     rule["protocol"] = choices.pick(&[json!("ICMP"), json!("ICMPv6"), json!(1), json!(58)]);
     for (name, percent) in [("icmp", 60), ("notICMP", 45)] {
         if choices.chance(percent) {
-            let mut message = json!({ "type": choices.pick(&[8, 13, 128, 140, 254, 0]) });
+            let mut message = json!({ "type": choices.pick(&[8, 128, 13, 254]) });
             if choices.chance(50) {
-                message["code"] = choices.pick(&[0, 1, 255]).into();
+                message["code"] = choices.pick(&[0, 1]).into();
             }
             rule[name] = message;
         }
@@ -62,7 +62,7 @@ fn give_messages(choices: &mut Choices, rule: &mut Value) {
 
 /// Gives an end of a rule ports, a target more often than a source.
 pub(super) fn give_ports(choices: &mut Choices, entity: &mut Map<String, Value>, is_target: bool) {
-    let (ports_percent, not_percent) = if is_target { (50, 20) } else { (20, 12) };
+    let (ports_percent, not_percent) = if is_target { (50, 20) } else { (30, 20) };
     if choices.chance(ports_percent) {
         entity.insert("ports".to_owned(), ports(choices));
     }
