@@ -88,8 +88,8 @@ drop_reasons! {
     /// The sender's address, or the one it says by ARP or ND to have, is not the pod's own; or a
     /// local pod's address from the host port.
     SpoofedSource = "spoofed_source",
-    /// Not addressed to the switch: another MAC, multicast, router solicitations, MLD. Nor what a
-    /// DHCP server says, from a pod.
+    /// Not addressed to the switch: another MAC, multicast, router solicitations, MLD, what a DHCP
+    /// server says.
     NotForUs = "not_for_us",
     /// No pod has the address and there is no host port to send it to.
     NoRoute = "no_route",

@@ -86,16 +86,24 @@ impl Sampler {
         self.given = 0;
     }
 
-    /// Tells about this packet, if it is one to tell about.
-    pub fn tell(&mut self, sample: Denied, events: &Events) -> Sampled {
-        let (sum, now) = (sum(&sample.key), sample.at);
+    /// Tells about a packet of this flow, if it is one to tell about. Nearly none is, so the sample is
+    /// made last.
+    #[inline]
+    pub fn tell(
+        &mut self,
+        key: &FlowKey,
+        now: Tick,
+        events: &Events,
+        sample: impl FnOnce() -> Denied,
+    ) -> Sampled {
+        let sum = sum(key);
         let place = usize::try_from(sum).unwrap_or(0) % REMEMBERED;
         let Some(recent) = self.recent.get_mut(place) else { return Sampled::Lost };
         let fresh = recent.0 != sum || now.since_ms(recent.1) >= AGAIN_MS || recent.1 == Tick(0);
         if !fresh {
             return Sampled::Known;
         }
-        if self.given >= EVENTS_PER_TURN || events.push(sample).is_err() {
+        if self.given >= EVENTS_PER_TURN || events.push(sample()).is_err() {
             return Sampled::Lost;
         }
         *recent = (sum, now);
@@ -141,34 +149,38 @@ mod tests {
         }
     }
 
+    fn tell(sampler: &mut Sampler, (port, at): (u16, u64), events: &Events) -> Sampled {
+        sampler.tell(&key(port), Tick(at), events, || denied(port, at))
+    }
+
     #[test]
     fn a_flow_is_told_about_once_a_second_and_does_not_hide_others() {
         let (mut sampler, events) = (Sampler::default(), events());
-        assert_eq!(sampler.tell(denied(1, 5000), &events), Sampled::Told);
+        assert_eq!(tell(&mut sampler, (1, 5000), &events), Sampled::Told);
         sampler.begin_turn();
-        assert_eq!(sampler.tell(denied(1, 5999), &events), Sampled::Known);
-        assert_eq!(sampler.tell(denied(2, 5999), &events), Sampled::Told);
-        assert_eq!(sampler.tell(denied(1, 6000), &events), Sampled::Told);
+        assert_eq!(tell(&mut sampler, (1, 5999), &events), Sampled::Known);
+        assert_eq!(tell(&mut sampler, (2, 5999), &events), Sampled::Told);
+        assert_eq!(tell(&mut sampler, (1, 6000), &events), Sampled::Told);
         assert_eq!(events.len(), 3);
     }
 
     #[test]
     fn a_turn_gives_its_number_and_the_next_goes_on() {
         let (mut sampler, events) = (Sampler::default(), events());
-        let seen: Vec<_> = (0..100).map(|port| sampler.tell(denied(port, 5000), &events)).collect();
+        let seen: Vec<_> = (0..100).map(|port| tell(&mut sampler, (port, 5000), &events)).collect();
         assert!(seen[..EVENTS_PER_TURN].iter().all(|one| *one == Sampled::Told));
         assert!(seen[EVENTS_PER_TURN..].iter().all(|one| *one == Sampled::Lost));
-        assert_eq!(sampler.tell(denied(0, 5000), &events), Sampled::Known, "full or not");
+        assert_eq!(tell(&mut sampler, (0, 5000), &events), Sampled::Known, "full or not");
         sampler.begin_turn();
-        assert_eq!(sampler.tell(denied(99, 5000), &events), Sampled::Told, "lost is not told");
+        assert_eq!(tell(&mut sampler, (99, 5000), &events), Sampled::Told, "lost is not told");
     }
 
     #[test]
     fn a_flow_that_found_the_ring_full_is_told_about_once_there_is_room() {
         let (mut sampler, events) = (Sampler::default(), events());
         while events.push(denied(1, 4000)).is_ok() {}
-        assert_eq!(sampler.tell(denied(2, 5000), &events), Sampled::Lost);
+        assert_eq!(tell(&mut sampler, (2, 5000), &events), Sampled::Lost);
         assert!(events.pop().is_some());
-        assert_eq!(sampler.tell(denied(2, 5001), &events), Sampled::Told);
+        assert_eq!(tell(&mut sampler, (2, 5001), &events), Sampled::Told);
     }
 }

@@ -14,7 +14,7 @@ use lockgate_dataplane::connection::{
 };
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::ids::{EndpointId, Epoch};
-use lockgate_dataplane::packet::{FlowKey, Headers, Kind, Protocol};
+use lockgate_dataplane::packet::{FlowKey, Headers, Kind};
 use lockgate_dataplane::seat::Seat;
 
 /// Milliseconds by which a record may outlive its time.

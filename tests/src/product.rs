@@ -8,13 +8,14 @@ use lockgate_control::explain::{self, Reason, Request, Subject, explain};
 use lockgate_control::inventory::{Change, Effect, Inventory};
 use lockgate_control::manifest::{ObjectKey, Problem, Severity, read_text};
 use lockgate_control::matrix::{self, MatrixRequest, matrix};
+use lockgate_control::policy::{IpProtocol, kubernetes};
 use lockgate_control::resolve::{Resolved, resolve};
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::endpoint::{Endpoints, Topology};
 use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::{Compiled, compile};
-use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex};
+use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex, Service};
 
 /// The product, holding some objects.
 #[derive(Debug)]
@@ -338,7 +339,7 @@ fn explained_family(family: Family) -> explain::Family {
 fn number(protocol: Protocol, port: u16) -> IpProtocol {
     match protocol {
         Protocol::Other => IpProtocol(u8::try_from(port).unwrap_or(u8::MAX)),
-        known => lockgate_control::policy::kubernetes::number(known),
+        known => kubernetes::number(known),
     }
 }
 

@@ -16,6 +16,7 @@ use lockgate_control::inventory::{Change, Effect};
 use lockgate_dataplane::endpoint::{Attachment, Topology};
 use lockgate_dataplane::ids::{Epoch, Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::packet::{Address, Protocol};
+use lockgate_dataplane::policy::ruleset::Service;
 use lockgate_dataplane::policy::{PolicySetId, Query};
 use lockgate_dataplane::publish::{Publisher, Snapshot, Subscriber};
 

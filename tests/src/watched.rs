@@ -22,8 +22,8 @@ use lockgate_control::resolve::Resolved;
 use lockgate_dataplane::connection::Connections;
 use lockgate_dataplane::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
 use lockgate_dataplane::packet::parse::{Fragment, Kind};
-use lockgate_dataplane::packet::{Address, Family, FlowKey, Headers, Packet, Protocol, parse};
-use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question};
+use lockgate_dataplane::packet::{Address, Family, FlowKey, Headers, Packet, parse};
+use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question, Service};
 
 use crate::world::{HOST, Shape, World};
 
@@ -259,7 +259,10 @@ impl Node<'_> {
         let target = Party { own_node: false, ..self.party(key.target) };
         let FlowKey { protocol, target_port: port, source_port, .. } = *key;
         let service = Service { protocol, port, source_port };
-        self.0.ruleset.decide(&Question { source: self.party(key.source), target, service }).allows()
+        self.0
+            .ruleset
+            .decide(&Question { source: self.party(key.source), target, service })
+            .allows()
     }
 }
 

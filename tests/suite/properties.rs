@@ -139,7 +139,9 @@ fn truth_table(
                 let (source, target) = (source.clone(), target.clone());
                 let source_port = u16::MAX;
                 let (protocol, port) = echo_or(protocol, port, family);
-                cluster.judge(&Question { source, target, protocol, port, source_port, family }).ok()
+                cluster
+                    .judge(&Question { source, target, protocol, port, source_port, family })
+                    .ok()
             });
             rows.extend(answers.next().map(|answer| Row {
                 from,

@@ -1,6 +1,5 @@
 //! The two ends of a question: which pods they are, and at which addresses they meet.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 

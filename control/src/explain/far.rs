@@ -12,9 +12,7 @@ use super::nearest::{Miss, Part};
 use crate::inventory::Inventory;
 use crate::manifest::Pod;
 use crate::policy::kubernetes::number;
-use crate::policy::{
-    Family, Icmp, Numbers, Rule, Selection, Side, Told, Traffic, Within, tell,
-};
+use crate::policy::{Family, Icmp, Numbers, Rule, Selection, Side, Told, Traffic, Within, tell};
 use crate::resolve::Wearer;
 
 /// One end of a packet.

@@ -48,7 +48,8 @@ impl<'i> Lowered<'i> {
             Ports::Any => false,
             Ports::Ranges(all) => all.iter().any(|one| one.source != PortRange::ANY_SOURCE),
         };
-        let sides = self.policies.iter().flat_map(|one| [&one.meaning.ingress, &one.meaning.egress]);
+        let sides =
+            self.policies.iter().flat_map(|one| [&one.meaning.ingress, &one.meaning.egress]);
         sides.flatten().any(|rules| rules.iter().any(is_narrow))
     }
 

@@ -12,7 +12,7 @@ use lockgate_dataplane::policy::ruleset::{
 use super::spans::{Packets, Spans};
 use crate::inventory::{Inventory, Resident};
 use crate::policy::kubernetes::lower;
-use crate::policy::{self, FIXED_TIERS, Listed, OrderedPolicy, Rule, Side, tell};
+use crate::policy::{self, FIXED_TIERS, Listed, OrderedPolicy, Rule, Side};
 use crate::resolve::{Ordered, Sets};
 
 /// Where a part of a rule is written.
@@ -148,10 +148,9 @@ impl<'i> Reading<'i> {
             };
             // Ports of the source are not followed: what allows by them may allow nothing here, what
             // denies or passes by them may mean anything.
-            let by_source = Spans::of_ports(&rule.ports, false) != Spans::of_ports(&rule.ports, true);
-            let is_exact = asked.has_tier
-                && !by_source
-                && listed.get(at.rule).is_some_and(is_told);
+            let by_source =
+                Spans::of_ports(&rule.ports, false) != Spans::of_ports(&rule.ports, true);
+            let is_exact = asked.has_tier && !by_source && listed.get(at.rule).is_some_and(is_told);
             let traffic = Spans::of_ports(&rule.ports, rule.action != Action::Allow);
             let packets = Packets { peers: ends.peers(&rule.peers), traffic };
             if !packets.is_empty() {

@@ -53,7 +53,9 @@ impl Spans {
             Ports::Any => Self::new(
                 Protocol::ALL
                     .into_iter()
-                    .map(|one| ports_of(one, 0..=if one == Protocol::Other { 255 } else { u16::MAX }))
+                    .map(|one| {
+                        ports_of(one, 0..=if one == Protocol::Other { 255 } else { u16::MAX })
+                    })
                     .collect(),
             ),
             Ports::Ranges(ranges) => Self::new(

@@ -110,8 +110,9 @@ fn lower_port(port: &PortPattern) -> Traffic {
     Traffic { protocol: Some(number(port.protocol)), target_ports, ..Traffic::default() }
 }
 
-/// The number of a protocol that rules may name.
-pub(crate) fn number(protocol: Protocol) -> IpProtocol {
+/// The number of a protocol that has a name.
+#[must_use]
+pub fn number(protocol: Protocol) -> IpProtocol {
     match protocol {
         Protocol::Tcp => IpProtocol::TCP,
         Protocol::Udp => IpProtocol::UDP,

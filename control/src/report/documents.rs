@@ -186,7 +186,7 @@ impl Names {
 
     pub(super) fn flow(&self, key: &FlowKey) -> Flow {
         let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
-        let ([source_port, target_port], message) = ports(key);
+        let ([source_port, target_port], message) = ports_of(key);
         Flow {
             protocol: IpProtocol(key.number).to_string(),
             icmp_type: message.map(|[kind, _]| kind),
@@ -203,7 +203,7 @@ impl Names {
 
 /// The ports of a flow, and the type and code of its message if it has one. An echo's identifier
 /// stands for both of its ports.
-fn ports(key: &FlowKey) -> ([u16; 2], Option<[u8; 2]>) {
+fn ports_of(key: &FlowKey) -> ([u16; 2], Option<[u8; 2]>) {
     if key.protocol.has_ports() {
         return ([key.source_port, key.target_port], None);
     }

@@ -89,7 +89,7 @@ pub use state::{State, Timeouts};
 use crate::clock::Tick;
 use crate::counters::CONNECTION_STATES_MAX;
 use crate::ids::{EndpointId, Epoch};
-use crate::packet::{FlowKey, Headers, Kind, Protocol};
+use crate::packet::{FlowKey, Headers, Kind};
 use bucket::Index;
 use expiry::Wheel;
 use hash::Seed;

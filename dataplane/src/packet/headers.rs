@@ -131,12 +131,23 @@ pub enum Kind {
     /// A neighbour solicitation or advertisement, valid by RFC 4861 §7.1 but for its checksum.
     Neighbour(Neighbour),
     /// What never leaves its link: other neighbour discovery, MLD, ICMP redirects and router
-    /// discovery, and the deprecated source quench. Never forwarded, never answered.
+    /// discovery, the deprecated source quench, and what a DHCP server tells its client. Never
+    /// forwarded, never answered.
     LinkOnly,
     /// Everything else: judged by addresses and protocol number.
     Portless,
     /// A fragment that is not the first: what it is part of stands in the first one only.
     Rest,
+}
+
+impl Kind {
+    /// Whether it speaks of links and ways instead of to somebody: neither whole datagrams in
+    /// pieces nor causes of answers are of this kind.
+    #[inline]
+    #[must_use]
+    pub const fn is_control(&self) -> bool {
+        matches!(self, Self::IcmpError { .. } | Self::Neighbour(_) | Self::LinkOnly)
+    }
 }
 
 /// The type of the chunk that begins an SCTP association.

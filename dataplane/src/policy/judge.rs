@@ -47,8 +47,8 @@ impl Ruleset {
         'tiers: for tier in selecting.chunk_by(|a, b| a.tier == b.tier) {
             for policy in tier {
                 let rules = policy.rules(direction).unwrap_or_default().iter();
-                let matching = rules
-                    .filter(|rule| rule.fit(&self.sets, own, other, asked.service).is_whole());
+                let matching =
+                    rules.filter(|rule| rule.fit(&self.sets, own, other, asked.service).is_whole());
                 let Some(rule) = matching.min_by_key(|rule| rule.index) else { continue };
                 let (policy, index) = (id(policy), rule.index);
                 match rule.action {
@@ -95,13 +95,7 @@ impl Rule {
     /// # Panics
     /// If one of its sets is not there.
     #[must_use]
-    pub fn fit(
-        &self,
-        sets: &[PeerSet],
-        own: PodIndex,
-        other: &Party,
-        service: Service,
-    ) -> Fit {
+    pub fn fit(&self, sets: &[PeerSet], own: PodIndex, other: &Party, service: Service) -> Fit {
         let set = |id: SetId| &sets[id.0 as usize];
         Fit {
             own: self.subjects.is_none_or(|id| set(id).has_pod(own)),

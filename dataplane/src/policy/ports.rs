@@ -50,7 +50,7 @@ impl Few {
 }
 
 impl Many {
-    /// From any number of intervals as (last port, verdict).
+    /// From any number of intervals by their last ports.
     pub(super) fn new(intervals: &[(u16, Span)]) -> Self {
         let mut plain: Vec<Arc<Page>> = Vec::new();
         let mut rest = intervals;
@@ -58,20 +58,20 @@ impl Many {
         Self(Arc::new(std::array::from_fn(|high| {
             let last = |low: usize| u16::try_from(high * PAGES + low).unwrap_or(u16::MAX);
             match rest {
-                [(end, verdict), ..] if *end >= last(PAGES - 1) => {
+                [(end, span), ..] if *end >= last(PAGES - 1) => {
                     if *end == last(PAGES - 1) {
                         rest = &rest[1..];
                     }
-                    shared(&mut plain, *verdict)
+                    shared(&mut plain, *span)
                 }
                 _ => Arc::new(std::array::from_fn(|low| {
-                    let Some((&(end, verdict), after)) = rest.split_first() else {
+                    let Some((&(end, span), after)) = rest.split_first() else {
                         return Span::CLOSED;
                     };
                     if end == last(low) {
                         rest = after;
                     }
-                    verdict
+                    span
                 })),
             }
         })))
@@ -89,12 +89,12 @@ impl Many {
     }
 }
 
-/// The page of nothing but this verdict.
-fn shared(plain: &mut Vec<Arc<Page>>, verdict: VerdictId) -> Arc<Page> {
-    if let Some(known) = plain.iter().find(|page| page[0] == verdict) {
+/// The page of nothing but this.
+fn shared(plain: &mut Vec<Arc<Page>>, span: Span) -> Arc<Page> {
+    if let Some(known) = plain.iter().find(|page| page[0] == span) {
         return Arc::clone(known);
     }
-    let page = Arc::new([verdict; PAGES]);
+    let page = Arc::new([span; PAGES]);
     plain.push(Arc::clone(&page));
     page
 }
@@ -103,12 +103,17 @@ fn shared(plain: &mut Vec<Arc<Page>>, verdict: VerdictId) -> Arc<Page> {
 mod tests {
     use std::collections::HashSet;
 
+    use super::super::table::VerdictId;
     use super::*;
+
+    fn one(verdict: u32) -> Span {
+        Span::one(VerdictId(verdict))
+    }
 
     /// `n` intervals, the first starting at `first`, each `width` ports wide but the last.
     fn ladder(n: u16, first: u16, width: u16) -> Vec<(u16, Span)> {
         let ends = (0..n - 1).map(|i| first + width * i);
-        ends.chain([u16::MAX]).zip(0..).map(|(last, v)| (last, VerdictId(v))).collect()
+        ends.chain([u16::MAX]).zip(0..).map(|(last, v)| (last, one(v))).collect()
     }
 
     fn by_reading(intervals: &[(u16, Span)], port: u16) -> Option<Span> {
@@ -135,7 +140,7 @@ mod tests {
             let many = Many::new(&intervals);
             for port in 0..=u16::MAX {
                 let want = match n {
-                    65_535 => Some(VerdictId(u32::from(port.min(65_534)))),
+                    65_535 => Some(one(u32::from(port.min(65_534)))),
                     _ => by_reading(&intervals, port),
                 };
                 assert_eq!(many.find(port), want, "{n} intervals, port {port}");

@@ -138,20 +138,13 @@ fn from_pod(
     if headers.source_mac != sender.mac {
         return Err(DropReason::SpoofedMac.into());
     }
-    if let Kind::Neighbour(neighbour) = headers.kind {
-        return Err(neighbour_from_pod(endpoints, sender, &neighbour, headers));
+    let class = endpoints
+        .class_of_own(sender, headers.key.source)
+        .ok_or_else(|| unowned(endpoints, sender, headers))?;
+    if headers.kind.is_control() {
+        control_from_pod(endpoints, sender, headers)?;
     }
-    // Router solicitations and MLD come from `::` too: they stay on the link, unaddressed.
-    if headers.kind == Kind::LinkOnly {
-        return Err(DropReason::NotForUs.into());
-    }
-    let class =
-        endpoints.class_of_own(sender, headers.key.source).ok_or_else(|| unowned(headers))?;
-    error_is_its_own(headers)?;
     for_the_gateway(headers)?;
-    if is_lease(headers) {
-        return Err(DropReason::NotForUs.into());
-    }
     let source = Side { endpoint: Some(sender.endpoint), class, sets: sender.sets, is_node: false };
     let place = endpoints.place(headers.key.target);
     let (target, exit, owner) = match place.kind {
@@ -169,8 +162,8 @@ fn from_pod(
 
 #[inline]
 fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<Route, Turned> {
-    if let Kind::Neighbour(neighbour) = headers.kind {
-        return Err(answerable_solicitation(&neighbour));
+    if headers.kind.is_control() {
+        control_from_host(headers)?;
     }
     for_the_gateway(headers)?;
     let source = endpoints.place(headers.key.source);
@@ -195,20 +188,25 @@ fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<
 /// Turns aside what is addressed to the gateway or to nobody that a switch forwards to.
 #[inline]
 fn for_the_gateway(headers: &Headers) -> Result<(), Turned> {
+    if headers.target_mac != GATEWAY_MAC {
+        return Err(DropReason::NotForUs.into());
+    }
     let target = headers.key.target;
-    if headers.target_mac != GATEWAY_MAC || headers.kind == Kind::LinkOnly {
-        return Err(DropReason::NotForUs.into());
-    }
-    if target == GATEWAY_V4 || target == GATEWAY_V6 {
-        return Err(match headers.kind {
-            Kind::Echo { reply: false } => Turned::Echo,
-            _ => DropReason::NotForUs.into(),
-        });
-    }
-    if is_link_scoped(target) {
-        return Err(DropReason::NotForUs.into());
+    // The gateway's IPv6 address is of the link's scope.
+    if target == GATEWAY_V4 || is_link_scoped(target) {
+        return Err(on_the_link(headers));
     }
     Ok(())
+}
+
+/// What becomes of a packet to the gateway's MAC that is to leave its link nowhere.
+#[cold]
+fn on_the_link(headers: &Headers) -> Turned {
+    let is_gateway = [GATEWAY_V4, GATEWAY_V6].contains(&headers.key.target);
+    match headers.kind {
+        Kind::Echo { reply: false } if is_gateway => Turned::Echo,
+        _ => DropReason::NotForUs.into(),
+    }
 }
 
 /// Multicast, broadcast, and IPv6 link-local targets stay on their link, which ends here.
@@ -223,43 +221,51 @@ fn is_link_scoped(target: Address) -> bool {
     }
 }
 
-/// Why an address that is not the pod's own is refused. Link-local senders speak to their
-/// gateway only, so theirs is no spoofing but nothing that we forward.
+/// What becomes of an address that is not the pod's own. Neighbour discovery says more of it;
+/// `::` and link-local senders speak to their link and gateway only, so theirs is no spoofing but
+/// nothing that we forward.
 #[cold]
-fn unowned(headers: &Headers) -> Turned {
-    let (high, _) = headers.key.source.to_halves();
-    let link_local = headers.family == Family::V6 && high >> 54 == 0xfe80 >> 6;
-    if !link_local {
-        return DropReason::SpoofedSource.into();
-    }
+fn unowned(endpoints: &Endpoints, sender: &Local, headers: &Headers) -> Turned {
+    let source = headers.key.source;
     match headers.kind {
-        Kind::Echo { reply: false }
-            if headers.key.target == GATEWAY_V6 && headers.target_mac == GATEWAY_MAC =>
-        {
-            Turned::Echo
+        Kind::Neighbour(neighbour) => neighbour_from_pod(endpoints, sender, &neighbour, headers),
+        _ if headers.family == Family::V4 => DropReason::SpoofedSource.into(),
+        Kind::LinkOnly if source.to_bits() == 0 => DropReason::NotForUs.into(),
+        _ if source.to_halves().0 >> 54 != 0xfe80 >> 6 => DropReason::SpoofedSource.into(),
+        _ if headers.key.target == GATEWAY_V6 && headers.target_mac == GATEWAY_MAC => {
+            on_the_link(headers)
         }
         _ => DropReason::NotForUs.into(),
     }
 }
 
-/// What a DHCP server tells its client: no pod gives leases to others (RFC 2131 section 4.1, RFC 8415
-/// section 7.2).
-#[inline]
-fn is_lease(headers: &Headers) -> bool {
-    let FlowKey { source_port, target_port, .. } = headers.key;
-    matches!((source_port, target_port), (67, 68) | (547, 546)) && matches!(headers.kind, Kind::Udp)
+/// What an owner of its address may say of links and ways. An ICMP error must quote a packet that
+/// the pod got from whom it answers: pods are no routers, and a forged quotation could speak about
+/// others' connections.
+#[cold]
+fn control_from_pod(
+    endpoints: &Endpoints,
+    sender: &Local,
+    headers: &Headers,
+) -> Result<(), Turned> {
+    let FlowKey { source, target, .. } = headers.key;
+    match headers.kind {
+        Kind::Neighbour(neighbour) => {
+            Err(neighbour_from_pod(endpoints, sender, &neighbour, headers))
+        }
+        Kind::IcmpError { inner } if (inner.target, inner.source) == (source, target) => Ok(()),
+        Kind::IcmpError { .. } => Err(DropReason::SpoofedSource.into()),
+        _ => Err(DropReason::NotForUs.into()),
+    }
 }
 
-/// An ICMP error that a pod sends must quote a packet that it got from whom it answers: pods are
-/// no routers, and a forged quotation could speak about others' connections.
-#[inline]
-fn error_is_its_own(headers: &Headers) -> Result<(), Turned> {
-    let Kind::IcmpError { inner } = headers.kind else { return Ok(()) };
-    let FlowKey { source, target, .. } = headers.key;
-    if inner.target == source && inner.source == target {
-        Ok(())
-    } else {
-        Err(DropReason::SpoofedSource.into())
+/// What the node may say of links and ways: routers between here and elsewhere send errors.
+#[cold]
+fn control_from_host(headers: &Headers) -> Result<(), Turned> {
+    match headers.kind {
+        Kind::Neighbour(neighbour) => Err(answerable_solicitation(&neighbour)),
+        Kind::IcmpError { .. } => Ok(()),
+        _ => Err(DropReason::NotForUs.into()),
     }
 }
 

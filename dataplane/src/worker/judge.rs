@@ -212,15 +212,16 @@ impl<P, M> Path<P, M> {
         key: &FlowKey,
         reason: DropReason,
     ) {
-        let sample = Denied {
-            at: self.now,
+        let at = self.now;
+        let sample = || Denied {
+            at,
             key: *key,
             reason,
             source: source.endpoint,
             target: target.endpoint,
             generation: snapshot.generation,
         };
-        if self.sampler.tell(sample, &self.events) == Sampled::Lost {
+        if self.sampler.tell(key, at, &self.events, sample) == Sampled::Lost {
             self.counters.events_lost.add(1);
         }
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use lockgate_dataplane::compiler::Tables;
 use lockgate_dataplane::endpoint::{Endpoints, Kind, Local, Place, Topology};
 use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::policy::ruleset::Cause;
+use lockgate_dataplane::policy::ruleset::{Cause, Service};
 use lockgate_dataplane::policy::{ClassId, PolicySetId, PolicyTable, Query, VerdictId};
 
 use super::Edges;

@@ -79,11 +79,7 @@ fn send(world: &mut World, choices: &mut Choices, from: &End, to: &End, port: u1
         (Protocol::Icmp, false) => Service::to(Protocol::IcmpV6, FlowKey::message(128, 0)),
         _ => Service { protocol, port: target_port, source_port: port },
     };
-    let question = Question {
-        source: party(from, own_node),
-        target: party(to, false),
-        service,
-    };
+    let question = Question { source: party(from, own_node), target: party(to, false), service };
     let allowed = world.resolved().unwrap().ruleset.decide(&question).allows();
     let mut ends = world.ends(&from.wire, &to.wire, from.address);
     (ends.source, ends.target) = (from.address, to.address);

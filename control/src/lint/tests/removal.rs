@@ -220,7 +220,11 @@ fn verdicts(resolved: &Resolved) -> Vec<(bool, bool)> {
         for (protocol, port) in
             [(Protocol::Tcp, 80), (Protocol::Tcp, 81), (Protocol::Udp, 80), (Protocol::Icmp, 0)]
         {
-            let answer = resolved.ruleset.decide(&Question { source, target, service: Service::to(protocol, port) });
+            let answer = resolved.ruleset.decide(&Question {
+                source,
+                target,
+                service: Service::to(protocol, port),
+            });
             all.push((answer.egress.allows(), answer.ingress.allows()));
         }
     }

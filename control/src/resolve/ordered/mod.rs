@@ -12,7 +12,6 @@ mod wearer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::{
     self, Direction, End, Peers, PodIndex, Policy, PortRange, Ports, SetId,
 };
@@ -20,8 +19,8 @@ use lockgate_dataplane::policy::ruleset::{
 use super::sets::Sets;
 use crate::inventory::{Inventory, Resident};
 use crate::policy::{
-    Action, DefaultAction, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Selection, Side,
-    Told, tell,
+    Action, DefaultAction, EVERY, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Selection,
+    Service, Side, Told, tell,
 };
 use ends::Ends;
 use named::Named;
@@ -269,7 +268,7 @@ impl<'i> Ordered<'i> {
             let addresses = slice.addresses.iter().copied().map(ipnet::IpNet::from);
             let peers = at.peers.clone().and(Ends::blocks(addresses), self.world.residents);
             // Beside a service stand no ports: those that it has, of the protocols that are told.
-            let is_told = |port: &&crate::manifest::slice::SlicePort| {
+            let is_told = |port: &&crate::manifest::SlicePort| {
                 told.is_none_or(|told| told.iter().any(|one| one.protocol == port.protocol))
             };
             let ranges = slice.ports.iter().filter(is_told).map(|port| {

@@ -82,7 +82,8 @@ impl Named<'_, '_> {
             };
             parts = parts.into_iter().flat_map(split).collect();
         }
-        parts.retain(|(at, spans)| !spans.is_empty() && !at.own.is_empty() && !at.peers.is_nobody());
+        parts
+            .retain(|(at, spans)| !spans.is_empty() && !at.own.is_empty() && !at.peers.is_nobody());
         parts
     }
 

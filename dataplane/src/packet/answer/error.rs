@@ -15,7 +15,7 @@ use super::{GATEWAY_V4, GATEWAY_V6, TTL};
 use crate::ids::Mac;
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::flow::Address;
-use crate::packet::headers::{Family, Headers, Kind, is_group};
+use crate::packet::headers::{Family, Headers, is_group};
 
 /// The longest error over IPv4, IP header included: what every host must take (RFC 1122).
 const V4_BYTES_MAX: usize = 576;
@@ -110,9 +110,7 @@ pub(super) fn may_cause_errors(headers: &Headers) -> bool {
         // It would be from and to one address, which is a martian.
         && source != GATEWAY_V4
         && source != GATEWAY_V6;
-    let is_error_or_link =
-        matches!(headers.kind, Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly);
-    is_from_one && !headers.is_multicast() && !is_error_or_link
+    is_from_one && !headers.is_multicast() && !headers.kind.is_control()
 }
 
 fn quoted(packet: &[u8], bytes_max: usize) -> &[u8] {

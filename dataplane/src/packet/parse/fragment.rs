@@ -37,7 +37,7 @@ pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<Fragment, Drop
     };
     if fragment.is_first() {
         read_upper::<false>(bytes, headers).map_err(tiny)?;
-        if matches!(headers.kind, Kind::IcmpError { .. } | Kind::Neighbour(_) | Kind::LinkOnly) {
+        if headers.kind.is_control() {
             return Err(DropReason::Fragment);
         }
         fragment.udp_end = udp_end(packet, headers, fragment.end)?;

@@ -70,6 +70,23 @@ fn an_sctp_packet_gives_its_tag_and_first_chunk() {
 }
 
 #[test]
+fn what_a_dhcp_server_tells_its_client_stays_on_its_link() {
+    let kind = |source: u16, target: u16| {
+        let [ports, rest] = [[source, target], [8, 1]].map(|pair| pair.map(u16::to_be_bytes));
+        let datagram = [ports.concat(), rest.concat()].concat();
+        FAMILIES.map(|family| headers_of(&sample::ip(family, 17, &datagram)).kind)
+    };
+    for (source, target) in [(67, 68), (547, 546)] {
+        assert_eq!(kind(source, target), [Kind::LinkOnly; 2], "{source} to {target}");
+    }
+    for (source, target) in
+        [(68, 67), (67, 67), (67, 69), (67 + 1024, 68), (67, 68 + 1024), (546, 547)]
+    {
+        assert_eq!(kind(source, target), [Kind::Udp; 2], "{source} to {target}");
+    }
+}
+
+#[test]
 fn ports_of_nought_are_ports() {
     let bytes = sample::ip(Family::V4, 17, &[0, 0, 0, 0, 0, 8, 0, 0]);
     let key = headers_of(&bytes).key;

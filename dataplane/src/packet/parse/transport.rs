@@ -58,8 +58,18 @@ pub(super) fn udp<const WHOLE: bool>(
     if !fits || (headers.family == Family::V6 && !has_checksum) {
         return Err(DropReason::Malformed);
     }
-    headers.set_upper(Kind::Udp, Protocol::Udp, ports(header));
+    let ports = ports(header);
+    let kind = if is_lease(ports) { Kind::LinkOnly } else { Kind::Udp };
+    headers.set_upper(kind, Protocol::Udp, ports);
     Ok(())
+}
+
+/// What a DHCP server tells its client: who gives leases stands on the client's link, and no pod
+/// is anybody's (RFC 2131 section 4.1, RFC 8415 section 7.2).
+#[inline]
+fn is_lease((source, target): (u16, u16)) -> bool {
+    // Most have a port that is none of a service: one look for them.
+    source | target < 1024 && matches!((source, target), (67, 68) | (547, 546))
 }
 
 /// Reads an SCTP packet as far as its first chunk. An INIT bears no tag and stands alone, or some would

@@ -304,11 +304,7 @@ fn push(intervals: &mut Vec<(u16, Span)>, last: u16, span: Span) {
 /// What decides on a port, and up to which it does while nothing else begins: the first claim, or
 /// where that passes on the first of a later tier. Claims that have ended are taken away where they
 /// are met; of the narrow ones, sorted, none has. What nothing decides is allowed.
-fn decide(
-    standing: &mut BTreeSet<Standing>,
-    narrow: &[Standing],
-    at: u16,
-) -> (VerdictId, u16) {
+fn decide(standing: &mut BTreeSet<Standing>, narrow: &[Standing], at: u16) -> (VerdictId, u16) {
     let (mut tier, mut until) = (0, u16::MAX);
     loop {
         let from = Standing {

@@ -78,9 +78,8 @@ fn any_ports() -> impl Strategy<Value = Ports> {
     let port = || prop::sample::select(&PORTS[..]);
     let ports = || (port(), port()).prop_map(|(a, b)| (a.min(b), a.max(b)));
     let source = prop_oneof![3 => Just(PortRange::ANY_SOURCE), 1 => ports()];
-    let range = (protocol, ports(), source).prop_map(|(protocol, (first, last), source)| {
-        PortRange { protocol, first, last, source }
-    });
+    let range = (protocol, ports(), source)
+        .prop_map(|(protocol, (first, last), source)| PortRange { protocol, first, last, source });
     prop_oneof![
         1 => Just(Ports::Any),
         3 => prop::collection::vec(range, 0..4).prop_map(Ports::Ranges),

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::super::ruleset::{
-    self, Action, Answer, Cause, Order, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule, Service, Tier,
+    self, Action, Answer, Cause, Order, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
+    Service, Tier,
 };
 use super::super::super::table::{Decision, Query};
 use super::super::regions::Geometries;
 use super::super::tests::{
-    Dice, NETS, any_rules, any_set, any_standing, cluster, edges, net, party, pods, services, some_service,
+    Dice, NETS, any_rules, any_set, any_standing, cluster, edges, net, party, pods, services,
+    some_service,
 };
 use super::classes::{Kinds, New};
 use super::*;
