@@ -16,12 +16,14 @@
 //!
 //! - An end is `[namespace/]pod[:port]` or an address; IPv6 with a port is `[fd00::1]:80`. No
 //!   namespace means `default`. `as ADDRESS` is what the source claims to be.
-//! - A protocol is `tcp udp sctp icmp other`, then perhaps what the packet is, then perhaps `v4`
-//!   or `v6`: which addresses of the pods, by default the first family that both have.
-//! - What it is: TCP flags (`syn,ack`), `echo-reply`, `error` (about the last packet that went
-//!   the other way), `reply` (it belongs to a connection that the other end opened). Nothing is
-//!   what opens a connection: SYN, INIT, an echo, a datagram. The source's port is a new one
-//!   unless stated; for an echo it is the identifier.
+//! - A protocol is `tcp udp sctp icmp`, `other` (GRE) or a number as `proto-50`; then perhaps what
+//!   the packet is, then perhaps `v4` or `v6`: which addresses of the pods, by default the first
+//!   family that both have. ICMP is that of the family; its number, `proto-1` or `proto-58`, is a
+//!   packet of the other.
+//! - What it is: TCP flags (`syn,ack`), a type and a code of ICMP (`13/0`), `echo-reply`, `error`
+//!   (about the last packet that went the other way), `reply` (it belongs to a connection that the
+//!   other end opened). Nothing is what opens a connection: SYN, INIT, an echo request, a datagram.
+//!   The source's port is a new one unless stated; for an echo it is the identifier.
 //! - What becomes of it is `sent` or the label of a drop reason.
 //! - Then, perhaps, the cause of a side: `egress` or `ingress` with `not-isolated`, `itself`,
 //!   `own-node`, a rule `namespace/policy[index]`, `denied-by` and a rule, or for a default deny the
@@ -114,11 +116,12 @@ pub struct Send {
     pub source_port: Option<u16>,
     /// To whom.
     pub target: End,
-    /// To which port; 0 if none.
+    /// To which port, or the number of a protocol that is no more than that; else 0.
     pub target_port: u16,
     /// The protocol as policy sees it.
     pub protocol: Protocol,
-    /// TCP flags, `echo-reply`, `error`, `reply`. Empty for what opens a connection.
+    /// TCP flags, a message of ICMP, `echo-reply`, `error`, `reply`. Empty for what opens a
+    /// connection.
     pub detail: String,
     /// Which addresses of the pods; `None` is the first family that both have.
     pub family: Option<Family>,
@@ -167,7 +170,11 @@ impl Send {
     pub fn is_decided_by_policy(&self) -> bool {
         let is_verdict =
             matches!(self.outcome.as_str(), "sent" | "egress_denied" | "ingress_denied");
-        is_verdict && self.claimed.is_none() && matches!(self.detail.as_str(), "" | "syn")
+        is_verdict && self.claimed.is_none() && self.may_open()
+    }
+
+    fn may_open(&self) -> bool {
+        matches!(self.detail.as_str(), "" | "syn") || parse::message(&self.detail).is_some()
     }
 
     /// The question that a judge without connections is asked.
@@ -183,11 +190,21 @@ impl Send {
                 addresses => addresses.iter().copied().map(Family::of).collect(),
             },
         };
-        let tried = families.into_iter().filter(|f| self.family.is_none_or(|own| own == *f));
+        let is_meant = |family| self.family.is_none_or(|own| own == family);
+        let tried = families.into_iter().filter(|one| is_meant(*one) && self.can_be_of(*one));
         let mut asked = tried.map(|family| self.question_by(family));
         asked
             .find(|question| cluster.judge(question).is_ok())
             .ok_or_else(|| format!("{:?} and {:?} share no family", self.source, self.target))
+    }
+
+    /// Whether the number of its protocol is not ICMP there.
+    fn can_be_of(&self, family: Family) -> bool {
+        let icmp = match family {
+            Family::V4 => 1,
+            Family::V6 => 58,
+        };
+        self.protocol != Protocol::Other || self.target_port != icmp
     }
 
     fn question_by(&self, family: Family) -> Question {

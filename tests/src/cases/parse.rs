@@ -9,6 +9,9 @@ use lockgate_dataplane::policy::ruleset::Direction;
 use super::{Action, Send, Stated};
 use crate::oracle::{By, End, Family, Nearest, Part, RuleName, is_of_the_cluster};
 
+/// What `other` is.
+const GRE: u8 = 47;
+
 /// The words of a line that are still to be read.
 type Words<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
 
@@ -72,17 +75,18 @@ fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
     }
     expect(words, ">")?;
     let (target, target_port) = end(next(words, "a target")?)?;
-    let protocol = protocol(next(words, "a protocol")?)?;
+    let (protocol, number) = protocol(next(words, "a protocol")?)?;
     if protocol.has_ports() && target_port.is_none() {
         return Err("the target needs a port".to_owned());
     }
+    let target_port = number.or(target_port).unwrap_or(0);
     let (mut detail, mut family) = (String::new(), None);
     loop {
         match next(words, "`->`")? {
             "->" => break,
             "v4" => family = Some(Family::V4),
             "v6" => family = Some(Family::V6),
-            word if is_detail(word) => word.clone_into(&mut detail),
+            word if is_detail(word) || is_message(protocol, word) => word.clone_into(&mut detail),
             word => return Err(format!("`{word}` is nothing that a packet can be")),
         }
     }
@@ -91,7 +95,6 @@ fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {
     while let Some(word) = words.next() {
         causes.push(stated(word, words)?);
     }
-    let (target, target_port) = (target, target_port.unwrap_or(0));
     Ok(Send {
         source,
         claimed,
@@ -112,15 +115,31 @@ fn is_detail(word: &str) -> bool {
         || word.split(',').all(|flag| matches!(flag, "syn" | "ack" | "fin" | "rst"))
 }
 
-/// A protocol as policy sees it.
-pub(super) fn protocol(word: &str) -> Result<Protocol, String> {
+/// Whether a packet of ICMP can be this: a type and a code, `13/0`.
+fn is_message(protocol: Protocol, word: &str) -> bool {
+    protocol == Protocol::Icmp && message(word).is_some()
+}
+
+/// The type and code that a word says.
+pub(super) fn message(word: &str) -> Option<(u8, u8)> {
+    let (kind, code) = word.split_once('/')?;
+    Some((kind.parse().ok()?, code.parse().ok()?))
+}
+
+/// A protocol as policy sees it, and the number of one that is no more than that.
+pub(super) fn protocol(word: &str) -> Result<(Protocol, Option<u16>), String> {
+    let unknown = || format!("`{word}` is no protocol");
     match word {
-        "tcp" => Ok(Protocol::Tcp),
-        "udp" => Ok(Protocol::Udp),
-        "sctp" => Ok(Protocol::Sctp),
-        "icmp" => Ok(Protocol::Icmp),
-        "other" => Ok(Protocol::Other),
-        _ => Err(format!("`{word}` is no protocol")),
+        "tcp" => Ok((Protocol::Tcp, None)),
+        "udp" => Ok((Protocol::Udp, None)),
+        "sctp" => Ok((Protocol::Sctp, None)),
+        "icmp" => Ok((Protocol::Icmp, None)),
+        "other" => Ok((Protocol::Other, Some(GRE.into()))),
+        _ => match word.strip_prefix("proto-").ok_or_else(unknown)?.parse::<u8>() {
+            Ok(6 | 17 | 132) => Err(format!("`{word}` has a name and ports")),
+            Ok(number) => Ok((Protocol::Other, Some(number.into()))),
+            Err(_) => Err(unknown()),
+        },
     }
 }
 

@@ -166,12 +166,16 @@ impl Pattern {
     }
 }
 
-/// Reads `tcp:80,81 udp:53 icmp`; a protocol without ports is asked once.
+/// Reads `tcp:80,81 udp:53 icmp proto-50`; a protocol without ports is asked once.
 fn ports<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Vec<(Protocol, u16)>, String> {
     let mut all = Vec::new();
     for word in words {
-        let (name, numbers) = word.split_once(':').unwrap_or((word, "0"));
-        let protocol = protocol(name)?;
+        let (name, numbers) = word.split_once(':').unwrap_or((word, ""));
+        let (protocol, number) = protocol(name)?;
+        if numbers.is_empty() {
+            all.push((protocol, number.unwrap_or(0)));
+            continue;
+        }
         for number in numbers.split(',') {
             let port = number.parse().map_err(|_| format!("`{word}`: `{number}` is no port"))?;
             all.push((protocol, port));

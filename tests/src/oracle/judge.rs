@@ -28,6 +28,7 @@ pub(super) struct Asked<'a> {
     pub(super) target: &'a Found<'a>,
     pub(super) protocol: Protocol,
     pub(super) port: u16,
+    pub(super) source_port: u16,
 }
 
 impl Asked<'_> {
@@ -73,6 +74,7 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
             target: &target,
             protocol: question.protocol,
             port: question.port,
+            source_port: question.source_port,
         }),
     };
     let egress = side(Direction::Egress, &source, &target);

@@ -5,6 +5,7 @@
 //! masters, because it draws from [`Choices`]: a seed (fast, repeatable) or proptest's numbers
 //! (shrinkable; exhausted choices are 0, and 0 is always the simplest choice).
 
+mod aim;
 mod break_object;
 mod choices;
 mod cluster;

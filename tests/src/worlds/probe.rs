@@ -3,19 +3,22 @@
 use std::net::IpAddr;
 
 use lockgate_dataplane::packet::{FlowKey, Protocol};
+use lockgate_dataplane::policy::ruleset::Service;
 use serde_json::Value;
 
-use super::{Choices, World};
+use super::{Choices, World, aim};
 use crate::oracle::{Cidr, Cluster, End, Family, Question};
 
 /// Addresses that no pod of any world has.
 const OUTSIDE: [&str; 5] = ["203.0.113.7", "192.168.0.1", "10.0.0.14", "2001:db8::9", "fd01::1"];
 
-/// Messages of ICMP, and of `ICMPv6`, as rules may name them.
-const MESSAGES: [(u8, u8); 5] = [(8, 0), (8, 1), (13, 0), (40, 0), (255, 255)];
-const MESSAGES_V6: [(u8, u8); 4] = [(128, 0), (128, 1), (140, 0), (255, 255)];
+/// Messages of ICMP, or of `ICMPv6`, as rules may name them and beside: none can name type 255.
+const MESSAGES: [(u8, u8); 7] = [(8, 0), (8, 1), (13, 0), (128, 0), (128, 1), (254, 255), (255, 0)];
 /// Protocols that are only a number, those of the other version's ICMP among them.
-const NUMBERS: [u16; 7] = [0, 1, 46, 47, 58, 136, 255];
+const NUMBERS: [u16; 7] = [0, 1, 47, 50, 58, 136, 255];
+/// What `ICMP` is in the header of IPv4, and `ICMPv6` in that of IPv6.
+const ICMP: u16 = 1;
+const ICMP_V6: u16 = 58;
 
 /// Every question worth asking: each pair of ends, each protocol, each boundary port.
 #[must_use]
@@ -24,10 +27,8 @@ pub fn probes(world: &World) -> Vec<Question> {
     let mut questions = Vec::new();
     for source in 0..scope.ends.len() {
         for target in 0..scope.ends.len() {
-            for protocol in Protocol::ALL {
-                for port in scope.ports_of(protocol) {
-                    questions.extend(scope.question(source, target, protocol, port));
-                }
+            for service in Protocol::ALL.into_iter().flat_map(|one| scope.services_of(one)) {
+                questions.extend(scope.question(source, target, service));
             }
         }
     }
@@ -40,11 +41,10 @@ pub fn matrix(world: &World, kinds: usize, choices: &mut Choices) -> Vec<Questio
     let scope = Scope::of(world);
     let mut questions = Vec::new();
     for _ in 0..kinds {
-        let protocol = choices.pick(&Protocol::ALL);
-        let port = choices.pick(&scope.ports_of(protocol));
+        let service = scope.service(choices);
         for source in 0..scope.ends.len() {
             for target in 0..scope.ends.len() {
-                questions.extend(scope.question(source, target, protocol, port));
+                questions.extend(scope.question(source, target, service));
             }
         }
     }
@@ -65,9 +65,8 @@ pub fn sample(world: &World, count: usize, choices: &mut Choices) -> Vec<Questio
         let all = choices.chance(40);
         let other = choices.below(if all { scope.ends.len() } else { scope.pods });
         let (source, target) = if choices.chance(50) { (pod, other) } else { (other, pod) };
-        let protocol = choices.pick(&Protocol::ALL);
-        let port = choices.pick(&scope.ports_of(protocol));
-        questions.extend(scope.question(source, target, protocol, port));
+        let service = scope.service(choices);
+        questions.extend(scope.question(source, target, service));
         if questions.len() == count {
             break;
         }
@@ -81,6 +80,8 @@ struct Scope {
     /// How many of them are pods: they come first.
     pods: usize,
     ports: Vec<u16>,
+    /// Rules that say what packets are.
+    rules: Vec<Value>,
 }
 
 impl Scope {
@@ -104,44 +105,74 @@ impl Scope {
         addresses.sort();
         addresses.dedup();
         ends.extend(addresses.into_iter().map(|ip| (End::Address(ip), Family::of(ip))));
-        Self { ends, pods, ports }
+        Self { ends, pods, ports, rules: aim::rules(&world.objects) }
     }
 
     /// Ports of a protocol at which a verdict may change, or what it has for ports.
     fn ports_of(&self, protocol: Protocol) -> Vec<u16> {
         match protocol {
             Protocol::Tcp | Protocol::Udp | Protocol::Sctp => self.ports.clone(),
-            Protocol::Icmp => MESSAGES.map(|(kind, code)| FlowKey::message(kind, code)).to_vec(),
-            Protocol::IcmpV6 => {
-                MESSAGES_V6.map(|(kind, code)| FlowKey::message(kind, code)).to_vec()
+            Protocol::Icmp | Protocol::IcmpV6 => {
+                MESSAGES.map(|(kind, code)| FlowKey::message(kind, code)).to_vec()
             }
             Protocol::Other => NUMBERS.to_vec(),
         }
     }
 
+    /// What can be asked of a protocol: each port, from a port that no rule is likely to name, from
+    /// the same and from some other, that each edge is a source port too.
+    fn services_of(&self, protocol: Protocol) -> Vec<Service> {
+        let ports = self.ports_of(protocol);
+        let plain = ports.iter().map(|port| Service::to(protocol, *port));
+        if !protocol.has_ports() {
+            return plain.collect();
+        }
+        let others = ports.iter().cycle().skip(ports.len() / 3);
+        let from = |(port, source_port): (&u16, &u16)| Service {
+            source_port: *source_port,
+            ..Service::to(protocol, *port)
+        };
+        let same = ports.iter().zip(&ports).map(from);
+        plain.chain(same).chain(ports.iter().zip(others).map(from)).collect()
+    }
+
+    /// What a rule is about, or one of these with any of the ports for its source.
+    fn service(&self, choices: &mut Choices) -> Service {
+        if !self.rules.is_empty() && choices.chance(60) {
+            let rule = &self.rules[choices.below(self.rules.len())];
+            if let Some(service) = aim::service(rule, choices) {
+                return service;
+            }
+        }
+        let protocol = choices.pick(&Protocol::ALL);
+        let plain = Service::to(protocol, choices.pick(&self.ports_of(protocol)));
+        if protocol.has_ports() && choices.chance(60) {
+            return Service { source_port: choices.pick(&self.ports), ..plain };
+        }
+        plain
+    }
+
     /// The question, unless its ends cannot meet or no policy has a say in it.
-    fn question(
-        &self,
-        source: usize,
-        target: usize,
-        protocol: Protocol,
-        port: u16,
-    ) -> Option<Question> {
+    fn question(&self, source: usize, target: usize, service: Service) -> Option<Question> {
         let ((source, family), (target, other)) = (&self.ends[source], &self.ends[target]);
         let outside = |end: &End| matches!(end, End::Address(_));
-        let is_other = match protocol {
-            Protocol::Icmp => *family == Family::V6,
-            Protocol::IcmpV6 => *family == Family::V4,
-            _ => false,
-        };
-        if is_other || family != other || (outside(source) && outside(target)) {
+        if family != other || !is_of(service, *family) || (outside(source) && outside(target)) {
             return None;
         }
         let (source, target, family) = (source.clone(), target.clone(), *family);
-        // Of one port in three the same from the source, of the others from some other.
-        let place = usize::from(port) % (3 * self.ports.len());
-        let source_port = self.ports.get(place).copied().unwrap_or(port);
+        let Service { protocol, port, source_port } = service;
         Some(Question { source, target, protocol, port, source_port, family })
+    }
+}
+
+/// Whether there are such packets: each version of IP has an ICMP of its own, which is no mere
+/// number there.
+fn is_of(service: Service, family: Family) -> bool {
+    match (service.protocol, family) {
+        (Protocol::Icmp, Family::V6) | (Protocol::IcmpV6, Family::V4) => false,
+        (Protocol::Other, Family::V4) => service.port != ICMP,
+        (Protocol::Other, Family::V6) => service.port != ICMP_V6,
+        _ => true,
     }
 }
 
@@ -150,7 +181,7 @@ fn near(n: u16) -> [u16; 3] {
 }
 
 /// Gathers every address, and the edges of every block and port, that the object names.
-fn collect(node: &Value, addresses: &mut Vec<IpAddr>, ports: &mut Vec<u16>) {
+pub(super) fn collect(node: &Value, addresses: &mut Vec<IpAddr>, ports: &mut Vec<u16>) {
     match node {
         Value::String(text) => {
             addresses.extend(Cidr::read(text).iter().flat_map(Cidr::boundaries));

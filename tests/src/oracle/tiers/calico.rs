@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
 use serde_json::Value;
 
@@ -11,7 +10,7 @@ use super::super::reading::{at, field, list, list_name, only};
 use super::super::{Broken, Family, ends};
 use super::entity::{self, Place};
 use super::wearer::Wearer;
-use super::{Action, Opinion, Tier, is_of_calico, not_yet, said, spec};
+use super::{Action, Opinion, Tier, is_of_calico, protocol, said, spec};
 
 const OF_EITHER: [&str; 8] = [
     "tier",
@@ -161,7 +160,6 @@ impl Policy<'_> {
             None => &[],
         };
         let says = |rule: &Value| match action(rule) {
-            Ok(action) if not_yet::is_closed(rule) => said(action, not_yet::CLOSED, may_open),
             Ok(action) => said(action, self.matches(rule), may_open),
             Err(_) => Some(Action::Deny),
         };
@@ -186,24 +184,20 @@ impl Policy<'_> {
         if families(rule).len() > 1 {
             return Err(Broken("of both families"));
         }
-        let protocol = match field(rule, "protocol") {
-            Some(written) => Some(protocol(written)?),
-            None => None,
-        };
-        let is_of_protocol = protocol.is_none_or(|protocol| protocol == asked.protocol);
+        let is_of_protocol = protocol::matches(rule, asked)?;
+        let protocol = protocol::given(rule, "protocol")?;
         let (source, destination) = match asked.direction {
             Direction::Ingress => (asked.other, asked.own),
             Direction::Egress => (asked.own, asked.other),
         };
-        let place = |is_peer| Place { asked, namespace: self.namespace, protocol, is_peer };
-        let is_peer = |direction| asked.direction == direction;
-        let from =
-            entity::matches(field(rule, "source"), source, &place(is_peer(Direction::Ingress)))?;
-        let to = entity::matches(
-            field(rule, "destination"),
-            destination,
-            &place(is_peer(Direction::Egress)),
-        )?;
+        let place = |port, of_peer: Direction| {
+            let is_peer = asked.direction == of_peer;
+            Place { asked, namespace: self.namespace, protocol, port, is_peer }
+        };
+        let source_place = place(asked.source_port, Direction::Ingress);
+        let from = entity::matches(field(rule, "source"), source, &source_place)?;
+        let target_place = place(asked.port, Direction::Egress);
+        let to = entity::matches(field(rule, "destination"), destination, &target_place)?;
         Ok(is_of_version && is_of_protocol && from && to)
     }
 }
@@ -225,16 +219,6 @@ fn families(rule: &Value) -> BTreeSet<bool> {
     let nets = lists.iter().filter_map(|list| at(rule, list)?.as_array()).flatten();
     let of_nets = nets.filter_map(|net| Some(net.as_str()?.contains(':')));
     version.into_iter().chain(of_nets).collect()
-}
-
-/// By name or by number.
-fn protocol(written: &Value) -> Result<Protocol, Broken> {
-    match (written.as_str(), written.as_u64()) {
-        (Some("TCP"), _) | (_, Some(6)) => Ok(Protocol::Tcp),
-        (Some("UDP"), _) | (_, Some(17)) => Ok(Protocol::Udp),
-        (Some("SCTP"), _) | (_, Some(132)) => Ok(Protocol::Sctp),
-        _ => Err(Broken("no such protocol")),
-    }
 }
 
 /// A field of text; an empty one is none.

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::packet::Protocol;
 use serde_json::Value;
 
 use super::super::Broken;
@@ -30,8 +29,10 @@ pub(super) struct Place<'a> {
     pub(super) asked: &'a Asked<'a>,
     /// The policy's; none of a global one.
     pub(super) namespace: Option<&'a str>,
-    /// The rule's.
-    pub(super) protocol: Option<Protocol>,
+    /// The rule's, by its number.
+    pub(super) protocol: Option<u64>,
+    /// The one at this end of what is asked about.
+    pub(super) port: u16,
     /// The end at the other side, not the subject.
     pub(super) is_peer: bool,
 }
@@ -61,11 +62,11 @@ pub(super) fn matches(
         None => true,
     };
     let has_port = match filled(entity, "ports")? {
-        Some(written) => ports::matches(written, place)?,
+        Some(written) => ports::matches(written, end, place)?,
         None => true,
     };
     let has_other_port = match filled(entity, "notPorts")? {
-        Some(written) => ports::matches(written, place)?,
+        Some(written) => ports::matches(written, end, place)?,
         None => false,
     };
     let is_there = is_in_nets && is_somebody && is_of_service && has_port;

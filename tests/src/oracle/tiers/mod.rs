@@ -6,7 +6,8 @@
 //! `NetworkPolicy` of Kubernetes is one that only allows, in the tier `default`, at order 1000.
 //!
 //! ```text
-//! calico.rs ──> entity.rs, wearer.rs, selector.rs, service.rs ──┐
+//! calico.rs ──> protocol.rs; entity.rs, ports.rs, service.rs; ──┐
+//!               wearer.rs, selector.rs                          │
 //! cluster.rs ─> peer.rs, traffic.rs ────────────────────────────┼──> Opinion ──> judge_side
 //! ../judge.rs (Kubernetes) ─────────────────────────────────────┘
 //! ```
@@ -18,9 +19,9 @@
 mod calico;
 mod cluster;
 mod entity;
-mod not_yet;
 mod peer;
 mod ports;
+mod protocol;
 mod selector;
 mod service;
 mod traffic;

@@ -2,31 +2,37 @@
 
 use serde_json::Value;
 
+use super::super::Broken;
+use super::super::ends::{self, Found};
 use super::super::reading::list;
-use super::super::{Broken, ends};
 use super::entity::Place;
+use super::protocol;
 
 const MAX: usize = 50;
 
-/// Whether the target's port is one of these. Only what has a protocol with ports may name any.
-pub(super) fn matches(written: &Value, place: &Place<'_>) -> Result<bool, Broken> {
+/// Whether the port at this end is one of these. Only what has a protocol with ports may name any.
+///
+/// A name is the number that the pod at this end gives it on the protocol; who has no port of the
+/// name is not matched by it, so that `notPorts` then takes nothing away.
+pub(super) fn matches(written: &Value, end: &Found<'_>, place: &Place<'_>) -> Result<bool, Broken> {
     let items = list(written, "ports must be a list")?;
-    let protocol = place.protocol.ok_or(Broken("ports need a protocol"))?;
+    let protocol = place.protocol.filter(|one| protocol::has_ports(*one));
+    let protocol = protocol.ok_or(Broken("ports need a protocol that has them"))?;
     if items.len() > MAX {
         return Err(Broken("too many ports"));
     }
     let asked = place.asked;
-    let number = u64::from(asked.port);
+    let number = u64::from(place.port);
     let mut any = false;
     for item in items {
         let is_it = match read(item)? {
             Port::Between(first, last) => (first..=last).contains(&number),
             Port::Named(name) => {
-                let own = asked.target.pod.and_then(|pod| ends::named_port(pod, name, protocol));
+                let own = end.pod.and_then(|pod| ends::named_port(pod, name, asked.protocol));
                 own == Some(number)
             }
         };
-        any |= is_it && protocol == asked.protocol;
+        any |= is_it && protocol == protocol::number(asked);
     }
     Ok(any)
 }

@@ -43,6 +43,7 @@ fn break_rule(rule: &mut Value, direction: &str, is_calico: bool, choices: &mut 
     match choices.below(4) {
         0 => rule["bogus"] = choices.pick(&[json!(1), json!([])]),
         1 => rule["action"] = choices.pick(&[json!("Maybe"), json!(7), Value::Null]),
+        2 if is_calico => break_traffic(rule, choices),
         _ if is_calico => {
             let end = choices.pick(&["source", "destination"]);
             rule[end] = choices.pick(&[
@@ -78,5 +79,31 @@ fn break_rule(rule: &mut Value, direction: &str, is_calico: bool, choices: &mut 
                 ]);
             }
         }
+    }
+}
+
+/// Breaks what a rule of Calico says of packets. Who has no messages, or no ports, may name none.
+fn break_traffic(rule: &mut Value, choices: &mut Choices) {
+    let broken = choices.pick(&[
+        json!({ "protocol": "QUIC" }),
+        json!({ "protocol": 0 }),
+        json!({ "notProtocol": 256 }),
+        json!({ "notProtocol": ["TCP"] }),
+        json!({ "protocol": "TCP", "icmp": { "type": 8 } }),
+        json!({ "protocol": null, "notICMP": { "type": 8 } }),
+        json!({ "protocol": "ICMP", "icmp": { "code": 0 } }),
+        json!({ "protocol": "ICMP", "icmp": { "type": 255 } }),
+        json!({ "protocol": "ICMP", "icmp": { "type": 8, "colour": "red" } }),
+        json!({ "protocol": "ICMPv6", "notICMP": { "type": 8, "code": 256 } }),
+        json!({ "protocol": "ICMPv6", "notICMP": "echo" }),
+        json!({ "protocol": "ICMP", "destination": { "ports": [80] } }),
+        json!({ "protocol": "UDPLite", "source": { "ports": [80] } }),
+        json!({ "protocol": null, "source": { "notPorts": [80] } }),
+        json!({ "protocol": "UDP", "source": { "ports": ["9:8"] } }),
+        json!({ "protocol": "UDP", "source": { "notPorts": [70000] } }),
+        json!({ "protocol": "UDP", "destination": { "notPorts": ["a b"] } }),
+    ]);
+    for (name, value) in broken.as_object().into_iter().flatten() {
+        rule[name.as_str()] = value.clone();
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{TIERS, selector};
+use super::{TIERS, selector, traffic};
 use crate::worlds::Choices;
 
 const NETS: [&str; 8] = [
@@ -87,28 +87,6 @@ fn rule(
 ) -> Value {
     let action = choices.pick(&["Allow", "Allow", "Deny", "Deny", "Pass", "Log"]);
     let mut rule = json!({ "action": action });
-    let mut has_ports = false;
-    match choices.below(6) {
-        0 | 1 => {}
-        2 => {
-            rule["ipVersion"] = choices.pick(&[4, 6]).into();
-        }
-        _ => {
-            has_ports = true;
-            rule["protocol"] =
-                choices.pick(&[json!("TCP"), json!("UDP"), json!("SCTP"), json!(6), json!(17)]);
-        }
-    }
-    if choices.chance(4) {
-        // What the product cannot tell apart yet.
-        let (name, value) = choices.pick(&[
-            ("notProtocol", json!("TCP")),
-            ("protocol", json!("ICMP")),
-            ("protocol", json!(47)),
-        ]);
-        rule[name] = value;
-        return rule;
-    }
     let other = if direction == "ingress" { "source" } else { "destination" };
     if choices.chance(10) {
         let mut service = json!({ "name": choices.pick(&["shop", "store", "none"]) });
@@ -117,33 +95,27 @@ fn rule(
         }
         rule[other] = json!({ "services": service });
         if direction == "egress" {
-            // It has a protocol of its own.
-            drop(rule.as_object_mut().and_then(|fields| fields.remove("protocol")));
+            // As a destination it has a protocol and ports of its own.
+            rule["ipVersion"] = choices.pick(&[Value::Null, json!(4), json!(6)]);
+        } else if traffic::give(choices, &mut rule) && choices.chance(40) {
+            rule[other]["ports"] = traffic::ports(choices);
         }
         return rule;
     }
+    let has_ports = traffic::give(choices, &mut rule);
     for name in ["source", "destination"] {
         let mut entity = Map::new();
         if choices.chance(if name == other { 70 } else { 15 }) {
             identity(choices, &mut entity);
         }
-        if has_ports && name == "destination" {
-            some_ports(choices, &mut entity);
+        if has_ports {
+            traffic::give_ports(choices, &mut entity, name == "destination");
         }
         if !entity.is_empty() || choices.chance(30) {
             rule[name] = entity.into();
         }
     }
     rule
-}
-
-fn some_ports(choices: &mut Choices, entity: &mut Map<String, Value>) {
-    if choices.chance(50) {
-        entity.insert("ports".to_owned(), ports(choices));
-    }
-    if choices.chance(15) {
-        entity.insert("notPorts".to_owned(), ports(choices));
-    }
 }
 
 /// Who is at an end: one or more conditions, all of which must hold.
@@ -178,21 +150,4 @@ fn identity(choices: &mut Choices, entity: &mut Map<String, Value>) {
             }
         }
     }
-}
-
-fn ports(choices: &mut Choices) -> Value {
-    let one = |choices: &mut Choices| {
-        choices.pick(&[
-            json!(80),
-            json!("81"),
-            json!("80:81"),
-            json!("web"),
-            json!("dns"),
-            json!("sig"),
-            json!(53),
-            json!("0:65535"),
-            json!("82:65535"),
-        ])
-    };
-    (0..=choices.below(2)).map(|_| one(choices)).collect::<Vec<Value>>().into()
 }

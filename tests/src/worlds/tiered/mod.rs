@@ -8,6 +8,7 @@ mod calico;
 mod cluster;
 mod objects;
 mod selector;
+mod traffic;
 
 use super::{Choices, World};
 
