@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::packet::{FlowKey, Protocol};
 use lockgate_tests::oracle::{Cluster, End, Family, Question, Side, key};
 use lockgate_tests::worlds::{
     Choices, World, any_broken_world, any_sound_world, probes, sample, shrink,

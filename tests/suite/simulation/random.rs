@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question};
+use lockgate_dataplane::packet::{FlowKey, Protocol};
+use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question, Service};
 use lockgate_tests::packets;
 use lockgate_tests::world::{Fate, HOST, Local, Shape, World};
 use lockgate_tests::worlds::{Choices, World as Objects};
