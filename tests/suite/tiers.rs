@@ -15,7 +15,7 @@ use crate::seeds::Seeds;
 /// Worlds asked of by default.
 const WORLDS: u64 = 150;
 /// Kinds of traffic of which the matrix is asked, of each world.
-const KINDS: usize = 2;
+const KINDS: usize = 4;
 /// Failures that are enough.
 const FAILURES_MAX: usize = 3;
 
