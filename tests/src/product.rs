@@ -124,13 +124,10 @@ impl Product {
     /// Where `explain` contradicts itself.
     #[must_use]
     pub fn disagreement(&self, cluster: &Cluster, question: &Question) -> Option<String> {
-        // `explain` knows no tiers yet.
-        let explained = (!cluster.is_tiered()).then(|| self.explain(question));
-        let oracle = match (cluster.judge(question), explained) {
-            (Err(_), None | Some(Err(_))) => return None,
-            (Ok(oracle), None) => oracle,
-            (Ok(oracle), Some(Ok(explained))) => {
-                let told = full_difference(&oracle, &explained);
+        let oracle = match (cluster.judge(question), self.explain(question)) {
+            (Err(_), Err(_)) => return None,
+            (Ok(oracle), Ok(explained)) => {
+                let told = told_difference(cluster, &oracle, &explained);
                 if let Some(text) = told {
                     return Some(format!("explain, {text}"));
                 }
@@ -310,9 +307,10 @@ pub fn sample_disagreement(
     };
     let told =
         Answer { egress: explained_side(told.egress), ingress: explained_side(told.ingress) };
-    (denied.by != By::DefaultDeny)
+    let is_denied = matches!(denied.by, By::DefaultDeny | By::DenyRule(_));
+    (!is_denied)
         .then(|| format!("sampled as {}: {oracle:?}", sample.reason.label()))
-        .or_else(|| full_difference(&oracle, &told).map(|text| format!("sampled, {text}")))
+        .or_else(|| told_difference(cluster, &oracle, &told).map(|text| format!("sampled, {text}")))
 }
 
 /// A row of the matrix.
@@ -390,6 +388,11 @@ fn difference(oracle: &Answer, product: &Answer) -> Option<String> {
         let isolating = [ours, theirs].map(|side| BTreeSet::from_iter(&side.isolating));
         ours.by != theirs.by || denied && isolating[0] != isolating[1]
     })
+}
+
+/// Where what is told differs: of tiers the oracle tells no more than what decides.
+fn told_difference(cluster: &Cluster, oracle: &Answer, told: &Answer) -> Option<String> {
+    if cluster.is_tiered() { difference(oracle, told) } else { full_difference(oracle, told) }
 }
 
 /// Where anything that is told differs.

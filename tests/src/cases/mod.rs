@@ -50,6 +50,7 @@ mod parse;
 mod read;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -225,7 +226,9 @@ impl Stated {
     #[must_use]
     pub fn differs_from(&self, answer: &Answer) -> Option<String> {
         let side = self.side(answer);
-        let isolating_differ = self.by == By::DefaultDeny && self.isolating != side.isolating;
+        // In whichever order.
+        let isolating = [&self.isolating, &side.isolating].map(BTreeSet::from_iter);
+        let isolating_differ = self.by == By::DefaultDeny && isolating[0] != isolating[1];
         let nearest_differ = self.nearest.as_ref().is_some_and(|stated| *stated != side.nearest);
         (self.by != side.by || isolating_differ || nearest_differ)
             .then(|| format!("{:?}: stated {self:?}, judged {side:?}", self.direction))
