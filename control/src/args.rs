@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::explain::{Family, Subject, parse_protocol};
-use crate::policy::IpProtocol;
+use crate::explain::{AskedProtocol, Family, Subject, parse_protocol};
 use crate::settings::{self, Raw, RawConnections, RawHostPort, RawLog};
 
 /// A userspace virtual switch: pods' packets reach it over AF_XDP, and what the network policies of
@@ -169,7 +168,7 @@ pub struct ExplainArguments {
     pub to: Subject,
     /// The protocol: TCP, UDP, SCTP, ICMP, or a number of the IP header, 0 to 255.
     #[arg(long, value_parser = parse_protocol)]
-    pub protocol: IpProtocol,
+    pub protocol: AskedProtocol,
     /// The target port, 1 to 65535; needed for TCP, UDP and SCTP.
     #[arg(long, value_parser = parse_port, allow_negative_numbers = true)]
     pub port: Option<u16>,
@@ -198,7 +197,7 @@ pub struct MatrixArguments {
     pub manifests: PathBuf,
     /// The protocol: TCP, UDP, SCTP, ICMP (an echo request), or a number of the IP header.
     #[arg(long, value_parser = parse_protocol)]
-    pub protocol: IpProtocol,
+    pub protocol: AskedProtocol,
     /// The target port, 1 to 65535; needed for TCP, UDP and SCTP.
     #[arg(long, value_parser = parse_port, allow_negative_numbers = true)]
     pub port: Option<u16>,

@@ -13,17 +13,16 @@ use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question};
 use lockgate_dataplane::policy::{Compiled, compile};
 use serde::Serialize;
 
-use crate::explain::{self, ExplainError, Family, RuleName, Verdict, serialize_protocol};
+use crate::explain::{self, AskedProtocol, ExplainError, Family, RuleName, Verdict, serialize_protocol};
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity, escape};
-use crate::policy::IpProtocol;
 use crate::resolve::{PodView, resolve};
 
 /// What is asked of every pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatrixRequest {
     /// In which protocol; of ICMP, an echo request.
-    pub protocol: IpProtocol,
+    pub protocol: AskedProtocol,
     /// The target port; needed for TCP, UDP and SCTP, none for others.
     pub port: Option<u16>,
     /// Which family; `None` is, for each pair, the first that both share.
@@ -35,7 +34,7 @@ pub struct MatrixRequest {
 pub struct Matrix {
     /// The protocol.
     #[serde(serialize_with = "serialize_protocol")]
-    pub protocol: IpProtocol,
+    pub protocol: AskedProtocol,
     /// The target port; `None` for protocols without.
     pub port: Option<u16>,
     /// The pairs.

@@ -167,6 +167,7 @@ fn written(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explain::AskedProtocol;
     use crate::policy::IpProtocol;
     use crate::sample::{pod, policy};
 
@@ -174,7 +175,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("all.yaml"), text).unwrap();
         let manifests = directory.path().to_owned();
-        let (protocol, output) = (IpProtocol::TCP, Output::Json);
+        let (protocol, output) = (AskedProtocol::Number(IpProtocol::TCP), Output::Json);
         let (port, family) = (Some(80), None);
         answer_matrix(&MatrixArguments { manifests, protocol, port, family, output }).unwrap()
     }

@@ -1,21 +1,23 @@
 //! The product behind one door: text in, judgements out, in the oracle's words.
 
+mod told;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::oracle::{Answer, By, Cluster, End, Family, Nearest, Part, Question, RuleName, Side};
-use lockgate_control::explain::{self, Reason, Request, Subject, explain};
+use crate::oracle::{Answer, By, Cluster, End, Family, Question, RuleName, Side};
+use lockgate_control::explain::{self, AskedProtocol, Request, Subject, explain};
 use lockgate_control::inventory::{Change, Effect, Inventory};
 use lockgate_control::manifest::{ObjectKey, Problem, Severity, read_text};
 use lockgate_control::matrix::{self, MatrixRequest, matrix};
-use lockgate_control::policy::{IpProtocol, kubernetes};
 use lockgate_control::resolve::{Resolved, resolve};
-use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::endpoint::{Endpoints, Topology};
-use lockgate_dataplane::event::Denied;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::{Compiled, compile};
 use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex, Service};
+
+pub use told::sample_disagreement;
+use told::{difference, explained_family, explained_side, number, rule_name, told_difference};
 
 /// The product, holding some objects.
 #[derive(Debug)]
@@ -208,7 +210,10 @@ impl Product {
     /// What `lockgate matrix` says.
     #[must_use]
     pub fn matrix(&self, protocol: Protocol, port: u16, family: Option<Family>) -> Vec<Row> {
-        let asked = number(protocol, port);
+        let asked = match protocol {
+            Protocol::Icmp => AskedProtocol::Icmp,
+            other => number(other, port),
+        };
         let port = protocol.has_ports().then_some(port);
         let family = family.map(explained_family);
         let request = MatrixRequest { protocol: asked, port, family };
@@ -275,44 +280,6 @@ pub fn is_of(key: &ObjectKey, kind: &str, namespace: &str, name: &str) -> bool {
     key.kind.spoken() == kind && namespaces.contains(&namespace) && *key.name == *name
 }
 
-/// What the agent tells of a denied packet that was sampled otherwise than the oracle tells of its
-/// flow.
-#[must_use]
-pub fn sample_disagreement(
-    cluster: &Cluster,
-    inventory: &Inventory,
-    sample: &Denied,
-) -> Option<String> {
-    let key = &sample.key;
-    let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
-    let question = Question {
-        source: End::Address(source),
-        target: End::Address(target),
-        protocol: key.protocol,
-        port: key.target_port,
-        source_port: key.source_port,
-        family: if source.is_ipv4() { Family::V4 } else { Family::V6 },
-    };
-    let oracle = match cluster.judge(&question) {
-        Ok(oracle) => oracle,
-        Err(why) => return Some(format!("sampled {key:?}: {why:?}")),
-    };
-    let told = match explain(inventory, &Request::of(key)) {
-        Ok(told) => told,
-        Err(why) => return Some(format!("sampled {key:?}: {why}")),
-    };
-    let denied = match sample.reason {
-        DropReason::EgressDenied => &oracle.egress,
-        _ => &oracle.ingress,
-    };
-    let told =
-        Answer { egress: explained_side(told.egress), ingress: explained_side(told.ingress) };
-    let is_denied = matches!(denied.by, By::DefaultDeny | By::DenyRule(_));
-    (!is_denied)
-        .then(|| format!("sampled as {}: {oracle:?}", sample.reason.label()))
-        .or_else(|| told_difference(cluster, &oracle, &told).map(|text| format!("sampled, {text}")))
-}
-
 /// A row of the matrix.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
@@ -324,98 +291,4 @@ pub struct Row {
     pub allows: bool,
     /// Egress and ingress: whether it allows, and by which rule, if one had to.
     pub sides: [(bool, Option<RuleName>); 2],
-}
-
-fn explained_family(family: Family) -> explain::Family {
-    match family {
-        Family::V4 => explain::Family::V4,
-        Family::V6 => explain::Family::V6,
-    }
-}
-
-/// The number of a protocol, which is the port of one that has no other name.
-fn number(protocol: Protocol, port: u16) -> IpProtocol {
-    match protocol {
-        Protocol::Other => IpProtocol(u8::try_from(port).unwrap_or(u8::MAX)),
-        known => kubernetes::number(known),
-    }
-}
-
-fn rule_name(rule: explain::RuleName) -> RuleName {
-    RuleName { policy: rule.policy, index: usize::try_from(rule.rule).unwrap_or(usize::MAX) }
-}
-
-fn explained_side(side: explain::Side) -> Side {
-    let allowing: Vec<RuleName> = side.by.into_iter().map(rule_name).collect();
-    let by = match (side.reason, allowing.first()) {
-        (Reason::Rule, Some(first)) => By::Rule(first.clone()),
-        // Allowed by a rule that is not named differs from whatever the oracle says.
-        (Reason::Rule, None) => By::Rule(RuleName { policy: String::new(), index: 0 }),
-        (Reason::DenyRule, Some(first)) => By::DenyRule(first.clone()),
-        (Reason::DenyRule, None) => By::DenyRule(RuleName { policy: String::new(), index: 0 }),
-        (Reason::NotIsolated | Reason::Undecided | Reason::Outside, _) => By::NotIsolated,
-        (Reason::DefaultDeny, _) => By::DefaultDeny,
-        (Reason::Itself, _) => By::Itself,
-        (Reason::OwnNode, _) => By::OwnNode,
-    };
-    let nearest = side.nearest.map(|nearest| Nearest {
-        rule: rule_name(explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
-        failing: nearest.failed.into_iter().filter_map(part).collect(),
-    });
-    let denies = matches!(by, By::DefaultDeny | By::DenyRule(_));
-    assert_eq!(denies, side.verdict == explain::Verdict::Deny);
-    Side { by, isolating: side.isolated_by, allowing, nearest }
-}
-
-/// The parts of a rule of Kubernetes; the oracle names none of others.
-fn part(part: explain::Part) -> Option<Part> {
-    Some(match part {
-        explain::Part::Namespace => Part::Namespace,
-        explain::Part::PodLabels => Part::PodLabels,
-        explain::Part::Cidr => Part::Cidr,
-        explain::Part::Except => Part::Except,
-        explain::Part::Protocol => Part::Protocol,
-        explain::Part::Port => Part::Port,
-        _ => return None,
-    })
-}
-
-/// Where the causes differ: the rule that allows, or the policies that isolate.
-fn difference(oracle: &Answer, product: &Answer) -> Option<String> {
-    by_side(oracle, product, |ours, theirs| {
-        let denied = ours.by == By::DefaultDeny;
-        // In whichever order.
-        let isolating = [ours, theirs].map(|side| BTreeSet::from_iter(&side.isolating));
-        ours.by != theirs.by || denied && isolating[0] != isolating[1]
-    })
-}
-
-/// Where what is told differs: of tiers the oracle tells no more than what decides.
-fn told_difference(cluster: &Cluster, oracle: &Answer, told: &Answer) -> Option<String> {
-    if cluster.is_tiered() { difference(oracle, told) } else { full_difference(oracle, told) }
-}
-
-/// Where anything that is told differs.
-fn full_difference(oracle: &Answer, product: &Answer) -> Option<String> {
-    by_side(oracle, product, |ours, theirs| {
-        // Where no policy was asked, which ones could have been is not told the same way.
-        let asked = !matches!(ours.by, By::Itself | By::OwnNode);
-        let unknown_rule = theirs.allowing.iter().any(|rule| !ours.allowing.contains(rule));
-        let other_policies = ours.isolating != theirs.isolating;
-        ours.by != theirs.by
-            || ours.nearest != theirs.nearest
-            || asked && (other_policies || unknown_rule)
-    })
-}
-
-fn by_side(
-    oracle: &Answer,
-    product: &Answer,
-    differ: impl Fn(&Side, &Side) -> bool,
-) -> Option<String> {
-    let egress = ("egress", &oracle.egress, &product.egress);
-    let ingress = ("ingress", &oracle.ingress, &product.ingress);
-    let (name, ours, theirs) =
-        [egress, ingress].into_iter().find(|(_, ours, theirs)| differ(ours, theirs))?;
-    Some(format!("{name}:\n  oracle  {ours:?}\n  product {theirs:?}"))
 }

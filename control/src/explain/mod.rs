@@ -11,47 +11,27 @@ mod far;
 mod judge;
 mod lowered;
 mod nearest;
+mod request;
 mod text;
 mod walk;
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::packet::{FlowKey, Protocol};
-use lockgate_dataplane::policy::ruleset::{Direction, Service};
+use lockgate_dataplane::policy::ruleset::Direction;
 use serde::Serialize;
 
 pub use ends::Subject;
 pub use nearest::{Nearest, Part};
+pub use request::{AskedProtocol, Request, parse_protocol};
+pub(crate) use request::{check_port, serialize_protocol, service};
 pub use walk::{Said, Step};
 
 use crate::inventory::{Census, Inventory};
 use crate::manifest::{Problem, escape};
 pub use crate::policy::Family;
-use crate::policy::IpProtocol;
 use ends::End;
 use judge::{Asked, Judge};
 use lowered::Lowered;
-
-/// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Who sends.
-    pub from: Subject,
-    /// Who receives.
-    pub to: Subject,
-    /// In which protocol. ICMP is `ICMPv6` between addresses of IPv6.
-    pub protocol: IpProtocol,
-    /// The target port; needed for TCP, UDP and SCTP, none for others.
-    pub port: Option<u16>,
-    /// The source port, of what has ports; `None` is the highest, which rules seldom name.
-    pub source_port: Option<u16>,
-    /// The ICMP type; `None` is an echo request.
-    pub icmp_type: Option<u8>,
-    /// The ICMP code; needs a type. `None` is 0.
-    pub icmp_code: Option<u8>,
-    /// Which family; `None` is the first that both share, in the order of the source's.
-    pub family: Option<Family>,
-}
 
 /// Why a question has no answer, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,13 +69,13 @@ pub enum ExplainError {
     NoCommonFamily(String, String),
     /// The verdict depends on it.
     #[error("{} has ports: give --port", .0)]
-    PortNeeded(IpProtocol),
+    PortNeeded(AskedProtocol),
     /// A port would mean nothing.
     #[error("{} has no ports: leave --port and --source-port out", .0)]
-    NoPorts(IpProtocol),
+    NoPorts(AskedProtocol),
     /// Only ICMP has types.
     #[error("{} has no ICMP type: leave --icmp-type and --icmp-code out", .0)]
-    NotIcmp(IpProtocol),
+    NotIcmp(AskedProtocol),
     /// A code means nothing alone.
     #[error("--icmp-code needs --icmp-type: give both or neither")]
     CodeWithoutType,
@@ -204,7 +184,7 @@ pub struct Explanation {
     pub to_address: IpAddr,
     /// The protocol.
     #[serde(serialize_with = "serialize_protocol")]
-    pub protocol: IpProtocol,
+    pub protocol: AskedProtocol,
     /// The target port.
     pub port: Option<u16>,
     /// The source port asked for.
@@ -287,105 +267,6 @@ impl<'i> Explainer<'i> {
             caveats,
         })
     }
-}
-
-impl Request {
-    /// What a packet of this flow asks, as whoever has its addresses now.
-    #[must_use]
-    pub fn of(key: &FlowKey) -> Self {
-        let protocol = IpProtocol(key.number);
-        let ports = key.protocol.has_ports().then_some((key.source_port, key.target_port));
-        let message = key.protocol.has_messages().then(|| key.target_port.to_be_bytes());
-        Self {
-            from: Subject::Address(IpAddr::from(key.source)),
-            to: Subject::Address(IpAddr::from(key.target)),
-            protocol,
-            port: ports.map(|ports| ports.1),
-            source_port: ports.map(|ports| ports.0),
-            icmp_type: message.map(|[kind, _]| kind),
-            icmp_code: message.map(|[_, code]| code),
-            family: None,
-        }
-    }
-
-    /// Whether the question can be asked.
-    ///
-    /// # Errors
-    /// The protocol, the ports and the ICMP type do not go together.
-    pub fn check(&self) -> Result<(), ExplainError> {
-        let Self { protocol, .. } = *self;
-        if protocol.is_icmp() {
-            if self.icmp_type.is_none() && self.icmp_code.is_some() {
-                return Err(ExplainError::CodeWithoutType);
-            }
-        } else if self.icmp_type.is_some() || self.icmp_code.is_some() {
-            return Err(ExplainError::NotIcmp(protocol));
-        }
-        check_port(protocol, self.port)?;
-        match self.source_port {
-            Some(_) if !protocol.has_ports() => Err(ExplainError::NoPorts(protocol)),
-            _ => Ok(()),
-        }
-    }
-
-    /// What rules see of the packet. A question that [`check`](Self::check) refuses is taken to have
-    /// port 0.
-    #[must_use]
-    pub fn service(&self, family: Family) -> Service {
-        let Self { protocol, port, source_port, icmp_type, icmp_code, .. } = *self;
-        service(protocol, family, (port, source_port), (icmp_type, icmp_code))
-    }
-}
-
-/// What rules see of a packet: ports of the target and of the source, type and code.
-pub(crate) fn service(
-    asked: IpProtocol,
-    family: Family,
-    (port, source_port): (Option<u16>, Option<u16>),
-    (kind, code): (Option<u8>, Option<u8>),
-) -> Service {
-    let protocol = match (asked, family) {
-        // Whoever says ICMP means that of the version of IP that is spoken.
-        (IpProtocol::ICMP, Family::V6) => Protocol::IcmpV6,
-        (other, family) => other.within(family),
-    };
-    let echo = if protocol == Protocol::Icmp { 8 } else { 128 };
-    let port = match protocol {
-        Protocol::Icmp | Protocol::IcmpV6 => {
-            FlowKey::message(kind.unwrap_or(echo), code.unwrap_or(0))
-        }
-        Protocol::Other => asked.0.into(),
-        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => port.unwrap_or(0),
-    };
-    let plain = Service::to(protocol, port);
-    Service { source_port: source_port.unwrap_or(plain.source_port), ..plain }
-}
-
-/// Whether there is a port where one is needed, and none where not.
-pub(crate) fn check_port(protocol: IpProtocol, port: Option<u16>) -> Result<(), ExplainError> {
-    match (protocol.has_ports(), port) {
-        (false, None) | (true, Some(_)) => Ok(()),
-        (false, Some(_)) => Err(ExplainError::NoPorts(protocol)),
-        (true, None) => Err(ExplainError::PortNeeded(protocol)),
-    }
-}
-
-/// Reads a protocol as typed, in any case, or by its number.
-///
-/// # Errors
-/// It is none.
-pub fn parse_protocol(text: &str) -> Result<IpProtocol, ExplainError> {
-    let number = || text.parse().ok().map(IpProtocol);
-    let read = IpProtocol::named(text).or_else(number);
-    read.ok_or_else(|| ExplainError::NotAProtocol(text.to_owned()))
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-pub(crate) fn serialize_protocol<S: serde::Serializer>(
-    protocol: &IpProtocol,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(protocol)
 }
 
 #[cfg(test)]

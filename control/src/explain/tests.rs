@@ -682,7 +682,7 @@ fn a_question_without_an_answer_says_why_and_what_to_do() {
     assert!(failure(&text, &six).contains("x/a has no IPv6 address"), "family");
     let kind = Request { icmp_type: Some(8), ..base.clone() };
     assert!(failure(&text, &kind).contains("TCP has no ICMP type"), "type");
-    let code = Request { protocol: IpProtocol::ICMP, icmp_code: Some(0), ..base };
+    let code = Request { protocol: AskedProtocol::Icmp, icmp_code: Some(0), ..base };
     assert!(failure(&text, &code).contains("needs --icmp-type"), "code");
     for bad in ["", "a/b/c", "/a", "a/", "a b", "10.0.0.1/8:", "x:y"] {
         assert!(bad.parse::<Subject>().is_err(), "{bad}");

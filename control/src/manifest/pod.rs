@@ -60,6 +60,8 @@ pub struct Pod {
     pub host_ips: Vec<IpAddr>,
     /// Its named ports; of two with one name and protocol the first counts.
     pub ports: Vec<NamedPort>,
+    /// Whether those are all it has: of one that cannot be read nobody knows what the names mean.
+    pub has_known_ports: bool,
     /// The interface at the switch's side, for a pod of this node.
     pub interface: Option<String>,
     /// Its Ethernet address, where written.
@@ -115,6 +117,7 @@ impl Pod {
             is_completed: is_completed.unwrap_or_default(),
             addresses,
             host_ips,
+            has_known_ports: ports.is_ok(),
             ports: ports.unwrap_or_default(),
             interface: annotation(INTERFACE_ANNOTATION)
                 .and_then(|at| read_interface(&at, report).ok()),

@@ -2,7 +2,7 @@ use super::*;
 use crate::sample::{inventory, pod, policy, small};
 
 const TCP_80: MatrixRequest =
-    MatrixRequest { protocol: IpProtocol::TCP, port: Some(80), family: None };
+    MatrixRequest { protocol: AskedProtocol::Number(IpProtocol::TCP), port: Some(80), family: None };
 
 fn seen(text: &str, request: MatrixRequest) -> Matrix {
     matrix(&inventory(text), &request).unwrap()
@@ -55,10 +55,10 @@ fn the_matrix_as_json_has_the_agreed_shape() {
 fn a_protocol_with_ports_needs_one_and_others_have_none() {
     let without = MatrixRequest { port: None, ..TCP_80 };
     let error = matrix(&inventory(&small()), &without).unwrap_err();
-    assert_eq!(error, ExplainError::PortNeeded(IpProtocol::TCP));
-    let icmp = MatrixRequest { protocol: IpProtocol::ICMP, ..TCP_80 };
+    assert_eq!(error, ExplainError::PortNeeded(AskedProtocol::Number(IpProtocol::TCP)));
+    let icmp = MatrixRequest { protocol: AskedProtocol::Icmp, ..TCP_80 };
     let error = matrix(&inventory(&small()), &icmp).unwrap_err();
-    assert_eq!(error, ExplainError::NoPorts(IpProtocol::ICMP));
+    assert_eq!(error, ExplainError::NoPorts(AskedProtocol::Icmp));
     assert_eq!(seen(&small(), MatrixRequest { port: None, ..icmp }).port, None);
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::explain::AskedProtocol;
 use crate::policy::IpProtocol;
 use lockgate_dataplane::policy::compile;
 use proptest::prelude::*;
@@ -264,6 +265,9 @@ fn crowded() -> String {
         + &namespace("z", "team: z")
 }
 
+const TCP: AskedProtocol = AskedProtocol::Number(IpProtocol::TCP);
+const UDP: AskedProtocol = AskedProtocol::Number(IpProtocol::UDP);
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -272,7 +276,7 @@ proptest! {
     #[test]
     fn explain_and_the_compiled_table_agree(
         policies in prop::collection::vec(any_policy(), 1..4),
-        protocol in prop::sample::select(&[IpProtocol::TCP, IpProtocol::UDP, IpProtocol::ICMP][..]),
+        protocol in prop::sample::select(&[TCP, UDP, AskedProtocol::Icmp][..]),
         port in prop::sample::select(&PORTS[..]),
         family in prop::sample::select(&[None, Some(explain::Family::V6)][..]),
     ) {
@@ -282,7 +286,7 @@ proptest! {
             text += &policy(&format!("{namespace}/p{place}"), spec);
         }
         let inventory = inventory(&text);
-        let port = protocol.has_ports().then_some(port);
+        let port = (protocol != AskedProtocol::Icmp).then_some(port);
         let asked = MatrixRequest { protocol, port, family };
         let seen = matrix(&inventory, &asked).unwrap();
         prop_assert!(!seen.rows.is_empty());

@@ -52,7 +52,7 @@ fn every_packet_meets_a_snapshot_that_was_told_and_none_is_lost_to_a_change() {
 /// The agent begins anew beside workers that go on (NP-58).
 #[test]
 fn an_agent_that_begins_anew_leaves_the_last_good_tables_and_connections() {
-    let seeds = Seeds::usually(HISTORIES / 2);
+    let seeds = Seeds::usually(HISTORIES * 2 / 3);
     let floor = Tally {
         packets: 13_000,
         in_flight: 330,

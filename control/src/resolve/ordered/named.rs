@@ -8,9 +8,10 @@ use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, PortRange, Ports}
 
 use super::Part;
 use super::ends::{self, Ends};
-use super::side::World;
+use super::side::{Doubt, World};
+use crate::inventory::Resident;
 use crate::manifest::NamedPort;
-use crate::policy::{Numbers, Span, Told, without};
+use crate::policy::{EVERY, Numbers, Span, Told, without};
 
 /// Which end of a rule a name is looked up at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ enum Bearer {
 pub(super) struct Named<'w, 'i> {
     pub(super) world: &'w World<'i>,
     pub(super) direction: Direction,
+    /// How pods count of which nobody knows what they call by a name.
+    pub(super) doubt: Doubt,
 }
 
 impl Named<'_, '_> {
@@ -69,15 +72,25 @@ impl Named<'_, '_> {
                 }
             }
         }
-        parts.push((at, numbers.spans.clone()));
+        let unknown = self.unknown();
+        if self.doubt == Doubt::In && !numbers.named.is_empty() && !unknown.is_empty() {
+            parts.push((self.of(&at, bearer, &unknown), vec![EVERY]));
+        }
+        let mut rest = at;
+        if self.doubt == Doubt::Out && !numbers.not_named.is_empty() {
+            rest = self.besides(rest, bearer, &unknown);
+        }
+        parts.push((rest, numbers.spans.clone()));
         for name in &numbers.not_named {
             let bearers = self.bearers(name, protocol);
+            let mut every: Vec<PodIndex> = bearers.values().flatten().copied().collect();
+            every.sort_unstable();
             let split = |(at, spans): (Part, Vec<Span>)| {
                 let of = |(number, bearers): (&u16, &Vec<PodIndex>)| {
                     (self.of(&at, bearer, bearers), less(&spans, *number))
                 };
                 let mut split: Vec<_> = bearers.iter().map(of).collect();
-                split.push((self.besides(at, bearer, &bearers), spans));
+                split.push((self.besides(at, bearer, &every), spans));
                 split
             };
             parts = parts.into_iter().flat_map(split).collect();
@@ -101,17 +114,22 @@ impl Named<'_, '_> {
     }
 
     /// The same where that end is none of these.
-    fn besides(&self, mut at: Part, bearer: Bearer, out: &BTreeMap<u16, Vec<PodIndex>>) -> Part {
-        let mut out: Vec<PodIndex> = out.values().flatten().copied().collect();
-        out.sort_unstable();
+    fn besides(&self, mut at: Part, bearer: Bearer, out: &[PodIndex]) -> Part {
         match bearer {
             Bearer::Own => at.own.retain(|pod| out.binary_search(pod).is_err()),
             Bearer::Peer => {
-                let out = ends::addresses(&out, self.world.residents);
+                let out = ends::addresses(out, self.world.residents);
                 at.peers = at.peers.without(&out, self.world.residents);
             }
         }
         at
+    }
+
+    /// The pods that may call any port by any name.
+    fn unknown(&self) -> Vec<PodIndex> {
+        let pods = (0_u32..).zip(self.world.residents);
+        let is_unknown = |one: &Resident<'_>| !one.is_denied && !one.pod.has_known_ports;
+        pods.filter(|(_, one)| is_unknown(one)).map(|(place, _)| PodIndex(place)).collect()
     }
 
     /// The pods that have a port of this name, by its number.

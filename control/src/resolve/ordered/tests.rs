@@ -205,6 +205,24 @@ fn ports_of_the_source_and_names_left_out_are_told_apart() {
 }
 
 #[test]
+fn who_may_call_any_port_by_a_name_is_taken_in_by_what_closes_alone() {
+    let odd = pod_with("x/o", "10.0.0.9", "app: o", &ports("{name: WEB!, containerPort: 80}"));
+    let rules = |rule: &str| {
+        let rules = format!("selector: app == 'o', ingress: [{{{rule}}}, {{action: Allow, protocol: UDP}}]");
+        odd.clone() + &calico("NetworkPolicy", "x/p", &rules)
+    };
+    for (rule, seen) in [
+        ("action: Allow, protocol: TCP, destination: {ports: [web]}", "+."),
+        ("action: Allow, protocol: TCP, destination: {notPorts: [web]}", "+."),
+        ("action: Allow, protocol: TCP", "++"),
+        ("action: Deny, protocol: TCP, destination: {ports: [web]}", "+-"),
+        ("action: Pass, protocol: TCP, destination: {notPorts: [web]}", "+-"),
+    ] {
+        assert_eq!(tcp(&rules(rule), "x/a", "x/o", 1), seen, "{rule}");
+    }
+}
+
+#[test]
 fn a_policy_of_no_tier_opens_nothing_and_isolates() {
     let text = calico(
         "GlobalNetworkPolicy",
