@@ -13,7 +13,9 @@ use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question};
 use lockgate_dataplane::policy::{Compiled, compile};
 use serde::Serialize;
 
-use crate::explain::{self, AskedProtocol, ExplainError, Family, RuleName, Verdict, serialize_protocol};
+use crate::explain::{
+    self, AskedProtocol, ExplainError, Family, RuleName, Verdict, serialize_protocol,
+};
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity, escape};
 use crate::resolve::{PodView, resolve};

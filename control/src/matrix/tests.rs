@@ -1,8 +1,12 @@
 use super::*;
+use crate::policy::IpProtocol;
 use crate::sample::{inventory, pod, policy, small};
 
-const TCP_80: MatrixRequest =
-    MatrixRequest { protocol: AskedProtocol::Number(IpProtocol::TCP), port: Some(80), family: None };
+const TCP_80: MatrixRequest = MatrixRequest {
+    protocol: AskedProtocol::Number(IpProtocol::TCP),
+    port: Some(80),
+    family: None,
+};
 
 fn seen(text: &str, request: MatrixRequest) -> Matrix {
     matrix(&inventory(text), &request).unwrap()

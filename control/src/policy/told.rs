@@ -147,3 +147,134 @@ pub fn without((first, last): Span, (from, to): Span) -> Vec<Span> {
     let above = to.checked_add(1).map(|begin| (first.max(begin), last));
     once(below).chain(once(above)).flatten().filter(|(first, last)| first <= last).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::Family;
+
+    const WEB: u16 = 81;
+
+    fn is_called(name: &str, number: u16) -> bool {
+        name == "web" && number == WEB
+    }
+
+    /// A packet: number of the header, version of IP, type and code or ports of target and source.
+    type Packet = (u8, Family, u16, u16);
+
+    /// What the words say, read one by one.
+    fn means(traffic: &Traffic, (number, family, port, source_port): Packet) -> bool {
+        let protocol = IpProtocol(number);
+        let is_message = matches!(
+            (protocol, family),
+            (IpProtocol::ICMP, Family::V4) | (IpProtocol::ICMPV6, Family::V6)
+        );
+        let is_this = |icmp: Icmp| {
+            let [kind, code] = port.to_be_bytes();
+            is_message && kind == icmp.kind && icmp.code.is_none_or(|wanted| wanted == code)
+        };
+        let is_in = |list: &[Ports], number| {
+            list.iter().any(|ports| match ports {
+                Ports::Range(first, last) => (*first..=*last).contains(&number),
+                Ports::Named(name) => is_called(name, number),
+            })
+        };
+        let fits = |only: &Option<Vec<Ports>>, not: &[Ports], number| {
+            (only.is_none() && not.is_empty())
+                || protocol.has_ports()
+                    && only.as_ref().is_none_or(|only| is_in(only, number))
+                    && !is_in(not, number)
+        };
+        traffic.protocol.is_none_or(|only| only == protocol)
+            && traffic.not_protocol != Some(protocol)
+            && traffic.icmp.is_none_or(is_this)
+            && traffic.not_icmp.is_none_or(|icmp| is_message && !is_this(icmp))
+            && fits(&traffic.source_ports, &traffic.not_source_ports, source_port)
+            && fits(&traffic.target_ports, &traffic.not_target_ports, port)
+    }
+
+    fn tells(traffic: &Traffic, (number, family, port, source_port): Packet) -> bool {
+        let protocol = IpProtocol(number).within(family);
+        let port = if protocol == Protocol::Other { number.into() } else { port };
+        let Some(told) = tell(traffic) else { return true };
+        told.iter().any(|one| {
+            one.protocol == protocol
+                && one.target.has(port, |name| is_called(name, port))
+                && (!protocol.has_ports()
+                    || one.source.has(source_port, |name| is_called(name, source_port)))
+        })
+    }
+
+    fn protocol() -> impl Strategy<Value = Option<IpProtocol>> {
+        prop::option::of(
+            prop::sample::select(&[1_u8, 6, 17, 47, 58, 132, 255][..]).prop_map(IpProtocol),
+        )
+    }
+
+    fn icmp() -> impl Strategy<Value = Option<Icmp>> {
+        let one = (prop::sample::select(&[0_u8, 8, 254][..]), prop::option::of(0..2_u8));
+        prop::option::weighted(0.3, one.prop_map(|(kind, code)| Icmp { kind, code }))
+    }
+
+    fn ports() -> impl Strategy<Value = Vec<Ports>> {
+        let port = prop::sample::select(&[0_u16, 79, 80, 81, 65_535][..]);
+        let one = prop_oneof![
+            3 => (port.clone(), port).prop_map(|(a, b)| Ports::Range(a.min(b), a.max(b))),
+            1 => Just(Ports::Named("web".to_owned())),
+            1 => Just(Ports::Named("nobodys".to_owned())),
+        ];
+        prop::collection::vec(one, 0..3)
+    }
+
+    prop_compose! {
+        /// As rules may be: messages have a protocol that has them, and so have ports.
+        fn traffic()(
+            protocol in protocol(),
+            not_protocol in protocol(),
+            (icmp, not_icmp) in (icmp(), icmp()),
+            (source_ports, target_ports) in (prop::option::weighted(0.3, ports()), prop::option::weighted(0.4, ports())),
+            (not_source_ports, not_target_ports) in (ports(), ports()),
+            plain in any::<bool>(),
+        ) -> Traffic {
+            let all = Traffic { family: None, protocol, not_protocol, icmp, not_icmp, source_ports, not_source_ports, target_ports, not_target_ports };
+            let is_icmp = protocol.is_some_and(IpProtocol::is_icmp);
+            let has_ports = protocol.is_none_or(IpProtocol::has_ports) && !plain;
+            let all = if is_icmp { all } else { Traffic { icmp: None, not_icmp: None, ..all } };
+            if has_ports {
+                return all;
+            }
+            Traffic {
+                source_ports: None,
+                not_source_ports: Vec::new(),
+                target_ports: None,
+                not_target_ports: Vec::new(),
+                ..all
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_told_is_what_the_words_say(traffic in traffic()) {
+            let messages = [(0_u8, 0_u8), (8, 0), (8, 1), (8, 2), (254, 0), (255, 255)];
+            let messages = messages.map(|(kind, code)| FlowKey::message(kind, code));
+            let numbers = [0_u16, 1, 78, 79, 80, 81, 82, 65_534, 65_535];
+            for number in [0_u8, 1, 6, 17, 47, 58, 132, 255] {
+                for family in [Family::V4, Family::V6] {
+                    let has_ports = IpProtocol(number).has_ports();
+                    let ports: &[u16] = if has_ports { &numbers } else { &messages };
+                    for &port in ports {
+                        for source in if has_ports { &numbers[..] } else { &[0] } {
+                            let packet = (number, family, port, *source);
+                            prop_assert_eq!(tells(&traffic, packet), means(&traffic, packet), "{:?}", packet);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

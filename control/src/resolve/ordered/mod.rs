@@ -201,7 +201,9 @@ impl<'i> Ordered<'i> {
                             parts.extend(self.at_service(service, told.as_deref(), &at, doubt));
                         }
                         (_, Some(told)) => {
-                            parts.extend(Named { world: &self.world, direction, doubt }.parts(told, &at));
+                            parts.extend(
+                                Named { world: &self.world, direction, doubt }.parts(told, &at),
+                            );
                         }
                         (_, None) => parts.push(at),
                     }

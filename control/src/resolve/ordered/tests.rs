@@ -208,7 +208,9 @@ fn ports_of_the_source_and_names_left_out_are_told_apart() {
 fn who_may_call_any_port_by_a_name_is_taken_in_by_what_closes_alone() {
     let odd = pod_with("x/o", "10.0.0.9", "app: o", &ports("{name: WEB!, containerPort: 80}"));
     let rules = |rule: &str| {
-        let rules = format!("selector: app == 'o', ingress: [{{{rule}}}, {{action: Allow, protocol: UDP}}]");
+        let rules = format!(
+            "selector: app == 'o', ingress: [{{{rule}}}, {{action: Allow, protocol: UDP}}]"
+        );
         odd.clone() + &calico("NetworkPolicy", "x/p", &rules)
     };
     for (rule, seen) in [
