@@ -102,6 +102,7 @@ mod tests {
 
     /// What the filter says of a call: the program is run as the kernel would (seccomp(2)).
     fn allows(program: &BpfProgram, call: libc::c_long, arguments: [u64; 3]) -> bool {
+        // AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64 of linux/audit.h.
         let arch: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
         let call = u32::try_from(call).unwrap();
         let mut data = [call.to_ne_bytes(), arch.to_ne_bytes(), [0; 4], [0; 4]].concat();
@@ -116,6 +117,7 @@ mod tests {
             let step = &program[at];
             let jump = |holds: bool| usize::from(if holds { step.jt } else { step.jf });
             at += 1;
+            // Load a word, and, jump, jump where equal, greater, not less, return.
             match step.code {
                 0x20 => value = word(step.k),
                 0x54 => value &= step.k,
@@ -123,7 +125,7 @@ mod tests {
                 0x15 => at += jump(value == step.k),
                 0x25 => at += jump(value > step.k),
                 0x35 => at += jump(value >= step.k),
-                0x06 => return step.k == 0x7fff_0000,
+                0x06 => return step.k == libc::SECCOMP_RET_ALLOW,
                 other => panic!("{other:#x} is no instruction that is known here"),
             }
         }

@@ -229,19 +229,17 @@ pub(super) const ENTRIES: &[Entry] = &[
     }),
     // In pieces nobody sees in time whether data follows, or whether the chunk ends where it says.
     Entry::dropped("sctp-init-in-pieces", "an INIT in fragments, data behind it", Malformed, |s| {
-        let bundled = [&[0; 16], &[0, 3, 0, 40][..], &[0; 36]].concat();
-        let whole = [s.v4(), s.v6()].map(|ends| sctp(ends, (4000, 80), 0, 1, &bundled));
-        let said = |lengths: [u8; 2]| {
-            let [v4, v6] = whole.clone();
+        let load = [&[0; 16], &[0, 3, 0, 40][..], &[0; 36]].concat();
+        let alone = [s.v4(), s.v6()].map(|ends| sctp(ends, (4000, 80), 0, 1, &load));
+        let of_length = |[high, low]: [u8; 2]| {
+            let [v4, v6] = alone.clone();
             [
-                edited(v4, &[(UPPER_V4 + 14, lengths[0]), (UPPER_V4 + 15, lengths[1])]),
-                edited(v6, &[(UPPER_V6 + 14, lengths[0]), (UPPER_V6 + 15, lengths[1])]),
+                edited(v4, &[(UPPER_V4 + 14, high), (UPPER_V4 + 15, low)]),
+                edited(v6, &[(UPPER_V6 + 14, high), (UPPER_V6 + 15, low)]),
             ]
         };
-        let bundled = both(&said([0, 20]), |f| vec![part(s, f, 0..40, true)]);
-        let beyond = both(&said([0x20, 0]), |f| vec![part(s, f, 0..40, true)]);
-        let alone = both(&whole, |f| vec![part(s, f, 0..40, true)]);
-        [bundled, beyond, alone].concat()
+        let (bundled, beyond) = (of_length([0, 20]), of_length([0x20, 0]));
+        [bundled, beyond, alone].iter().flatten().map(|f| part(s, f, 0..40, true)).collect()
     }),
     Entry::dropped("multicast-in-pieces", "fragments to a group", NotForUs, |s| {
         let v4 = Ends { target: "224.0.0.251".parse().unwrap(), ..s.v4() };

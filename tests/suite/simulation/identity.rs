@@ -44,15 +44,15 @@ fn what_is_said_about_links_comes_from_the_host_port_to_no_pod() {
     for (workers, outside) in [(1, v4()), (2, v6())] {
         let mut world = World::of(shape(workers), CLUSTER);
         let ends = world.ends(HOST, WEB, outside);
-        let (redirect, lease) = if outside.is_ipv4() { (5, (67, 68)) } else { (137, (547, 546)) };
-        let redirect = packets::icmp(ends, redirect, 0, [0; 4], &[0; 40]);
-        let frames = [packets::with_ttl(redirect, 255), packets::udp(ends, lease, &[2; 240])];
+        // Redirects, advertisements of routers, and what a DHCP server tells its client.
+        let (kinds, lease) =
+            if outside.is_ipv4() { ([5, 9], (67, 68)) } else { ([137, 134], (547, 546)) };
+        let mut frames = vec![packets::udp(ends, lease, &[2; 240])];
+        frames
+            .extend(kinds.map(|kind| {
+                packets::with_ttl(packets::icmp(ends, kind, 0, [0; 4], &[0; 40]), 255)
+            }));
         for frame in frames {
-            assert_eq!(dropped(&mut world, HOST, WEB, &frame), DropReason::NotForUs);
-        }
-        let advertisement = packets::icmp(ends, 134, 0, [64, 0, 7, 8], &[0; 8]);
-        if !outside.is_ipv4() {
-            let frame = packets::with_ttl(advertisement, 255);
             assert_eq!(dropped(&mut world, HOST, WEB, &frame), DropReason::NotForUs);
         }
     }

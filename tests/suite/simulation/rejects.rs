@@ -344,8 +344,6 @@ fn who_floods_with_packets_that_die_still_hears_what_is_too_big() {
     assert_eq!(world.discard("shop/x1"), 1);
 }
 
-/// Errors are limited as rejects are: whoever makes packets die costs nobody else an error, and no
-/// port its ARP.
 #[test]
 fn who_is_denied_much_still_hears_what_is_too_big() {
     let mut world = World::of(Shape { mtu: 1400, ..rejecting(1) }, CLUSTER);
@@ -379,6 +377,8 @@ fn of_pieces_that_die_the_first_is_told_of() {
     }
 }
 
+/// Errors are limited as rejects are: whoever makes packets die costs nobody else an error, and no
+/// port its ARP.
 #[test]
 fn who_floods_with_packets_that_die_loses_its_own_errors_and_nothing_else() {
     for workers in [1, 2] {
