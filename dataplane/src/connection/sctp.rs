@@ -89,6 +89,15 @@ mod tests {
     }
 
     #[test]
+    fn an_init_that_was_answered_is_refused_by_nobody_without_its_tag() {
+        let mut tags = [0; 2];
+        let state = step(State::SctpOpening, &mut tags, Way::Reply, INIT_ACK, OPENER_TAG);
+        for (tag, then) in [(7, State::SctpOpening), (OPENER_TAG, State::SctpClosed)] {
+            assert_eq!(step(state, &mut tags, Way::Reply, ABORT, tag), then, "tag {tag}");
+        }
+    }
+
+    #[test]
     fn an_abort_without_a_tag_closes_nothing_that_has_none_yet() {
         let state = step(State::SctpOpening, &mut [0; 2], Way::Opening, ABORT, 0);
         assert_eq!(state, State::SctpOpening);

@@ -141,8 +141,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it speaks of links and ways instead of to somebody: neither whole datagrams in
-    /// pieces nor causes of answers are of this kind.
+    /// Whether it speaks of links and ways instead of to somebody. Such a packet never comes in
+    /// pieces and is never answered by an error.
     #[inline]
     #[must_use]
     pub const fn is_control(&self) -> bool {

@@ -106,7 +106,7 @@ pub fn parse_into(bytes: &[u8], headers: &mut Headers) -> Result<Content, DropRe
         return Ok(Content::Fragment);
     }
     read_upper::<true>(bytes, headers)?;
-    if is_unspecified(headers.key.source) && !may_be_unspecified(&headers.kind) {
+    if is_unspecified(headers.key.source) && !may_be_unspecified(headers) {
         return Err(DropReason::Martian);
     }
     Ok(Content::Ip)
@@ -165,8 +165,12 @@ fn is_unspecified(address: Address) -> bool {
 
 /// Who has no address yet asks whether one is free, and for routers and groups. None of it is
 /// ever forwarded.
-fn may_be_unspecified(kind: &Kind) -> bool {
-    matches!(kind, Kind::Neighbour(Neighbour::Solicitation { .. }) | Kind::LinkOnly)
+fn may_be_unspecified(headers: &Headers) -> bool {
+    match headers.kind {
+        Kind::Neighbour(Neighbour::Solicitation { .. }) => true,
+        Kind::LinkOnly => headers.key.protocol == Protocol::Icmp,
+        _ => false,
+    }
 }
 
 /// The bytes after the Ethernet header.

@@ -100,6 +100,87 @@ mod tests {
 
     use super::*;
 
+    /// What the filter says of a call: the program is run as the kernel would (seccomp(2)).
+    fn allows(program: &BpfProgram, call: libc::c_long, arguments: [u64; 3]) -> bool {
+        // AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64 of linux/audit.h.
+        let arch: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
+        let call = u32::try_from(call).unwrap();
+        let mut data = [call.to_ne_bytes(), arch.to_ne_bytes(), [0; 4], [0; 4]].concat();
+        data.extend(arguments.iter().flat_map(|argument| argument.to_ne_bytes()));
+        data.resize(64, 0);
+        let word = |at: u32| {
+            let at = usize::try_from(at).unwrap();
+            u32::from_ne_bytes(data[at..at + 4].try_into().unwrap())
+        };
+        let (mut at, mut value) = (0, 0);
+        loop {
+            let step = &program[at];
+            let jump = |holds: bool| usize::from(if holds { step.jt } else { step.jf });
+            at += 1;
+            // Load a word, and, jump, jump where equal, greater, not less, return.
+            match step.code {
+                0x20 => value = word(step.k),
+                0x54 => value &= step.k,
+                0x05 => at += usize::try_from(step.k).unwrap(),
+                0x15 => at += jump(value == step.k),
+                0x25 => at += jump(value > step.k),
+                0x35 => at += jump(value >= step.k),
+                0x06 => return step.k == libc::SECCOMP_RET_ALLOW,
+                other => panic!("{other:#x} is no instruction that is known here"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_may_make_these_calls_and_no_others() {
+        let program = filter().unwrap();
+        let mut wanted = vec![
+            libc::SYS_brk,
+            libc::SYS_clock_gettime,
+            libc::SYS_exit,
+            libc::SYS_exit_group,
+            libc::SYS_futex,
+            libc::SYS_getpid,
+            libc::SYS_gettid,
+            libc::SYS_madvise,
+            libc::SYS_munmap,
+            libc::SYS_ppoll,
+            libc::SYS_read,
+            libc::SYS_recvfrom,
+            libc::SYS_restart_syscall,
+            libc::SYS_rt_sigprocmask,
+            libc::SYS_rt_sigreturn,
+            libc::SYS_sched_yield,
+            libc::SYS_sendto,
+            libc::SYS_sigaltstack,
+            libc::SYS_write,
+            // What these are about is looked at.
+            libc::SYS_mmap,
+            libc::SYS_mprotect,
+        ];
+        #[cfg(target_arch = "x86_64")]
+        wanted.push(libc::SYS_poll);
+        wanted.sort_unstable();
+        let allowed: Vec<_> = (0..1024).filter(|call| allows(&program, *call, [0; 3])).collect();
+        assert_eq!(allowed, wanted);
+    }
+
+    #[test]
+    fn a_worker_makes_nothing_executable_and_signals_nobody_else() {
+        let program = filter().unwrap();
+        let [read, execute] =
+            [libc::PROT_READ, libc::PROT_EXEC].map(|one| one.unsigned_abs().into());
+        for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+            for (protection, allowed) in [(read, true), (execute, false), (read | execute, false)] {
+                assert_eq!(allows(&program, call, [0, 4096, protection]), allowed, "{call}");
+            }
+        }
+        let own = u64::from(std::process::id());
+        for (process, allowed) in [(own, true), (1, false), (u64::from(u32::MAX), false)] {
+            assert_eq!(allows(&program, libc::SYS_tgkill, [process, 1, 6]), allowed, "{process}");
+        }
+    }
+
     /// What a thread in the jail comes to.
     fn jailed<T: Send>(try_it: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {

@@ -106,7 +106,8 @@ impl<P: Port, M: Memory> Path<P, M> {
             Turned::Fragment => return self.drop_from(frame, from, DropReason::Fragment),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
-            return self.drop_from(frame, from, DropReason::Malformed);
+            // A timestamp request: the switch knows no time of day.
+            return self.drop_from(frame, from, DropReason::NotForUs);
         };
         frame.set_length(length);
         match self.send_here(frame, from) {

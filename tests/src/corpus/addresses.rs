@@ -99,6 +99,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         let all = Ends { target_mac: Mac([0xff; 6]), ..ends_to(s, "255.255.255.255") };
         vec![packets::udp(Ends { source: "0.0.0.0".parse().unwrap(), ..all }, (68, 67), &[1; 240])]
     }),
+    Entry::dropped("dhcpv6-from-nobody", "DHCPv6 from ::, as client and as server", Martian, |s| {
+        let nobody = Ends { source: "::".parse().unwrap(), ..s.v6() };
+        vec![packets::udp(nobody, (546, 547), b"1"), packets::udp(nobody, (547, 546), b"2")]
+    }),
     Entry::dropped("dhcpv6", "DHCPv6 as client and as server", NotForUs, |s| {
         let local =
             |frame_to: &str| Ends { source: "fe80::99".parse().unwrap(), ..ends_to(s, frame_to) };

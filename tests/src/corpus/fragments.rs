@@ -10,7 +10,9 @@ use super::build::{
     udp_to, upper,
 };
 use super::{Entry, Outcome, Scene};
-use crate::packets::{Ends, icmp, icmp_error, neighbour_advertisement, neighbour_solicitation};
+use crate::packets::{
+    Ends, icmp, icmp_error, neighbour_advertisement, neighbour_solicitation, sctp,
+};
 
 /// A UDP datagram of 80 bytes over each family.
 fn datagrams(scene: &Scene) -> [Vec<u8>; 2] {
@@ -224,6 +226,20 @@ pub(super) const ENTRIES: &[Entry] = &[
                 part(s, &icmp_error(*ends, kind, 0, cause), 0..64, true)
             })
             .collect()
+    }),
+    // In pieces nobody sees in time whether data follows, or whether the chunk ends where it says.
+    Entry::dropped("sctp-init-in-pieces", "an INIT in fragments, data behind it", Malformed, |s| {
+        let load = [&[0; 16], &[0, 3, 0, 40][..], &[0; 36]].concat();
+        let alone = [s.v4(), s.v6()].map(|ends| sctp(ends, (4000, 80), 0, 1, &load));
+        let of_length = |[high, low]: [u8; 2]| {
+            let [v4, v6] = alone.clone();
+            [
+                edited(v4, &[(UPPER_V4 + 14, high), (UPPER_V4 + 15, low)]),
+                edited(v6, &[(UPPER_V6 + 14, high), (UPPER_V6 + 15, low)]),
+            ]
+        };
+        let (bundled, beyond) = (of_length([0, 20]), of_length([0x20, 0]));
+        [bundled, beyond, alone].iter().flatten().map(|f| part(s, f, 0..40, true)).collect()
     }),
     Entry::dropped("multicast-in-pieces", "fragments to a group", NotForUs, |s| {
         let v4 = Ends { target: "224.0.0.251".parse().unwrap(), ..s.v4() };

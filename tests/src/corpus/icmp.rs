@@ -50,6 +50,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::dropped("ra", "a router advertisement to one pod, any source", NotForUs, |s| {
         vec![advertisement(s, &s.sender.v6.to_string()), advertisement(s, "fe80::1")]
     }),
+    Entry::dropped("rs-from-nobody", "router solicitations and MLD from ::", NotForUs, |s| {
+        let nobody = Ends { source: "::".parse().unwrap(), ..to_all_nodes(s.v6()) };
+        [133, 131, 143].map(|kind| with_ttl(icmp(nobody, kind, 0, [0; 4], &[0; 20]), 255)).to_vec()
+    }),
+    Entry::dropped("icmp-timestamp-to-gateway", "asks the gateway for the time", NotForUs, |s| {
+        let gateway = Ends { target: "169.254.1.1".parse().unwrap(), ..s.v4() };
+        vec![icmp(gateway, 13, 0, [0, 7, 0, 1], &[0; 12])]
+    }),
     Entry::dropped("ra-to-all", "a router advertisement to all nodes", NotForUs, |s| {
         vec![with_ttl(icmp(to_all_nodes(s.v6()), 134, 0, [64, 0, 7, 8], &[0; 8]), 255)]
     }),

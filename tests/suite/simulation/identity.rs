@@ -40,6 +40,25 @@ fn the_host_port_does_not_speak_as_a_local_pod() {
 }
 
 #[test]
+fn what_is_said_about_links_comes_from_the_host_port_to_no_pod() {
+    for (workers, outside) in [(1, v4()), (2, v6())] {
+        let mut world = World::of(shape(workers), CLUSTER);
+        let ends = world.ends(HOST, WEB, outside);
+        // Redirects, advertisements of routers, and what a DHCP server tells its client.
+        let (kinds, lease) =
+            if outside.is_ipv4() { ([5, 9], (67, 68)) } else { ([137, 134], (547, 546)) };
+        let mut frames = vec![packets::udp(ends, lease, &[2; 240])];
+        frames
+            .extend(kinds.map(|kind| {
+                packets::with_ttl(packets::icmp(ends, kind, 0, [0; 4], &[0; 40]), 255)
+            }));
+        for frame in frames {
+            assert_eq!(dropped(&mut world, HOST, WEB, &frame), DropReason::NotForUs);
+        }
+    }
+}
+
+#[test]
 fn what_is_not_for_the_gateway_is_not_forwarded() {
     let mut world = World::of(shape(1), CLUSTER);
     let own = world.ends(CLIENT, WEB, v4());

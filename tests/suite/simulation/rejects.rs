@@ -344,8 +344,6 @@ fn who_floods_with_packets_that_die_still_hears_what_is_too_big() {
     assert_eq!(world.discard("shop/x1"), 1);
 }
 
-/// Errors are limited as rejects are: whoever makes packets die costs nobody else an error, and no
-/// port its ARP.
 #[test]
 fn who_is_denied_much_still_hears_what_is_too_big() {
     let mut world = World::of(Shape { mtu: 1400, ..rejecting(1) }, CLUSTER);
@@ -362,16 +360,25 @@ fn of_pieces_that_die_the_first_is_told_of() {
     for (workers, outside) in [(1, v4()), (2, v6())] {
         let mut world = World::of(shape(workers), CLUSTER);
         let ends = world.ends(CLIENT, WEB, outside);
-        let pieces = packets::fragments(&packets::udp(ends, (5, 53), &[7; 6000]), 7, 1448);
-        for piece in &pieces {
-            world.inject(CLIENT, &packets::with_ttl(piece.clone(), 1)).unwrap();
+        let whole = packets::udp(ends, (5, 53), &[7; 6000]);
+        let [first, pieces] = [7, 8].map(|number| packets::fragments(&whole, number, 1448));
+        let mut send = |frame: Vec<u8>| {
+            world.inject(CLIENT, &frame).unwrap();
             world.settle();
+            world.received(CLIENT).len()
+        };
+        assert_eq!(send(packets::with_ttl(first[0].clone(), 1)), 1, "the first");
+        // One that passes lets its rest be judged, which dies on its way.
+        assert_eq!(send(pieces[0].clone()), 0);
+        for piece in &pieces[1..] {
+            assert_eq!(send(packets::with_ttl(piece.clone(), 1)), 0, "a later one");
         }
         assert_eq!(world.dropped(DropReason::TtlExpired), pieces.len() as u64);
-        assert_eq!(world.received(CLIENT).len(), 1);
     }
 }
 
+/// Errors are limited as rejects are: whoever makes packets die costs nobody else an error, and no
+/// port its ARP.
 #[test]
 fn who_floods_with_packets_that_die_loses_its_own_errors_and_nothing_else() {
     for workers in [1, 2] {

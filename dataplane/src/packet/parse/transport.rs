@@ -73,7 +73,7 @@ fn is_lease((source, target): (u16, u16)) -> bool {
 }
 
 /// Reads an SCTP packet as far as its first chunk. An INIT bears no tag and stands alone, or some would
-/// take it for one and some not (RFC 9260 sections 3.3.2, 8.5.1).
+/// take it for one and some not (RFC 9260 sections 3.3.2, 8.5.1), and so it comes whole.
 #[inline]
 pub(super) fn sctp<const WHOLE: bool>(
     segment: &[u8],
@@ -87,8 +87,8 @@ pub(super) fn sctp<const WHOLE: bool>(
     }
     let first_chunk = header[12];
     let verification_tag = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-    // Chunks are padded to four bytes.
-    let is_alone = !WHOLE || (chunk_bytes.wrapping_add(3) & !3) >= room;
+    // Chunks are padded to four bytes. What follows an INIT in pieces nobody sees in time.
+    let is_alone = WHOLE && (chunk_bytes.wrapping_add(3) & !3) >= room;
     if first_chunk == SCTP_INIT
         && (verification_tag != 0 || chunk_bytes < SCTP_INIT_BYTES || !is_alone)
     {
