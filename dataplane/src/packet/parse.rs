@@ -168,7 +168,7 @@ fn is_unspecified(address: Address) -> bool {
 fn may_be_unspecified(headers: &Headers) -> bool {
     match headers.kind {
         Kind::Neighbour(Neighbour::Solicitation { .. }) => true,
-        Kind::LinkOnly => headers.key.protocol == Protocol::Icmp,
+        Kind::LinkOnly => headers.key.protocol == Protocol::IcmpV6,
         _ => false,
     }
 }
