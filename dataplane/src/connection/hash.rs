@@ -51,7 +51,8 @@ impl Seed {
     #[inline(always)]
     pub(super) fn hash(self, key: &FlowKey) -> Hash {
         let number = u64::from(key.number) << 48;
-        let state = if key.source.is_v4() && key.target.is_v4() {
+        // Both ends are of one family: the parser lets no IPv4 address into IPv6.
+        let state = if key.source.is_v4() {
             let a = u64::from(key.source.to_v4_bits()) << 16 | u64::from(key.source_port);
             let b = u64::from(key.target.to_v4_bits()) << 16 | u64::from(key.target_port);
             absorb(absorb(self.0, a.min(b) | number), a.max(b))
@@ -61,7 +62,7 @@ impl Seed {
         finish(state)
     }
 
-    /// What a key takes in that is not of IPv4 alone.
+    /// What a key of IPv6 takes in.
     #[inline(never)]
     fn absorb_v6(self, key: &FlowKey, number: u64) -> [u64; 4] {
         let a = (key.source.to_bits(), key.source_port);

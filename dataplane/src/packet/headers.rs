@@ -106,6 +106,19 @@ pub(super) const fn is_group(address: Address) -> bool {
 /// What an IP packet carries, as far as connections and answers need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    // The control messages stand together: to tell them from the rest takes one comparison.
+    /// An ICMP error: types 3, 11, 12; `ICMPv6` 1 to 4.
+    IcmpError {
+        /// The flow of the packet that caused it, as written in the quotation: its source is
+        /// who sent that packet, and is always the target of the error.
+        inner: FlowKey,
+    },
+    /// A neighbour solicitation or advertisement, valid by RFC 4861 §7.1 but for its checksum.
+    Neighbour(Neighbour),
+    /// What never leaves its link: other neighbour discovery, MLD, ICMP redirects and router
+    /// discovery, the deprecated source quench, and what a DHCP server tells its client. Never
+    /// forwarded, never answered.
+    LinkOnly,
     /// TCP.
     Tcp(TcpHeader),
     /// UDP, its length field equal to what is there.
@@ -122,18 +135,6 @@ pub enum Kind {
         /// Whether it answers one.
         reply: bool,
     },
-    /// An ICMP error: types 3, 11, 12; `ICMPv6` 1 to 4.
-    IcmpError {
-        /// The flow of the packet that caused it, as written in the quotation: its source is
-        /// who sent that packet, and is always the target of the error.
-        inner: FlowKey,
-    },
-    /// A neighbour solicitation or advertisement, valid by RFC 4861 §7.1 but for its checksum.
-    Neighbour(Neighbour),
-    /// What never leaves its link: other neighbour discovery, MLD, ICMP redirects and router
-    /// discovery, the deprecated source quench, and what a DHCP server tells its client. Never
-    /// forwarded, never answered.
-    LinkOnly,
     /// Everything else: judged by addresses and protocol number.
     Portless,
     /// A fragment that is not the first: what it is part of stands in the first one only.

@@ -193,7 +193,7 @@ fn for_the_gateway(headers: &Headers) -> Result<(), Turned> {
     }
     let target = headers.key.target;
     // The gateway's IPv6 address is of the link's scope.
-    if target == GATEWAY_V4 || is_link_scoped(target) {
+    if target == GATEWAY_V4 || is_link_scoped(headers.family, target) {
         return Err(on_the_link(headers));
     }
     Ok(())
@@ -212,12 +212,11 @@ fn on_the_link(headers: &Headers) -> Turned {
 /// Multicast, broadcast, and IPv6 link-local targets stay on their link, which ends here.
 /// IPv4 link-local is forwarded: clouds keep their metadata service there.
 #[inline]
-fn is_link_scoped(target: Address) -> bool {
+fn is_link_scoped(family: Family, target: Address) -> bool {
     let (high, _) = target.to_halves();
-    if target.is_v4() {
-        target.to_v4_bits() >> 28 >= 0xe
-    } else {
-        high >> 56 == 0xff || high >> 54 == 0xfe80 >> 6
+    match family {
+        Family::V4 => target.to_v4_bits() >> 28 >= 0xe,
+        Family::V6 => high >> 56 == 0xff || high >> 54 == 0xfe80 >> 6,
     }
 }
 

@@ -84,10 +84,11 @@ impl<P: Port, M: Memory> Path<P, M> {
                     Kind::IcmpError { inner } => inner,
                     _ => &packet.headers.key,
                 };
-                place.spot = self.connections.spot(key);
-                self.connections.prefetch(place.spot);
+                let spot = self.connections.spot(key);
+                self.connections.prefetch(spot);
+                place.spot = spot;
                 place.frame = Some(frame);
-                staged.count = staged.count.saturating_add(1);
+                staged.count = staged.count.wrapping_add(1);
             }
             // A packet crosses at most once: if the owner is a third worker, the snapshots of
             // the two differ for a moment, and the sender will try again.

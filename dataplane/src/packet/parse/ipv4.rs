@@ -30,17 +30,11 @@ pub(super) fn read(bytes: &[u8], headers: &mut Headers) -> Result<bool, DropReas
     let header_bytes = header_bytes(fixed[0]).ok_or(DropReason::Malformed)?;
     let total_bytes = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
     let packet = packet.get(..total_bytes).ok_or(DropReason::Truncated)?;
-    let (header, options) = packet
-        .get(..header_bytes)
-        .and_then(<[u8]>::split_first_chunk::<HEADER_BYTES>)
-        .ok_or(DropReason::Malformed)?;
-    // Nearly every packet has no options.
-    let sum = if options.is_empty() { Sum::default() } else { Sum::of(options) };
-    if Sum::of(header).with(sum).fold() != 0xffff {
-        return Err(DropReason::Malformed);
-    }
+    let options = packet.get(HEADER_BYTES..header_bytes).ok_or(DropReason::Malformed)?;
+    // Nearly every packet has none.
+    let rest = if options.is_empty() { Sum::default() } else { sum_of_options(options)? };
     let fragment = u16::from_be_bytes([fixed[6], fixed[7]]);
-    if fragment & RESERVED_BIT != 0 || !are_sane(options) {
+    if Sum::of(fixed).with(rest).fold() != 0xffff || fragment & RESERVED_BIT != 0 {
         return Err(DropReason::Malformed);
     }
     let (source, target) = addresses(fixed);
@@ -67,8 +61,7 @@ pub(super) fn fragment(fixed: &[u8; HEADER_BYTES]) -> (u32, u16, bool) {
 /// The header's length in bytes, where its first byte is that of an IPv4 header.
 #[inline]
 pub(super) fn header_bytes(first: u8) -> Option<usize> {
-    let words = usize::from(first & 0x0f);
-    (first >> 4 == 4 && words >= 5).then_some(words.wrapping_mul(4))
+    matches!(first, 0x45..=0x4f).then(|| usize::from(first & 0x0f).wrapping_mul(4))
 }
 
 /// Source and target, most significant byte first.
@@ -90,13 +83,14 @@ pub(super) fn is_martian(source: u32, target: u32) -> bool {
         || source == target
 }
 
-/// Whether the options are well-formed and leave the route to the routers. At most 40 bytes.
-#[inline]
-fn are_sane(options: &[u8]) -> bool {
-    options.is_empty() || walk(options)
+/// What options add to the checksum, if they are fit to be forwarded.
+#[inline(never)]
+fn sum_of_options(options: &[u8]) -> Result<Sum, DropReason> {
+    are_sane(options).then(|| Sum::of(options)).ok_or(DropReason::Malformed)
 }
 
-fn walk(options: &[u8]) -> bool {
+/// Whether the options are well-formed and leave the route to the routers. At most 40 bytes.
+fn are_sane(options: &[u8]) -> bool {
     // Bytes of the option under way that are still to be passed over.
     let mut inside = 0_usize;
     for (at, &kind) in options.iter().enumerate() {
