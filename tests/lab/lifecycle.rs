@@ -164,8 +164,9 @@ fn restart_after() -> Outcome {
     Ok(())
 }
 
-/// Of each thread: its name, its effective capabilities, and how its calls are filtered.
-fn threads(switch: &SwitchProcess) -> Result<Vec<[String; 3]>, Box<dyn Error>> {
+/// Of each thread: its name, the capabilities that it has in force and that it may put in force, and
+/// how its calls are filtered.
+fn threads(switch: &SwitchProcess) -> Result<Vec<[String; 4]>, Box<dyn Error>> {
     let tasks = fs::read_dir(format!("/proc/{}/task", switch.id()))?;
     let mut found = Vec::new();
     for task in tasks {
@@ -174,7 +175,7 @@ fn threads(switch: &SwitchProcess) -> Result<Vec<[String; 3]>, Box<dyn Error>> {
             let value = status.lines().find_map(|line| line.strip_prefix(name));
             value.unwrap_or_default().trim().to_owned()
         };
-        found.push([line("Name:"), line("CapEff:"), line("Seccomp:")]);
+        found.push(["Name:", "CapEff:", "CapPrm:", "Seccomp:"].map(line));
     }
     Ok(found)
 }
@@ -185,8 +186,9 @@ fn privileges() -> Outcome {
     const RELOAD: u64 = NET_ADMIN | 1 << 2 | 1 << 13 | 1 << 21 | 1 << 39;
     let (mut world, switch) = World::switched(2)?;
     let (mut workers, mut logs) = (0, 0);
-    for [name, capabilities, filter] in threads(&switch)? {
-        let capabilities = u64::from_str_radix(&capabilities, 16)?;
+    for [name, in_force, permitted, filter] in threads(&switch)? {
+        assert_eq!(in_force, permitted, "{name}");
+        let capabilities = u64::from_str_radix(&permitted, 16)?;
         if name.starts_with("worker-") {
             assert_eq!((capabilities, filter.as_str()), (0, "2"), "{name}");
             workers += 1;

@@ -187,7 +187,13 @@ fn what_says_no_itself_is_not_answered() {
         for silent in resets.iter().chain([&error]) {
             assert!(heard(&mut world, WEB, silent, IngressDenied).is_empty());
         }
-        assert_eq!((sent(&world), withheld(&world)), (0, 0), "it takes nothing from what may be");
+        for _ in 0..LIMIT {
+            assert!(heard(&mut world, WEB, &resets[0], IngressDenied).is_empty());
+        }
+        assert_eq!((sent(&world), withheld(&world)), (0, 0));
+        let more = packets::tcp(back, (80, 40_000), TcpFlags::ACK, b"more");
+        let answers = heard(&mut world, WEB, &more, IngressDenied).len();
+        assert_eq!(answers, 1, "what is never said takes nothing from what may be");
     }
     let open = under("podSelector: {matchLabels: {app: web}}, ingress: [{}]");
     let mut world = World::of(rejecting(1), &open);
