@@ -8,7 +8,7 @@ use lockgate_control::args::{LintArguments, Output};
 use lockgate_control::offline::{OfflineError, answer_lint};
 
 /// What a large directory may take, on a slow machine and without optimisation.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// One of each, and beside it what is nearly the same and is meant.
 const PLANTED: &str = "\

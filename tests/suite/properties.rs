@@ -113,10 +113,11 @@ fn the_matrix_is_the_oracles_truth_table() {
 fn echo_or(protocol: Protocol, port: u16, family: Family) -> (Protocol, u16) {
     match (protocol, family) {
         (Protocol::Icmp, Family::V4) => (Protocol::Icmp, FlowKey::message(8, 0)),
-        (Protocol::Icmp, Family::V6) => (Protocol::IcmpV6, FlowKey::message(128, 0)),
+        (Protocol::Icmp | Protocol::IcmpV6, Family::V6) => {
+            (Protocol::IcmpV6, FlowKey::message(128, 0))
+        }
         // `ICMPv6` over IPv4 is a protocol by its number.
         (Protocol::IcmpV6, Family::V4) => (Protocol::Other, 58),
-        (Protocol::IcmpV6, Family::V6) => (Protocol::IcmpV6, FlowKey::message(128, 0)),
         (other, _) => (other, port),
     }
 }

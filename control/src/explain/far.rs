@@ -206,9 +206,8 @@ fn of_message(traffic: &Traffic, (kind, code): (u8, u8)) -> String {
 
 /// Ports as they are wanted, with what the pod calls by their names.
 fn written(numbers: &Numbers<'_>, known: impl Fn(&str) -> Option<u16>) -> String {
-    let span = |&(first, last): &(u16, u16)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
+    let span = |&(first, last): &(u16, u16)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
     };
     let name = |name: &&str| {
         let number = known(name).map_or("none of the pod's".to_owned(), |one| one.to_string());

@@ -100,7 +100,8 @@ pub(super) fn told(selection: &Selection) -> String {
         }
     };
     if selection.labels != Expression::All {
-        words += &format!(" with {}", selection.labels);
+        words.push_str(" with ");
+        words.push_str(&selection.labels.to_string());
     }
     if selection.accounts.is_some() {
         words += " and such a service account";
