@@ -146,8 +146,9 @@ fn read_upper<const WHOLE: bool>(bytes: &[u8], headers: &mut Headers) -> Result<
         (transport::TCP, _) => transport::tcp::<WHOLE>(segment, headers),
         (transport::UDP, _) => transport::udp::<WHOLE>(segment, headers),
         (transport::SCTP, _) => transport::sctp::<WHOLE>(segment, headers),
-        (icmp::ICMP_V4, Family::V4) => icmp::read_v4(segment, headers),
-        (icmp::ICMP_V6, Family::V6) => icmp::read_v6(segment, headers),
+        (icmp::ICMP_V4, Family::V4) | (icmp::ICMP_V6, Family::V6) => {
+            icmp::read_message(segment, headers)
+        }
         // ICMP of the other family is no ICMP: nobody will read it so.
         _ => {
             let number = headers.key.number.into();

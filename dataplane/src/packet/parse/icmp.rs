@@ -31,6 +31,15 @@ enum Class {
     Other,
 }
 
+/// How that version treats a message, and its name in a flow.
+#[inline]
+fn class_of(family: Family, kind: u8) -> (Class, Protocol) {
+    match family {
+        Family::V4 => (class_v4(kind), Protocol::Icmp),
+        Family::V6 => (class_v6(kind), Protocol::IcmpV6),
+    }
+}
+
 #[inline]
 fn class_v4(kind: u8) -> Class {
     match kind {
@@ -62,24 +71,10 @@ fn class_v6(kind: u8) -> Class {
     }
 }
 
-/// Reads an ICMP message.
-pub(super) fn read_v4(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
-    read_message(class_v4, Protocol::Icmp, segment, headers)
-}
-
-/// Reads an `ICMPv6` message.
-pub(super) fn read_v6(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
-    read_message(class_v6, Protocol::IcmpV6, segment, headers)
-}
-
-fn read_message(
-    class: fn(u8) -> Class,
-    protocol: Protocol,
-    segment: &[u8],
-    headers: &mut Headers,
-) -> Result<(), DropReason> {
+/// Reads a message of the version that goes with the packet's family.
+pub(super) fn read_message(segment: &[u8], headers: &mut Headers) -> Result<(), DropReason> {
     let header: [u8; HEADER_BYTES] = read(segment, 0).ok_or(DropReason::Truncated)?;
-    let class = class(header[0]);
+    let (class, protocol) = class_of(headers.family, header[0]);
     let kind = match class {
         Class::Request => Kind::Echo { reply: false },
         Class::Reply(_) => Kind::Echo { reply: true },
@@ -163,8 +158,7 @@ fn quoted_flow(
         (transport::TCP, _) => quoted_ports(Protocol::Tcp, segment)?,
         (transport::UDP, _) => quoted_ports(Protocol::Udp, segment)?,
         (transport::SCTP, _) => quoted_ports(Protocol::Sctp, segment)?,
-        (ICMP_V4, Family::V4) => quoted_icmp(class_v4, Protocol::Icmp, segment)?,
-        (ICMP_V6, Family::V6) => quoted_icmp(class_v6, Protocol::IcmpV6, segment)?,
+        (ICMP_V4, Family::V4) | (ICMP_V6, Family::V6) => quoted_icmp(family, segment)?,
         _ => (Protocol::Other, number.into(), number.into()),
     };
     Some(FlowKey { source, target, source_port, target_port, number, protocol })
@@ -175,14 +169,11 @@ fn quoted_ports(protocol: Protocol, segment: &[u8]) -> Option<(Protocol, u16, u1
     Some((protocol, u16::from_be_bytes([s0, s1]), u16::from_be_bytes([t0, t1])))
 }
 
-fn quoted_icmp(
-    class: fn(u8) -> Class,
-    protocol: Protocol,
-    segment: &[u8],
-) -> Option<(Protocol, u16, u16)> {
+fn quoted_icmp(family: Family, segment: &[u8]) -> Option<(Protocol, u16, u16)> {
     let header = read::<HEADER_BYTES>(segment, 0)?;
-    match class(header[0]) {
-        class @ (Class::Request | Class::Reply(_) | Class::Other) => {
+    let (class, protocol) = class_of(family, header[0]);
+    match class {
+        Class::Request | Class::Reply(_) | Class::Other => {
             let (source, target) = in_place_of_ports(class, header);
             Some((protocol, source, target))
         }
