@@ -6,6 +6,7 @@ mod change;
 mod fragments;
 mod identity;
 mod path;
+mod pieces;
 mod random;
 mod rejects;
 mod time;

@@ -64,9 +64,11 @@ mod tests {
 
     #[test]
     fn a_cookie_ack_with_another_tag_establishes_nothing() {
-        let mut tags = [TARGET_TAG, OPENER_TAG];
-        let state = step(State::SctpOpening, &mut tags, Way::Reply, COOKIE_ACK, 7);
-        assert_eq!(state, State::SctpOpening);
+        for tag in [7, 0, TARGET_TAG] {
+            let mut tags = [TARGET_TAG, OPENER_TAG];
+            let state = step(State::SctpOpening, &mut tags, Way::Reply, COOKIE_ACK, tag);
+            assert_eq!(state, State::SctpOpening, "{tag}");
+        }
     }
 
     #[test]

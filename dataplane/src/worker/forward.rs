@@ -106,8 +106,12 @@ impl<P: Port, M: Memory> Path<P, M> {
             Turned::Fragment => return self.drop_from(frame, from, DropReason::Fragment),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
-            // A timestamp request: the switch knows no time of day.
-            return self.drop_from(frame, from, DropReason::NotForUs);
+            // An echo that is none is a timestamp request: the switch knows no time of day.
+            let reason = match turned {
+                Turned::Echo => DropReason::NotForUs,
+                _ => DropReason::Malformed,
+            };
+            return self.drop_from(frame, from, reason);
         };
         frame.set_length(length);
         match self.send_here(frame, from) {

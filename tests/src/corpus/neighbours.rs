@@ -129,6 +129,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         let ends = to_group(s, "::", s.other.v6);
         vec![neighbour_solicitation(ends, s.other.v6, Some(s.sender.mac))]
     }),
+    Entry::dropped("ns-checksum", "asks the gateway, with a wrong checksum", Malformed, |s| {
+        let asked = asks(s, GATEWAY_V6, Some(s.sender.mac));
+        let [high, low] = [UPPER_V6 + 2, UPPER_V6 + 3].map(|at| (at, !asked[at]));
+        vec![edited(asked.clone(), &[high]), edited(asked, &[low])]
+    }),
     Entry::dropped("nd-from-afar", "ND that has passed a router", Malformed, |s| {
         let link = Some(s.sender.mac);
         let told = tells(s, s.sender.v6, s.sender.v6, link);

@@ -11,13 +11,13 @@ use lockgate_tests::world::{HOST, Shape, World};
 use super::{CLIENT, CLOSED, CLUSTER, OTHER, WEB, shape, syn, v4, v6};
 
 /// A datagram that web's policy allows, longer than one frame.
-fn datagram(world: &World, outside: IpAddr, bytes: usize) -> Vec<u8> {
+pub(super) fn datagram(world: &World, outside: IpAddr, bytes: usize) -> Vec<u8> {
     let load: Vec<u8> = (0..bytes).map(|at| u8::try_from(at % 251).unwrap()).collect();
     packets::udp(world.ends(CLIENT, WEB, outside), (5000, 53), &load)
 }
 
 /// What arrives at web of what the client sends.
-fn arrive(world: &mut World, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+pub(super) fn arrive(world: &mut World, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
     for frame in frames {
         world.inject(CLIENT, frame).unwrap();
         world.settle();
@@ -26,7 +26,7 @@ fn arrive(world: &mut World, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 /// The upper layer of a frame without options.
-fn upper(frame: &[u8]) -> &[u8] {
+pub(super) fn upper(frame: &[u8]) -> &[u8] {
     &frame[if frame[12] == 8 { 34 } else { 54 }..]
 }
 

@@ -244,6 +244,29 @@ fn an_sctp_chunk_must_be_within_the_packet() {
     }
 }
 
+/// RFC 9260 §3.2: a chunk's length leaves out the padding, and an INIT is alone in its packet (§6.10).
+#[test]
+fn an_init_may_be_padded_and_nothing_more() {
+    for family in FAMILIES {
+        for length in 16..24 {
+            let value = vec![0; length];
+            let padding = length.next_multiple_of(4) - length;
+            for behind in 0..8 {
+                let mut bytes = sample::sctp(family, 0, 1, &value);
+                let segment = bytes.split_off(if family == Family::V4 { 34 } else { 54 });
+                let padded = [&segment[..], &vec![0; behind]].concat();
+                let bytes = sample::ip(family, 132, &padded);
+                let wanted = if behind > padding { Err(DropReason::Malformed) } else { Ok(1) };
+                let read = parse(&bytes).map(|packet| match packet {
+                    Packet::Ip(Headers { kind: Kind::Sctp { first_chunk, .. }, .. }) => first_chunk,
+                    other => panic!("{other:?}"),
+                });
+                assert_eq!(read, wanted, "{length} and {behind}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_header_that_its_packet_has_no_room_for_is_truncated() {
     for family in FAMILIES {

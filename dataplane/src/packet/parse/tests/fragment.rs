@@ -105,6 +105,51 @@ fn a_first_fragment_has_all_headers() {
     }
 }
 
+/// RFC 8200 §4.5 counts what stands before the fragment header; the length field has 16 bits.
+#[test]
+fn a_datagram_has_64_kib_with_all_that_is_repeated_in_each_part() {
+    let made = |family, options: usize, offset: u16, bytes: usize| {
+        let bytes = vec![0; bytes];
+        if family == Family::V4 {
+            return part(family, 17, (offset, false), &bytes);
+        }
+        let next = |at| if at + 1 == options { 44 } else { 60 };
+        let mut all: Vec<u8> =
+            (0..options).flat_map(|at| [next(at), 0, 1, 4, 0, 0, 0, 0]).collect();
+        all.extend([17, 0]);
+        all.extend(offset.to_be_bytes());
+        all.extend([0, 0, 1, 2]);
+        let number = if options == 0 { 44 } else { 60 };
+        sample::ipv6(number, &[all, bytes].concat(), |_| ())
+    };
+    for (family, options, offset, longest) in [
+        (Family::V4, 0, 65_512, 3),
+        (Family::V6, 0, 65_528, 7),
+        (Family::V6, 1, 65_520, 7),
+        (Family::V6, 2, 65_512, 7),
+    ] {
+        let (_, fragment) = read(&made(family, options, offset, longest));
+        assert_eq!(usize::from(fragment.end), usize::from(offset) + longest);
+        let more = made(family, options, offset, longest + 1);
+        assert_eq!(dropped(&more), DropReason::Fragment, "{options} {offset}");
+    }
+}
+
+#[test]
+fn a_udp_length_that_reaches_beyond_every_datagram_is_malformed() {
+    let options = [17, 0, 1, 4, 0, 0, 0, 0];
+    for (length, good) in [(65_527_u16, true), (65_528, false), (65_535, false)] {
+        let mut whole = [&options[..], UDP].concat();
+        whole[8 + 4..8 + 6].copy_from_slice(&length.to_be_bytes());
+        let bytes = part(Family::V6, 60, (0, true), &whole);
+        if good {
+            assert_eq!(read(&bytes).1.udp_end, length + 8);
+        } else {
+            assert_eq!(dropped(&bytes), DropReason::Malformed, "{length}");
+        }
+    }
+}
+
 #[test]
 fn options_behind_the_fragment_header_are_all_in_the_first() {
     let options = [17, 0, 1, 4, 0, 0, 0, 0];

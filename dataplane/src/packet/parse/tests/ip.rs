@@ -69,6 +69,25 @@ fn with_options(options: [u8; 8]) -> Vec<u8> {
 }
 
 #[test]
+fn an_ipv4_header_has_five_to_fifteen_words() {
+    let datagram = sample::udp(Family::V4, b"hello");
+    for words in 5..=15_u16 {
+        let options = vec![1; usize::from(words - 5) * 4];
+        let bytes = sample::ipv4(17, &datagram[34..], |header| {
+            header.options = options.as_slice().try_into().unwrap();
+        });
+        let headers = headers_of(&bytes);
+        assert_eq!((headers.kind, headers.l4_offset), (Kind::Udp, 14 + words * 4));
+    }
+    for first in (0..=255).filter(|first| !(0x45..=0x4f).contains(first)) {
+        let mut bytes = datagram.clone();
+        bytes[14] = first;
+        resum(&mut bytes);
+        assert_eq!(dropped(&bytes), DropReason::Malformed, "{first:#x}");
+    }
+}
+
+#[test]
 fn ipv4_options_may_not_route_or_run_over() {
     let good = [
         [1, 1, 1, 1, 1, 1, 1, 1],
