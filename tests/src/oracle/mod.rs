@@ -34,6 +34,7 @@ use serde_json::Value;
 pub use label::selects;
 pub use network::Cidr;
 pub use reading::Broken;
+pub use tiers::selects_by_expression;
 
 /// The objects of a cluster, as they were written.
 #[derive(Clone, Debug, Default)]

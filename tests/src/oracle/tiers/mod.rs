@@ -28,12 +28,24 @@ mod traffic;
 mod wearer;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::judge::{self, Asked};
 use super::reading::{at, field};
 use super::{Broken, By, Cluster, RuleName, Side, ends};
+
+/// Whether a selector of Calico's matches what bears these labels, in a namespace.
+///
+/// # Errors
+/// When the text is no selector.
+pub fn selects_by_expression(
+    text: &str,
+    labels: &BTreeMap<String, String>,
+) -> Result<bool, Broken> {
+    selector::selects(text, selector::Asked { labels, has_namespace: true, of_namespaces: false })
+}
 
 const ADMIN: &str = "kube-admin";
 const DEFAULT: &str = "default";

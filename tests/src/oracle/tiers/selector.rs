@@ -68,6 +68,16 @@ impl<'a> Reader<'a> {
         true
     }
 
+    /// Takes two words with any blanks between them, or none of them.
+    fn take_both(&mut self, first: &str, second: &str) -> bool {
+        let before = self.rest;
+        let both = self.take(first) && self.take(second);
+        if !both {
+            self.rest = before;
+        }
+        both
+    }
+
     fn or(&mut self) -> Result<bool, Broken> {
         let mut any = self.and()?;
         while self.take("||") {
@@ -144,15 +154,15 @@ impl<'a> Reader<'a> {
             let part = self.string()?;
             return Ok(value.is_some_and(|value| value.contains(part)));
         }
-        if self.take("starts with") || self.take("startswith") {
+        if self.take_both("starts", "with") {
             let part = self.string()?;
             return Ok(value.is_some_and(|value| value.starts_with(part)));
         }
-        if self.take("ends with") || self.take("endswith") {
+        if self.take_both("ends", "with") {
             let part = self.string()?;
             return Ok(value.is_some_and(|value| value.ends_with(part)));
         }
-        if self.take("not in") || self.take("notin") {
+        if self.take_both("not", "in") {
             let set = self.set()?;
             return Ok(value.is_none_or(|value| !set.contains(&value.as_str())));
         }
