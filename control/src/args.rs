@@ -49,6 +49,8 @@ pub enum Command {
     Policies(AskArguments),
     /// The last denied packets that were sampled.
     Denied(AskArguments),
+    /// The last packets that rules record, or that what is staged would decide on.
+    Audit(AskArguments),
 }
 
 /// How an answer looks.

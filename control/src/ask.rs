@@ -35,6 +35,8 @@ pub enum Show {
     Policies {},
     /// The last denied packets that were sampled.
     Denied {},
+    /// The last packets that rules record, or that what is staged would decide on.
+    Audit {},
 }
 
 fn connections_shown() -> usize {

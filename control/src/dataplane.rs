@@ -6,7 +6,7 @@ use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::Counters;
 use lockgate_dataplane::endpoint::Endpoints;
-use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::event::Sample;
 use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
 use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
@@ -65,7 +65,7 @@ pub trait Dataplane {
     fn now(&self) -> Tick;
 
     /// The samples of denied packets since the last call.
-    fn denied(&mut self) -> Vec<Denied>;
+    fn samples(&mut self) -> Vec<Sample>;
 
     /// Stops the workers and closes all sockets. All programs stay and drop.
     ///

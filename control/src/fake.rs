@@ -9,7 +9,7 @@ use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::{Counters, PortCounters};
 use lockgate_dataplane::endpoint::Endpoints;
-use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::event::Sample;
 use lockgate_dataplane::ids::{Epoch, Generation, Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::limits::MTU_MAX;
 use lockgate_dataplane::policy::PolicyTable;
@@ -43,7 +43,7 @@ pub(crate) struct FakeSwitch {
     /// How long removing a port takes.
     pub(crate) removal: std::time::Duration,
     pub(crate) rows: Vec<Row>,
-    pub(crate) samples: Vec<Denied>,
+    pub(crate) samples: Vec<Sample>,
     pub(crate) now: Tick,
     pub(crate) counters: Arc<Counters>,
     /// What is judged by.
@@ -135,7 +135,7 @@ impl Dataplane for FakeSwitch {
         self.now
     }
 
-    fn denied(&mut self) -> Vec<Denied> {
+    fn samples(&mut self) -> Vec<Sample> {
         std::mem::take(&mut self.samples)
     }
 

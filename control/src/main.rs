@@ -54,6 +54,7 @@ fn answer(command: Command) -> Result<ExitCode> {
         }
         Command::Policies(arguments) => (ask(&arguments, Show::Policies {})?, true),
         Command::Denied(arguments) => (ask(&arguments, Show::Denied {})?, true),
+        Command::Audit(arguments) => (ask(&arguments, Show::Audit {})?, true),
     };
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever read has read enough: `lockgate connections | head`.

@@ -1,7 +1,9 @@
 //! What the running agent answers: documents for the socket, health and metrics for HTTP.
 
+mod audit;
 mod denied;
 mod documents;
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::event::{Outcome, Sample};
 use lockgate_dataplane::runtime::PortView;
 use serde::Serialize;
 
@@ -22,15 +24,17 @@ use crate::ports::Held;
 use crate::settings::Settings;
 use crate::sync::Sync;
 
-/// Samples of denied packets that are kept to be shown, the newest.
-const DENIED_KEPT: usize = 1024;
+/// Samples of denied packets that are kept to be shown, the newest; and of those that policy says
+/// more of.
+const SAMPLES_KEPT: usize = 1024;
 
 /// What is seen over time and not in any one moment.
 #[derive(Debug)]
 pub struct Observer {
     started: Instant,
     settings: Settings,
-    denied: VecDeque<Denied>,
+    denied: VecDeque<Sample>,
+    noted: VecDeque<Sample>,
     /// Busy and total nanoseconds of each worker at the last look, and its share since.
     busy: Vec<(u64, u64, f64)>,
 }
@@ -39,13 +43,14 @@ impl Observer {
     /// Begins.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { started: Instant::now(), settings, denied: VecDeque::new(), busy: Vec::new() }
+        let (denied, noted) = (VecDeque::new(), VecDeque::new());
+        Self { started: Instant::now(), settings, denied, noted, busy: Vec::new() }
     }
 
     /// Looks at the workers: call once a second.
-    pub fn look<D: Dataplane>(&mut self, dataplane: &mut D) {
-        self.take_denied(dataplane);
-        let counters = dataplane.counters();
+    pub fn look<D: Dataplane>(&mut self, sync: &mut Sync<D>) {
+        self.take_samples(sync);
+        let counters = sync.dataplane().counters();
         self.busy.resize(counters.len(), (0, 0, 0.0));
         for (seen, cells) in self.busy.iter_mut().zip(&counters) {
             let (busy, total) = (cells.busy_nanoseconds.load(), cells.total_nanoseconds.load());
@@ -54,10 +59,17 @@ impl Observer {
         }
     }
 
-    fn take_denied<D: Dataplane>(&mut self, dataplane: &mut D) {
-        self.denied.extend(dataplane.denied());
-        let surplus = self.denied.len().saturating_sub(DENIED_KEPT);
-        self.denied.drain(..surplus);
+    /// Takes the samples there are; what rules record goes to the log.
+    fn take_samples<D: Dataplane>(&mut self, sync: &mut Sync<D>) {
+        let samples = sync.dataplane().samples();
+        audit::write(samples.iter(), sync);
+        let is_denied = |sample: &&Sample| matches!(sample.outcome, Outcome::Dropped(_));
+        self.denied.extend(samples.iter().filter(is_denied));
+        self.noted.extend(samples.iter().filter(|sample| sample.notes.is_any()));
+        for kept in [&mut self.denied, &mut self.noted] {
+            let surplus = kept.len().saturating_sub(SAMPLES_KEPT);
+            kept.drain(..surplus);
+        }
     }
 
     fn shares(&self) -> Vec<f64> {
@@ -78,8 +90,12 @@ impl Observer {
                         .map_or_else(|error| refusal(&error), |document| json(&document)),
                     Show::Policies {} => json(&documents::policies(sync)),
                     Show::Denied {} => {
-                        self.take_denied(sync.dataplane());
+                        self.take_samples(sync);
                         json(&denied::denied(&self.denied, sync))
+                    }
+                    Show::Audit {} => {
+                        self.take_samples(sync);
+                        json(&audit::audit(&self.noted, sync))
                     }
                 };
                 Answer { good: true, body }

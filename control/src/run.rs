@@ -205,7 +205,7 @@ async fn turn<D: Dataplane>(
             }
             () = tokio::time::sleep(IN_FORCE_POLL), if sync.is_pending() => {}
             _ = tick.tick() => {
-                observer.look(sync.dataplane());
+                observer.look(&mut sync);
                 sync.tick();
             }
             _ = wakers.hangup.recv() => {

@@ -53,8 +53,10 @@ const CONNECTIONS: [Column; 9] = [
     ("VERDICT", "verdict"),
 ];
 
-const POLICIES: [Column; 5] = [
+const POLICIES: [Column; 7] = [
     ("POLICY", "name"),
+    ("TIER", "tier"),
+    ("STAGE", "stage"),
     ("ISOLATES", "isolates"),
     ("INGRESS RULES", "ingress_rules"),
     ("EGRESS RULES", "egress_rules"),
@@ -72,6 +74,19 @@ const DENIED: [Column; 10] = [
     ("REASON", "reason"),
     ("ISOLATED BY", "isolated_by"),
     ("NEAREST RULE AND WHAT FAILED", "told"),
+];
+
+const AUDIT: [Column; 10] = [
+    ("TIME", "time"),
+    ("PROTOCOL", "protocol"),
+    ("SOURCE", "source"),
+    ("POD", "source_pod"),
+    ("TARGET", "target"),
+    ("PORT", "target_port"),
+    ("POD", "target_pod"),
+    ("OUTCOME", "outcome"),
+    ("RECORDED BY", "recorded"),
+    ("WERE ALL IN FORCE THAT IS STAGED", "would"),
 ];
 
 /// A document as text.
@@ -94,7 +109,33 @@ pub fn text(show: Show, document: &Value) -> String {
             let rows: Vec<Value> = list(document, "denied").iter().map(with_cause).collect();
             table(&DENIED, &rows)
         }
+        Show::Audit {} => {
+            let rows: Vec<Value> = list(document, "audit").iter().map(with_audit).collect();
+            table(&AUDIT, &rows)
+        }
     }
+}
+
+/// A row of audited packets with its rules in words.
+fn with_audit(row: &Value) -> Value {
+    let part = |value: &Value, name: &str| cell(value.get(name));
+    let rule = |value: &Value, direction: &str| {
+        format!("{} {direction}[{}]", part(value, "policy"), part(value, "rule"))
+    };
+    let recorded = list(row, "recorded_by").iter().map(|one| rule(one, &part(one, "direction")));
+    let recorded: Vec<String> = recorded.collect();
+    let would = row.get("staged").filter(|staged| staged.is_object()).map(|staged| {
+        let direction = part(staged, "direction");
+        let by: Vec<String> = list(staged, "by").iter().map(|one| rule(one, &direction)).collect();
+        let by = if by.is_empty() { part(staged, "isolated_by") } else { by.join(", ") };
+        format!("{} by {by}", part(staged, "verdict"))
+    });
+    let mut row = row.clone();
+    if let Value::Object(fields) = &mut row {
+        fields.insert("recorded".to_owned(), recorded.join(", ").into());
+        fields.insert("would".to_owned(), would.into());
+    }
+    row
 }
 
 /// A row of denied packets with its cause in words: `demo/web ingress[0]: port: 81 wanted, is 80`.

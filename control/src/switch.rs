@@ -8,7 +8,7 @@ use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::{self, Bounds, Row};
 use lockgate_dataplane::counters::Counters;
 use lockgate_dataplane::endpoint::Endpoints;
-use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::event::Sample;
 use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
 use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
@@ -123,8 +123,8 @@ impl Dataplane for Switch {
         Self::now(self)
     }
 
-    fn denied(&mut self) -> Vec<Denied> {
-        Self::denied(self)
+    fn samples(&mut self) -> Vec<Sample> {
+        Self::samples(self)
     }
 
     fn stop(self) -> Result<(), SwitchError> {

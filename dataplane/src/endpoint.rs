@@ -28,7 +28,7 @@ use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, WorkerId};
 use crate::limits::PORTS_MAX;
 use crate::packet::Address;
 use crate::policy::ruleset::{PodIndex, Ruleset};
-use crate::policy::{ClassId, Compiled, Sets};
+use crate::policy::{Audit, ClassId, Compiled, Sets};
 use crate::seat::Seat;
 use lpm::Lpm;
 
@@ -112,6 +112,8 @@ pub struct Local {
     pub mtu: u16,
     /// What judges it.
     pub sets: Sets,
+    /// What its packets are asked beside that.
+    pub audit: Audit,
     addresses: Arc<[(Address, ClassId)]>,
 }
 
@@ -179,6 +181,15 @@ impl Endpoints {
         self.locals.get(index.0 as usize).unwrap_or(&self.nobody)
     }
 
+    /// What packets of a pod on this node are asked beside what decides; `None` where it is not the
+    /// pod's address.
+    #[must_use]
+    pub fn audit(&self, endpoint: EndpointId, address: Address) -> Option<Audit> {
+        let Kind::Local(index) = self.place(address).kind else { return None };
+        let local = self.local(index);
+        (local.endpoint == endpoint).then_some(local.audit)
+    }
+
     /// Every local pod.
     pub fn locals(&self) -> impl Iterator<Item = &Local> {
         self.locals.iter().filter(|local| !local.addresses.is_empty())
@@ -243,6 +254,7 @@ fn nobody() -> Local {
         mac: Mac::default(),
         mtu: 0,
         sets: Sets::NONE,
+        audit: Audit::default(),
         addresses: Arc::default(),
     }
 }
@@ -281,10 +293,10 @@ impl Builder {
                 continue;
             }
             let &Attachment { endpoint, at, mac, mtu } = attachment;
-            let sets = compiled.sets[pod.0 as usize];
+            let (sets, audit) = (compiled.sets[pod.0 as usize], compiled.audits[pod.0 as usize]);
             let index = u32::try_from(self.locals.len()).unwrap_or(NOBODY);
             self.by_pod.insert(pod, LocalIndex(index));
-            self.locals.push(Local { endpoint, at, mac, mtu, sets, addresses });
+            self.locals.push(Local { endpoint, at, mac, mtu, sets, audit, addresses });
         }
     }
 

@@ -1,4 +1,5 @@
-//! What control is told about single packets: denials, sampled. Hot path.
+//! What control is told about single packets: denials, and what policy says is to be recorded,
+//! sampled. Hot path.
 //!
 //! A bounded ring per worker, written by the worker, drained by control. A sample that is due and
 //! finds no room, in the ring or in its turn, is counted as lost: samples never slow a packet
@@ -23,26 +24,54 @@ const AGAIN_MS: u64 = 1000;
 /// Flows that a sampler remembers.
 const REMEMBERED: usize = 256;
 
-/// A denied packet.
+/// A packet that control is told about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denied {
+pub struct Sample {
     /// When.
     pub at: Tick,
     /// The flow that was judged: the direction that would open, or did open, the connection.
     pub key: FlowKey,
-    /// `EgressDenied` or `IngressDenied`: policy; `ConnectionsLimit` or `ConnectionsFull`: policy
-    /// allows it, and there is no room.
-    pub reason: DropReason,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What policy says of it beside that.
+    pub notes: Notes,
     /// The pod that would open the connection, if it is on this node.
     pub source: Option<EndpointId>,
     /// The pod it would be opened to, if it is on this node.
     pub target: Option<EndpointId>,
-    /// The snapshot under which it was denied.
+    /// The snapshot under which it was judged.
     pub generation: Generation,
 }
 
+/// What became of a packet that control is told about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It opened a connection.
+    Opened,
+    /// It was dropped: `EgressDenied` or `IngressDenied`: policy; `ConnectionsLimit` or
+    /// `ConnectionsFull`: policy allows it, and there is no room.
+    Dropped(DropReason),
+}
+
+/// What policy says of a packet beside what becomes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// A rule records it.
+    pub logged: bool,
+    /// Something else would decide on it, were all in force that is staged.
+    pub staged: bool,
+}
+
+impl Notes {
+    /// Whether there is something.
+    #[must_use]
+    pub const fn is_any(self) -> bool {
+        self.logged || self.staged
+    }
+}
+
 /// Samples on their way to control.
-pub type Events = ArrayQueue<Denied>;
+pub type Events = ArrayQueue<Sample>;
 
 /// A ring of [`EVENTS_WAITING`] places.
 #[must_use]
@@ -50,7 +79,7 @@ pub fn events() -> Events {
     ArrayQueue::new(EVENTS_WAITING)
 }
 
-/// What became of a denied packet on its way to control.
+/// What became of a sample on its way to control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampled {
     /// Control will be told.
@@ -61,7 +90,7 @@ pub enum Sampled {
     Lost,
 }
 
-/// Tells control about denied packets: about each flow once a second.
+/// Tells control about packets: about each flow once a second.
 ///
 /// It remembers flows by a small sum of their key, in a table that forgets by overwriting. Two
 /// flows that share a place are sampled more often, never less: a flow is left out only when its
@@ -94,7 +123,7 @@ impl Sampler {
         key: &FlowKey,
         now: Tick,
         events: &Events,
-        sample: impl FnOnce() -> Denied,
+        sample: impl FnOnce() -> Sample,
     ) -> Sampled {
         let sum = sum(key);
         let place = usize::try_from(sum).unwrap_or(0) % REMEMBERED;
@@ -138,11 +167,12 @@ mod tests {
         }
     }
 
-    fn denied(port: u16, at: u64) -> Denied {
-        Denied {
+    fn denied(port: u16, at: u64) -> Sample {
+        Sample {
             at: Tick(at),
             key: key(port),
-            reason: DropReason::IngressDenied,
+            outcome: Outcome::Dropped(DropReason::IngressDenied),
+            notes: Notes::default(),
             source: None,
             target: None,
             generation: Generation(1),

@@ -14,7 +14,7 @@ use lockgate_control::resolve::{Resolved, resolve};
 use lockgate_dataplane::endpoint::{Endpoints, Topology};
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::{Compiled, compile};
-use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex, Service};
+use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex, Service, View};
 
 pub use told::sample_disagreement;
 use told::{difference, explained_family, explained_side, number, rule_name, told_difference};
@@ -126,7 +126,19 @@ impl Product {
     /// Where `explain` contradicts itself.
     #[must_use]
     pub fn disagreement(&self, cluster: &Cluster, question: &Question) -> Option<String> {
-        let oracle = match (cluster.judge(question), self.explain(question)) {
+        self.disagreement_in(View::Now, cluster, question)
+    }
+
+    /// The same in a view: of what would decide were all in force that is staged, the cluster is one
+    /// in which it is.
+    #[must_use]
+    pub fn disagreement_in(
+        &self,
+        view: View,
+        cluster: &Cluster,
+        question: &Question,
+    ) -> Option<String> {
+        let oracle = match (cluster.judge(question), self.explain_in(view, question)) {
             (Err(_), Err(_)) => return None,
             (Ok(oracle), Ok(explained)) => {
                 let told = told_difference(cluster, &oracle, &explained);
@@ -145,8 +157,8 @@ impl Product {
         if asked.source.address == asked.target.address && oracle.ingress.by != By::Itself {
             return None;
         }
-        let by_ruleset = self.answer(&self.resolved.ruleset.decide(&asked));
-        let by_table = self.answer(&self.compiled.decide(&asked));
+        let by_ruleset = self.answer(&self.resolved.ruleset.decide_in(view, &asked));
+        let by_table = self.answer(&self.compiled.decide_in(view, &asked));
         let judged = [("ruleset", by_ruleset), ("table", by_table)];
         let differing = judged.into_iter().find_map(|(name, answer)| {
             difference(&oracle, &answer).map(|text| format!("{name}, {text}"))
@@ -203,6 +215,8 @@ impl Product {
                 isolating = policies.iter().map(name).collect();
                 By::DefaultDeny
             }
+            // No oracle says so of what decides.
+            Cause::Logged { .. } => By::DenyRule(RuleName { policy: "log".to_owned(), index: 0 }),
         };
         Side { by, isolating, allowing: Vec::new(), nearest: None }
     }
@@ -239,6 +253,10 @@ impl Product {
     /// # Panics
     /// A denial that names no cause of denial.
     pub fn explain(&self, question: &Question) -> Result<Answer, String> {
+        self.explain_in(View::Now, question)
+    }
+
+    fn explain_in(&self, view: View, question: &Question) -> Result<Answer, String> {
         let subject = |end: &End| match end {
             End::Address(address) => Subject::Address(*address),
             End::Pod(namespace, name) => {
@@ -265,10 +283,12 @@ impl Product {
             family: Some(explained_family(question.family)),
         };
         let explained = explain(&self.inventory, &request).map_err(|error| error.to_string())?;
-        Ok(Answer {
-            egress: explained_side(explained.egress),
-            ingress: explained_side(explained.ingress),
-        })
+        let sides = match explained.staged {
+            Some(staged) if view == View::Next => [staged.egress, staged.ingress],
+            _ => [explained.egress, explained.ingress],
+        };
+        let [egress, ingress] = sides.map(explained_side);
+        Ok(Answer { egress, ingress })
     }
 }
 

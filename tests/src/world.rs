@@ -32,7 +32,7 @@ use lockgate_dataplane::compiler::Counted;
 use lockgate_dataplane::connection::{Bounds, Connections, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
-use lockgate_dataplane::event::{Denied, Events, events};
+use lockgate_dataplane::event::{Events, Sample, events};
 use lockgate_dataplane::handoff;
 use lockgate_dataplane::ids::{Generation, Mac, PortId, PortRef, WorkerId};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
@@ -300,7 +300,7 @@ impl World {
     }
 
     /// The samples of denied packets since the last call.
-    pub fn denied(&mut self) -> Vec<Denied> {
+    pub fn samples(&mut self) -> Vec<Sample> {
         self.seats.iter().flat_map(|s| std::iter::from_fn(|| s.events.pop())).collect()
     }
 

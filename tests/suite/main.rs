@@ -16,6 +16,7 @@ mod scale;
 mod seeds;
 mod semantics;
 mod simulation;
+mod staged;
 mod threats;
 mod tidy;
 mod tiers;

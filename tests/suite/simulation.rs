@@ -1,6 +1,7 @@
 //! The whole node, simulated: packets in, packets out, with the counters that moved and no other.
 
 mod answers;
+mod audit;
 mod cases;
 mod change;
 mod fragments;

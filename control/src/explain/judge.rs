@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, Service};
+use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, Service, View};
 
 use super::ends::Met;
 use super::lowered::Lowered;
@@ -39,8 +39,8 @@ pub(super) struct Judge<'q, 'i> {
 }
 
 impl<'q, 'i> Judge<'q, 'i> {
-    /// What one side's policies say.
-    pub(super) fn side(&self, asked: &Asked<'q>, direction: Direction) -> Side {
+    /// What one side's policies say; would say, once all is in force that is staged.
+    pub(super) fn side(&self, asked: &Asked<'q>, view: View, direction: Direction) -> Side {
         let (own, other) = asked.sides(direction);
         let Some((subject, place)) = self.resident(own).zip(own.place) else {
             return Side::allowed(Reason::Outside, vec![]);
@@ -49,7 +49,7 @@ impl<'q, 'i> Judge<'q, 'i> {
             return Side { problems: self.wrong_with(subject), ..denied_pod(own, other) };
         }
         let place = PodIndex(u32::try_from(place).unwrap_or(u32::MAX));
-        let voices = self.asked(subject, place, direction);
+        let voices = self.asked(subject, place, (view, direction));
         if own.place == other.place {
             return Side::allowed(Reason::Itself, names(&voices));
         }
@@ -100,20 +100,34 @@ impl<'q, 'i> Judge<'q, 'i> {
         said.chain(self.census.problems_of(subject)).filter(is_error).collect()
     }
 
-    /// The policies that select a pod in a direction, the first to be asked first (NP-2).
+    /// Whether something is staged for one side's pod.
+    pub(super) fn is_staged(&self, asked: &Asked<'q>, direction: Direction) -> bool {
+        let (own, _) = asked.sides(direction);
+        let Some((subject, place)) = self.resident(own).zip(own.place) else { return false };
+        let place = PodIndex(u32::try_from(place).unwrap_or(u32::MAX));
+        let of = |view| self.asked(subject, place, (view, direction));
+        [View::Now, View::Next].map(of).iter().flatten().any(Voice::is_staged)
+    }
+
+    /// The policies that select a pod in a direction and are asked in a view, the first to be asked
+    /// first (NP-2).
     fn asked(
         &self,
         subject: &Resident<'i>,
         place: PodIndex,
-        direction: Direction,
+        (view, direction): (View, Direction),
     ) -> Vec<Voice<'q, 'i>> {
         let Some(labels) = &subject.pod.labels else { return Vec::new() };
         let namespace = &subject.pod.metadata.key.namespace;
         let own = self.inventory.policies_of(namespace);
         let own = own.filter(|policy| policy.subjects.matches(labels));
         let all = own.chain(self.inventory.lost_policies());
-        let plain = all.filter(|policy| policy.rules(direction).is_some()).map(Voice::plain);
-        let ordered = self.ordered.selecting(place, direction).map(Voice::ordered);
+        let plain = all
+            .filter(|policy| policy.rules(direction).is_some())
+            .map(|policy| (policy, self.inventory.stage(&policy.metadata.key)));
+        let plain = plain.filter(|(_, stage)| stage.stands(view));
+        let plain = plain.map(|(policy, stage)| Voice::plain(policy, stage));
+        let ordered = self.ordered.selecting(place, (view, direction)).map(Voice::ordered);
         Voice::sorted(plain.chain(ordered).collect())
     }
 

@@ -2,14 +2,15 @@
 
 use lockgate_dataplane::policy::judge::Fit;
 use lockgate_dataplane::policy::ruleset::{
-    Direction, Party, PeerSet, PodIndex, Policy, PortRange, Ports, Rule as Resolved, Service,
+    Action, Direction, Party, PeerSet, PodIndex, Policy, PortRange, Ports, Rule as Resolved,
+    Service, View,
 };
 
 use crate::inventory::{Inventory, Resident};
 use crate::policy::OrderedPolicy;
 use crate::resolve::{Ordered, Sets};
 
-/// All that are enforced.
+/// All that are enforced or staged.
 #[derive(Clone, Debug)]
 pub(super) struct Lowered<'i> {
     policies: Vec<OneLowered<'i>>,
@@ -53,13 +54,14 @@ impl<'i> Lowered<'i> {
         sides.flatten().any(|rules| rules.iter().any(is_narrow))
     }
 
-    /// Those that select a pod in a direction.
+    /// Those that select a pod in a direction and are asked in a view.
     pub(super) fn selecting(
         &self,
         pod: PodIndex,
-        direction: Direction,
+        (view, direction): (View, Direction),
     ) -> impl Iterator<Item = &OneLowered<'i>> {
-        self.policies.iter().filter(move |one| {
+        let asked = self.policies.iter().filter(move |one| one.meaning.stage.stands(view));
+        asked.filter(move |one| {
             let set = usize::try_from(one.meaning.subjects.0).ok().and_then(|at| self.sets.get(at));
             one.meaning.rules(direction).is_some() && set.is_some_and(|set| set.has_pod(pod))
         })
@@ -73,8 +75,27 @@ impl<'i> Lowered<'i> {
         seen: &Seen,
     ) -> Option<&'p Resolved> {
         let rules = policy.rules(direction).unwrap_or_default().iter();
-        let matching = rules.filter(|rule| self.fit(rule, seen).is_whole());
+        let decide = rules.filter(|rule| rule.action != Action::Log);
+        let matching = decide.filter(|rule| self.fit(rule, seen).is_whole());
         matching.min_by_key(|rule| rule.index)
+    }
+
+    /// The rules that record before one, or before the end of them, ascending.
+    pub(super) fn records(
+        &self,
+        policy: &Policy,
+        direction: Direction,
+        before: Option<u32>,
+        seen: &Seen,
+    ) -> Vec<u32> {
+        let rules = policy.rules(direction).unwrap_or_default().iter();
+        let asked = rules.filter(|rule| before.is_none_or(|before| rule.index < before));
+        let record = asked.filter(|rule| rule.action == Action::Log);
+        let mut indices: Vec<u32> =
+            record.filter(|rule| self.fit(rule, seen).is_whole()).map(|rule| rule.index).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices
     }
 
     /// What of the parts of a rule matches where most does; `None` of one that has none: it matches

@@ -17,7 +17,7 @@ mod walk;
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::policy::ruleset::Direction;
+use lockgate_dataplane::policy::ruleset::{Direction, View};
 use serde::Serialize;
 
 pub use ends::Subject;
@@ -103,6 +103,11 @@ impl Verdict {
     #[must_use]
     pub fn of(allows: bool) -> Self {
         if allows { Self::Allow } else { Self::Deny }
+    }
+
+    /// Of both sides (NP-7).
+    fn both(egress: &Side, ingress: &Side) -> Self {
+        Self::of([egress, ingress].iter().all(|side| side.verdict == Self::Allow))
     }
 
     /// Its name in text and JSON.
@@ -197,9 +202,22 @@ pub struct Explanation {
     pub egress: Side,
     /// What the target's policies say.
     pub ingress: Side,
+    /// What would be said once all is in force that is staged; `None` where nothing is for them.
+    pub staged: Option<Staged>,
     /// What the verdict does not say, in sentences: the switch drops or answers such packets
     /// whatever policy says, or never sees them.
     pub caveats: Vec<String>,
+}
+
+/// What would be said once all is in force that is staged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Staged {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the source's policies would say.
+    pub egress: Side,
+    /// What the target's policies would say.
+    pub ingress: Side,
 }
 
 /// Answers a question.
@@ -247,12 +265,15 @@ impl<'i> Explainer<'i> {
         let service = request.service(Family::of(from_address));
         let asked = Asked { from: &from, to: &to, service };
         let judge = Judge { inventory, census, ordered };
-        let egress = judge.side(&asked, Direction::Egress);
-        let ingress = judge.side(&asked, Direction::Ingress);
+        let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Now, one));
+        let is_staged = DIRECTIONS.iter().any(|one| judge.is_staged(&asked, *one));
+        let staged = is_staged.then(|| {
+            let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Next, one));
+            Staged { verdict: Verdict::both(&egress, &ingress), egress, ingress }
+        });
         let caveats = caveats::of(&from, &to);
-        let allows = [&egress, &ingress].iter().all(|side| side.verdict == Verdict::Allow);
         Ok(Explanation {
-            verdict: Verdict::of(allows),
+            verdict: Verdict::both(&egress, &ingress),
             from: from.shown,
             from_address,
             to: to.shown,
@@ -264,10 +285,13 @@ impl<'i> Explainer<'i> {
             icmp_code: request.icmp_code,
             egress,
             ingress,
+            staged,
             caveats,
         })
     }
 }
+
+const DIRECTIONS: [Direction; 2] = [Direction::Egress, Direction::Ingress];
 
 #[cfg(test)]
 mod tests;

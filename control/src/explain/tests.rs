@@ -763,6 +763,7 @@ fn the_answer_as_json_has_the_agreed_shape() {
                 {"tier": "default", "policy": "x/p", "kind": "NetworkPolicy", "said": "no_match", "rule": null},
                 {"tier": "default", "policy": null, "kind": null, "said": "deny", "rule": null},
             ]},
+        "staged": null,
         "caveats": [],
     });
     assert_eq!(seen, wanted);
@@ -800,4 +801,25 @@ fn what_the_switch_does_whatever_policy_says_is_told_beside_the_verdict() {
     let outside = explained(&small(), "203.0.113.9 203.0.113.8 TCP 80");
     assert!(outside.caveats[0].contains("neither 203.0.113.9 nor 203.0.113.8"));
     assert!(outside.to_string().ends_with("no policy judges this\n"), "{outside}");
+}
+
+#[test]
+fn what_is_staged_is_told_beside_the_verdict() {
+    let staged = "---\napiVersion: projectcalico.org/v3\nkind: StagedNetworkPolicy\nmetadata: {name: s, \
+                  namespace: x}\nspec: {selector: all(), order: 1, types: [Ingress], ingress: \
+                  [{action: Log}, {action: Deny}]}\n";
+    let shown = explained(&(small() + staged), "y/a x/b TCP 81");
+    assert_eq!(shown.verdict, Verdict::Allow);
+    let would = shown.staged.as_ref().unwrap();
+    assert_eq!((would.verdict, would.ingress.reason), (Verdict::Deny, Reason::DenyRule));
+    let text = shown.to_string();
+    let (_, would) = text.split_once("were all in force that is staged: deny\n").unwrap();
+    let told = "\
+ingress  deny  by x/s ingress[1]
+                tier default: StagedNetworkPolicy x/s: log by ingress[0]
+                tier default: StagedNetworkPolicy x/s: deny by ingress[1]
+";
+    assert!(would.contains(told), "{text}");
+    // Whom it does not select is told nothing of it.
+    assert_eq!(explained(&(small() + staged), "y/a y/a TCP 81").staged, None);
 }

@@ -27,6 +27,12 @@ impl Display for Explanation {
         writeln!(f)?;
         write_side(f, "egress", &self.from, &self.egress)?;
         write_side(f, "ingress", &self.to, &self.ingress)?;
+        if let Some(staged) = &self.staged {
+            let verdict = staged.verdict.label();
+            writeln!(f, "were all in force that is staged: {verdict}")?;
+            write_side(f, "egress", &self.from, &staged.egress)?;
+            write_side(f, "ingress", &self.to, &staged.ingress)?;
+        }
         self.caveats.iter().try_for_each(|caveat| writeln!(f, "but      {}", escape(caveat)))
     }
 }

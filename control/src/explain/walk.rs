@@ -1,7 +1,7 @@
 //! Tier by tier, policy by policy: who was asked, and what each said.
 
 use lockgate_dataplane::policy::ruleset::{
-    Action, Direction, End, Party, PodIndex, Policy, SetId, Tier,
+    Action, Direction, End, Party, PodIndex, Policy, SetId, Stage, Tier,
 };
 use serde::Serialize;
 
@@ -43,9 +43,20 @@ pub enum Said {
     Deny,
     /// The next tier is asked.
     Pass,
+    /// It is recorded, and the next rule is asked.
+    Log,
 }
 
 impl Said {
+    fn of(action: Action) -> Self {
+        match action {
+            Action::Allow => Self::Allow,
+            Action::Deny => Self::Deny,
+            Action::Pass => Self::Pass,
+            Action::Log => Self::Log,
+        }
+    }
+
     /// Its name in text and JSON.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -54,6 +65,7 @@ impl Said {
             Self::Allow => "allow",
             Self::Deny => "deny",
             Self::Pass => "pass",
+            Self::Log => "log",
         }
     }
 }
@@ -72,13 +84,16 @@ enum Source<'q, 'i> {
 }
 
 impl<'q, 'i> Voice<'q, 'i> {
-    pub(super) fn plain(policy: &'i NetworkPolicy) -> Self {
+    pub(super) fn plain(policy: &'i NetworkPolicy, stage: Stage) -> Self {
         let key = &policy.metadata.key;
         let name = format!("{}/{}", key.namespace, key.name).into();
-        Self {
-            standing: Policy::isolating(name, SetId(0), None, None),
-            source: Source::Plain(policy),
-        }
+        let standing = Policy { stage, ..Policy::isolating(name, SetId(0), None, None) };
+        Self { standing, source: Source::Plain(policy) }
+    }
+
+    /// Whether what is staged concerns it: it is not asked both before and after.
+    pub(super) fn is_staged(&self) -> bool {
+        self.standing.stage != Stage::InForce
     }
 
     pub(super) fn ordered(one: &'q OneLowered<'i>) -> Self {
@@ -166,7 +181,10 @@ impl<'q, 'i> Walk<'q, 'i> {
                 let said = self.ask(voice, &mut heard);
                 let rule = said.map(|(_, rule)| rule);
                 let action = said.map(|(action, _)| action);
-                self.note(voice, action, rule);
+                for recorded in self.records(voice, rule) {
+                    self.note(voice, Said::Log, Some(recorded));
+                }
+                self.note(voice, action.map_or(Said::NoMatch, Said::of), rule);
                 match (action, rule) {
                     (Some(Action::Pass), _) => continue 'tiers,
                     (Some(action), Some(rule)) => {
@@ -244,13 +262,17 @@ impl<'q, 'i> Walk<'q, 'i> {
         decides.map(|rule| (rule.action, rule.index))
     }
 
-    fn note(&mut self, voice: &Voice<'q, 'i>, action: Option<Action>, rule: Option<u32>) {
-        let said = match action {
-            None => Said::NoMatch,
-            Some(Action::Allow) => Said::Allow,
-            Some(Action::Deny) => Said::Deny,
-            Some(Action::Pass) => Said::Pass,
-        };
+    /// The rules of one that record the packet before one of them decides.
+    fn records(&self, voice: &Voice<'q, 'i>, before: Option<u32>) -> Vec<u32> {
+        match voice.source {
+            Source::Plain(_) => Vec::new(),
+            Source::Ordered(one) => {
+                self.judge.ordered.records(&one.meaning, self.direction, before, &self.seen)
+            }
+        }
+    }
+
+    fn note(&mut self, voice: &Voice<'q, 'i>, said: Said, rule: Option<u32>) {
         self.steps.push(Step {
             tier: voice.standing.tier.name.to_string(),
             policy: Some(voice.name()),

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockgate_dataplane::policy::ruleset::Direction;
-
 use super::{Census, Inventory, Resident};
 use crate::manifest::{
     INTERFACE_FIELD, Metadata, Object, ObjectKey, Origin, Pod, Problem, Severity,
 };
-use crate::policy::{Action, FIXED_TIERS, Listed, OrderedPolicy};
+use crate::policy::{FIXED_TIERS, OrderedPolicy, StagedAction};
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -167,30 +165,23 @@ fn departed_policies(inventory: &Inventory) -> Vec<Problem> {
     inventory.departed().map(told).collect()
 }
 
-/// What of a policy is read and not enforced, or not told.
-fn unenforced(policy: &OrderedPolicy) -> Vec<Problem> {
-    let mut found = Vec::new();
-    let mut tell = |field: &str, text| {
-        found.push(finding(Severity::Notice, &policy.metadata, field, text));
+/// What is to be known of a policy that is not enforced.
+fn unenforced(policy: &OrderedPolicy) -> Option<Problem> {
+    let text = match policy.staged? {
+        StagedAction::Set => (
+            "is staged: it decides nothing, and lockgate audit tells what it would",
+            "put it in force once that is what is meant",
+        ),
+        StagedAction::Delete => (
+            "is staged to take the policy of its name away: lockgate audit tells what would decide",
+            "delete both once that is what is meant",
+        ),
+        StagedAction::Learn | StagedAction::Ignore => (
+            "is staged and left out: it decides nothing, and nothing is told of what it would",
+            "write stagedAction: Set to be told",
+        ),
     };
-    if policy.staged.is_some() {
-        let text = (
-            "a staged policy decides nothing, and what it would decide is not told yet",
-            "do not rely on it",
-        );
-        tell("", text);
-    }
-    for (direction, side) in [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")] {
-        let rules = policy.rules(direction).unwrap_or_default();
-        for (index, listed) in rules.iter().enumerate() {
-            let Listed::Rule(rule) = listed else { continue };
-            let field = format!("spec.{side}[{index}]");
-            if rule.action == Action::Log {
-                tell(&field, ("Log is not recorded yet", "do not rely on it"));
-            }
-        }
-    }
-    found
+    Some(finding(Severity::Notice, &policy.metadata, "", text))
 }
 
 fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {

@@ -4,12 +4,14 @@
 //! Where something cannot be known (`labels: None`, `is_whole: false`, a lost object) it says so:
 //! what allows sees what is readable of it, what denies must take it to be everything.
 
+use lockgate_dataplane::policy::ruleset::Stage;
+
 use super::Inventory;
 use crate::manifest::{
     EndpointSlice, Node, Object, ObjectKey, ObjectKind, Pod, Service, ServiceAccount,
 };
 use crate::policy::calico::{NetworkSet, Profile};
-use crate::policy::{Kind, Known, OrderedPolicy, Tier};
+use crate::policy::{Kind, Known, OrderedPolicy, StagedAction, Tier};
 use crate::selector::{Labels, is_dns_subdomain};
 
 /// The least of the kinds of ordered policy, which are the last of all.
@@ -163,6 +165,27 @@ impl Inventory {
         match self.find(ObjectKind::Node, "", name) {
             Some(Object::Node(node)) => Some(node),
             _ => None,
+        }
+    }
+
+    /// When an enforced policy is asked: no more once what is staged under its name is in force.
+    #[must_use]
+    pub fn stage(&self, key: &ObjectKey) -> Stage {
+        let staged = match key.kind {
+            ObjectKind::Policy => Kind::StagedKubernetesNetworkPolicy,
+            ObjectKind::Ordered(Known::Policy(Kind::CalicoNetworkPolicy)) => {
+                Kind::StagedNetworkPolicy
+            }
+            ObjectKind::Ordered(Known::Policy(Kind::GlobalNetworkPolicy)) => {
+                Kind::StagedGlobalNetworkPolicy
+            }
+            _ => return Stage::InForce,
+        };
+        let kind = ObjectKind::Ordered(Known::Policy(staged));
+        let named = self.ordered_policy(&ObjectKey { kind, ..key.clone() });
+        match named.and_then(|one| one.staged) {
+            Some(StagedAction::Set | StagedAction::Delete) => Stage::Leaving,
+            _ => Stage::InForce,
         }
     }
 

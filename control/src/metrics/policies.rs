@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 use lockgate_dataplane::compiler::Counted;
-use lockgate_dataplane::policy::ruleset::{Direction, Ruleset};
+use lockgate_dataplane::policy::ruleset::{Direction, Ruleset, View};
 
 use super::family::{Families, Labels};
 use super::float;
@@ -22,6 +22,10 @@ struct Sums {
     denied: [u64; 2],
     /// Connections opened, by direction.
     opened: [u64; 2],
+    /// Packets that would be denied, and connections that would open, were all in force that is
+    /// staged.
+    next_denied: [u64; 2],
+    next_opened: [u64; 2],
 }
 
 /// What policies did since the start.
@@ -46,7 +50,7 @@ impl PolicyCounts {
     pub fn add(&mut self, counted: Vec<Counted>, ruleset: &Ruleset) {
         // Looked for once, and only where there is no place left.
         let mut gone: Option<Vec<Arc<str>>> = None;
-        for Counted { policy, direction, opened, count } in counted {
+        for Counted { policy, direction, opened, view, count } in counted {
             if !self.named.contains_key(&policy) && self.named.len() >= self.named_max {
                 let gone = gone.get_or_insert_with(|| self.gone(ruleset));
                 if let Some(one) = gone.pop() {
@@ -59,7 +63,12 @@ impl PolicyCounts {
                 None if has_place => self.named.entry(policy).or_default(),
                 None => &mut self.others,
             };
-            let sums = if opened { &mut sums.opened } else { &mut sums.denied };
+            let sums = match (view, opened) {
+                (View::Next, true) => &mut sums.next_opened,
+                (View::Next, false) => &mut sums.next_denied,
+                (_, true) => &mut sums.opened,
+                (_, false) => &mut sums.denied,
+            };
             if let Some(sum) = sums.get_mut(direction as usize) {
                 *sum = sum.saturating_add(count);
             }
@@ -87,6 +96,20 @@ impl PolicyCounts {
              policies the first by name counts. Without a name: all policies beyond \
              policy_metrics_max.",
             self.series(|sums| sums.opened),
+        );
+        families.counter(
+            "policy_staged_denied_packets_total",
+            "Packets that the policy would have denied in a direction were all in force that is \
+             staged, where something else decided: dropped ones, and the first of connections. \
+             Without a name: all policies beyond policy_metrics_max.",
+            self.series(|sums| sums.next_denied),
+        );
+        families.counter(
+            "policy_staged_allowed_connections_total",
+            "Packets that a rule of the policy would have allowed in a direction were all in force \
+             that is staged, where something else decided: dropped ones, and the first of \
+             connections. Without a name: all policies beyond policy_metrics_max.",
+            self.series(|sums| sums.next_opened),
         );
     }
 

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use lockgate_dataplane::compiler::Counted;
-use lockgate_dataplane::policy::ruleset::{Direction, Policy, Ruleset, SetId};
+use lockgate_dataplane::policy::ruleset::{Direction, Policy, Ruleset, SetId, View};
 
 use super::*;
 
@@ -48,6 +48,7 @@ fn worker() -> Arc<Counters> {
 fn policy_counts() -> PolicyCounts {
     let mut counts = PolicyCounts::new(2);
     let counted = |policy: &str, direction, opened, count| Counted {
+        view: View::Now,
         policy: policy.into(),
         direction,
         opened,

@@ -1,17 +1,15 @@
 //! The document of denied packets: what was denied, and why, by the policies as they are now.
 
-use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::collections::VecDeque;
 
-use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::counters::DropReason;
-use lockgate_dataplane::event::Denied;
-use lockgate_dataplane::packet::FlowKey;
+use lockgate_dataplane::event::{Outcome, Sample};
 use serde::Serialize;
 
 use super::documents::{Flow, Names};
+use super::told::Teller;
 use crate::dataplane::Dataplane;
-use crate::explain::{Explainer, Explanation, Nearest, Request, RuleName, Side, Verdict};
+use crate::explain::{Explanation, Nearest, RuleName, Side, Verdict};
 use crate::manifest::Problem;
 use crate::sync::Sync;
 
@@ -43,32 +41,26 @@ struct DeniedRow {
     generation: u64,
 }
 
-pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Denied>, sync: &Sync<D>) -> DeniedList {
+pub(super) fn denied<D: Dataplane>(seen: &VecDeque<Sample>, sync: &Sync<D>) -> DeniedList {
     let names = Names::new(sync.resolved());
-    let explainer = Explainer::new(sync.files().inventory());
-    let now = (SystemTime::now(), sync.now());
-    // One flow is sampled again and again, and policy seldom asks for the source port.
-    let mut known: HashMap<FlowKey, Option<Explanation>> = HashMap::new();
-    let by_source = explainer.asks_source_ports();
-    let rows = seen.iter().map(|sample| {
-        let source_port = if by_source { sample.key.source_port } else { 0 };
-        let asked = FlowKey { source_port, ..sample.key };
-        let told =
-            known.entry(asked).or_insert_with(|| explainer.explain(&Request::of(&asked)).ok());
-        row(sample, time(now, sample), names.flow(&sample.key), told.as_ref())
+    let mut teller = Teller::new(sync);
+    let rows = seen.iter().filter_map(|sample| {
+        let Outcome::Dropped(reason) = sample.outcome else { return None };
+        let time = teller.time(sample);
+        let flow = names.flow(&sample.key);
+        Some(row(reason, sample.generation.0, time, flow, teller.explain(&sample.key)))
     });
     DeniedList { denied: rows.collect() }
 }
 
-/// When a packet was denied; now is told by both clocks.
-fn time((now, ticks): (SystemTime, Tick), sample: &Denied) -> String {
-    let ago = Duration::from_millis(ticks.since_ms(sample.at));
-    let then = now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
-    humantime::format_rfc3339_millis(then).to_string()
-}
-
-fn row(sample: &Denied, time: String, flow: Flow, told: Option<&Explanation>) -> DeniedRow {
-    let (direction, side): (_, Option<&Side>) = match sample.reason {
+fn row(
+    reason: DropReason,
+    generation: u64,
+    time: String,
+    flow: Flow,
+    told: Option<&Explanation>,
+) -> DeniedRow {
+    let (direction, side): (_, Option<&Side>) = match reason {
         DropReason::EgressDenied => ("egress", told.map(|told| &told.egress)),
         DropReason::IngressDenied => ("ingress", told.map(|told| &told.ingress)),
         _ => ("", None),
@@ -76,13 +68,13 @@ fn row(sample: &Denied, time: String, flow: Flow, told: Option<&Explanation>) ->
     DeniedRow {
         time,
         flow,
-        reason: sample.reason.label(),
+        reason: reason.label(),
         direction,
         isolated_by: side.map_or_else(Vec::new, |side| side.isolated_by.clone()),
         allowed_now: side.is_some_and(|side| side.verdict == Verdict::Allow),
         nearest: side.and_then(|side| side.nearest.clone()),
         broken: side.map_or_else(Vec::new, |side| side.broken.clone()),
         problems: side.map_or_else(Vec::new, |side| side.problems.clone()),
-        generation: sample.generation.0,
+        generation,
     }
 }

@@ -1,12 +1,13 @@
 //! The documents of the Unix socket. Their fields are a promise: add, do not rename.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::{Cell, PortCounters};
 use lockgate_dataplane::packet::FlowKey;
-use lockgate_dataplane::policy::ruleset::{PodIndex, Policy};
+use lockgate_dataplane::policy::ruleset::{PodIndex, Policy, Stage};
 use lockgate_dataplane::port::XdpStatistics;
 use serde::Serialize;
 
@@ -171,6 +172,27 @@ pub(super) struct Flow {
     target_pod: Option<String>,
 }
 
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, source, source_port, target, target_port, .. } = self;
+        let end = |f: &mut fmt::Formatter<'_>, address: &IpAddr, pod: &Option<String>, port| {
+            match pod {
+                Some(pod) => write!(f, "{pod} ({address})"),
+                None => write!(f, "{address}"),
+            }?;
+            if self.icmp_type.is_none() { write!(f, " port {port}") } else { Ok(()) }
+        };
+        write!(f, "{protocol}")?;
+        if let (Some(kind), Some(code)) = (self.icmp_type, self.icmp_code) {
+            write!(f, " type {kind} code {code}")?;
+        }
+        write!(f, " ")?;
+        end(f, source, &self.source_pod, source_port)?;
+        write!(f, " -> ")?;
+        end(f, target, &self.target_pod, target_port)
+    }
+}
+
 /// The names of pods by address.
 pub(super) struct Names(BTreeMap<IpAddr, String>);
 
@@ -265,6 +287,9 @@ pub(super) struct PolicyList {
 #[derive(Serialize)]
 struct PolicyRow {
     name: String,
+    tier: String,
+    /// When it is asked: `in force`, `staged`, or `leaving` where what is staged takes its place.
+    stage: &'static str,
     isolates: Vec<&'static str>,
     ingress_rules: usize,
     egress_rules: usize,
@@ -275,6 +300,12 @@ pub(super) fn policies<D: Dataplane>(sync: &Sync<D>) -> PolicyList {
     let resolved = sync.resolved();
     let rows = resolved.ruleset.policies.iter().map(|policy| PolicyRow {
         name: policy.name.to_string(),
+        tier: policy.tier.name.to_string(),
+        stage: match policy.stage {
+            Stage::InForce => "in force",
+            Stage::Staged => "staged",
+            Stage::Leaving => "leaving",
+        },
         isolates: [("ingress", &policy.ingress), ("egress", &policy.egress)]
             .into_iter()
             .filter_map(|(name, rules)| rules.as_ref().map(|_| name))

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::{Row, State};
 use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::event::Notes;
 use lockgate_dataplane::ids::{Epoch, Generation, WorkerId};
 use lockgate_dataplane::packet::{Address, FlowKey, Protocol};
 use lockgate_dataplane::policy::ruleset::{Direction, Service};
@@ -152,20 +153,21 @@ async fn connections_are_shown_with_pods_and_verdict() {
 #[tokio::test]
 async fn denied_packets_name_the_isolating_policies_and_only_the_newest_are_kept() {
     let (mut observer, mut sync) = agent().await;
-    let sample = |ms| Denied {
+    let sample = |ms| Sample {
         at: Tick(ms),
         key: KEY,
-        reason: DropReason::IngressDenied,
+        outcome: Outcome::Dropped(DropReason::IngressDenied),
+        notes: Notes::default(),
         source: None,
         target: None,
         generation: Generation(1),
     };
     sync.dataplane().samples = (0..2000).map(sample).collect();
     sync.dataplane().now = Tick(2999);
-    observer.look(sync.dataplane());
+    observer.look(&mut sync);
     let denied = document(&mut observer, &mut sync, Show::Denied {});
     let rows = denied["denied"].as_array().unwrap();
-    assert_eq!(rows.len(), DENIED_KEPT);
+    assert_eq!(rows.len(), SAMPLES_KEPT);
     let times: Vec<SystemTime> = rows
         .iter()
         .map(|row| humantime::parse_rfc3339(row["time"].as_str().unwrap()).unwrap())
@@ -188,7 +190,8 @@ async fn denied_under(rules: &str, reason: DropReason) -> (Value, String) {
     );
     let (mut observer, mut sync) = agent_of(&(PODS.to_owned() + &web)).await;
     let (source, target, generation) = (None, None, Generation(1));
-    let sample = Denied { at: Tick(1), key: KEY, reason, source, target, generation };
+    let (outcome, notes) = (Outcome::Dropped(reason), Notes::default());
+    let sample = Sample { at: Tick(1), key: KEY, outcome, notes, source, target, generation };
     sync.dataplane().samples = vec![sample];
     let document = document(&mut observer, &mut sync, Show::Denied {});
     let text = crate::show::text(Show::Denied {}, &document);
@@ -291,13 +294,53 @@ async fn the_busy_share_is_of_the_time_between_two_looks() {
     let cells = std::sync::Arc::clone(&sync.dataplane().counters);
     cells.busy_nanoseconds.set(900);
     cells.total_nanoseconds.set(1000);
-    observer.look(sync.dataplane());
+    observer.look(&mut sync);
     cells.busy_nanoseconds.set(1000);
     cells.total_nanoseconds.set(2000);
-    observer.look(sync.dataplane());
+    observer.look(&mut sync);
     let shares = observer.shares();
     assert!((shares[0] - 0.1).abs() < 1e-9, "{shares:?}");
     let metrics = observer.answer(Question::Metrics, &mut sync).body;
     assert!(metrics.contains("lockgate_worker_busy_ratio{worker=\"0\"} 0.1\n"), "{metrics}");
     assert!(metrics.contains("interface=\"ea\""));
+}
+
+#[tokio::test]
+async fn an_audited_packet_is_told_with_what_records_it_and_what_would_decide() {
+    let calico = |kind: &str, name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: {name}, \
+             namespace: demo}}\nspec: {{tier: default, selector: all(), types: [Egress], {spec}}}\n"
+        )
+    };
+    let watch = "egress: [{action: Log}, {action: Allow}]";
+    let stop = "order: 10, egress: [{action: Deny}]";
+    let more = calico("NetworkPolicy", "default.watch", watch)
+        + &calico("StagedNetworkPolicy", "default.stop", stop);
+    let (mut observer, mut sync) = agent_of(&(PODS.to_owned() + &more)).await;
+    let sample = Sample {
+        at: Tick(1),
+        key: KEY,
+        outcome: Outcome::Opened,
+        notes: Notes { logged: true, staged: true },
+        source: None,
+        target: None,
+        generation: Generation(1),
+    };
+    sync.dataplane().samples = vec![sample];
+    let document = document(&mut observer, &mut sync, Show::Audit {});
+    let row = &document["audit"][0];
+    assert_eq!((&row["outcome"], &row["source_pod"]), (&"opened".into(), &"demo/a".into()));
+    let record = serde_json::json!({"tier": "default", "kind": "NetworkPolicy.projectcalico.org",
+        "policy": "demo/default.watch", "direction": "egress", "rule": 0});
+    assert_eq!(row["recorded_by"], serde_json::json!([record]));
+    let would = serde_json::json!({"verdict": "deny", "direction": "egress", "isolated_by": [],
+        "by": [{"policy": "demo/default.stop", "rule": 0}]});
+    assert_eq!(row["staged"], would);
+    let text = crate::show::text(Show::Audit {}, &document);
+    let told = "opened   demo/default.watch egress[0]  deny by demo/default.stop egress[0]\n";
+    assert!(text.ends_with(told), "{text}");
+    // What was opened was not denied.
+    let denied = self::document(&mut observer, &mut sync, Show::Denied {});
+    assert_eq!(denied["denied"], serde_json::json!([]));
 }

@@ -113,6 +113,7 @@ fn views(residents: &[Resident<'_>]) -> Vec<PodView> {
 
 /// What rules are resolved with.
 struct Resolver<'i> {
+    inventory: &'i Inventory,
     selection: Selection<'i>,
     named: Named<'i>,
     sets: Sets,
@@ -121,6 +122,7 @@ struct Resolver<'i> {
 impl<'i> Resolver<'i> {
     fn new(inventory: &'i Inventory, census: &'i Census<'i>) -> Self {
         Self {
+            inventory,
             selection: Selection::new(inventory, census),
             named: Named::new(census),
             sets: Sets::default(),
@@ -138,7 +140,8 @@ impl<'i> Resolver<'i> {
         };
         let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
         let name: Arc<str> = format!("{}/{}", key.namespace, key.name).into();
-        Policy::isolating(name, subjects, ingress, egress)
+        let stage = self.inventory.stage(key);
+        Policy { stage, ..Policy::isolating(name, subjects, ingress, egress) }
     }
 
     fn rules(

@@ -36,6 +36,7 @@ use lockgate_dataplane::policy::ruleset::{self, PodIndex, PolicyId, SetId};
 
 use crate::inventory::Inventory;
 use crate::manifest::{ObjectKey, ObjectKind, Pod};
+use crate::policy::{Kind, Known as KnownKind};
 use crate::resolve::PodView;
 use labels::{Things, Words, put, take};
 use node::Node;
@@ -80,6 +81,11 @@ impl Resolver {
                 ObjectKind::Namespace => self.read_namespace(inventory, key, &mut work),
                 ObjectKind::Pod => self.read_pod(inventory, key, &mut work),
                 ObjectKind::Policy => _ = work.policies.insert(self.policies.place(key)),
+                // The policy that it is staged to replace is asked otherwise.
+                ObjectKind::Ordered(KnownKind::Policy(Kind::StagedKubernetesNetworkPolicy)) => {
+                    let plain = ObjectKey { kind: ObjectKind::Policy, ..key.clone() };
+                    work.policies.extend(self.policies.known(&plain));
+                }
                 // Ordered policies may mean them; they are all read again.
                 ObjectKind::Service
                 | ObjectKind::EndpointSlice

@@ -60,6 +60,11 @@ impl Policies {
         id
     }
 
+    /// A policy's place, if it has one.
+    pub(super) fn known(&self, key: &ObjectKey) -> Option<PolicyId> {
+        self.by_key.get(key).copied()
+    }
+
     /// Who asks for such a port of the pods in some block.
     pub(super) fn meeting(&self, name: Word, protocol: Protocol) -> impl Iterator<Item = PolicyId> {
         self.asking.get(&(name, protocol)).into_iter().flatten().copied()
@@ -192,7 +197,8 @@ impl Resolver {
         };
         let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
         let name = format!("{}/{}", key.namespace, key.name).into();
-        Policy::isolating(name, subjects, ingress, egress)
+        let stage = inventory.stage(key);
+        Policy { stage, ..Policy::isolating(name, subjects, ingress, egress) }
     }
 
     fn rules(

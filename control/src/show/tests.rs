@@ -5,15 +5,15 @@ use super::*;
 #[test]
 fn columns_are_as_wide_as_their_widest_cell() {
     let document = json!({"policies": [
-        {"name": "demo/deny", "isolates": ["ingress", "egress"], "ingress_rules": 0,
+        {"name": "demo/deny", "tier": "default", "stage": "in force", "isolates": ["ingress", "egress"], "ingress_rules": 0,
          "egress_rules": 12, "pods": []},
-        {"name": "x/y", "isolates": ["egress"], "ingress_rules": 3, "egress_rules": 0,
+        {"name": "x/y", "tier": "early", "stage": "staged", "isolates": ["egress"], "ingress_rules": 3, "egress_rules": 0,
          "pods": ["x/a", "x/b"]},
     ]});
     let expected = "\
-POLICY     ISOLATES        INGRESS RULES  EGRESS RULES  PODS
-demo/deny  ingress,egress  0              12            -
-x/y        egress          3              0             x/a,x/b
+POLICY     TIER     STAGE     ISOLATES        INGRESS RULES  EGRESS RULES  PODS
+demo/deny  default  in force  ingress,egress  0              12            -
+x/y        early    staged    egress          3              0             x/a,x/b
 ";
     assert_eq!(text(Show::Policies {}, &document), expected);
 }

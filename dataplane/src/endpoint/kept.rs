@@ -255,8 +255,9 @@ impl KeptEndpoints {
             return own;
         }
         let addresses = resident.hosts.iter().map(|(address, class)| ((*address).into(), *class));
-        let local =
-            Local { endpoint, at, mac, mtu, sets: resident.sets, addresses: addresses.collect() };
+        let (sets, audit) = (resident.sets, resident.audit);
+        let addresses = addresses.collect();
+        let local = Local { endpoint, at, mac, mtu, sets, audit, addresses };
         let free = self.now.locals.iter().position(|one| one.addresses.is_empty());
         let index = free.unwrap_or(self.now.locals.len());
         if free.is_none() {

@@ -38,8 +38,8 @@ mod trees;
 
 use std::sync::Arc;
 
-use super::ruleset::{Answer, Cause, Party, Question, Ruleset};
-use super::table::{PolicyTable, Query, Sets};
+use super::ruleset::{Answer, Cause, Party, PodIndex, Question, Ruleset, View};
+use super::table::{Audit, PolicyTable, Query, Sets};
 use super::tally::Tallies;
 use trees::{Root, Trees};
 
@@ -52,6 +52,8 @@ pub struct Compiled {
     pub table: PolicyTable,
     /// By pod: what selects it.
     pub sets: Vec<Sets>,
+    /// By pod: what is asked beside that.
+    pub audits: Vec<Audit>,
     /// The class of every address.
     pub classes: Classes,
 }
@@ -75,8 +77,11 @@ pub fn compile(ruleset: &Ruleset) -> Compiled {
 
     let names = ruleset.policies.iter().map(|policy| Arc::clone(&policy.name)).collect();
     let causes = causes.all.into_iter().collect();
-    let table = PolicyTable { rows: rows.into(), causes, names, tallies: Tallies::default() };
-    Compiled { table, sets: rules.sets, classes }
+    let mut audited = rules.audits.iter().zip(&rules.sets);
+    let is_audited = audited.any(|(audit, sets)| audit.is_any(*sets));
+    let tallies = Tallies::default();
+    let table = PolicyTable { rows: rows.into(), causes, names, tallies, is_audited };
+    Compiled { table, sets: rules.sets, audits: rules.audits, classes }
 }
 
 impl Compiled {
@@ -85,11 +90,23 @@ impl Compiled {
     /// As for [`Ruleset::decide`], a party's `pod` must be the one that has its `address`.
     #[must_use]
     pub fn decide(&self, question: &Question) -> Answer {
+        self.decide_in(View::Now, question)
+    }
+
+    /// The same in a view. Where no rule could record a packet, that of what is recorded says that
+    /// nobody isolates.
+    #[must_use]
+    pub fn decide_in(&self, view: View, question: &Question) -> Answer {
         let Question { source, target, service } = *question;
         if source.pod.is_some() && source.pod == target.pod {
             return Answer { egress: Cause::Itself, ingress: Cause::Itself };
         }
-        let sets = |party: Party| party.pod.map_or(Sets::NONE, |pod| self.sets[pod.0 as usize]);
+        let of = |pod: PodIndex| match view {
+            View::Now => self.sets[pod.0 as usize],
+            View::Next => self.audits[pod.0 as usize].next,
+            View::Log => self.audits[pod.0 as usize].log,
+        };
+        let sets = |party: Party| party.pod.map_or(Sets::NONE, of);
         let decision = self.table.decide(&Query {
             egress: sets(source).egress,
             target_class: self.classes.of(target.address),

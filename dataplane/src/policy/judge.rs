@@ -5,7 +5,7 @@
 
 use super::ruleset::{
     Action, Answer, Cause, Direction, End, Party, PeerSet, Peers, PodIndex, Policy, PolicyId,
-    PortRange, Ports, Question, Rule, Ruleset, Service, SetId,
+    PortRange, Ports, Question, Rule, Ruleset, Service, SetId, View,
 };
 
 impl Ruleset {
@@ -14,6 +14,12 @@ impl Ruleset {
     /// A party's `pod` must be the pod that has its `address`, `None` where none has it.
     #[must_use]
     pub fn decide(&self, question: &Question) -> Answer {
+        self.decide_in(View::Now, question)
+    }
+
+    /// The same in a view.
+    #[must_use]
+    pub fn decide_in(&self, view: View, question: &Question) -> Answer {
         let Question { source, target, .. } = question;
         // NP-42: what a pod sends itself is nobody's to judge.
         if source.pod.is_some() && source.pod == target.pod {
@@ -21,21 +27,28 @@ impl Ruleset {
         }
         let egress = match source.pod {
             None => Cause::NotIsolated,
-            Some(pod) => self.side(Direction::Egress, pod, target, question),
+            Some(pod) => self.side((view, Direction::Egress), pod, target, question),
         };
         let ingress = match target.pod {
             None => Cause::NotIsolated,
             // NP-40: the node may always reach its pods. What a pod sends to its node is judged.
             Some(_) if source.own_node => Cause::OwnNode,
-            Some(pod) => self.side(Direction::Ingress, pod, source, question),
+            Some(pod) => self.side((view, Direction::Ingress), pod, source, question),
         };
         Answer { egress, ingress }
     }
 
     /// One pod's side of the question, `other` being who is at the other end.
-    fn side(&self, direction: Direction, own: PodIndex, other: &Party, asked: &Question) -> Cause {
+    fn side(
+        &self,
+        (view, direction): (View, Direction),
+        own: PodIndex,
+        other: &Party,
+        asked: &Question,
+    ) -> Cause {
         let selects = |policy: &&Policy| {
-            policy.rules(direction).is_some() && self.set(policy.subjects).has_pod(own)
+            let is_asked = policy.stage.stands(view) && policy.rules(direction).is_some();
+            is_asked && self.set(policy.subjects).has_pod(own)
         };
         let mut selecting: Vec<&Policy> = self.policies.iter().filter(selects).collect();
         // Names are unique where objects come from; should two be equal, places decide.
@@ -47,14 +60,16 @@ impl Ruleset {
         'tiers: for tier in selecting.chunk_by(|a, b| a.tier == b.tier) {
             for policy in tier {
                 let rules = policy.rules(direction).unwrap_or_default().iter();
-                let matching =
-                    rules.filter(|rule| rule.fit(&self.sets, own, other, asked.service).is_whole());
+                let matching = rules
+                    .filter(|rule| view == View::Log || rule.action != Action::Log)
+                    .filter(|rule| rule.fit(&self.sets, own, other, asked.service).is_whole());
                 let Some(rule) = matching.min_by_key(|rule| rule.index) else { continue };
                 let (policy, index) = (id(policy), rule.index);
                 match rule.action {
                     Action::Allow => return Cause::Rule { policy, rule: index },
                     Action::Deny => return Cause::DenyRule { policy, rule: index },
                     Action::Pass => continue 'tiers,
+                    Action::Log => return Cause::Logged { policy, rule: index },
                 }
             }
             if tier.iter().any(|policy| policy.tier.end == End::Deny) {

@@ -5,6 +5,7 @@
 //! which answers the same questions in two cells (hot), with `ports` for the last step. `tally`
 //! counts its verdicts, so that control can tell which policy denies.
 
+mod asked;
 pub mod compile;
 pub mod delta;
 pub mod judge;
@@ -16,4 +17,4 @@ mod tally;
 
 pub use compile::kept::{Counted, Kept, Out, Resident, Update};
 pub use compile::{Classes, Compiled, compile};
-pub use table::{ClassId, Decision, PolicySetId, PolicyTable, Query, Sets, VerdictId};
+pub use table::{Audit, ClassId, Decision, PolicySetId, PolicyTable, Query, Sets, VerdictId};

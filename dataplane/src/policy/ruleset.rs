@@ -123,11 +123,53 @@ pub enum End {
     Pass,
 }
 
+/// When a policy is asked: see [`View`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Always.
+    #[default]
+    InForce,
+    /// Once what is staged is in force.
+    Staged,
+    /// Until then: what is staged takes its place, or takes it away.
+    Leaving,
+}
+
+impl Stage {
+    /// Whether it is asked in this view.
+    #[must_use]
+    pub const fn stands(self, view: View) -> bool {
+        match self {
+            Self::InForce => true,
+            Self::Staged => matches!(view, View::Next),
+            Self::Leaving => !matches!(view, View::Next),
+        }
+    }
+}
+
+/// What one side of a packet can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum View {
+    /// What decides.
+    Now,
+    /// What would decide were all in force that is staged.
+    Next,
+    /// The first rule that records the packet, before something decides; else what decides.
+    Log,
+}
+
+impl View {
+    /// Every view.
+    pub const ALL: [Self; 3] = [Self::Now, Self::Next, Self::Log];
+}
+
 /// A policy: whom it selects and what it says of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// `namespace/name`, or the name alone of what is in no namespace.
     pub name: Arc<str>,
+    /// When it is asked.
+    pub stage: Stage,
     /// With which others it is asked.
     pub tier: Arc<Tier>,
     /// Where it stands among those.
@@ -150,8 +192,8 @@ impl Policy {
         ingress: Option<Arc<[Rule]>>,
         egress: Option<Arc<[Rule]>>,
     ) -> Self {
-        let (tier, order) = (Tier::default_tier(), Order::of(1000.0));
-        Self { name, tier, order, subjects, ingress, egress }
+        let (tier, order, stage) = (Tier::default_tier(), Order::of(1000.0), Stage::InForce);
+        Self { name, stage, tier, order, subjects, ingress, egress }
     }
 
     /// What policies are sorted by, the first to be asked first: tier, order, name, namespace, and of
@@ -172,6 +214,8 @@ pub enum Action {
     Deny,
     /// The next tier is asked.
     Pass,
+    /// They are recorded, and the next rule is asked.
+    Log,
 }
 
 /// What is done with one kind of traffic: ANY peer AND ANY port.
@@ -272,6 +316,13 @@ pub enum Cause {
         /// The isolating policies.
         isolating: Arc<[PolicyId]>,
     },
+    /// Recorded by this rule: what comes after it decides. Of [`View::Log`] only.
+    Logged {
+        /// The policy.
+        policy: PolicyId,
+        /// `Rule::index`.
+        rule: u32,
+    },
     /// Allowed: a pod to itself (NP-42).
     Itself,
     /// Allowed: from the pod's own node (NP-40). Ingress only.
@@ -279,10 +330,10 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Whether this cause allows.
+    /// Whether this cause allows. One that records says nothing of that.
     #[must_use]
     pub fn allows(&self) -> bool {
-        !matches!(self, Self::DefaultDeny { .. } | Self::DenyRule { .. })
+        !matches!(self, Self::DefaultDeny { .. } | Self::DenyRule { .. } | Self::Logged { .. })
     }
 }
 

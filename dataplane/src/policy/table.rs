@@ -57,44 +57,13 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
+pub use super::asked::{Audit, ClassId, PolicySetId, Sets};
 use super::ports::{Few, Many};
-use super::ruleset::{Cause, Direction, PolicyId, Service};
+use super::ruleset::{Cause, Direction, PolicyId, Service, View};
 use super::shared::Shared;
 use super::tally::Tallies;
 use crate::ids::WorkerId;
 use crate::packet::Protocol;
-
-/// Addresses that no rule's peers tell apart. 0 is the class of those in no peer at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClassId(pub(crate) u32);
-
-impl ClassId {
-    /// The class of an address that no peer of any rule contains.
-    pub const NOTHING: Self = Self(0);
-}
-
-/// What selects a pod in one direction: its policies, with the rules that apply to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicySetId(pub(crate) u32);
-
-impl PolicySetId {
-    /// Isolated by nobody; also for an address of no pod.
-    pub const NONE: Self = Self(0);
-}
-
-/// The policy sets of one pod.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Sets {
-    /// Judges what the pod sends.
-    pub egress: PolicySetId,
-    /// Judges what the pod receives.
-    pub ingress: PolicySetId,
-}
-
-impl Sets {
-    /// Isolated by nobody in either direction.
-    pub const NONE: Self = Self { egress: PolicySetId::NONE, ingress: PolicySetId::NONE };
-}
 
 /// Allow or deny, and why: [`PolicyTable::cause`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +71,7 @@ pub struct VerdictId(pub(super) u32);
 
 impl VerdictId {
     pub(super) const ALLOW: u32 = 1 << 31;
+    pub(super) const LOGGED: u32 = 1 << 27;
 
     /// Denied because the table does not know what it was asked about. Never given for the
     /// numbers that came with the table.
@@ -116,10 +86,16 @@ impl VerdictId {
         self.0 & Self::ALLOW != 0
     }
 
+    /// Whether this is no verdict: a rule records the packet.
+    #[must_use]
+    pub const fn is_logged(self) -> bool {
+        self.0 & Self::LOGGED != 0
+    }
+
     /// Its place in lists by verdict.
     #[inline]
     pub(super) const fn place(self) -> usize {
-        (self.0 & !Self::ALLOW) as usize
+        (self.0 & !(Self::ALLOW | Self::LOGGED)) as usize
     }
 }
 
@@ -205,6 +181,8 @@ pub struct PolicyTable {
     pub(super) names: Shared<Arc<str>>,
     /// By verdict and worker.
     pub(super) tallies: Tallies,
+    /// Packets of some pod are asked more than what decides: see [`Audit`].
+    pub(super) is_audited: bool,
 }
 
 impl PolicyTable {
@@ -241,7 +219,19 @@ impl PolicyTable {
     /// are its cause. A worker counts for itself only.
     #[inline]
     pub fn count(&self, worker: WorkerId, direction: Direction, verdict: VerdictId) {
-        self.tallies.count(worker, direction, verdict);
+        self.tallies.count(worker, (View::Now, direction), verdict);
+    }
+
+    /// Counts a verdict that such a packet would have got, were all in force that is staged.
+    pub fn count_next(&self, worker: WorkerId, direction: Direction, verdict: VerdictId) {
+        self.tallies.count(worker, (View::Next, direction), verdict);
+    }
+
+    /// Whether packets of some pod are asked more than what decides: see [`Audit`].
+    #[inline]
+    #[must_use]
+    pub const fn is_audited(&self) -> bool {
+        self.is_audited
     }
 
     /// The policy's `namespace/name`.
@@ -317,7 +307,7 @@ impl Span {
     /// What is denied because nothing is known of it.
     pub(super) const CLOSED: Self = Self::one(VerdictId::CLOSED);
 
-    /// A verdict for all. Numbers beyond 28 bits are more than memory holds causes for.
+    /// A verdict for all. Numbers beyond 27 bits are more than memory holds causes for.
     pub(super) const fn one(verdict: VerdictId) -> Self {
         if verdict.0 & Self::KIND == 0 { Self(verdict.0) } else { Self(VerdictId::CLOSED.0) }
     }

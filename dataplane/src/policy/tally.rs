@@ -1,7 +1,7 @@
 //! How often each verdict was given: cells beside a table. Hot path.
 //!
 //! ```text
-//!   verdict --/ PAGE--> a page for each worker --% PAGE--> [egress, ingress]
+//!   verdict --/ PAGE--> a page for each worker --% PAGE--> [egress, ingress], now and next
 //! ```
 //!
 //! Invariants
@@ -13,18 +13,22 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
-use super::ruleset::Direction;
+use super::ruleset::{Direction, View};
 use super::table::VerdictId;
 use crate::counters::Cell;
 use crate::ids::WorkerId;
 
 /// Verdicts of one page: 4 KiB.
-const PAGE: usize = 256;
+const PAGE: usize = 128;
 
-/// One worker's cells of some verdicts, by direction. Aligned, so that no line has two writers.
+/// What of a verdict is counted: as which side's, and whether it was given or would be. What is
+/// recorded is not counted.
+pub(super) type Counts = (View, Direction);
+
+/// One worker's cells of some verdicts, by [`Counts`]. Aligned, so that no line has two writers.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Page([[Cell; 2]; PAGE]);
+struct Page([[Cell; 4]; PAGE]);
 
 /// The cells of a table's verdicts, shared between tables whose numbers mean the same.
 #[derive(Clone, Debug, Default)]
@@ -37,19 +41,21 @@ pub(super) struct Tallies {
 impl Tallies {
     /// Counts a verdict once. Only this worker may call this for itself.
     #[inline]
-    pub(super) fn count(&self, worker: WorkerId, direction: Direction, verdict: VerdictId) {
-        if let Some(cell) = self.cell(worker.index(), direction, verdict.place()) {
+    pub(super) fn count(&self, worker: WorkerId, counts: Counts, verdict: VerdictId) {
+        if let Some(cell) = self.cell(worker.index(), counts, verdict.place()) {
             cell.add(1);
         }
     }
 
     #[inline]
-    fn cell(&self, worker: usize, direction: Direction, verdict: usize) -> Option<&Cell> {
+    fn cell(&self, worker: usize, counts: Counts, verdict: usize) -> Option<&Cell> {
         if worker >= self.workers {
             return None;
         }
         let at = (verdict / PAGE).wrapping_mul(self.workers).wrapping_add(worker);
-        self.pages.get(at)?.0.get(verdict % PAGE)?.get(direction as usize)
+        let (view, direction) = counts;
+        let place = (direction as usize) | (view as usize) << 1;
+        self.pages.get(at)?.0.get(verdict % PAGE)?.get(place)
     }
 
     /// Without cells yet.
@@ -67,15 +73,15 @@ impl Tallies {
         let wanted = verdicts.div_ceil(PAGE).saturating_mul(self.workers);
         let more = wanted.saturating_sub(self.pages.len());
         if more > 0 {
-            let page = || Arc::new(Page(std::array::from_fn(|_| <[Cell; 2]>::default())));
+            let page = || Arc::new(Page(std::array::from_fn(|_| <[Cell; 4]>::default())));
             let fresh = std::iter::repeat_with(page).take(more);
             self.pages = self.pages.iter().cloned().chain(fresh).collect();
         }
     }
 
     /// How often all workers together gave a verdict.
-    pub(super) fn sum(&self, direction: Direction, verdict: usize) -> u64 {
-        let cells = (0..self.workers).filter_map(|worker| self.cell(worker, direction, verdict));
+    pub(super) fn sum(&self, counts: Counts, verdict: usize) -> u64 {
+        let cells = (0..self.workers).filter_map(|worker| self.cell(worker, counts, verdict));
         cells.map(Cell::load).sum()
     }
 

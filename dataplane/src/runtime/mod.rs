@@ -23,7 +23,7 @@ use crate::connection::{self, Connections, Page};
 use crate::counters::Counters;
 use crate::doorbell::Doorbell;
 use crate::endpoint::Endpoints;
-use crate::event::{Denied, events};
+use crate::event::{Sample, events};
 use crate::handoff;
 use crate::ids::{Epoch, Generation, WorkerId};
 use crate::limits::WORKERS_MAX;
@@ -266,7 +266,7 @@ impl Switch {
 
     /// Takes the samples of denied packets that have come since the last call.
     #[must_use]
-    pub fn denied(&self) -> Vec<Denied> {
+    pub fn samples(&self) -> Vec<Sample> {
         self.workers.iter().flat_map(|w| std::iter::from_fn(|| w.events.pop())).collect()
     }
 

@@ -9,12 +9,12 @@ use super::route::{Route, Side};
 use super::{Established, Path};
 use crate::connection::{ConnectionId, Connections, Opening, Spot, Way};
 use crate::counters::DropReason;
-use crate::event::{Denied, Sampled};
+use crate::event::{Notes, Outcome, Sample, Sampled};
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
 use crate::policy::ruleset::{Direction, Service};
-use crate::policy::table::{Decision, PolicySetId, Query};
+use crate::policy::table::{Audit, Decision, PolicySetId, Query, Sets};
 use crate::publish::Snapshot;
 
 impl<P, M> Path<P, M> {
@@ -72,12 +72,19 @@ impl<P, M> Path<P, M> {
             state,
         };
         if let Err(reason) = self.connections.open(&headers.key, spot, opening, headers, self.now) {
-            self.sample(snapshot, source, target, &headers.key, reason);
+            let outcome = Outcome::Dropped(reason);
+            self.sample(snapshot, source, target, &headers.key, outcome, Notes::default());
             return Err(reason);
         }
         self.counters.opened.add(1);
         snapshot.policy.count(self.id, Direction::Egress, decision.egress);
         snapshot.policy.count(self.id, Direction::Ingress, decision.ingress);
+        if snapshot.policy.is_audited() {
+            let notes = self.audit(snapshot, source, target, &headers.key, decision);
+            if notes.is_any() {
+                self.sample(snapshot, source, target, &headers.key, Outcome::Opened, notes);
+            }
+        }
         Ok(())
     }
 
@@ -90,7 +97,8 @@ impl<P, M> Path<P, M> {
     ) -> Result<(), DropReason> {
         let Route { source, target, .. } = &packet.route;
         self.connections.renew(id, packet.route.holder(), self.now).inspect_err(|&reason| {
-            self.sample(snapshot, source, target, &packet.headers.key, reason);
+            let outcome = Outcome::Dropped(reason);
+            self.sample(snapshot, source, target, &packet.headers.key, outcome, Notes::default());
         })
     }
 
@@ -198,11 +206,53 @@ impl<P, M> Path<P, M> {
             (DropReason::EgressDenied, Direction::Egress, decision.egress)
         };
         snapshot.policy.count(self.id, direction, verdict);
-        self.sample(snapshot, source, target, key, reason);
+        let notes = if snapshot.policy.is_audited() {
+            self.audit(snapshot, source, target, key, decision)
+        } else {
+            Notes::default()
+        };
+        self.sample(snapshot, source, target, key, Outcome::Dropped(reason), notes);
         reason
     }
 
-    /// Shows control a packet that opened nothing, if it is one of those to be shown.
+    /// Asks what is not in force and what is to be recorded of a packet that was denied or opened a
+    /// connection, and counts what would have decided, as what did was.
+    #[cold]
+    fn audit(
+        &self,
+        snapshot: &Snapshot,
+        source: &Side,
+        target: &Side,
+        key: &FlowKey,
+        decision: Decision,
+    ) -> Notes {
+        let of = |side: &Side, address| {
+            let known = side.endpoint.and_then(|pod| snapshot.endpoints.audit(pod, address));
+            known.unwrap_or(Audit { next: side.sets, log: Sets::NONE })
+        };
+        let (opener, other) = (of(source, key.source), of(target, key.target));
+        let in_log = [opener.log.egress, other.log.ingress];
+        let log = decide_by(snapshot, source, target, key, in_log);
+        let next =
+            decide_by(snapshot, source, target, key, [opener.next.egress, other.next.ingress]);
+        let staged = next != decision;
+        // Who is not concerned by what is staged has no column of what it would do.
+        if staged {
+            match (next.egress.is_allow(), next.ingress.is_allow()) {
+                (false, _) => snapshot.policy.count_next(self.id, Direction::Egress, next.egress),
+                (true, false) => {
+                    snapshot.policy.count_next(self.id, Direction::Ingress, next.ingress);
+                }
+                (true, true) => {
+                    snapshot.policy.count_next(self.id, Direction::Egress, next.egress);
+                    snapshot.policy.count_next(self.id, Direction::Ingress, next.ingress);
+                }
+            }
+        }
+        Notes { logged: log.egress.is_logged() || log.ingress.is_logged(), staged }
+    }
+
+    /// Shows control a packet, if it is one of those to be shown.
     #[cold]
     fn sample(
         &mut self,
@@ -210,13 +260,15 @@ impl<P, M> Path<P, M> {
         source: &Side,
         target: &Side,
         key: &FlowKey,
-        reason: DropReason,
+        outcome: Outcome,
+        notes: Notes,
     ) {
         let at = self.now;
-        let sample = || Denied {
+        let sample = || Sample {
             at,
             key: *key,
-            reason,
+            outcome,
+            notes,
             source: source.endpoint,
             target: target.endpoint,
             generation: snapshot.generation,
@@ -230,10 +282,22 @@ impl<P, M> Path<P, M> {
 /// Asks policy about a flow, in the direction that opens the connection.
 #[inline]
 fn decide(snapshot: &Snapshot, opener: &Side, other: &Side, key: &FlowKey) -> Decision {
+    decide_by(snapshot, opener, other, key, [opener.sets.egress, other.sets.ingress])
+}
+
+/// The same of these policy sets: the opener's for egress, the other's for ingress.
+#[inline]
+fn decide_by(
+    snapshot: &Snapshot,
+    opener: &Side,
+    other: &Side,
+    key: &FlowKey,
+    [egress, ingress]: [PolicySetId; 2],
+) -> Decision {
     // A pod to itself is nobody's business (NP-42); nor is a node to its own pods (NP-40).
     let itself = opener.endpoint.is_some() && opener.endpoint == other.endpoint;
-    let egress = if itself { PolicySetId::NONE } else { opener.sets.egress };
-    let ingress = if itself || opener.is_node { PolicySetId::NONE } else { other.sets.ingress };
+    let egress = if itself { PolicySetId::NONE } else { egress };
+    let ingress = if itself || opener.is_node { PolicySetId::NONE } else { ingress };
     snapshot.policy.decide(&Query {
         egress,
         target_class: other.class,

@@ -7,7 +7,7 @@ use lockgate_control::explain::{self, AskedProtocol, Reason, Request, explain};
 use lockgate_control::inventory::Inventory;
 use lockgate_control::policy::{IpProtocol, kubernetes};
 use lockgate_dataplane::counters::DropReason;
-use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::event::{Outcome, Sample};
 use lockgate_dataplane::packet::Protocol;
 
 use crate::oracle::{Answer, By, Cluster, End, Family, Nearest, Part, Question, RuleName, Side};
@@ -18,7 +18,7 @@ use crate::oracle::{Answer, By, Cluster, End, Family, Nearest, Part, Question, R
 pub fn sample_disagreement(
     cluster: &Cluster,
     inventory: &Inventory,
-    sample: &Denied,
+    sample: &Sample,
 ) -> Option<String> {
     let key = &sample.key;
     let (source, target) = (IpAddr::from(key.source), IpAddr::from(key.target));
@@ -38,7 +38,8 @@ pub fn sample_disagreement(
         Ok(told) => told,
         Err(why) => return Some(format!("sampled {key:?}: {why}")),
     };
-    let denied = match sample.reason {
+    let Outcome::Dropped(reason) = sample.outcome else { return None };
+    let denied = match reason {
         DropReason::EgressDenied => &oracle.egress,
         _ => &oracle.ingress,
     };
@@ -46,7 +47,7 @@ pub fn sample_disagreement(
         Answer { egress: explained_side(told.egress), ingress: explained_side(told.ingress) };
     let is_denied = matches!(denied.by, By::DefaultDeny | By::DenyRule(_));
     (!is_denied)
-        .then(|| format!("sampled as {}: {oracle:?}", sample.reason.label()))
+        .then(|| format!("sampled as {}: {oracle:?}", reason.label()))
         .or_else(|| told_difference(cluster, &oracle, &told).map(|text| format!("sampled, {text}")))
 }
 

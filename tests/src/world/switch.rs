@@ -19,7 +19,7 @@ use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::connection::Row;
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::endpoint::Endpoints;
-use lockgate_dataplane::event::Denied;
+use lockgate_dataplane::event::Sample;
 use lockgate_dataplane::ids::{Epoch, Generation, Mac, PortId, PortRef};
 use lockgate_dataplane::packet::TcpFlags;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
@@ -179,8 +179,8 @@ impl Dataplane for Switch {
         self.world.now()
     }
 
-    fn denied(&mut self) -> Vec<Denied> {
-        self.world.denied()
+    fn samples(&mut self) -> Vec<Sample> {
+        self.world.samples()
     }
 
     fn stop(self) -> Result<(), Refused> {

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::event::Outcome;
 use lockgate_dataplane::packet::TcpFlags;
 use lockgate_tests::packets::{self, segment};
 use lockgate_tests::world::{HOST, Shape, World};
@@ -215,8 +216,11 @@ fn a_pod_that_holds_all_it_may_is_refused_by_name_and_others_are_not() {
     }
     assert_eq!(world.dropped(DropReason::ConnectionsLimit) - before, u64::from(quarter));
     assert_eq!(world.dropped(DropReason::ConnectionsFull), 0);
-    let told = world.denied();
-    assert!(told.iter().any(|one| one.reason == DropReason::ConnectionsLimit), "{told:?}");
+    let told = world.samples();
+    assert!(
+        told.iter().any(|one| one.outcome == Outcome::Dropped(DropReason::ConnectionsLimit)),
+        "{told:?}"
+    );
     (0..quarter).for_each(|n| assert!(speaks(&mut world, FLOODER, SERVER, 1024 + n)));
     (0..OTHERS).for_each(|n| assert!(opens(&mut world, &other(n), SERVER, 1024)));
 }

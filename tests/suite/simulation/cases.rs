@@ -15,7 +15,7 @@ use std::path::Path;
 use lockgate_control::inventory::Change;
 use lockgate_control::manifest::{Object, ObjectKey, Pod, read_text};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
-use lockgate_dataplane::policy::ruleset::Direction;
+use lockgate_dataplane::policy::ruleset::{Direction, View};
 use lockgate_tests::cases::{Action, Case, Judge, Send, Step, frame};
 use lockgate_tests::oracle::{By, Cluster, End, Question};
 use lockgate_tests::packets::Ends;
@@ -194,7 +194,7 @@ impl Nodes {
                 odd => format!("{odd:?}"),
             };
             node.last.insert((source, target), frame);
-            for sample in node.world.denied() {
+            for sample in node.world.samples() {
                 let inventory = node.world.inventory();
                 failures.extend(sample_disagreement(&self.cluster, inventory, &sample));
                 self.samples += 1;
@@ -264,6 +264,8 @@ impl Nodes {
         let counted = node.world.counted();
         let mut seen: Vec<Count> = counted
             .iter()
+            // What is staged would do more.
+            .filter(|one| one.view == View::Now)
             .flat_map(|one| {
                 let count = (one.policy.to_string(), one.direction, one.opened);
                 std::iter::repeat_n(count, usize::try_from(one.count).unwrap_or(usize::MAX))

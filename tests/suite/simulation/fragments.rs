@@ -126,7 +126,7 @@ fn what_policy_denies_of_the_first_is_denied_of_all() {
             assert!(arrive(&mut world, &sent).is_empty());
             assert_eq!(dropped_since(&world, &before), [(DropReason::IngressDenied, 5)]);
             assert_eq!((held(&world), world.connections()), (0, 0));
-            assert_eq!(world.denied().len(), 1, "one packet was judged");
+            assert_eq!(world.samples().len(), 1, "one packet was judged");
             // And in one batch.
             for frame in &fragments(&whole, 8, 1448) {
                 world.inject(CLIENT, frame).unwrap();

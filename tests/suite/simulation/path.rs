@@ -32,7 +32,7 @@ fn an_allowed_connection_passes_both_ways_and_is_rewritten() {
 fn what_policy_denies_is_dropped_named_and_leaves_no_state() {
     for workers in [1, 2] {
         let mut world = World::of(shape(workers), CLUSTER);
-        let _ = world.denied();
+        let _ = world.samples();
         let to_81 = syn(world.ends(CLIENT, WEB, v4()), 40_000, 81);
         assert_eq!(dropped(&mut world, CLIENT, WEB, &to_81), DropReason::IngressDenied);
         let from_other = syn(world.ends(OTHER, WEB, v6()), 40_000, 80);
@@ -40,8 +40,8 @@ fn what_policy_denies_is_dropped_named_and_leaves_no_state() {
         let out = syn(world.ends(WEB, CLIENT, v4()), 40_000, 80);
         assert_eq!(dropped(&mut world, WEB, CLIENT, &out), DropReason::EgressDenied);
         assert_eq!(world.connections(), 0);
-        let denied = world.denied();
-        let reasons: Vec<_> = denied.iter().map(|sample| sample.reason).collect();
+        let denied = world.samples();
+        let reasons: Vec<_> = denied.iter().map(|sample| sample.outcome).collect();
         assert_eq!(reasons.len(), 3, "{denied:?}");
         assert!(denied.iter().all(|sample| sample.source.is_some() && sample.target.is_some()));
     }
@@ -56,13 +56,13 @@ fn a_sample_is_lost_when_it_was_due_and_not_when_its_flow_was_told_about() {
         let again = syn(ends, 40_000, 81);
         assert_eq!(dropped(&mut world, CLIENT, WEB, &again), DropReason::IngressDenied);
     }
-    assert_eq!((world.denied().len(), lost(&world)), (1, 0), "one flow, told about once");
+    assert_eq!((world.samples().len(), lost(&world)), (1, 0), "one flow, told about once");
     let flows = 300;
     for port in 0..flows {
         let other = syn(ends, 10_000 + port, 81);
         assert_eq!(dropped(&mut world, CLIENT, WEB, &other), DropReason::IngressDenied);
     }
-    let told = world.denied().len();
+    let told = world.samples().len();
     assert!(told < usize::from(flows), "nobody took the samples");
     assert_eq!(told as u64 + lost(&world), u64::from(flows));
 }

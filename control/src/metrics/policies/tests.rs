@@ -1,10 +1,16 @@
-use lockgate_dataplane::policy::ruleset::{Policy, SetId};
+use lockgate_dataplane::policy::ruleset::{Policy, SetId, View};
 use prometheus::{Encoder, TextEncoder};
 
 use super::*;
 
 fn denied(policy: &str, count: u64) -> Counted {
-    Counted { policy: policy.into(), direction: Direction::Ingress, opened: false, count }
+    Counted {
+        policy: policy.into(),
+        direction: Direction::Ingress,
+        opened: false,
+        view: View::Now,
+        count,
+    }
 }
 
 fn there(names: &[&str]) -> Ruleset {

@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockgate_dataplane::policy::ruleset::{
-    self, Direction, End, Peers, PodIndex, Policy, PortRange, Ports, SetId,
+    self, Direction, End, Peers, PodIndex, Policy, PortRange, Ports, SetId, Stage,
 };
 
 use super::sets::Sets;
 use crate::inventory::{Inventory, Resident};
 use crate::policy::{
     Action, DefaultAction, EVERY, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Selection,
-    Service, Side, Told, tell,
+    Service, Side, StagedAction, Told, tell,
 };
 use ends::Ends;
 use named::Named;
@@ -30,6 +30,7 @@ pub(crate) use wearer::Wearer;
 /// What ordered policies are resolved with.
 #[derive(Debug)]
 pub(crate) struct Ordered<'i> {
+    inventory: &'i Inventory,
     world: World<'i>,
     tiers: BTreeMap<&'i str, (Arc<ruleset::Tier>, bool)>,
 }
@@ -58,7 +59,7 @@ impl<'i> Ordered<'i> {
             let name: &str = &one.metadata.key.name;
             tiers.entry(name).or_insert((tier(name, one.order, one.default_action), one.opens));
         }
-        Self { world: World::new(inventory, residents), tiers }
+        Self { inventory, world: World::new(inventory, residents), tiers }
     }
 
     /// Whether nobody can be at an end, for all that is known.
@@ -71,11 +72,13 @@ impl<'i> Ordered<'i> {
         self.world.selects_bare(namespace, selection)
     }
 
-    /// What a policy means; `None` where it is staged.
+    /// What a policy means; `None` where it is staged to be none.
     pub(crate) fn policy(&self, policy: &'i OrderedPolicy, sets: &mut Sets) -> Option<Policy> {
-        if policy.staged.is_some() {
-            return None;
-        }
+        let stage = match policy.staged {
+            None => self.inventory.stage(&policy.metadata.key),
+            Some(StagedAction::Set) => Stage::Staged,
+            Some(StagedAction::Delete | StagedAction::Learn | StagedAction::Ignore) => return None,
+        };
         let (tier, opens) = match policy.tier.as_deref() {
             // Before every tier, whatever it was to be in.
             None => (tier("", Order::FIRST, DefaultAction::Deny), false),
@@ -114,7 +117,7 @@ impl<'i> Ordered<'i> {
         } else {
             format!("{}/{}", key.namespace, key.name).into()
         };
-        Some(Policy { name, tier, order, subjects, ingress, egress })
+        Some(Policy { name, stage, tier, order, subjects, ingress, egress })
     }
 
     fn rules(
@@ -143,8 +146,10 @@ impl<'i> Ordered<'i> {
             };
             let (all, certain) = (&subjects.all, &subjects.certain);
             let (action, parts) = match rule.action {
-                // Recorded nowhere yet.
-                Action::Log => continue,
+                Action::Log => {
+                    let parts = self.parts(rule, certain, direction, Doubt::Out);
+                    (ruleset::Action::Log, Some(parts))
+                }
                 Action::Allow => {
                     let parts = self.parts(rule, certain, direction, Doubt::Out);
                     (ruleset::Action::Allow, Some(parts))

@@ -1,5 +1,5 @@
 use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question, Service};
+use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question, Service, Stage};
 
 use crate::resolve::{Resolved, resolve};
 use crate::sample::{inventory, namespace, pod, pod_with, policy, ports};
@@ -238,5 +238,28 @@ fn a_policy_of_no_tier_opens_nothing_and_isolates() {
 fn staged_policies_decide_nothing() {
     let text = calico("StagedNetworkPolicy", "x/p", "selector: all(), ingress: []");
     assert_eq!(tcp(&text, "x/a", "x/b", 1), "++");
-    assert_eq!(resolve(&inventory(&text)).ruleset.policies.len(), 0);
+    let stages = |text: &str| {
+        let policies = resolve(&inventory(text)).ruleset.policies;
+        policies.iter().map(|policy| policy.stage).collect::<Vec<_>>()
+    };
+    assert_eq!(stages(&text), [Stage::Staged]);
+    for (action, stage) in
+        [("Set", vec![Stage::Leaving, Stage::Staged]), ("Delete", vec![Stage::Leaving])]
+    {
+        let replaced =
+            calico("NetworkPolicy", "x/p", "selector: app == 'b', ingress: [{action: Deny}]")
+                + &calico(
+                    "StagedNetworkPolicy",
+                    "x/p",
+                    &format!("stagedAction: {action}, selector: all()"),
+                );
+        assert_eq!(tcp(&replaced, "x/a", "x/b", 1), "+-");
+        let mut stages = stages(&replaced);
+        stages.sort_by_key(|stage| *stage != Stage::Leaving);
+        assert_eq!(stages, stage, "{action}");
+    }
+    for action in ["Learn", "Ignore"] {
+        let spec = format!("stagedAction: {action}, selector: all(), ingress: []");
+        assert_eq!(stages(&calico("StagedNetworkPolicy", "x/p", &spec)), [], "{action}");
+    }
 }

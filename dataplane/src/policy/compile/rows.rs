@@ -15,7 +15,7 @@ use super::super::ports::{FEW, Few, Many};
 use super::super::ruleset::{Peers, PortRange, Ports, SetId};
 use super::super::table::{Program, Row, Span, VerdictId};
 use super::intern::index;
-use super::rules::{Causes, Line, Rank, Rules, Ruling};
+use super::rules::{Causes, LOGS, Line, Rank, Rules, Ruling};
 use super::shapes::Shapes;
 use super::trees::Root;
 use crate::packet::Protocol;
@@ -66,7 +66,9 @@ impl Groups {
         parts: &[u32],
         shapes: &mut Shapes,
     ) -> Vec<Placed<'a>> {
-        let lines = parts.iter().flat_map(|&part| &rules.parts[part as usize].lines);
+        let logs = parts.last() == Some(&LOGS);
+        let lines = rules.of(parts).flat_map(|part| &part.lines);
+        let lines = lines.filter(|line| logs || !line.logs);
         let placed = lines.map(|line| match line.peers {
             Peers::Any => (None, *line),
             Peers::Sets(sets) => (Some(self.group(sets, shapes)), *line),

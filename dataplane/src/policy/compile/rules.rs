@@ -7,9 +7,10 @@
 use hashbrown::HashMap;
 
 use super::super::ruleset::{
-    Action, Cause, Direction, End, Peers, PodIndex, PolicyId, Ports, Rule, Ruleset, SetId,
+    Action, Cause, Direction, End, Peers, PodIndex, PolicyId, Ports, Rule, Ruleset, SetId, Stage,
+    View,
 };
-use super::super::table::{PolicySetId, Sets, VerdictId};
+use super::super::table::{Audit, PolicySetId, Sets, VerdictId};
 use super::intern::{Interner, Lists, index};
 
 /// When a line is asked: by tier, by policy in it, by the rule's index. Equal for lines that were
@@ -34,15 +35,21 @@ pub(super) enum Ruling {
 pub(super) struct Line<'a> {
     pub(super) rank: Rank,
     pub(super) ruling: Ruling,
+    /// It records packets, and is asked in [`View::Log`] alone.
+    pub(super) logs: bool,
     pub(super) peers: &'a Peers,
     pub(super) ports: &'a Ports,
 }
+
+/// Last in the list of a policy set of [`View::Log`], whose lines that record are asked.
+pub(super) const LOGS: u32 = u32::MAX;
 
 impl Line<'_> {
     /// The end of a tier that denies: everything that came so far.
     pub(super) const fn end(tier: u32, verdict: VerdictId) -> Self {
         let rank = Rank { tier, policy: u32::MAX, rule: u32::MAX };
-        Self { rank, ruling: Ruling::Verdict(verdict), peers: &Peers::Any, ports: &Ports::Any }
+        let ruling = Ruling::Verdict(verdict);
+        Self { rank, ruling, logs: false, peers: &Peers::Any, ports: &Ports::Any }
     }
 }
 
@@ -50,6 +57,7 @@ impl Line<'_> {
 pub(super) struct Part<'a> {
     /// Set where the part is a policy, which selects; a narrowed rule only adds to one.
     pub(super) selects: Option<PolicyId>,
+    stage: Stage,
     pub(super) lines: Vec<Line<'a>>,
 }
 
@@ -58,8 +66,10 @@ pub(super) struct Rules<'a> {
     pub(super) parts: Vec<Part<'a>>,
     /// By policy set: its parts, ascending. Set 0 has none.
     pub(super) policy_sets: Vec<Vec<u32>>,
-    /// By pod.
+    /// By pod: what decides.
     pub(super) sets: Vec<Sets>,
+    /// By pod: what is asked beside that.
+    pub(super) audits: Vec<Audit>,
     /// By policy: when it is asked.
     places: Vec<Asked>,
 }
@@ -76,6 +86,7 @@ struct Asked {
 pub(super) struct Causes {
     pub(super) all: Vec<Cause>,
     rules: HashMap<(PolicyId, u32, Action), Ruling>,
+    denies: HashMap<Vec<PolicyId>, VerdictId>,
 }
 
 impl Causes {
@@ -83,25 +94,28 @@ impl Causes {
     pub(super) fn new() -> Self {
         let closed = Cause::DefaultDeny { isolating: [].into() };
         let all = vec![closed, Cause::NotIsolated];
-        Self { all, rules: HashMap::new() }
+        Self { all, rules: HashMap::new(), denies: HashMap::new() }
     }
 
     /// The verdict of isolation by these policies.
     pub(super) fn deny(&mut self, isolating: Vec<PolicyId>) -> VerdictId {
-        self.all.push(Cause::DefaultDeny { isolating: isolating.into() });
-        VerdictId(index(self.all.len() - 1))
+        *self.denies.entry(isolating).or_insert_with_key(|isolating| {
+            self.all.push(Cause::DefaultDeny { isolating: isolating.as_slice().into() });
+            VerdictId(index(self.all.len() - 1))
+        })
     }
 
     fn ruling(&mut self, policy: PolicyId, rule: &Rule) -> Ruling {
         let Rule { index: rule, action, .. } = *rule;
         *self.rules.entry((policy, rule, action)).or_insert_with(|| {
-            let (cause, allow) = match action {
+            let (cause, bit) = match action {
                 Action::Allow => (Cause::Rule { policy, rule }, VerdictId::ALLOW),
                 Action::Deny => (Cause::DenyRule { policy, rule }, 0),
+                Action::Log => (Cause::Logged { policy, rule }, VerdictId::LOGGED),
                 Action::Pass => return Ruling::Pass,
             };
             self.all.push(cause);
-            Ruling::Verdict(VerdictId(index(self.all.len() - 1) | allow))
+            Ruling::Verdict(VerdictId(index(self.all.len() - 1) | bit))
         })
     }
 }
@@ -111,23 +125,44 @@ impl<'a> Rules<'a> {
         let pods = ruleset.pods.len();
         let places = places(ruleset);
         let (parts, policy_sets) = (Vec::new(), Vec::new());
-        let mut rules = Self { parts, policy_sets, sets: Vec::new(), places };
+        let mut rules = Self { parts, policy_sets, sets: Vec::new(), audits: Vec::new(), places };
         let mut lists = Interner::<[u32]>::new();
         lists.number(&[]);
         rules.sets.resize(pods, Sets::NONE);
+        rules.audits.resize(pods, Audit::default());
         for direction in [Direction::Egress, Direction::Ingress] {
             let members = rules.parts(ruleset, direction, causes);
             let members = Lists::gather(pods, &members);
-            for (sets, pod) in rules.sets.iter_mut().zip(0..) {
-                let set = PolicySetId(lists.number(members.of(pod)));
-                match direction {
-                    Direction::Egress => sets.egress = set,
-                    Direction::Ingress => sets.ingress = set,
+            for pod in 0..pods {
+                let all = members.of(index(pod));
+                for view in View::ALL {
+                    let set = PolicySetId(lists.number(&rules.seen(all, view)));
+                    let sets = match view {
+                        View::Now => &mut rules.sets[pod],
+                        View::Next => &mut rules.audits[pod].next,
+                        View::Log => &mut rules.audits[pod].log,
+                    };
+                    *sets.of_mut(direction) = set;
                 }
             }
         }
         rules.policy_sets = lists.into_values();
         rules
+    }
+
+    /// Of these parts those that are asked in a view: in that of what is recorded none where nothing is.
+    fn seen(&self, parts: &[u32], view: View) -> Vec<u32> {
+        let of = |part: u32| &self.parts[part as usize];
+        let mut seen: Vec<u32> =
+            parts.iter().copied().filter(|&part| of(part).stage.stands(view)).collect();
+        if view == View::Log {
+            let logs = |&part: &u32| of(part).lines.iter().any(|line| line.logs);
+            if !seen.iter().any(logs) {
+                return Vec::new();
+            }
+            seen.push(LOGS);
+        }
+        seen
     }
 
     /// Adds the parts of one direction; gives back (pod, part) pairs, parts ascending.
@@ -145,20 +180,22 @@ impl<'a> Rules<'a> {
             if subjects.is_empty() {
                 continue;
             }
+            let stage = policy.stage;
             let Asked { tier, policy, .. } = self.places[id.0 as usize];
             let mut line = |rule: &'a Rule| Line {
                 rank: Rank { tier, policy, rule: rule.index },
                 ruling: causes.ruling(id, rule),
+                logs: rule.action == Action::Log,
                 peers: &rule.peers,
                 ports: &rule.ports,
             };
             let wide = rules.iter().filter(|rule| rule.subjects.is_none()).map(&mut line);
-            let part = Part { selects: Some(id), lines: wide.collect() };
+            let part = Part { selects: Some(id), stage, lines: wide.collect() };
             self.push(part, subjects, &mut members);
             for rule in rules {
                 let Some(narrow) = rule.subjects else { continue };
                 let subjects = common(subjects, &ruleset.set(narrow).pods);
-                let part = Part { selects: None, lines: vec![line(rule)] };
+                let part = Part { selects: None, stage, lines: vec![line(rule)] };
                 self.push(part, &subjects, &mut members);
             }
         }
@@ -173,9 +210,14 @@ impl<'a> Rules<'a> {
         }
     }
 
+    /// The parts of a policy set.
+    pub(super) fn of<'s>(&'s self, parts: &'s [u32]) -> impl Iterator<Item = &'s Part<'a>> {
+        parts.iter().filter(|&&part| part != LOGS).map(|&part| &self.parts[part as usize])
+    }
+
     /// The ends of the tiers that deny, of a policy set.
     pub(super) fn ends(&self, parts: &[u32], causes: &mut Causes) -> Vec<Line<'static>> {
-        let selecting = parts.iter().filter_map(|&part| self.parts[part as usize].selects);
+        let selecting = self.of(parts).filter_map(|part| part.selects);
         let asked = |id: &PolicyId| self.places[id.0 as usize];
         let mut policies: Vec<PolicyId> = selecting.collect();
         policies.sort_unstable_by_key(|id| asked(id).policy);

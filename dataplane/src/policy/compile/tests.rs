@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::ruleset::{
     Action, Answer, Block, Cause, End, Order, Party, PeerSet, Peers, Pod, PodIndex, Policy,
-    PolicyId, PortRange, Ports, Question, Rule, Ruleset, Service, SetId, Tier,
+    PolicyId, PortRange, Ports, Question, Rule, Ruleset, Service, SetId, Stage, Tier, View,
 };
 use super::super::table::{ClassId, PLANE, PolicySetId, Query, Sets, VerdictId};
 use super::{Compiled, compile};
@@ -101,8 +101,14 @@ pub(super) fn any_rule() -> impl Strategy<Value = Rule> {
 
 /// Rules whose actions follow from their index, as written ones' do.
 pub(super) fn any_rules(count: usize) -> impl Strategy<Value = Option<Vec<Rule>>> {
-    let action =
-        || prop_oneof![2 => Just(Action::Allow), 1 => Just(Action::Deny), 1 => Just(Action::Pass)];
+    let action = || {
+        prop_oneof![
+            2 => Just(Action::Allow),
+            1 => Just(Action::Deny),
+            1 => Just(Action::Pass),
+            1 => Just(Action::Log),
+        ]
+    };
     let rules = prop::collection::vec(any_rule(), 0..count);
     let rules = (rules, [action(), action(), action()]).prop_map(|(mut rules, actions)| {
         for rule in &mut rules {
@@ -113,8 +119,9 @@ pub(super) fn any_rules(count: usize) -> impl Strategy<Value = Option<Vec<Rule>>
     prop::option::weighted(0.7, rules)
 }
 
-/// One of a few tiers, and a place in it: two of one order, and one that only its end tells apart.
-pub(super) fn any_standing() -> impl Strategy<Value = (Arc<Tier>, Order)> {
+/// One of a few tiers, and a place in it: two of one order, and one that only its end tells apart;
+/// and when it is asked.
+pub(super) fn any_standing() -> impl Strategy<Value = (Arc<Tier>, Order, Stage)> {
     let tiers = [
         (1.0, "a", End::Pass),
         (1.0, "b", End::Deny),
@@ -125,7 +132,9 @@ pub(super) fn any_standing() -> impl Strategy<Value = (Arc<Tier>, Order)> {
         Arc::new(Tier { order: Order::of(order), name: name.into(), end })
     });
     let order = prop_oneof![Just(Order::of(-1.0)), Just(Order::of(0.5)), Just(Order::LAST)];
-    (tier, order)
+    let stage =
+        prop_oneof![3 => Just(Stage::InForce), 1 => Just(Stage::Staged), 1 => Just(Stage::Leaving)];
+    (tier, order, stage)
 }
 
 fn any_ruleset() -> impl Strategy<Value = Ruleset> {
@@ -136,11 +145,11 @@ fn any_ruleset() -> impl Strategy<Value = Ruleset> {
         prop::collection::vec(policy, 0..5),
     )
         .prop_map(|(families, sets, policies)| {
-            let policy = |(i, (subjects, ingress, egress, (tier, order)))| {
+            let policy = |(i, (subjects, ingress, egress, (tier, order, stage)))| {
                 let name: Arc<str> = format!("demo/{i}").into();
                 let [ingress, egress] =
                     [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
-                Policy { name, tier, order, subjects, ingress, egress }
+                Policy { name, stage, tier, order, subjects, ingress, egress }
             };
             let policies = policies.into_iter().enumerate().map(policy).collect();
             Ruleset { pods: pods(&families), sets, policies }
@@ -198,6 +207,13 @@ fn http() -> Service {
     Service::to(Protocol::Tcp, 80)
 }
 
+/// What an answer says in a view. That of what is recorded says nothing of what decides: who is
+/// asked by no rule that records has no row for it.
+pub(super) fn said(view: View, answer: Answer) -> [Option<Cause>; 2] {
+    let is_said = |cause: &Cause| view != View::Log || matches!(cause, Cause::Logged { .. });
+    [answer.egress, answer.ingress].map(|cause| Some(cause).filter(is_said))
+}
+
 fn assert_agrees(ruleset: &Ruleset, compiled: &Compiled, asked: &Question) {
     assert_eq!(compiled.decide(asked), ruleset.decide(asked), "{asked:?}");
 }
@@ -216,6 +232,13 @@ proptest! {
                 for service in services() {
                     let asked = Question { source: *source, target: *target, service };
                     prop_assert_eq!(compiled.decide(&asked), ruleset.decide(&asked), "{:?}", asked);
+                    for view in [View::Next, View::Log] {
+                        prop_assert_eq!(
+                            said(view, compiled.decide_in(view, &asked)),
+                            said(view, ruleset.decide_in(view, &asked)),
+                            "{:?} {:?}", view, asked
+                        );
+                    }
                 }
                 let source = Party { own_node: true, ..*source };
                 let asked = Question { source, target: *target, service: http() };

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
-use super::super::super::ruleset::{Direction, PodIndex, SetId};
-use super::super::super::table::{ClassId, PolicySetId, Sets};
+use super::super::super::ruleset::{Direction, PodIndex, SetId, View};
+use super::super::super::table::{Audit, ClassId, PolicySetId, Sets};
 use super::super::intern::index;
 use super::super::regions::Geometries;
 use super::classes::{Key, Kinds, New, Signature};
@@ -30,6 +30,8 @@ pub(super) struct Built {
     pub(super) rows: Rows,
     pub(super) residents: Vec<Resident>,
     pub(super) nobody: Resident,
+    /// Pods whose packets are asked more than what decides.
+    pub(super) audited: usize,
 }
 
 impl Built {
@@ -53,6 +55,7 @@ impl Built {
             rows: Rows::new(workers),
             residents: Vec::new(),
             nobody: Resident::default(),
+            audited: 0,
         };
         // Nothing can be unknown, run out or be dear: all was counted beforehand.
         let _never = built.lay_out(model, &changes);
@@ -124,18 +127,42 @@ impl Built {
         self.classify(model, changes)?;
         self.begin_numbers(model, fresh);
         for &pod in &changes.pods {
-            let sets = [Direction::Egress, Direction::Ingress].map(|direction| {
-                PolicySetId(self.policy_sets.enter(model.parts_of(pod, direction)))
-            });
-            let resident = &mut self.residents[pod.0 as usize];
-            let new = Sets { egress: sets[0], ingress: sets[1] };
-            let old = std::mem::replace(&mut resident.sets, new);
-            self.policy_sets.leave(old.egress.0);
-            self.policy_sets.leave(old.ingress.0);
+            self.ask(model, pod);
         }
         let Self { rows, numbers, policy_sets, columns, .. } = self;
         rows.update(&changes.parts, (model, numbers), policy_sets, columns);
         Ok(before)
+    }
+
+    /// What a pod's packets are asked.
+    fn ask(&mut self, model: &Model, pod: PodIndex) {
+        let (mut sets, mut audit) = (Sets::NONE, Audit::default());
+        for direction in [Direction::Egress, Direction::Ingress] {
+            let parts = model.parts_of(pod, direction);
+            let now = model.seen(&parts, View::Now);
+            let (next, log) = (model.seen(&parts, View::Next), model.seen(&parts, View::Log));
+            let next = (next != now).then_some(next);
+            let now = PolicySetId(self.policy_sets.enter(now));
+            let next = next.map(|next| PolicySetId(self.policy_sets.enter(next)));
+            *sets.of_mut(direction) = now;
+            *audit.next.of_mut(direction) = next.unwrap_or(now);
+            *audit.log.of_mut(direction) = PolicySetId(self.policy_sets.enter(log));
+        }
+        let resident = &mut self.residents[pod.0 as usize];
+        let old = (resident.sets, resident.audit);
+        (resident.sets, resident.audit) = (sets, audit);
+        self.audited += usize::from(audit.is_any(sets));
+        self.audited -= usize::from(old.1.is_any(old.0));
+        for (set, next) in [(old.0.egress, old.1.next.egress), (old.0.ingress, old.1.next.ingress)]
+        {
+            self.policy_sets.leave(set.0);
+            // As it was entered: only where it is another.
+            if next != set {
+                self.policy_sets.leave(next.0);
+            }
+        }
+        self.policy_sets.leave(old.1.log.egress.0);
+        self.policy_sets.leave(old.1.log.ingress.0);
     }
 
     /// Numbers the peers of new policies; their pods must be looked at again.

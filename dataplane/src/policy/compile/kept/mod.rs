@@ -46,7 +46,7 @@ use ipnet::IpNet;
 use super::super::delta::Delta;
 use super::super::ruleset::{PodIndex, Ruleset, SetId};
 use super::super::shared::Shared;
-use super::super::table::{ClassId, PolicyTable, Sets};
+use super::super::table::{Audit, ClassId, PolicyTable, Sets};
 use crate::ids::EndpointId;
 use built::Built;
 use model::{Changes, Model};
@@ -80,6 +80,8 @@ pub struct Resident {
     pub hosts: Vec<Host>,
     /// What selects it.
     pub sets: Sets,
+    /// What is asked beside that.
+    pub audit: Audit,
 }
 
 /// What a change did.
@@ -183,6 +185,7 @@ impl Kept {
             causes: self.built.rows.causes.clone(),
             names: self.names.clone(),
             tallies: self.built.rows.tallied.cells(),
+            is_audited: self.built.audited > 0,
         }
     }
 

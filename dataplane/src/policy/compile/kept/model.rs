@@ -5,9 +5,10 @@ use ipnet::IpNet;
 
 use super::super::super::delta::Delta;
 use super::super::super::ruleset::{
-    Direction, Peers, PodIndex, Policy, PolicyId, Rule, Ruleset, SetId,
+    Action, Direction, Peers, PodIndex, Policy, PolicyId, Rule, Ruleset, SetId, Stage, View,
 };
 use super::super::intern::index;
+use super::super::rules::LOGS;
 
 /// Number of a part. Used again only after all who had it were looked at.
 pub(super) type PartId = u32;
@@ -110,6 +111,22 @@ impl Model {
         parts
     }
 
+    /// Of a pod's parts in one direction those that are asked in a view: in that of what is recorded
+    /// none where nothing is.
+    pub(super) fn seen(&self, parts: &[PartId], view: View) -> Vec<PartId> {
+        let policy = |id: PartId| &self.ruleset.policies[self.part(id).policy.0 as usize];
+        let mut seen: Vec<PartId> =
+            parts.iter().copied().filter(|&id| policy(id).stage.stands(view)).collect();
+        if view == View::Log {
+            let logs = |&id: &PartId| self.rules_of(self.part(id)).any(logs);
+            if !seen.iter().any(logs) {
+                return Vec::new();
+            }
+            seen.push(LOGS);
+        }
+        seen
+    }
+
     /// A part that is there.
     pub(super) fn part(&self, id: PartId) -> Part {
         let nothing =
@@ -174,8 +191,8 @@ impl Model {
         let old = self.ruleset.policies.get(at);
         let old_subjects = old.map(|old| old.subjects);
         // Of another rank it is asked elsewhere among those that select with it.
-        let is_same =
-            old.map(|old| (old.subjects, old.rank())) == new.map(|new| (new.subjects, new.rank()));
+        let is_same = old.map(|old| (old.subjects, old.rank(), asked(old)))
+            == new.map(|new| (new.subjects, new.rank(), asked(new)));
         // A direction's parts differ together: which of its rules it was is not worth finding.
         let differs = |direction: Direction| {
             old.and_then(|old| old.rules(direction)) != new.and_then(|new| new.rules(direction))
@@ -233,6 +250,17 @@ impl Model {
         }
         self.selecting[at].push(id);
     }
+}
+
+/// When a policy is asked, and in which directions for what it records: what makes a difference to
+/// which lists its parts are in.
+fn asked(policy: &Policy) -> (Stage, [bool; 2]) {
+    let any = |rules: Option<&[Rule]>| rules.is_some_and(|rules| rules.iter().any(logs));
+    (policy.stage, [policy.egress.as_deref(), policy.ingress.as_deref()].map(any))
+}
+
+fn logs(rule: &Rule) -> bool {
+    rule.action == Action::Log
 }
 
 /// Whether a policy isolates anybody in any direction.

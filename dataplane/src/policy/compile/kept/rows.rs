@@ -11,7 +11,7 @@ use super::super::super::shared::Shared;
 use super::super::super::table::{Program, Row, VerdictId};
 use super::super::intern::index;
 use super::super::rows::Writer;
-use super::super::rules::{Line, Rank, Ruling};
+use super::super::rules::{LOGS, Line, Rank, Ruling};
 use super::columns::{Columns, GroupId, Shape};
 use super::model::{Model, PartId};
 use super::numbers::Numbers;
@@ -159,15 +159,21 @@ impl Rows {
         columns: &mut Columns,
     ) -> Lines<'m> {
         let mut lines = Lines::default();
+        let (logs, parts) = match parts {
+            [parts @ .., LOGS] => (true, parts),
+            parts => (false, parts),
+        };
         let places = places(model, parts);
         for &id in parts {
             let part = model.part(id);
             let place = places.iter().position(|one| one.policy == part.policy).unwrap_or(0);
             let (tier, policy) = (places[place].tier, index(place));
-            for rule in model.rules_of(part) {
+            let is_asked = |rule: &&Rule| logs || rule.action != Action::Log;
+            for rule in model.rules_of(part).filter(is_asked) {
                 let line = Line {
                     rank: Rank { tier, policy, rule: rule.index },
                     ruling: self.ruling(part.policy, rule, model),
+                    logs: rule.action == Action::Log,
                     peers: &rule.peers,
                     ports: &rule.ports,
                 };
@@ -196,17 +202,19 @@ impl Rows {
     fn ruling(&mut self, policy: PolicyId, rule: &Rule, model: &Model) -> Ruling {
         let (tenant, action, rule) = (self.tenant(policy), rule.action, rule.index);
         *self.rulings.entry((tenant, rule, action)).or_insert_with(|| {
-            let (cause, allow) = match action {
+            let (cause, bit) = match action {
                 Action::Allow => (Cause::Rule { policy, rule }, VerdictId::ALLOW),
                 Action::Deny => (Cause::DenyRule { policy, rule }, 0),
+                Action::Log => (Cause::Logged { policy, rule }, VerdictId::LOGGED),
                 Action::Pass => return Ruling::Pass,
             };
             self.causes.push(cause);
             self.tallied.push(|| match action {
                 Action::Allow => Owners::Rule(name(policy, model)),
-                _ => Owners::Denying([name(policy, model)].into()),
+                Action::Deny => Owners::Denying([name(policy, model)].into()),
+                Action::Log | Action::Pass => Owners::Nobody,
             });
-            Ruling::Verdict(VerdictId(index(self.causes.len() - 1) | allow))
+            Ruling::Verdict(VerdictId(index(self.causes.len() - 1) | bit))
         })
     }
 

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use super::super::super::ruleset::Direction;
-use super::super::super::tally::Tallies;
+use super::super::super::ruleset::{Direction, View};
+use super::super::super::tally::{Counts, Tallies};
 
 /// Something that a policy did, and how often since that was last asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Counted {
     /// Whether a rule of it opened connections; else a rule of it denied packets, or it is among
     /// those that isolate where they were.
     pub opened: bool,
+    /// In which view: what is staged would have done it.
+    pub view: View,
     /// How often. Never 0.
     pub count: u64,
 }
@@ -34,13 +36,21 @@ pub(super) enum Owners {
     Denying(Box<[Arc<str>]>),
 }
 
+/// What is counted of a verdict.
+const COUNTS: [Counts; 4] = [
+    (View::Now, Direction::Egress),
+    (View::Now, Direction::Ingress),
+    (View::Next, Direction::Egress),
+    (View::Next, Direction::Ingress),
+];
+
 /// The verdicts of a table by their numbers.
 #[derive(Debug)]
 pub(super) struct Tallied {
     cells: Tallies,
     owners: Vec<Owners>,
-    /// What of each was told, by direction.
-    told: Vec<[u64; 2]>,
+    /// What of each was told, as [`COUNTS`].
+    told: Vec<[u64; COUNTS.len()]>,
 }
 
 impl Tallied {
@@ -58,7 +68,7 @@ impl Tallied {
     /// Makes cells for the numbers that have none yet.
     pub(super) fn grow(&mut self) {
         self.cells.grow(self.owners.len());
-        self.told.resize(self.owners.len(), [0, 0]);
+        self.told.resize(self.owners.len(), [0; COUNTS.len()]);
     }
 
     pub(super) fn cells(&self) -> Tallies {
@@ -78,12 +88,14 @@ impl Tallied {
                 Owners::Rule(policy) => (true, std::slice::from_ref(policy)),
                 Owners::Denying(policies) => (false, &**policies),
             };
-            for (direction, told) in [Direction::Egress, Direction::Ingress].into_iter().zip(told) {
-                let sum = self.cells.sum(direction, verdict);
+            for ((view, direction), told) in COUNTS.into_iter().zip(told) {
+                let sum = self.cells.sum((view, direction), verdict);
                 let count = sum.wrapping_sub(std::mem::replace(told, sum));
                 if count > 0 {
-                    let one =
-                        |policy| Counted { policy: Arc::clone(policy), direction, opened, count };
+                    let one = |policy| {
+                        let policy = Arc::clone(policy);
+                        Counted { policy, direction, opened, view, count }
+                    };
                     counted.extend(policies.iter().map(one));
                 }
             }

@@ -7,12 +7,12 @@ use proptest::prelude::*;
 
 use super::super::super::ruleset::{
     self, Action, Answer, Cause, Order, Party, PeerSet, Pod, Policy, PolicyId, Question, Rule,
-    Service, Tier,
+    Service, Stage, Tier, View,
 };
 use super::super::super::table::{Decision, Query};
 use super::super::regions::Geometries;
 use super::super::tests::{
-    Dice, NETS, any_rules, any_set, any_standing, cluster, edges, net, party, pods, services,
+    Dice, NETS, any_rules, any_set, any_standing, cluster, edges, net, party, pods, said, services,
     some_service,
 };
 use super::classes::{Kinds, New};
@@ -27,19 +27,32 @@ impl Kept {
 
     /// As `Compiled::decide`.
     fn decide(&self, question: &Question) -> Answer {
+        self.decide_in(View::Now, question)
+    }
+
+    fn decide_in(&self, view: View, question: &Question) -> Answer {
         let Question { source, target, .. } = *question;
         if source.pod.is_some() && source.pod == target.pod {
             return Answer { egress: Cause::Itself, ingress: Cause::Itself };
         }
-        let (table, decision) = (self.table(), self.ask(question));
+        let (table, decision) = (self.table(), self.ask_in(view, question));
         let cause = |verdict| table.cause(verdict).clone();
         Answer { egress: cause(decision.egress), ingress: cause(decision.ingress) }
     }
 
     /// What the table says.
     pub(super) fn ask(&self, question: &Question) -> Decision {
+        self.ask_in(View::Now, question)
+    }
+
+    fn ask_in(&self, view: View, question: &Question) -> Decision {
         let Question { source, target, service } = *question;
-        let sets = |pod: Option<PodIndex>| pod.map_or(Sets::NONE, |pod| self.resident(pod).sets);
+        let of = |resident: &Resident| match view {
+            View::Now => resident.sets,
+            View::Next => resident.audit.next,
+            View::Log => resident.audit.log,
+        };
+        let sets = |pod: Option<PodIndex>| pod.map_or(Sets::NONE, |pod| of(self.resident(pod)));
         self.table().decide(&Query {
             egress: sets(source.pod).egress,
             target_class: self.class_of(target.address),
@@ -51,7 +64,7 @@ impl Kept {
 }
 
 /// A policy's subjects, its rules where it has the direction, and where it stands.
-pub(super) type Written = (u32, Option<Vec<Rule>>, Option<Vec<Rule>>, (Arc<Tier>, Order));
+pub(super) type Written = (u32, Option<Vec<Rule>>, Option<Vec<Rule>>, (Arc<Tier>, Order, Stage));
 
 /// One thing that happens; what cannot happen any more is left out.
 #[derive(Clone, Debug)]
@@ -114,20 +127,21 @@ pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
             // The newest sets, so that those made by `Make` are used.
             let newest = u32::try_from(ruleset.sets.len()).unwrap() - SETS;
             let meant = |set: &mut SetId| set.0 += newest;
-            let new = policy.clone().map(|(subjects, mut ingress, mut egress, (tier, order))| {
-                for rule in ingress.iter_mut().chain(&mut egress).flatten() {
-                    if let ruleset::Peers::Sets(sets) = &mut rule.peers {
-                        sets.iter_mut().for_each(meant);
+            let new =
+                policy.clone().map(|(subjects, mut ingress, mut egress, (tier, order, stage))| {
+                    for rule in ingress.iter_mut().chain(&mut egress).flatten() {
+                        if let ruleset::Peers::Sets(sets) = &mut rule.peers {
+                            sets.iter_mut().for_each(meant);
+                        }
+                        rule.subjects.as_mut().into_iter().for_each(meant);
                     }
-                    rule.subjects.as_mut().into_iter().for_each(meant);
-                }
-                // The order of names is not that of places.
-                let name = format!("demo/{}", (id * 3 + subjects) % 5).into();
-                let [ingress, egress] =
-                    [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
-                let subjects = SetId(subjects + newest);
-                Policy { name, tier, order, subjects, ingress, egress }
-            });
+                    // The order of names is not that of places.
+                    let name = format!("demo/{}", (id * 3 + subjects) % 5).into();
+                    let [ingress, egress] =
+                        [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
+                    let subjects = SetId(subjects + newest);
+                    Policy { name, stage, tier, order, subjects, ingress, egress }
+                });
             delta.policies.push((PolicyId(*id), new));
         }
         _ => {}
@@ -136,8 +150,13 @@ pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
 
 fn assert_agrees(kept: &Kept, ruleset: &Ruleset) {
     for asked in questions(ruleset) {
-        assert_eq!(kept.decide(&asked), ruleset.decide(&asked), "{asked:?}");
+        for view in View::ALL {
+            let says = said(view, kept.decide_in(view, &asked));
+            assert_eq!(says, said(view, ruleset.decide_in(view, &asked)), "{view:?} {asked:?}");
+        }
     }
+    let is_audited = |(_, one): (PodIndex, &Resident)| one.audit.is_any(one.sets);
+    assert_eq!(kept.table().is_audited(), kept.pods().any(is_audited));
 }
 
 /// What the epoch promises where it does not move.
@@ -748,4 +767,30 @@ fn what_is_kept_unused_is_given_up_and_the_change_is_told_all_the_same() {
         }
     }
     unreachable!("nothing was ever built anew");
+}
+
+#[test]
+fn a_policy_that_changes_when_it_is_asked_or_what_it_records_alone_is_asked_anew() {
+    let (mut kept, mut ruleset) = web();
+    let plain = ruleset.policies[0].clone();
+    let rules = plain.ingress.clone().unwrap();
+    let log =
+        Rule { index: 1, action: Action::Log, peers: ruleset::Peers::Any, ..rules[0].clone() };
+    let logging = Rule { index: 0, ..log.clone() };
+    let recording = |rules: &[Rule]| Policy { ingress: Some(rules.into()), ..plain.clone() };
+    let staged = |stage| Policy { stage, ..plain.clone() };
+    for next in [
+        staged(Stage::Staged),
+        staged(Stage::Leaving),
+        staged(Stage::InForce),
+        recording(&[logging]),
+        recording(&rules),
+        recording(&[rules[0].clone(), log]),
+        plain.clone(),
+    ] {
+        let delta = Delta { policies: vec![(PolicyId(0), Some(next))], ..Delta::default() };
+        ruleset.apply(delta.clone());
+        kept.apply(delta);
+        assert_agrees(&kept, &ruleset);
+    }
 }

@@ -14,18 +14,19 @@ use super::super::{Kept, Out};
 use super::*;
 use crate::ids::WorkerId;
 
-/// By policy, direction and whether connections were opened.
-type Counts = BTreeMap<(String, bool, bool), u64>;
+/// By policy, direction and whether connections were opened, or would have been.
+type Counts = BTreeMap<(String, bool, bool, bool), u64>;
 
-fn add(counts: &mut Counts, policy: &str, direction: Direction, opened: bool, count: u64) {
-    let key = (policy.to_owned(), direction == Direction::Ingress, opened);
+fn add(counts: &mut Counts, policy: &str, as_what: (View, Direction), opened: bool, count: u64) {
+    let (view, direction) = as_what;
+    let key = (policy.to_owned(), direction == Direction::Ingress, opened, view == View::Next);
     *counts.entry(key).or_default() += count;
 }
 
 fn tell(counts: &mut Counts, counted: Vec<Counted>) {
     for one in counted {
         assert_ne!(one.count, 0);
-        add(counts, &one.policy, one.direction, one.opened, one.count);
+        add(counts, &one.policy, (one.view, one.direction), one.opened, one.count);
     }
 }
 
@@ -52,11 +53,17 @@ impl Held {
         Self { table: kept.table(), decisions }
     }
 
-    /// A worker judges packets; what that says of policies is noted.
+    /// A worker judges packets, some of them as they would be judged; what that says of policies is
+    /// noted.
     fn judge(&self, worker: u8, expected: &mut Counts) {
-        for decision in self.decisions.iter().skip(usize::from(worker)) {
+        for (place, decision) in self.decisions.iter().enumerate().skip(usize::from(worker)) {
             for (direction, verdict) in verdicts(*decision) {
-                self.table.count(WorkerId(worker), direction, verdict);
+                let view = if place % 3 == 2 { View::Next } else { View::Now };
+                match view {
+                    View::Next => self.table.count_next(WorkerId(worker), direction, verdict),
+                    _ => self.table.count(WorkerId(worker), direction, verdict),
+                }
+                let direction = (view, direction);
                 match self.table.cause(verdict) {
                     Cause::Rule { policy, .. } => {
                         add(expected, self.table.policy_name(*policy), direction, true, 1);
@@ -69,7 +76,8 @@ impl Held {
                             add(expected, self.table.policy_name(*policy), direction, false, 1);
                         }
                     }
-                    Cause::NotIsolated | Cause::Itself | Cause::OwnNode => {}
+                    // What only records is no verdict of these sets.
+                    Cause::NotIsolated | Cause::Itself | Cause::OwnNode | Cause::Logged { .. } => {}
                 }
             }
         }
@@ -145,7 +153,13 @@ fn denial(kept: &Kept) -> VerdictId {
 }
 
 fn counted(policy: &str, count: u64) -> Counted {
-    Counted { policy: policy.into(), direction: Direction::Ingress, opened: false, count }
+    Counted {
+        policy: policy.into(),
+        direction: Direction::Ingress,
+        opened: false,
+        view: View::Now,
+        count,
+    }
 }
 
 /// A policy with so many verdicts that there are more pages.
