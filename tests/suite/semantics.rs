@@ -27,7 +27,8 @@ fn the_page_of_semantics_is_what_the_cases_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cases = Case::read_all(&root.join("cases")).unwrap();
     let meanings = fs::read_to_string(root.join("cases/meanings.txt")).unwrap();
-    let page = page(&meanings, &cases).unwrap();
+    let names = fs::read_to_string(root.join("cases/conformance.txt")).unwrap();
+    let page = page(&meanings, &cases).unwrap() + &conformance(&names, &cases).unwrap();
     let path: PathBuf = root.join("../docs/SEMANTICS.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &page).unwrap();
@@ -49,6 +50,27 @@ fn an_id_without_a_case_and_a_case_without_an_id_are_told() {
     assert!(good.contains("| NP-1 | Means this. | so it is | all but lab: nobody sends it |"));
     assert!(page("NP-1 Means this.\nNP-2 That.\n", &[case("np-1-so")]).is_err());
     assert!(page("NP-1 Means this.\n", &[case("np-1-so"), case("np-3-else")]).is_err());
+}
+
+#[test]
+fn a_conformance_name_without_a_case_is_told() {
+    assert!(conformance("CNPGress cnp-2-gress\n", &[]).is_err());
+    assert!(conformance("CNPGress\n", &[]).is_err());
+}
+
+/// What the conformance tests of `ClusterNetworkPolicy` are called, and which case asks the same.
+fn conformance(names: &str, cases: &[Case]) -> Result<String, String> {
+    let mut part = "\n## Conformance names of ClusterNetworkPolicy\n\nThose suites need a cluster; \
+                    the case of each asks the same of policies like theirs.\n\n| name | case |\n|---|---|\n"
+        .to_owned();
+    for line in names.lines().filter(|line| !line.starts_with('#')) {
+        let (name, folder) = line.split_once(' ').ok_or_else(|| format!("`{line}` has no case"))?;
+        let case = cases.iter().find(|case| case.name == folder);
+        let case = case.ok_or_else(|| format!("{name}: there is no case {folder}"))?;
+        // Writing to a String can't fail.
+        let _ = writeln!(part, "| {name} | `{}` |", case.name);
+    }
+    Ok(part)
 }
 
 /// The page, or what does not fit.
