@@ -337,7 +337,7 @@ mod tests {
         for stated in [LISTEN, SOCKET, LOCK, BPFFS, "default: 8192", "131072"] {
             assert!(run.contains(stated), "{stated}");
         }
-        for asker in ["status", "ports", "connections", "policies", "denied"] {
+        for asker in ["status", "ports", "connections", "policies", "denied", "audit"] {
             let help = command.find_subcommand_mut(asker).unwrap().render_help().to_string();
             assert!(help.contains(SOCKET), "{asker}");
         }

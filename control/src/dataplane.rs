@@ -64,7 +64,7 @@ pub trait Dataplane {
     /// Now, as samples and connections count time.
     fn now(&self) -> Tick;
 
-    /// The samples of denied packets since the last call.
+    /// The samples of packets since the last call.
     fn samples(&mut self) -> Vec<Sample>;
 
     /// Stops the workers and closes all sockets. All programs stay and drop.

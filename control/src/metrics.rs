@@ -179,8 +179,8 @@ impl Scrape<'_> {
         let lost = [(Labels::new(), float(self.sum(|cells| cells.events_lost.load())))];
         families.counter(
             "denied_samples_lost_total",
-            "Denied packets that were to be sampled and were not: too many flows in one turn, or \
-             samples not taken in time.",
+            "Packets that were to be sampled, denied ones and such as policy says more of, and were \
+             not: too many flows in one turn, or samples not taken in time.",
             lost,
         );
     }

@@ -28,6 +28,9 @@ use crate::sync::Sync;
 /// more of.
 const SAMPLES_KEPT: usize = 1024;
 
+/// The log is told every so many looks what rules record.
+const LOOKS_A_LOG: u32 = 5;
+
 /// What is seen over time and not in any one moment.
 #[derive(Debug)]
 pub struct Observer {
@@ -35,6 +38,11 @@ pub struct Observer {
     settings: Settings,
     denied: VecDeque<Sample>,
     noted: VecDeque<Sample>,
+    /// What rules record and is not in the log yet.
+    logged: Vec<Sample>,
+    /// How many found no room there.
+    logged_more: usize,
+    looks: u32,
     /// Busy and total nanoseconds of each worker at the last look, and its share since.
     busy: Vec<(u64, u64, f64)>,
 }
@@ -44,12 +52,28 @@ impl Observer {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let (denied, noted) = (VecDeque::new(), VecDeque::new());
-        Self { started: Instant::now(), settings, denied, noted, busy: Vec::new() }
+        let (logged, busy) = (Vec::new(), Vec::new());
+        Self {
+            started: Instant::now(),
+            settings,
+            denied,
+            noted,
+            logged,
+            logged_more: 0,
+            looks: 0,
+            busy,
+        }
     }
 
     /// Looks at the workers: call once a second.
     pub fn look<D: Dataplane>(&mut self, sync: &mut Sync<D>) {
         self.take_samples(sync);
+        self.looks = self.looks.wrapping_add(1);
+        // To tell them costs what the whole inventory does, however few they are.
+        if self.looks.is_multiple_of(LOOKS_A_LOG) {
+            let more = std::mem::take(&mut self.logged_more);
+            audit::write(&std::mem::take(&mut self.logged), more, sync);
+        }
         let counters = sync.dataplane().counters();
         self.busy.resize(counters.len(), (0, 0, 0.0));
         for (seen, cells) in self.busy.iter_mut().zip(&counters) {
@@ -62,7 +86,13 @@ impl Observer {
     /// Takes the samples there are; what rules record goes to the log.
     fn take_samples<D: Dataplane>(&mut self, sync: &mut Sync<D>) {
         let samples = sync.dataplane().samples();
-        audit::write(samples.iter(), sync);
+        for sample in samples.iter().filter(|sample| sample.notes.logged) {
+            if self.logged.len() < audit::PACKETS_MAX {
+                self.logged.push(*sample);
+            } else {
+                self.logged_more = self.logged_more.saturating_add(1);
+            }
+        }
         let is_denied = |sample: &&Sample| matches!(sample.outcome, Outcome::Dropped(_));
         self.denied.extend(samples.iter().filter(is_denied));
         self.noted.extend(samples.iter().filter(|sample| sample.notes.is_any()));

@@ -127,8 +127,14 @@ fn with_audit(row: &Value) -> Value {
     let would = row.get("staged").filter(|staged| staged.is_object()).map(|staged| {
         let direction = part(staged, "direction");
         let by: Vec<String> = list(staged, "by").iter().map(|one| rule(one, &direction)).collect();
-        let by = if by.is_empty() { part(staged, "isolated_by") } else { by.join(", ") };
-        format!("{} by {by}", part(staged, "verdict"))
+        let isolated_by = part(staged, "isolated_by");
+        let verdict = part(staged, "verdict");
+        match (by.is_empty(), isolated_by.as_str()) {
+            (false, _) => format!("{verdict} by {}", by.join(", ")),
+            // Nothing isolates that side any more.
+            (true, "-") => format!("{verdict}, {direction} is not isolated"),
+            (true, isolated_by) => format!("{verdict}, {direction} is isolated by {isolated_by}"),
+        }
     });
     let mut row = row.clone();
     if let Value::Object(fields) = &mut row {

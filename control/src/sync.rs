@@ -359,7 +359,7 @@ impl<D: Dataplane> Sync<D> {
         (self.epoch, self.published)
     }
 
-    /// Now, as samples of denied packets count time.
+    /// Now, as samples of packets count time.
     #[must_use]
     pub fn now(&self) -> Tick {
         self.dataplane.now()

@@ -58,7 +58,7 @@ pub enum Outcome {
 pub struct Notes {
     /// A rule records it.
     pub logged: bool,
-    /// Something else would decide on it, were all in force that is staged.
+    /// Its verdict would be another, were all in force that is staged.
     pub staged: bool,
 }
 

@@ -299,7 +299,7 @@ impl World {
         self.seats.iter().map(|seat| seat.worker.connections().len()).sum()
     }
 
-    /// The samples of denied packets since the last call.
+    /// The samples of packets since the last call.
     pub fn samples(&mut self) -> Vec<Sample> {
         self.seats.iter().flat_map(|s| std::iter::from_fn(|| s.events.pop())).collect()
     }

@@ -15,6 +15,7 @@ use crate::resolve::{Ordered, Sets};
 pub(super) struct Lowered<'i> {
     policies: Vec<OneLowered<'i>>,
     sets: Vec<PeerSet>,
+    has_staged: bool,
 }
 
 /// One of them, as written and as it is meant.
@@ -40,7 +41,13 @@ impl<'i> Lowered<'i> {
             Some(OneLowered { source, meaning: ordered.policy(source, &mut sets)? })
         });
         let policies = policies.collect();
-        Self { policies, sets: sets.into_list() }
+        let has_staged = inventory.ordered_policies().any(|one| one.staged.is_some());
+        Self { policies, sets: sets.into_list(), has_staged }
+    }
+
+    /// Whether anything is staged.
+    pub(super) fn has_staged(&self) -> bool {
+        self.has_staged
     }
 
     /// Whether a rule is of some ports of the source.

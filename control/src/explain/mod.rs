@@ -266,7 +266,8 @@ impl<'i> Explainer<'i> {
         let asked = Asked { from: &from, to: &to, service };
         let judge = Judge { inventory, census, ordered };
         let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Now, one));
-        let is_staged = DIRECTIONS.iter().any(|one| judge.is_staged(&asked, *one));
+        let is_staged =
+            ordered.has_staged() && DIRECTIONS.iter().any(|one| judge.is_staged(&asked, *one));
         let staged = is_staged.then(|| {
             let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Next, one));
             Staged { verdict: Verdict::both(&egress, &ingress), egress, ingress }

@@ -142,7 +142,9 @@ impl<'i> Reading<'i> {
             split(listed).into_iter().map(at)
         });
         let parts: Vec<At> = parts.collect();
-        for rule in asked.resolved.rules(direction).unwrap_or_default() {
+        let rules = asked.resolved.rules(direction).unwrap_or_default();
+        // What records decides nothing.
+        for rule in rules.iter().filter(|rule| rule.action != Action::Log) {
             let Some(&at) = usize::try_from(rule.index).ok().and_then(|one| parts.get(one)) else {
                 continue;
             };

@@ -29,6 +29,7 @@ mod reader;
 pub(crate) mod rule;
 mod service;
 mod slice;
+mod staged;
 pub(crate) mod tree;
 
 use std::path::Path;

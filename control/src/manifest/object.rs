@@ -1,7 +1,6 @@
 //! An object of any kind that is used.
 
 use super::fields::{Place, Report};
-use super::problem::quoted;
 use super::{
     EndpointSlice, Metadata, Namespace, NetworkPolicy, Node, ObjectKind, Pod, Service,
     ServiceAccount,
@@ -52,10 +51,6 @@ impl Object {
             ObjectKind::Pod => return Self::Pod(Pod::read(at, metadata, report)),
             ObjectKind::Namespace => {
                 return Self::Namespace(Namespace::read(at, metadata, report));
-            }
-            ObjectKind::Policy if is_staged(at, report) => {
-                let policy = policy::kubernetes::stage(at, metadata, is_current, report);
-                return Self::Ordered(Box::new(policy));
             }
             ObjectKind::Policy => {
                 return Self::Policy(NetworkPolicy::read(at, metadata, is_current, report));
@@ -122,22 +117,4 @@ impl Object {
             Self::HostEndpoint(metadata) => metadata,
         }
     }
-}
-
-/// What makes a `NetworkPolicy` a staged one.
-const STAGED_ANNOTATION: &str = "lockgate.dev/staged";
-
-/// Whether a `NetworkPolicy` is only to be told of. What cannot be read is enforced.
-fn is_staged(root: &Place<'_>, report: &mut Report<'_>) -> bool {
-    let annotations = root.field("metadata").and_then(|at| at.field("annotations"));
-    let Some(at) = annotations.and_then(|at| at.field(STAGED_ANNOTATION)) else { return false };
-    report.within("until then it is enforced", |report| {
-        // What is no text has been told.
-        let says = at.text(report, "an annotation").unwrap_or("false");
-        if !["true", "false"].contains(&says) {
-            let message = format!("{} says neither yes nor no", quoted(says));
-            report.error(&at, &message, "write \"true\" or \"false\"");
-        }
-        says == "true"
-    })
 }

@@ -11,7 +11,7 @@ use super::kind::{group, is_policies};
 use super::policy::SPEC_FIELDS;
 use super::problem::quoted;
 use super::tree::{Document, Node, Value};
-use super::{FileObjects, Metadata, Object, ObjectKind, Origin, Problem, Severity};
+use super::{FileObjects, Metadata, Object, ObjectKind, Origin, Problem, Severity, staged};
 
 /// Reads the objects of a file.
 ///
@@ -134,11 +134,15 @@ impl Reader {
         let at = &Place::root(node);
         let origin = Origin { file: self.file.clone(), index: self.next, line: node.line };
         self.next = self.next.saturating_add(1);
-        let (metadata, mut report) = Metadata::read(at, kind, origin, &self.file);
+        let read_as = staged::read_as(at, kind);
+        let (metadata, mut report) = Metadata::read(at, read_as, origin, &self.file);
         if !is_current {
             tell_outdated(at, kind, called, &mut report);
         }
-        let object = Object::read(at, kind, metadata, is_current, &mut report);
+        if kind == ObjectKind::Policy {
+            staged::check(at, &mut report);
+        }
+        let object = Object::read(at, read_as, metadata, is_current, &mut report);
         (object, report.into_problems())
     }
 

@@ -99,16 +99,16 @@ impl PolicyCounts {
         );
         families.counter(
             "policy_staged_denied_packets_total",
-            "Packets that the policy would have denied in a direction were all in force that is \
-             staged, where something else decided: dropped ones, and the first of connections. \
-             Without a name: all policies beyond policy_metrics_max.",
+            "Packets that one side lets pass, and that the policy would have denied there \
+             were all in force that is staged. Without a name: all policies beyond \
+             policy_metrics_max.",
             self.series(|sums| sums.next_denied),
         );
         families.counter(
             "policy_staged_allowed_connections_total",
-            "Packets that a rule of the policy would have allowed in a direction were all in force \
-             that is staged, where something else decided: dropped ones, and the first of \
-             connections. Without a name: all policies beyond policy_metrics_max.",
+            "Packets that a rule of the policy would have allowed in a direction were all \
+             in force that is staged, where something else decides now. Without a name: all \
+             policies beyond policy_metrics_max.",
             self.series(|sums| sums.next_opened),
         );
     }

@@ -64,6 +64,11 @@ fn policy_counts() -> PolicyCounts {
         counted("demo/third", Direction::Ingress, false, 5),
         counted("demo/deny", Direction::Ingress, false, 1),
     ];
+    let next = [
+        Counted { view: View::Next, ..counted("demo/allow-web", Direction::Ingress, false, 7) },
+        Counted { view: View::Next, ..counted("demo/deny", Direction::Egress, true, 8) },
+    ];
+    let all = all.into_iter().chain(next).collect();
     counts.add(all, &Ruleset { policies: living.to_vec(), ..Ruleset::default() });
     counts
 }

@@ -12,11 +12,11 @@ use super::order::Order;
 use super::rule::{Action, IpProtocol, Listed, Ports, Rule, Side, Traffic};
 use super::selection::{Selection, Within};
 use super::tier::{DEFAULT_TIER, NETWORK_POLICY_ORDER};
-use super::{Kind, Known, OrderedPolicy, StagedAction};
+use super::{Kind, OrderedPolicy, StagedAction};
 use crate::expression::Expression;
 use crate::manifest::fields::{Place, Report};
 use crate::manifest::tree::{Node, Value};
-use crate::manifest::{self, Metadata, NetworkPolicy, ObjectKind, Peer, PortPattern, WhichPorts};
+use crate::manifest::{self, Metadata, NetworkPolicy, Peer, PortPattern, WhichPorts};
 
 /// The ordered form of a policy, enforced or staged.
 #[must_use]
@@ -57,20 +57,6 @@ pub(crate) fn read_staged(
     let policy = NetworkPolicy::read(&Place::root(&plain), metadata, is_current, report);
     let kind = Kind::StagedKubernetesNetworkPolicy;
     OrderedPolicy { kind, ..lower(&policy, Some(action)) }
-}
-
-/// Reads a `NetworkPolicy` that an annotation stages: to all else it is a
-/// `StagedKubernetesNetworkPolicy` that is to be set.
-pub(crate) fn stage(
-    root: &Place<'_>,
-    mut metadata: Metadata,
-    is_current: bool,
-    report: &mut Report<'_>,
-) -> OrderedPolicy {
-    let kind = Kind::StagedKubernetesNetworkPolicy;
-    metadata.key.kind = ObjectKind::Ordered(Known::Policy(kind));
-    let policy = NetworkPolicy::read(root, metadata, is_current, report);
-    OrderedPolicy { kind, ..lower(&policy, Some(StagedAction::Set)) }
 }
 
 /// The object as if it were enforced.

@@ -2,9 +2,10 @@
 //! decide were all in force that is staged. As a document, and as lines of the log.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use lockgate_dataplane::event::{Outcome, Sample};
-use lockgate_dataplane::policy::ruleset::Direction;
+use lockgate_dataplane::packet::FlowKey;
 use serde::Serialize;
 use tracing::info;
 
@@ -12,14 +13,14 @@ use super::documents::{Flow, Names};
 use super::told::Teller;
 use crate::dataplane::Dataplane;
 use crate::explain::{Explanation, RuleName, Said, Side, Verdict};
+use crate::manifest::escape;
 use crate::sync::Sync;
 
-/// Records that are written to the log each second, at most.
-const LINES_MAX: usize = 100;
+/// Packets that are written to the log at once, at most.
+pub(super) const PACKETS_MAX: usize = 500;
 
-/// Directions as they are asked, and what they are called.
-const DIRECTIONS: [(Direction, &str); 2] =
-    [(Direction::Egress, "egress"), (Direction::Ingress, "ingress")];
+/// Directions as they are asked.
+const DIRECTIONS: [&str; 2] = ["egress", "ingress"];
 
 #[derive(Serialize)]
 pub(super) struct AuditList {
@@ -37,7 +38,7 @@ struct AuditRow {
     /// The rules that record it, as they are asked, by the policies as they are now.
     recorded_by: Vec<Record>,
     /// What would be said of it were all in force that is staged, by the policies as they are now;
-    /// nothing where that would be decided as it is.
+    /// nothing where its verdict would be what it is.
     staged: Option<WouldBe>,
     generation: u64,
 }
@@ -56,7 +57,7 @@ pub(super) struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct WouldBe {
     verdict: Verdict,
-    /// Of the side that would decide otherwise, the first.
+    /// The side that would decide so.
     direction: &'static str,
     /// The rule that would, if one would.
     by: Vec<RuleName>,
@@ -83,36 +84,43 @@ pub(super) fn audit<D: Dataplane>(seen: &VecDeque<Sample>, sync: &Sync<D>) -> Au
     AuditList { audit: rows.collect() }
 }
 
-/// Writes what rules record to the log, the first of each second.
-pub(super) fn write<'s, D: Dataplane>(fresh: impl Iterator<Item = &'s Sample>, sync: &Sync<D>) {
-    let logged: Vec<&Sample> = fresh.filter(|sample| sample.notes.logged).collect();
+/// Writes what rules record to the log, and how many more packets there were.
+pub(super) fn write<D: Dataplane>(logged: &[Sample], more: usize, sync: &Sync<D>) {
     if logged.is_empty() {
         return;
     }
-    let names = Names::new(sync.resolved());
     let mut teller = Teller::new(sync);
-    for sample in logged.iter().take(LINES_MAX) {
+    for sample in logged {
         let time = teller.time(sample);
         let Some(told) = teller.explain(&sample.key) else { continue };
-        let flow = names.flow(&sample.key);
+        let packet = escape(&packet(told, &sample.key));
         for Record { tier, kind, policy, direction, rule } in records(told) {
-            info!(
-                time,
-                tier,
-                kind,
-                policy,
-                direction,
-                rule,
-                outcome = outcome(sample.outcome),
-                packet = %flow,
-                "a rule records a packet"
-            );
+            let outcome = outcome(sample.outcome);
+            info!(time, tier, kind, policy, direction, rule, outcome, %packet, "a rule records a packet");
         }
     }
-    let more = logged.len().saturating_sub(LINES_MAX);
     if more > 0 {
         info!(more, "more packets were recorded: see lockgate audit");
     }
+}
+
+/// `TCP x/a (10.0.0.1) port 4000 -> x/b (10.0.0.2) port 80`.
+fn packet(told: &Explanation, key: &FlowKey) -> String {
+    let end = |name: &str, address: IpAddr, port: Option<u16>| {
+        let address = address.to_string();
+        let name = if name == address { address } else { format!("{name} ({address})") };
+        port.map_or(name.clone(), |port| format!("{name} port {port}"))
+    };
+    let has_ports = key.protocol.has_ports();
+    let port = |port: u16| has_ports.then_some(port);
+    let message = told.icmp_type.zip(told.icmp_code);
+    let message = message.map_or(String::new(), |(kind, code)| format!(" type {kind} code {code}"));
+    format!(
+        "{}{message} {} -> {}",
+        told.protocol,
+        end(&told.from, told.from_address, port(key.source_port)),
+        end(&told.to, told.to_address, port(key.target_port)),
+    )
 }
 
 fn outcome(outcome: Outcome) -> &'static str {
@@ -122,10 +130,11 @@ fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The rules that record a packet.
+/// The rules that record a packet. What the source's side drops, the target's is not asked about.
 fn records(told: &Explanation) -> Vec<Record> {
-    let sides = [&told.egress, &told.ingress].into_iter().zip(DIRECTIONS);
-    let of = |(side, (_, direction)): (&Side, (Direction, &'static str))| {
+    let ingress = (told.egress.verdict == Verdict::Allow).then_some(&told.ingress);
+    let sides = [Some(&told.egress), ingress].into_iter().flatten().zip(DIRECTIONS);
+    let of = |(side, direction): (&Side, &'static str)| {
         let logged = side.walk.iter().filter(|step| step.said == Said::Log);
         let record = logged.filter_map(|step| {
             Some(Record {
@@ -141,16 +150,18 @@ fn records(told: &Explanation) -> Vec<Record> {
     sides.flat_map(of).collect()
 }
 
-/// What would decide on a packet, where that is something else than what does.
+/// What would decide on a packet, where its verdict would be another: the side that would deny it, or
+/// that denies it and would not.
 fn would_be(told: &Explanation) -> Option<WouldBe> {
-    let staged = told.staged.as_ref()?;
+    let staged = told.staged.as_ref().filter(|staged| staged.verdict != told.verdict)?;
     let sides = [(&told.egress, &staged.egress), (&told.ingress, &staged.ingress)];
-    let differs = |now: &Side, next: &Side| {
-        (now.verdict, now.reason, &now.by, &now.isolated_by)
-            != (next.verdict, next.reason, &next.by, &next.isolated_by)
-    };
     let mut sides = sides.into_iter().zip(DIRECTIONS);
-    let ((_, next), (_, direction)) = sides.find(|((now, next), _)| differs(now, next))?;
-    let isolated_by = if next.by.is_empty() { next.isolated_by.clone() } else { Vec::new() };
+    let denies = |side: &Side| side.verdict == Verdict::Deny;
+    let ((_, next), direction) = sides.find(|((now, next), _)| match staged.verdict {
+        Verdict::Deny => denies(next),
+        Verdict::Allow => denies(now),
+    })?;
+    let isolated_by =
+        if denies(next) && next.by.is_empty() { next.isolated_by.clone() } else { Vec::new() };
     Some(WouldBe { verdict: staged.verdict, direction, by: next.by.clone(), isolated_by })
 }

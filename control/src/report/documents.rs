@@ -1,7 +1,6 @@
 //! The documents of the Unix socket. Their fields are a promise: add, do not rename.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use lockgate_dataplane::connection::Row;
@@ -170,27 +169,6 @@ pub(super) struct Flow {
     target: IpAddr,
     target_port: u16,
     target_pod: Option<String>,
-}
-
-impl fmt::Display for Flow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { protocol, source, source_port, target, target_port, .. } = self;
-        let end = |f: &mut fmt::Formatter<'_>, address: &IpAddr, pod: &Option<String>, port| {
-            match pod {
-                Some(pod) => write!(f, "{pod} ({address})"),
-                None => write!(f, "{address}"),
-            }?;
-            if self.icmp_type.is_none() { write!(f, " port {port}") } else { Ok(()) }
-        };
-        write!(f, "{protocol}")?;
-        if let (Some(kind), Some(code)) = (self.icmp_type, self.icmp_code) {
-            write!(f, " type {kind} code {code}")?;
-        }
-        write!(f, " ")?;
-        end(f, source, &self.source_pod, source_port)?;
-        write!(f, " -> ")?;
-        end(f, target, &self.target_pod, target_port)
-    }
 }
 
 /// The names of pods by address.

@@ -315,7 +315,10 @@ async fn an_audited_packet_is_told_with_what_records_it_and_what_would_decide() 
     };
     let watch = "egress: [{action: Log}, {action: Allow}]";
     let stop = "order: 10, egress: [{action: Deny}]";
-    let more = calico("NetworkPolicy", "default.watch", watch)
+    let open = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: open, \
+                namespace: demo}\nspec: {podSelector: {}, ingress: [{}]}\n";
+    let more = open.to_owned()
+        + &calico("NetworkPolicy", "default.watch", watch)
         + &calico("StagedNetworkPolicy", "default.stop", stop);
     let (mut observer, mut sync) = agent_of(&(PODS.to_owned() + &more)).await;
     let sample = Sample {

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::delta::Delta;
 use lockgate_dataplane::policy::ruleset::{
-    self, Action, Block, Direction, Peers, Policy, PolicyId, PortRange, Ports, SetId,
+    self, Action, Block, Direction, Peers, Policy, PolicyId, PortRange, Ports, SetId, Stage,
 };
 
 use super::Resolver;
@@ -46,6 +46,8 @@ pub(super) struct Policies {
     /// Who asks for a name in blocks.
     pub(super) asking: HashMap<(Word, Protocol), BTreeSet<PolicyId>>,
     denied: Option<PolicyId>,
+    /// How many are staged.
+    staged: usize,
 }
 
 impl Policies {
@@ -70,13 +72,21 @@ impl Policies {
         self.asking.get(&(name, protocol)).into_iter().flatten().copied()
     }
 
+    /// How many are in force.
     pub(super) fn count(&self) -> usize {
-        self.by_key.len().saturating_add(usize::from(self.denied.is_some()))
+        let all = self.by_key.len().saturating_add(usize::from(self.denied.is_some()));
+        all.saturating_sub(self.staged)
     }
 
     /// What is held of a policy from now on; gives what was.
     pub(super) fn exchange(&mut self, id: PolicyId, new: Held) -> Held {
-        std::mem::replace(&mut self.all[id.0 as usize].1, new)
+        let is_staged = |held: &Held| {
+            usize::from(held.told.as_ref().is_some_and(|told| told.stage == Stage::Staged))
+        };
+        self.staged += is_staged(&new);
+        let old = std::mem::replace(&mut self.all[id.0 as usize].1, new);
+        self.staged -= is_staged(&old);
+        old
     }
 
     /// What the ruleset was told of a policy.

@@ -40,7 +40,8 @@ fn a_list_that_was_cut_says_so() {
 
 #[test]
 fn a_document_of_another_version_is_shown_as_far_as_it_goes() {
-    for show in [Show::Status {}, Show::Ports {}, Show::Policies {}, Show::Denied {}] {
+    let denied = [Show::Denied {}, Show::Audit {}];
+    for show in [Show::Status {}, Show::Ports {}, Show::Policies {}].into_iter().chain(denied) {
         for odd in [json!({}), json!([]), json!(null), json!({"ports": 1, "problems": [1]})] {
             assert!(!text(show, &odd).is_empty());
         }

@@ -222,7 +222,7 @@ impl PolicyTable {
         self.tallies.count(worker, (View::Now, direction), verdict);
     }
 
-    /// Counts a verdict that such a packet would have got, were all in force that is staged.
+    /// Counts a verdict that such a packet would have got instead, were all in force that is staged.
     pub fn count_next(&self, worker: WorkerId, direction: Direction, verdict: VerdictId) {
         self.tallies.count(worker, (View::Next, direction), verdict);
     }

@@ -264,7 +264,7 @@ impl Switch {
         self.workers.iter().map(|worker| Arc::clone(&worker.counters)).collect()
     }
 
-    /// Takes the samples of denied packets that have come since the last call.
+    /// Takes the samples of packets that have come since the last call.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         self.workers.iter().flat_map(|w| std::iter::from_fn(|| w.events.pop())).collect()

@@ -216,7 +216,7 @@ impl<P, M> Path<P, M> {
     }
 
     /// Asks what is not in force and what is to be recorded of a packet that was denied or opened a
-    /// connection, and counts what would have decided, as what did was.
+    /// connection, and counts of each side what would have decided otherwise.
     #[cold]
     fn audit(
         &self,
@@ -235,21 +235,23 @@ impl<P, M> Path<P, M> {
         let log = decide_by(snapshot, source, target, key, in_log);
         let next =
             decide_by(snapshot, source, target, key, [opener.next.egress, other.next.ingress]);
-        let staged = next != decision;
-        // Who is not concerned by what is staged has no column of what it would do.
-        if staged {
-            match (next.egress.is_allow(), next.ingress.is_allow()) {
-                (false, _) => snapshot.policy.count_next(self.id, Direction::Egress, next.egress),
-                (true, false) => {
-                    snapshot.policy.count_next(self.id, Direction::Ingress, next.ingress);
-                }
-                (true, true) => {
-                    snapshot.policy.count_next(self.id, Direction::Egress, next.egress);
-                    snapshot.policy.count_next(self.id, Direction::Ingress, next.ingress);
-                }
+        let sides = [
+            (Direction::Egress, decision.egress, next.egress),
+            (Direction::Ingress, decision.ingress, next.ingress),
+        ];
+        for (direction, now, next) in sides {
+            // Who denies already, and would, tells nothing by it.
+            if now != next && (now.is_allow() || next.is_allow()) {
+                snapshot.policy.count_next(self.id, direction, next);
+            }
+            if !next.is_allow() {
+                break;
             }
         }
-        Notes { logged: log.egress.is_logged() || log.ingress.is_logged(), staged }
+        // What the source's side drops, the target's is not asked about.
+        let ingress = decision.egress.is_allow() && log.ingress.is_logged();
+        let logged = log.egress.is_logged() || ingress;
+        Notes { logged, staged: next.allows() != decision.allows() }
     }
 
     /// Shows control a packet, if it is one of those to be shown.

@@ -75,7 +75,7 @@ pub struct Parts<P, M> {
     pub mailbox: Arc<Mailbox<P>>,
     /// Its cells.
     pub counters: Arc<Counters>,
-    /// Where samples of denied packets go.
+    /// Where samples of packets go.
     pub events: Arc<Events>,
     /// What a policy change does to established connections.
     pub established: Established,

@@ -90,6 +90,7 @@ fn show(value: &Value) -> Option<Show> {
         "ports" if is_alone => Some(Show::Ports {}),
         "policies" if is_alone => Some(Show::Policies {}),
         "denied" if is_alone => Some(Show::Denied {}),
+        "audit" if is_alone => Some(Show::Audit {}),
         "connections" if is_alone => Some(Show::Connections { limit: 1000 }),
         "connections" if fields.len() == 2 => {
             let limit = usize::try_from(fields.get("limit")?.as_u64()?).ok()?;

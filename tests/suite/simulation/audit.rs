@@ -18,6 +18,22 @@ metadata: {name: later, namespace: shop, annotations: {lockgate.dev/staged: 'tru
 spec: {podSelector: {matchLabels: {app: other}}, ingress: [{ports: [{port: 80}]}]}
 ";
 
+/// Lets client out, now and then.
+const OUT: &str = "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: out, namespace: shop}
+spec: {podSelector: {matchLabels: {app: client}}, policyTypes: [Egress], egress: [{}]}
+";
+
+/// Isolates web, which is isolated, once it is in force.
+const SHUT: &str = "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: shut, namespace: shop, annotations: {lockgate.dev/staged: 'true'}}
+spec: {podSelector: {matchLabels: {app: web}}}
+";
+
 /// Opens web, once it is in force, in the place of the policy that is there.
 const WIDER: &str = "---
 apiVersion: projectcalico.org/v3
@@ -52,8 +68,10 @@ fn world(workers: u8, more: &str) -> World {
 /// What was counted of what would be: policy, whether it would open, and how often.
 fn would(world: &mut World) -> Vec<(String, bool, u64)> {
     let next = |one: Counted| {
-        assert_eq!(one.direction, Direction::Ingress, "{one:?}");
-        (one.view == View::Next).then(|| (one.policy.to_string(), one.opened, one.count))
+        (one.view == View::Next).then(|| {
+            assert_eq!(one.direction, Direction::Ingress, "{one:?}");
+            (one.policy.to_string(), one.opened, one.count)
+        })
     };
     let mut found: Vec<_> = world.counted().into_iter().filter_map(next).collect();
     found.sort();
@@ -70,7 +88,8 @@ const LOGGED: Notes = Notes { logged: true, staged: false };
 #[test]
 fn what_is_staged_is_told_and_counted_and_stops_nothing() {
     for (workers, outside) in [(1, v4()), (2, v6())] {
-        let mut world = world(workers, LATER);
+        // Whose side is decided as it is has nothing to be counted.
+        let mut world = world(workers, &(LATER.to_owned() + OUT));
         let ends = world.ends(CLIENT, OTHER, outside);
         for port in [80, 81] {
             let first = syn(ends, 40_000, port);
@@ -78,8 +97,7 @@ fn what_is_staged_is_told_and_counted_and_stops_nothing() {
             // Only what opens a connection is judged, and audited.
             assert!(world.fate(CLIENT, OTHER, &first).is_sent(), "{port}");
         }
-        let wanted = [(Outcome::Opened, STAGED); 2];
-        assert_eq!(told(&world.samples()), wanted);
+        assert_eq!(told(&world.samples()), [(Outcome::Opened, STAGED)], "81 would be denied");
         let later = |opened| ("shop/later".to_owned(), opened, 1);
         assert_eq!(would(&mut world), [later(false), later(true)]);
         // Whom it does not select is not concerned.
@@ -99,6 +117,15 @@ fn a_denied_packet_that_what_is_staged_would_let_pass_is_denied_and_told() {
         assert_eq!(told(&world.samples()), [(Outcome::Dropped(IngressDenied), STAGED)]);
         assert_eq!(would(&mut world), would_count, "{more}");
     }
+}
+
+#[test]
+fn who_denies_already_and_would_tells_nothing_by_it() {
+    let mut world = world(1, SHUT);
+    let denied = syn(world.ends(CLIENT, WEB, v4()), 40_000, 81);
+    assert_eq!(dropped(&mut world, CLIENT, WEB, &denied), IngressDenied);
+    assert_eq!(told(&world.samples()), [(Outcome::Dropped(IngressDenied), Notes::default())]);
+    assert!(would(&mut world).is_empty());
 }
 
 #[test]

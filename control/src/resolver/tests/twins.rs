@@ -35,8 +35,10 @@ fn meaning(ruleset: &Ruleset) -> Meaning {
     for policy in &ruleset.policies {
         for direction in [Direction::Egress, Direction::Ingress] {
             let Some(rules) = Policy::rules(policy, direction) else { continue };
-            let head =
-                format!("{} {:?} {:?} {direction:?}", policy.name, policy.tier, policy.order);
+            let head = format!(
+                "{} {:?} {:?} {:?} {direction:?}",
+                policy.name, policy.stage, policy.tier, policy.order
+            );
             isolated.extend(members(policy.subjects).iter().map(|pod| format!("{head} {pod}")));
             for rule in rules {
                 for subject in members(rule.subjects.unwrap_or(policy.subjects)) {
@@ -98,6 +100,16 @@ fn ordered_pool() -> Vec<String> {
     for spec in CALICO {
         pool.push(calico("GlobalNetworkPolicy", "name: g", spec));
         pool.push(calico("NetworkPolicy", "name: p, namespace: x", spec));
+    }
+    for spec in ["selector: all()", "stagedAction: Delete", "stagedAction: Learn"] {
+        pool.push(calico("StagedNetworkPolicy", "name: p, namespace: x", spec));
+        pool.push(calico("StagedGlobalNetworkPolicy", "name: g", spec));
+    }
+    for spec in ["podSelector: {}", "podSelector: {}, stagedAction: Delete"] {
+        for space in ["x", "y"] {
+            let metadata = format!("name: p, namespace: {space}");
+            pool.push(calico("StagedKubernetesNetworkPolicy", &metadata, spec));
+        }
     }
     for spec in ["order: 1", "order: 2, defaultAction: Pass", "order: [1]"] {
         pool.push(calico("Tier", "name: t", spec));

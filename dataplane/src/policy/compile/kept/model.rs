@@ -252,11 +252,14 @@ impl Model {
     }
 }
 
-/// When a policy is asked, and in which directions for what it records: what makes a difference to
+/// When a policy is asked, and which of its parts record, by what narrows them: what makes a difference to
 /// which lists its parts are in.
-fn asked(policy: &Policy) -> (Stage, [bool; 2]) {
-    let any = |rules: Option<&[Rule]>| rules.is_some_and(|rules| rules.iter().any(logs));
-    (policy.stage, [policy.egress.as_deref(), policy.ingress.as_deref()].map(any))
+fn asked(policy: &Policy) -> (Stage, [Vec<Option<SetId>>; 2]) {
+    let recording = |rules: Option<&[Rule]>| {
+        let recording = rules.unwrap_or_default().iter().filter(|rule| logs(rule));
+        recording.map(|rule| rule.subjects).collect()
+    };
+    (policy.stage, [policy.egress.as_deref(), policy.ingress.as_deref()].map(recording))
 }
 
 fn logs(rule: &Rule) -> bool {

@@ -779,13 +779,19 @@ fn a_policy_that_changes_when_it_is_asked_or_what_it_records_alone_is_asked_anew
     let logging = Rule { index: 0, ..log.clone() };
     let recording = |rules: &[Rule]| Policy { ingress: Some(rules.into()), ..plain.clone() };
     let staged = |stage| Policy { stage, ..plain.clone() };
+    let narrow =
+        |of: u32, action| Rule { index: of, action, subjects: Some(SetId(of)), ..log.clone() };
     for next in [
         staged(Stage::Staged),
         staged(Stage::Leaving),
         staged(Stage::InForce),
         recording(&[logging]),
         recording(&rules),
-        recording(&[rules[0].clone(), log]),
+        recording(&[rules[0].clone(), log.clone()]),
+        // It moves from one part to another.
+        recording(&[narrow(0, Action::Log), narrow(1, Action::Allow)]),
+        recording(&[narrow(0, Action::Allow), narrow(1, Action::Log)]),
+        recording(&[narrow(0, Action::Log), narrow(1, Action::Allow)]),
         plain.clone(),
     ] {
         let delta = Delta { policies: vec![(PolicyId(0), Some(next))], ..Delta::default() };
