@@ -6,7 +6,7 @@ use super::{Census, Inventory, Resident};
 use crate::manifest::{
     INTERFACE_FIELD, Metadata, Object, ObjectKey, Origin, Pod, Problem, Severity,
 };
-use crate::policy::{FIXED_TIERS, Kind, OrderedPolicy, StagedAction};
+use crate::policy::{FIXED_TIERS, OrderedPolicy, StagedAction};
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -20,7 +20,6 @@ pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
     found.extend(namespaces_without_object(inventory));
     found.extend(departed_policies(inventory));
     found.extend(ordered_policies(inventory));
-    found.extend(alike_in_order(inventory));
     found
 }
 
@@ -199,44 +198,4 @@ fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {
         }
     }
     found
-}
-
-/// Enforced policies that may select the same pods and were given one order in their tier: their names
-/// alone say which is asked first, and the APIs say that nobody should rely on that.
-fn alike_in_order(inventory: &Inventory) -> Vec<Problem> {
-    let is_given =
-        |policy: &&OrderedPolicy| policy.staged.is_none() && policy.order.number().is_finite();
-    let mut policies: Vec<&OrderedPolicy> = inventory.ordered_policies().filter(is_given).collect();
-    policies.sort_by_key(|policy| policy.rank());
-    // By place, and by place and namespace: the first there.
-    let mut anywhere: BTreeMap<_, &OrderedPolicy> = BTreeMap::new();
-    let mut within: BTreeMap<_, &OrderedPolicy> = BTreeMap::new();
-    let mut found = Vec::new();
-    for policy in policies {
-        let of_admin = policy.kind == Kind::AdminNetworkPolicy;
-        let place = (policy.tier.as_deref(), policy.order, of_admin);
-        let namespace: &str = &policy.metadata.key.namespace;
-        let before = if namespace.is_empty() {
-            anywhere.get(&place)
-        } else {
-            within.get(&(place, namespace)).or_else(|| within.get(&(place, "")))
-        };
-        if let Some(before) = before {
-            found.push(alike(policy, before));
-        }
-        anywhere.entry(place).or_insert(policy);
-        within.entry((place, namespace)).or_insert(policy);
-    }
-    found
-}
-
-fn alike(policy: &OrderedPolicy, before: &OrderedPolicy) -> Problem {
-    let field = match policy.kind {
-        Kind::CalicoNetworkPolicy | Kind::GlobalNetworkPolicy => "spec.order",
-        _ => "spec.priority",
-    };
-    let other = &before.metadata.key;
-    let message = format!("has the order of {other}: of the two the first by name is asked first");
-    let text = (message.as_str(), "give each an order of its own where both select a pod");
-    finding(Severity::Notice, &policy.metadata, field, text)
 }

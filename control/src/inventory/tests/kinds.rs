@@ -256,34 +256,3 @@ fn a_policy_of_a_tier_that_is_not_there_is_told() {
     let key = ObjectKind::Ordered(Known::Policy(Kind::GlobalNetworkPolicy));
     assert_eq!(object(&of("default")).metadata().key.kind, key);
 }
-
-/// Of policies that may select the same pods; in another namespace nobody meets them.
-#[test]
-fn policies_of_one_order_are_told_of() {
-    let told = |text: &str| {
-        let mut inventory = Inventory::new();
-        let _: Effect = set(&mut inventory, "a.yaml", text);
-        let alike = |problem: &Problem| problem.message.starts_with("has the order of");
-        let problems = inventory.problems().into_iter().filter(alike);
-        problems.map(|one| format!("{} {}", one.object, one.field)).collect::<Vec<_>>()
-    };
-    let one = |namespace: &str, name: &str, order: &str| {
-        let name = format!("namespace: {namespace}, name: {name}");
-        written("projectcalico.org/v3", "NetworkPolicy", &name, &format!("spec: {{{order}}}"))
-    };
-    let global = |order: &str| calico("GlobalNetworkPolicy", "name: g", order);
-    let cluster = |name: &str, tier: &str| {
-        let spec = format!("spec: {{tier: {tier}, priority: 5, subject: {{namespaces: {{}}}}}}");
-        let name = format!("name: {name}");
-        written("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", &name, &spec)
-    };
-    let (a, b) = (one("x", "a", "order: 5"), one("x", "b", "order: 5.0"));
-    assert_eq!(told(&(a.clone() + &b)), ["NetworkPolicy.projectcalico.org x/b spec.order"]);
-    assert_eq!(told(&(a.clone() + &global("order: 5"))), ["GlobalNetworkPolicy g spec.order"]);
-    assert_eq!(told(&(a.clone() + &one("y", "b", "order: 5"))), [] as [&str; 0]);
-    assert_eq!(told(&(a + &one("x", "b", "order: 6"))), [] as [&str; 0]);
-    assert_eq!(told(&(one("x", "a", "") + &one("x", "b", ""))), [] as [&str; 0], "none is given");
-    let wanted = ["ClusterNetworkPolicy d spec.priority"];
-    assert_eq!(told(&(cluster("c", "Admin") + &cluster("d", "Admin"))), wanted);
-    assert_eq!(told(&(cluster("c", "Admin") + &cluster("d", "Baseline"))), [] as [&str; 0]);
-}
