@@ -1,4 +1,5 @@
-//! What the running agent answers: documents for the socket, health and metrics for HTTP.
+//! What the running agent answers: documents for the socket, health and metrics for HTTP. What rules
+//! record it writes to the log.
 
 mod audit;
 mod denied;

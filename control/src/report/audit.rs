@@ -150,8 +150,8 @@ fn records(told: &Explanation) -> Vec<Record> {
     sides.flat_map(of).collect()
 }
 
-/// What would decide on a packet, where its verdict would be another: the side that would deny it, or
-/// that denies it and would not.
+/// What would decide on a packet, where its verdict would be another: the side that would deny it,
+/// or that denies it and would not.
 fn would_be(told: &Explanation) -> Option<WouldBe> {
     let staged = told.staged.as_ref().filter(|staged| staged.verdict != told.verdict)?;
     let sides = [(&told.egress, &staged.egress), (&told.ingress, &staged.ingress)];

@@ -3,7 +3,8 @@
 //! `ruleset` is the meaning: policies over resolved sets of addresses. `judge` answers questions
 //! to it by reading every rule (cold, the obvious twin). `compile` turns it into a `table` (cold),
 //! which answers the same questions in two cells (hot), with `ports` for the last step. `tally`
-//! counts its verdicts, so that control can tell which policy denies.
+//! counts its verdicts, so that control can tell which policy denies. `asked` has the numbers by which
+//! addresses and pods are known to a table.
 
 mod asked;
 pub mod compile;

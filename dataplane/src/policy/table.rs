@@ -1,8 +1,10 @@
 //! The compiled policy: what packets are judged by. Hot path.
 //!
 //! A question costs two cells, one for each side, and in each at most one search among the port
-//! intervals of a program, or two where rules tell ports of the source apart. How many rules, pods, policies or addresses there are does not enter
-//! into it, nor does anything that a sender can write into a header.
+//! intervals of a program, or two where rules tell ports of the source apart. How many rules, pods,
+//! policies or addresses there are does not enter into it, nor does anything that a sender can write
+//! into a header. What is staged or recorded is asked of rows of its own ([`Audit`]), by packets that
+//! are denied or open a connection.
 //!
 //! ```text
 //!  policy set of the pod           class of the address at the other end

@@ -252,8 +252,8 @@ impl Model {
     }
 }
 
-/// When a policy is asked, and which of its parts record, by what narrows them: what makes a difference to
-/// which lists its parts are in.
+/// When a policy is asked, and which of its parts record, by what narrows them: what makes a
+/// difference to which lists its parts are in.
 fn asked(policy: &Policy) -> (Stage, [Vec<Option<SetId>>; 2]) {
     let recording = |rules: Option<&[Rule]>| {
         let recording = rules.unwrap_or_default().iter().filter(|rule| logs(rule));

@@ -1,4 +1,5 @@
-//! Which policy sets there are: distinct lists of parts, each for as long as a pod has it.
+//! Which policy sets there are: distinct lists of parts, each for as long as a pod has it. One that is
+//! asked what is recorded ends in `LOGS`, which is no part.
 
 use hashbrown::HashMap;
 
