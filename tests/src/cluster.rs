@@ -2,7 +2,9 @@
 //!
 //! Each namespace has applications of some pods each, and policies as people write them: a default
 //! deny, its own pods, monitoring and DNS of other namespaces, the outside but for the cluster,
-//! and one application to another.
+//! and one application to another. Half of them may be in tiers (`tiered`).
+
+mod tiered;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
@@ -28,6 +30,8 @@ pub struct Size {
     pub namespaces: u32,
     /// Pods have IPv6 addresses too.
     pub dual: bool,
+    /// Every other policy is in a tier.
+    pub tiered: bool,
 }
 
 impl Size {
@@ -39,7 +43,8 @@ impl Size {
 
     /// Everything, namespaces first.
     pub fn objects(self) -> impl Iterator<Item = Object> {
-        let spaces = (0..self.namespaces).map(namespace);
+        let tiers = tiered::tiers().into_iter().filter(move |_| self.tiered);
+        let spaces = (0..self.namespaces).map(namespace).chain(tiers);
         let pods = (0..self.pods).map(move |number| self.pod(number));
         let policies = (0..self.policies).map(move |number| self.policy(number));
         spaces.chain(pods).chain(policies)
@@ -95,6 +100,9 @@ impl Size {
     }
 
     fn policy(self, number: u32) -> Object {
+        if self.tiered && number % 2 == 1 {
+            return tiered::policy(self, number / 2);
+        }
         let (space, kind) = (name_of(number % self.namespaces), number / self.namespaces);
         let (apps, cluster) = (self.applications(), "10.0.0.0/8");
         let app = |number: u32| one("app", &format!("a{}", number % apps));

@@ -24,13 +24,18 @@ use crate::agent::{Agent, cpu_ms};
 use crate::cluster::{Size, policy_about};
 
 /// The cluster of most goals.
-pub const MIDDLE: Size = Size { pods: 10_000, policies: 1_000, namespaces: 50, dual: false };
+pub const MIDDLE: Size =
+    Size { pods: 10_000, policies: 1_000, namespaces: 50, dual: false, tiered: false };
 /// The same, each pod with an address of either family.
 pub const DUAL: Size = Size { dual: true, ..MIDDLE };
+/// That with half of its policies in tiers.
+pub const TIERED: Size = Size { tiered: true, ..DUAL };
 /// The largest that there is a goal for.
-pub const LARGE: Size = Size { pods: 100_000, policies: 75_000, namespaces: 25_000, dual: false };
+pub const LARGE: Size = Size { pods: 100_000, policies: 75_000, namespaces: 25_000, ..MIDDLE };
+/// That with half of its policies in tiers.
+pub const LARGE_TIERED: Size = Size { tiered: true, ..LARGE };
 /// Few namespaces, so few policy sets: what the memory of tables is measured at.
-pub const WIDE: Size = Size { pods: 100_000, policies: 2_000, namespaces: 200, dual: false };
+pub const WIDE: Size = Size { pods: 100_000, policies: 2_000, namespaces: 200, ..MIDDLE };
 
 /// Pause between two looks of a worker that waits for a snapshot.
 const LOOK: Duration = Duration::from_micros(50);
@@ -193,7 +198,7 @@ impl Everything {
 /// of so many applications: nanoseconds by the clock, of 200 tries.
 #[must_use]
 pub fn decide_ns(rules: u32, applications: u32) -> Vec<f64> {
-    let size = Size { pods: 1000, policies: 50, namespaces: 50, dual: false };
+    let size = Size { pods: 1000, policies: 50, namespaces: 50, dual: false, tiered: false };
     let applications = applications.min(size.applications());
     let (mut node, mut workers) = Node::running(size, 1);
     node.event(Change::Set(policy_about(applications, rules, 0)), &mut workers);

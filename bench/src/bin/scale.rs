@@ -10,7 +10,9 @@ use std::process::Command;
 use lockgate_control::inventory::Change;
 use lockgate_control::manifest::Object;
 use lockgate_tests::cluster::{Size, large_blocks, large_policy, namespace, web_in_blocks};
-use lockgate_tests::scale::{DUAL, Everything, LARGE, MIDDLE, Node, WIDE, decide_ns, percentile};
+use lockgate_tests::scale::{
+    DUAL, Everything, LARGE, LARGE_TIERED, MIDDLE, Node, TIERED, WIDE, decide_ns, percentile,
+};
 
 /// Events of each kind.
 const EVENTS: u32 = 300;
@@ -19,8 +21,13 @@ const EVENTS: u32 = 300;
 const WORKERS: usize = 2;
 
 /// What is compiled from nothing.
-const CLUSTERS: [(&str, Size); 3] =
-    [("10k/1k/50", MIDDLE), ("100k/2k/200", WIDE), ("100k/75k/25k", LARGE)];
+const CLUSTERS: [(&str, Size); 5] = [
+    ("10k/1k/50", MIDDLE),
+    ("10k/1k/50, dual stack, half in tiers", TIERED),
+    ("100k/2k/200", WIDE),
+    ("100k/75k/25k", LARGE),
+    ("100k/75k/25k, half in tiers", LARGE_TIERED),
+];
 
 /// Measures something; gives the table.
 type Part = fn() -> String;
@@ -47,9 +54,13 @@ fn events() -> String {
         "| cluster | event | ms, median | 90 % | most | built anew |\n|---|---|---|---|---|---|"
             .to_owned(),
     ];
-    for (name, size) in
-        [("10k/1k/50", MIDDLE), ("the same, dual stack", DUAL), ("100k/75k/25k", LARGE)]
-    {
+    for (name, size) in [
+        ("10k/1k/50", MIDDLE),
+        ("the same, dual stack", DUAL),
+        ("that, half in tiers", TIERED),
+        ("100k/75k/25k", LARGE),
+        ("that, half in tiers", LARGE_TIERED),
+    ] {
         let (mut node, mut workers) = Node::running(size, WORKERS);
         for (event, changes) in kinds(size) {
             let before = node.agent.rebuilds();

@@ -8,7 +8,7 @@ use lockgate_dataplane::policy::ruleset::Stage;
 
 use super::Inventory;
 use crate::manifest::{
-    EndpointSlice, Node, Object, ObjectKey, ObjectKind, Pod, Service, ServiceAccount,
+    EndpointSlice, Node, Object, ObjectKey, ObjectKind, Service, ServiceAccount,
 };
 use crate::policy::calico::{NetworkSet, Profile};
 use crate::policy::{Kind, Known, OrderedPolicy, StagedAction, Tier};
@@ -65,7 +65,9 @@ impl Inventory {
 
     /// The sets of networks of namespaces, then those of none.
     pub fn network_sets(&self) -> impl Iterator<Item = &NetworkSet> {
-        self.ordered().filter_map(|object| match object {
+        let kinds = [Known::NetworkSet, Known::GlobalNetworkSet].map(ObjectKind::Ordered);
+        let objects = kinds.into_iter().flat_map(|kind| self.of_kind(kind, ""));
+        objects.filter_map(|object| match object {
             Object::NetworkSet(set) => Some(set),
             _ => None,
         })
@@ -136,12 +138,12 @@ impl Inventory {
         }
     }
 
-    /// The labels of a pod's service account, whether or not that has an object; `None` where they
-    /// are not known.
+    /// The labels of a service account, whether or not that has an object; `None` where they are
+    /// not known.
     #[must_use]
-    pub fn account_labels(&self, pod: &Pod) -> Option<Labels> {
-        let (kind, namespace) = (ObjectKind::ServiceAccount, &pod.metadata.key.namespace);
-        if let Some(account) = self.account(namespace, &pod.account) {
+    pub fn account_labels(&self, namespace: &str, name: &str) -> Option<Labels> {
+        let kind = ObjectKind::ServiceAccount;
+        if let Some(account) = self.account(namespace, name) {
             return account.labels.clone();
         }
         // One whose name or namespace cannot be read may be this one.

@@ -70,6 +70,16 @@ impl Words {
         }
     }
 
+    /// The word's number, if anybody uses it.
+    pub(super) fn known(&self, word: &str) -> Option<Word> {
+        self.numbers.get(word).copied()
+    }
+
+    /// The word of a number.
+    pub(super) fn text(&self, number: Word) -> Option<&str> {
+        self.all.get(number as usize).map(|known| &*known.0)
+    }
+
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -174,6 +184,17 @@ impl Things {
         }
     }
 
+    /// All that are found at a home, in no order.
+    pub(super) fn at<'t>(&'t self, home: &'t Home) -> impl Iterator<Item = u32> + 't {
+        let (labels, key, rest) = match home {
+            Home::Labels(labels) => (&labels[..], None, None),
+            Home::Key(key) => (&[][..], self.with_key.get(key), None),
+            Home::Rest => (&[][..], None, Some(&self.all)),
+        };
+        let lists = labels.iter().filter_map(|label| self.with_label.get(label));
+        lists.chain(key).chain(rest).flatten().copied()
+    }
+
     /// The shortest list in which every match must be.
     pub(super) fn shortest(&self, wanted: &Wanted) -> &[u32] {
         let listed = wanted.0.iter().filter_map(|(key, test)| match test {
@@ -198,34 +219,45 @@ pub(super) struct Selectors {
 }
 
 /// Where a selector is found.
-enum Home {
+#[derive(Debug)]
+pub(super) enum Home {
     /// Under each of these labels: a thing has one value for a key, so it finds it once.
     Labels(Vec<(Word, Word)>),
+    /// Under this key, whatever its value.
     Key(Word),
+    /// It needs no label.
     Rest,
 }
 
 impl Selectors {
     pub(super) fn insert(&mut self, id: u32, wanted: &Wanted) {
-        match wanted.home() {
+        self.insert_at(id, &wanted.home());
+    }
+
+    pub(super) fn remove(&mut self, id: u32, wanted: &Wanted) {
+        self.remove_at(id, &wanted.home());
+    }
+
+    pub(super) fn insert_at(&mut self, id: u32, home: &Home) {
+        match home {
             Home::Labels(labels) => {
                 for label in labels {
-                    put(self.by_label.entry(label).or_default(), id);
+                    put(self.by_label.entry(*label).or_default(), id);
                 }
             }
-            Home::Key(key) => put(self.by_key.entry(key).or_default(), id),
+            Home::Key(key) => put(self.by_key.entry(*key).or_default(), id),
             Home::Rest => put(&mut self.rest, id),
         }
     }
 
-    pub(super) fn remove(&mut self, id: u32, wanted: &Wanted) {
-        match wanted.home() {
+    pub(super) fn remove_at(&mut self, id: u32, home: &Home) {
+        match home {
             Home::Labels(labels) => {
-                for label in &labels {
+                for label in labels {
                     take_from(&mut self.by_label, label, id);
                 }
             }
-            Home::Key(key) => take_from(&mut self.by_key, &key, id),
+            Home::Key(key) => take_from(&mut self.by_key, key, id),
             Home::Rest => take(&mut self.rest, id),
         }
     }

@@ -8,7 +8,9 @@
 //!   spaces     namespaces and namespace selectors, and which match
 //!   pods       places, whose an address is
 //!   sets       one for each distinct selector, block or named port, while a rule means it
+//!   selections those of ordered policies, by where the label stands that they need
 //!   policies   what each policy refers to
+//!   ordered    what each ordered policy asked for while it was read
 //!   node       the pods of this node, the node's addresses
 //! ```
 //!
@@ -24,9 +26,11 @@ mod ordered;
 mod pods;
 mod policies;
 mod select;
+mod selections;
 mod sets;
 mod spaces;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
@@ -36,13 +40,14 @@ use lockgate_dataplane::policy::ruleset::{self, PodIndex, PolicyId, SetId};
 
 use crate::inventory::Inventory;
 use crate::manifest::{ObjectKey, ObjectKind, Pod};
-use crate::policy::{Kind, Known as KnownKind};
 use crate::resolve::PodView;
 use labels::{Things, Words, put, take};
 use node::Node;
+use ordered::Asking;
 use pods::{Known, Place, Pods};
 use policies::Policies;
-use sets::{Meaning, Sets};
+use selections::Selections;
+use sets::{Meaning, Sets, Watch};
 use spaces::Spaces;
 
 /// The rules as they were last told, kept to be changed.
@@ -56,9 +61,12 @@ pub struct Resolver {
     /// The pods that are denied, ascending.
     denied: Vec<Place>,
     sets: Sets,
+    selections: Selections,
     policies: Policies,
-    /// The ordered policies among them.
-    ordered: BTreeSet<ObjectKey>,
+    asking: Asking,
+    /// The pods that selectors see of whose namespace or account nobody can tell the labels,
+    /// ascending.
+    doubtful: Vec<Place>,
     node: Node,
 }
 
@@ -81,29 +89,20 @@ impl Resolver {
                 ObjectKind::Namespace => self.read_namespace(inventory, key, &mut work),
                 ObjectKind::Pod => self.read_pod(inventory, key, &mut work),
                 ObjectKind::Policy => _ = work.policies.insert(self.policies.place(key)),
-                // The policy that it is staged to replace is asked otherwise.
-                ObjectKind::Ordered(KnownKind::Policy(Kind::StagedKubernetesNetworkPolicy)) => {
-                    let plain = ObjectKey { kind: ObjectKind::Policy, ..key.clone() };
-                    work.policies.extend(self.policies.known(&plain));
-                }
-                // Ordered policies may mean them; they are all read again.
+                ObjectKind::ServiceAccount => self.read_account(inventory, key, &mut work),
                 ObjectKind::Service
                 | ObjectKind::EndpointSlice
-                | ObjectKind::ServiceAccount
                 | ObjectKind::Node
-                | ObjectKind::Ordered(_) => {}
+                | ObjectKind::Ordered(_) => self.concerned(key, &mut work.policies),
             }
         }
         for place in std::mem::take(&mut work.pods) {
             self.look_at(place, &mut work);
         }
         self.deny(&mut work.delta);
+        let context = OnceCell::new();
         for id in std::mem::take(&mut work.policies) {
-            self.read_policy(inventory, id, &mut work.delta);
-        }
-        // Those of NetworkPolicy alone mean nothing that these speak of.
-        if changed.iter().any(|key| key.kind != ObjectKind::Policy) {
-            self.read_ordered(inventory, &mut work.delta);
+            self.read_policy(inventory, &context, id, &mut work.delta);
         }
         self.tell_sets(&mut work.delta);
         self.node.settle(&self.pods, inventory);
@@ -137,6 +136,7 @@ impl Resolver {
     }
 
     fn read_namespace(&mut self, inventory: &Inventory, key: &ObjectKey, work: &mut Work) {
+        self.concerned_by_namespace(inventory, key, &mut work.policies);
         // One whose name cannot be read may be any.
         let spaces = if key.is_lost() {
             self.spaces.ids()
@@ -147,6 +147,22 @@ impl Resolver {
             if self.spaces.relabel(space, inventory, &mut self.words) {
                 work.pods.extend(&self.spaces.space(space).pods.all);
             }
+        }
+    }
+
+    fn read_account(&mut self, inventory: &Inventory, key: &ObjectKey, work: &mut Work) {
+        // One that cannot be read may be any of its namespace, or of all.
+        let spaces = if key.is_lost() {
+            self.spaces.ids()
+        } else {
+            self.spaces.known(&key.namespace).into_iter().collect()
+        };
+        for space in spaces {
+            let accounts = self.spaces.relabel_accounts(space, inventory, &mut self.words);
+            let acts = |place: &&Place| {
+                self.pods.get(**place).is_some_and(|known| accounts.contains(&known.account))
+            };
+            work.pods.extend(self.spaces.space(space).pods.all.iter().filter(acts));
         }
     }
 
@@ -174,6 +190,8 @@ impl Resolver {
                 take(&mut self.denied, place);
                 work.pods.remove(&place);
                 work.delta.members.extend(old.sets.iter().map(|set| (*set, index, false)));
+                self.tell_watching(&old.sets, Watch::Content, &mut work.policies);
+                self.tell_watching(&old.doubts, Watch::Doubts, &mut work.policies);
                 work.delta.pods.extend(old.told.as_ref().map(|_| (index, None)));
             }
             self.pods.forget(key);
@@ -193,11 +211,16 @@ impl Resolver {
     ) -> Known {
         let Self { words, spaces, .. } = self;
         let key = pod.metadata.key.clone();
-        let (sets, told) =
-            old.map(|old| (std::mem::take(&mut old.sets), old.told.take())).unwrap_or_default();
+        let take = std::mem::take;
+        let (sets, doubts, told) = old
+            .map(|old| (take(&mut old.sets), take(&mut old.doubts), old.told.take()))
+            .unwrap_or_default();
         let ports = pod.ports.iter();
+        let space = spaces.enter(&key.namespace, inventory, words);
         Known {
-            space: spaces.enter(&key.namespace, inventory, words),
+            space,
+            account: spaces.enter_account(space, &pod.account, inventory, words),
+            has_known_ports: pod.has_known_ports,
             key,
             labels: pod.labels.as_ref().map(|labels| words.take_labels(labels)),
             ports: ports.map(|one| (words.take(&one.name), one.protocol, one.number)).collect(),
@@ -211,6 +234,7 @@ impl Resolver {
             is_seen: false,
             is_denied: false,
             sets,
+            doubts,
             told,
         }
     }
@@ -219,6 +243,7 @@ impl Resolver {
     fn release(&mut self, old: &Known) {
         old.labels.iter().for_each(|labels| self.words.release_labels(labels));
         old.ports.iter().for_each(|port| self.words.release(port.0));
+        self.spaces.leave_account(old.space, old.account, &mut self.words);
         self.spaces.leave(old.space, &mut self.words);
     }
 
@@ -240,25 +265,56 @@ impl Resolver {
             take(&mut self.denied, place);
         }
         let index = PodIndex(place);
+        if is_seen && self.is_doubtful(&known) {
+            put(&mut self.doubtful, place);
+        } else {
+            take(&mut self.doubtful, place);
+        }
         let told = known.lives.then_some((known.endpoint, owned));
-        if told != known.told {
+        let is_moved = told != known.told;
+        if is_moved {
             let pod = |(endpoint, addresses)| ruleset::Pod { endpoint, addresses };
             work.delta.pods.push((index, told.clone().map(pod)));
             known.told = told;
         }
-        let sets = self.sets_of(&known, &mut work.policies);
+        let (sets, doubts) = self.sets_of(&known, &mut work.policies);
         let (old, new): (HashSet<_>, HashSet<_>) =
             (known.sets.iter().copied().collect(), sets.iter().copied().collect());
         work.delta.members.extend(old.difference(&new).map(|set| (*set, index, false)));
         work.delta.members.extend(new.difference(&old).map(|set| (*set, index, true)));
-        known.sets = sets;
+        if is_moved {
+            self.tell_watching(old.union(&new), Watch::Content, &mut work.policies);
+        } else {
+            let other = old.symmetric_difference(&new);
+            self.tell_watching(other, Watch::Content, &mut work.policies);
+        }
+        if doubts != known.doubts {
+            let both = doubts.iter().chain(&known.doubts);
+            self.tell_watching(both, Watch::Doubts, &mut work.policies);
+        }
+        (known.sets, known.doubts) = (sets, doubts);
         self.pods.lay(place, known);
     }
 
-    /// The sets that a pod is in, ascending. Who asked for a name of its by a number that is not
-    /// there must be read again.
-    fn sets_of(&self, known: &Known, policies: &mut BTreeSet<PolicyId>) -> Vec<SetId> {
-        let mut found: Vec<SetId> = Vec::new();
+    /// Finds who must hear of sets.
+    fn tell_watching<'s>(
+        &self,
+        sets: impl IntoIterator<Item = &'s SetId>,
+        watch: Watch,
+        policies: &mut BTreeSet<PolicyId>,
+    ) {
+        let sets = sets.into_iter().filter_map(|id| self.sets.get(*id));
+        policies.extend(sets.flat_map(|set| set.watching(watch)));
+    }
+
+    /// The sets that a pod is in, and of those the ones that it is only in for all that is known;
+    /// both ascending. Who asked for a name of its by a number that is not there must be read again.
+    fn sets_of(
+        &self,
+        known: &Known,
+        policies: &mut BTreeSet<PolicyId>,
+    ) -> (Vec<SetId>, Vec<SetId>) {
+        let (mut found, mut doubts): (Vec<SetId>, Vec<SetId>) = (Vec::new(), Vec::new());
         if known.is_denied {
             found.extend(self.sets.known(&Meaning::Denied));
         }
@@ -283,9 +339,12 @@ impl Resolver {
                     }
                 }
             }
+            let (selected, doubted) = self.selecting(known, labels);
+            found.extend(selected);
+            doubts = doubted;
         }
         found.sort_unstable();
-        found
+        (found, doubts)
     }
 
     /// Selectors see the pod from now on.
@@ -296,6 +355,10 @@ impl Resolver {
         for (name, protocol, _) in &known.ports {
             put(self.pods.bearers.entry((*name, *protocol)).or_default(), place);
             work.policies.extend(self.policies.meeting(*name, *protocol));
+        }
+        if !known.has_known_ports {
+            put(&mut self.pods.unknown_ports, place);
+            work.policies.extend(&self.asking.unknown_ports);
         }
         known.is_seen = true;
     }
@@ -308,6 +371,11 @@ impl Resolver {
         let labels = known.labels.clone().unwrap_or_default();
         self.spaces.space_mut(known.space).pods.remove(place, &labels);
         self.seen.remove(place, &labels);
+        take(&mut self.doubtful, place);
+        if !known.has_known_ports {
+            take(&mut self.pods.unknown_ports, place);
+            work.policies.extend(&self.asking.unknown_ports);
+        }
         for (name, protocol, _) in &known.ports {
             let bearers = self.pods.bearers.entry((*name, *protocol)).or_default();
             take(bearers, place);

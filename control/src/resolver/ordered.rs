@@ -1,113 +1,241 @@
-//! Ordered policies in the kept rules: all are worked out anew, as [`resolve`](crate::resolve) does
-//! it, when anything changes that they may mean. Their sets are told whole.
+//! Ordered policies in the kept rules. What each asked for while it was read is noted, so that it
+//! is read again when that differs and only then; who is selected is a set like any other, which
+//! pods join and leave.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 
-use lockgate_dataplane::policy::delta::Delta;
-use lockgate_dataplane::policy::ruleset::{Peers, PodIndex, Policy, PolicyId, Rule, SetId};
+use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::policy::ruleset::{PodIndex, Policy, PolicyId, SetId};
 
 use super::Resolver;
-use super::policies::{Held, Refers};
-use super::sets::Meaning;
-use crate::inventory::{Census, Inventory};
-use crate::manifest::ObjectKey;
-use crate::resolve::{Ordered, Sets};
+use super::policies::Refers;
+use super::sets::{Meaning, Watch};
+use crate::inventory::Inventory;
+use crate::manifest::{ObjectKey, ObjectKind};
+use crate::policy::{Kind, Known, OrderedPolicy, Selection};
+use crate::resolve::{Context, Doubt, Group, Groups, Ordered, Outside, Pods, World, renumbered};
+
+/// Who asks for what is no pod, and for pods whose ports nobody knows.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    networks: BTreeSet<PolicyId>,
+    nodes: BTreeSet<PolicyId>,
+    pub(super) unknown_ports: BTreeSet<PolicyId>,
+    /// By the namespace of the services.
+    services: BTreeMap<Arc<str>, BTreeSet<PolicyId>>,
+}
+
+/// The same of one policy.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    networks: bool,
+    nodes: bool,
+    unknown_ports: bool,
+    services: BTreeSet<Arc<str>>,
+}
+
+/// What a policy asked for.
+#[derive(Debug, Default)]
+struct Heard {
+    selections: HashSet<Arc<Selection>>,
+    contents: HashSet<(Arc<Selection>, Doubt)>,
+    names: BTreeSet<(String, Protocol)>,
+    others: Asked,
+}
+
+/// The pods that are kept, as a policy asks for them.
+struct Kept<'r> {
+    resolver: &'r Resolver,
+    heard: RefCell<Heard>,
+}
+
+impl World for Kept<'_> {
+    fn pods(&self, selection: &Selection, doubt: Doubt) -> Pods {
+        // Sets of networks are asked for apart.
+        let selection = Arc::new(Selection { takes_sets: false, ..selection.clone() });
+        let is_known = doubt == Doubt::Out && !self.resolver.is_doubted(&selection);
+        self.heard.borrow_mut().selections.insert(Arc::clone(&selection));
+        Pods::Selected(selection, if is_known { Doubt::In } else { doubt })
+    }
+
+    fn list<'p>(&self, pods: &'p Pods) -> Cow<'p, [PodIndex]> {
+        match pods {
+            Pods::Listed(pods) => pods.into(),
+            Pods::Selected(selection, doubt) => {
+                self.heard.borrow_mut().contents.insert((Arc::clone(selection), *doubt));
+                let places = self.resolver.select_selected(selection, *doubt);
+                places.into_iter().map(PodIndex).collect()
+            }
+        }
+    }
+
+    fn addresses(&self, pod: PodIndex) -> &[IpAddr] {
+        let told = self.resolver.pods.get(pod.0).and_then(|known| known.told.as_ref());
+        told.map_or(&[], |told| &told.1)
+    }
+
+    fn bearers(&self, name: &str, protocol: Protocol) -> BTreeMap<u16, Vec<PodIndex>> {
+        self.heard.borrow_mut().names.insert((name.to_owned(), protocol));
+        let mut found: BTreeMap<u16, Vec<PodIndex>> = BTreeMap::new();
+        let Some(word) = self.resolver.words.known(name) else { return found };
+        let pods = &self.resolver.pods;
+        for &place in pods.bearers.get(&(word, protocol)).into_iter().flatten() {
+            if let Some(number) = pods.get(place).and_then(|known| known.port(word, protocol)) {
+                found.entry(number).or_default().push(PodIndex(place));
+            }
+        }
+        found
+    }
+
+    fn unknown_ports(&self) -> Vec<PodIndex> {
+        self.heard.borrow_mut().others.unknown_ports = true;
+        self.resolver.pods.unknown_ports.iter().copied().map(PodIndex).collect()
+    }
+
+    fn hear(&self, outside: Outside<'_>) {
+        let asked = &mut self.heard.borrow_mut().others;
+        match outside {
+            Outside::Networks => asked.networks = true,
+            Outside::Nodes => asked.nodes = true,
+            Outside::Service(service) => {
+                asked.services.insert(Arc::clone(&service.namespace));
+            }
+        }
+    }
+}
 
 impl Resolver {
-    /// Works out all ordered policies, and tells what differs.
-    pub(super) fn read_ordered(&mut self, inventory: &Inventory, delta: &mut Delta) {
-        let mut left = std::mem::take(&mut self.ordered);
-        if left.is_empty() && inventory.ordered_policies().next().is_none() {
-            return;
-        }
-        let census = Census::of(inventory);
-        let ordered = Ordered::new(inventory, &census.residents);
-        let mut sets = Sets::default();
-        let policies: Vec<(ObjectKey, Policy)> = inventory
-            .ordered_policies()
-            .filter_map(|one| Some((one.metadata.key.clone(), ordered.policy(one, &mut sets)?)))
-            .collect();
-        let place = |key| self.pods.place(key).map(PodIndex);
-        let places: Vec<Option<PodIndex>> =
-            census.residents.iter().map(|one| place(&one.pod.metadata.key)).collect();
-        let mut kept = Kept { meanings: meanings(sets, &places), ids: HashMap::new() };
-        for (key, policy) in policies {
-            let id = self.policies.place(&key);
-            let mut refers = Refers::default();
-            let told = self.kept(policy, &mut kept, &mut refers);
-            self.tell_ordered(id, Held { told: Some(told), refers }, delta);
-            left.remove(&key);
-            self.ordered.insert(key);
-        }
-        for key in left {
-            let id = self.policies.place(&key);
-            self.tell_ordered(id, Held::default(), delta);
-            self.policies.forget(&key, id);
-        }
-    }
-
-    fn tell_ordered(&mut self, id: PolicyId, new: Held, delta: &mut Delta) {
-        let old = self.policies.exchange(id, new);
-        let told = self.policies.told(id);
-        if told != old.told.as_ref() {
-            delta.policies.push((id, told.cloned()));
-        }
-        self.drop_refers(id, old.refers, &Refers::default());
-    }
-
-    /// The same with the sets that are kept.
-    fn kept(&mut self, policy: Policy, kept: &mut Kept, refers: &mut Refers) -> Policy {
-        // Each set once for each policy that refers to it.
-        kept.ids.clear();
-        let subjects = self.kept_set(policy.subjects, kept, refers);
-        let mut side = |rules: Option<std::sync::Arc<[Rule]>>| {
-            let rules = rules?;
-            let rules = rules.iter().map(|rule| Rule {
-                subjects: rule.subjects.map(|set| self.kept_set(set, kept, refers)),
-                peers: match &rule.peers {
-                    Peers::Any => Peers::Any,
-                    Peers::Sets(sets) => {
-                        let ids = sets.iter().map(|set| self.kept_set(*set, kept, refers));
-                        let ids: BTreeSet<SetId> = ids.collect();
-                        Peers::Sets(ids.into_iter().collect())
+    /// Finds the policies that an object which is none of Kubernetes' own policy concerns.
+    pub(super) fn concerned(&mut self, key: &ObjectKey, found: &mut BTreeSet<PolicyId>) {
+        match key.kind {
+            ObjectKind::EndpointSlice if key.is_lost() => {
+                found.extend(self.asking.services.values().flatten());
+            }
+            ObjectKind::EndpointSlice => {
+                found.extend(self.asking.services.get(&key.namespace).into_iter().flatten());
+            }
+            ObjectKind::Node => found.extend(&self.asking.nodes),
+            ObjectKind::Ordered(Known::NetworkSet | Known::GlobalNetworkSet) => {
+                found.extend(&self.asking.networks);
+            }
+            ObjectKind::Ordered(Known::Tier) => found.extend(self.policies.ordered()),
+            ObjectKind::Ordered(Known::Policy(kind)) => {
+                found.insert(self.policies.place(key));
+                // Of the policy that it is staged to replace is to be said when it is asked.
+                let replaced = match kind {
+                    Kind::StagedKubernetesNetworkPolicy => ObjectKind::Policy,
+                    Kind::StagedNetworkPolicy => {
+                        ObjectKind::Ordered(Known::Policy(Kind::CalicoNetworkPolicy))
                     }
-                },
-                ..rule.clone()
-            });
-            Some(rules.collect::<Vec<_>>().into())
+                    Kind::StagedGlobalNetworkPolicy => {
+                        ObjectKind::Ordered(Known::Policy(Kind::GlobalNetworkPolicy))
+                    }
+                    _ => return,
+                };
+                let replaced = ObjectKey { kind: replaced, ..key.clone() };
+                found.extend(self.policies.known(&replaced));
+            }
+            _ => {}
+        }
+    }
+
+    /// Finds those that a namespace's labels concern: sets of networks wear them.
+    pub(super) fn concerned_by_namespace(
+        &self,
+        inventory: &Inventory,
+        key: &ObjectKey,
+        found: &mut BTreeSet<PolicyId>,
+    ) {
+        let is_there = |set: &ObjectKey| !set.namespace.is_empty() && set.namespace == key.name;
+        let mut sets = inventory.network_sets().map(|set| &set.metadata.key);
+        if sets.any(|set| key.is_lost() || is_there(set)) {
+            found.extend(&self.asking.networks);
+        }
+    }
+
+    /// What a policy means.
+    pub(super) fn ordered(
+        &mut self,
+        context: Rc<Context<'_>>,
+        inventory: &Inventory,
+        (policy, id): (&OrderedPolicy, PolicyId),
+        refers: &mut Refers,
+    ) -> Option<Policy> {
+        let mut groups = Groups::default();
+        let kept = Kept { resolver: self, heard: RefCell::default() };
+        let ordered = Ordered::asking(context, kept);
+        let policy = ordered.grouped(policy, &mut groups)?;
+        let heard = ordered.into_world().heard.into_inner();
+        self.listen(inventory, heard, id, refers);
+        let set = |group| match group {
+            Group::Pods(Pods::Selected(selection, doubt)) => {
+                self.selected(inventory, selection, doubt, refers)
+            }
+            Group::Pods(Pods::Listed(pods)) => self.refer(Meaning::Listed(pods), refers).0,
+            Group::Blocks(blocks) => self.refer(Meaning::Blocks(blocks), refers).0,
         };
-        let (ingress, egress) = (side(policy.ingress), side(policy.egress));
-        Policy { subjects, ingress, egress, ..policy }
+        let ids: Vec<SetId> = groups.into_list().into_iter().map(set).collect();
+        Some(renumbered(policy, &ids))
     }
 
-    fn kept_set(&mut self, set: SetId, kept: &mut Kept, refers: &mut Refers) -> SetId {
-        if let Some(known) = kept.ids.get(&set) {
-            return *known;
+    /// Notes who is to hear when something differs that was asked for.
+    fn listen(&mut self, inventory: &Inventory, heard: Heard, id: PolicyId, refers: &mut Refers) {
+        let Heard { selections, contents, names, others } = heard;
+        let doubts = selections.into_iter().map(|one| (one, Doubt::In, Watch::Doubts));
+        let contents = contents.into_iter().map(|(one, doubt)| (one, doubt, Watch::Content));
+        for (selection, doubt, watch) in doubts.chain(contents) {
+            let set = self.selected(inventory, selection, doubt, refers);
+            refers.watches.push((set, watch));
+            if let Some(set) = self.sets.get_mut(set)
+                && !set.watchers.contains(&(id, watch))
+            {
+                set.watchers.push((id, watch));
+            }
         }
-        let meaning = kept.meanings.get(set.0 as usize).cloned();
-        let (id, _) = self.refer(meaning.unwrap_or(Meaning::Listed(Vec::new())), refers);
-        kept.ids.insert(set, id);
-        id
+        for (name, protocol) in names {
+            let word = self.words.take(&name);
+            refers.met.push((word, protocol));
+            self.policies.asking.entry((word, protocol)).or_default().insert(id);
+        }
+        self.asking.add(id, &others);
+        refers.asked = others;
     }
 }
 
-/// Sets made from nothing, and those kept that mean the same.
-struct Kept {
-    meanings: Vec<Meaning>,
-    /// Of the policy that is read.
-    ids: HashMap<SetId, SetId>,
-}
-
-/// What sets mean where pods have these places.
-fn meanings(sets: Sets, places: &[Option<PodIndex>]) -> Vec<Meaning> {
-    let meaning = |set: lockgate_dataplane::policy::ruleset::PeerSet| {
-        if !set.blocks.is_empty() {
-            return Meaning::Blocks(set.blocks);
+impl Asking {
+    fn add(&mut self, id: PolicyId, asked: &Asked) {
+        for (is_asked, policies) in [
+            (asked.networks, &mut self.networks),
+            (asked.nodes, &mut self.nodes),
+            (asked.unknown_ports, &mut self.unknown_ports),
+        ] {
+            if is_asked {
+                policies.insert(id);
+            }
         }
-        let place = |pod: PodIndex| places.get(pod.0 as usize).copied().flatten();
-        let mut pods: Vec<PodIndex> = set.pods.into_iter().filter_map(place).collect();
-        pods.sort_unstable();
-        Meaning::Listed(pods)
-    };
-    sets.into_list().into_iter().map(meaning).collect()
+        for space in &asked.services {
+            self.services.entry(Arc::clone(space)).or_default().insert(id);
+        }
+    }
+
+    /// A policy asks for the second and no more for the first.
+    pub(super) fn exchange(&mut self, id: PolicyId, old: &Asked, new: &Asked) {
+        for policies in [&mut self.networks, &mut self.nodes, &mut self.unknown_ports] {
+            policies.remove(&id);
+        }
+        for space in &old.services {
+            if let Some(policies) = self.services.get_mut(space) {
+                policies.remove(&id);
+                if policies.is_empty() {
+                    self.services.remove(space);
+                }
+            }
+        }
+        self.add(id, new);
+    }
 }

@@ -27,6 +27,10 @@ pub(super) struct Known {
     /// `None` where they cannot be read.
     pub(super) labels: Option<Labels>,
     pub(super) ports: Vec<(Word, Protocol, u16)>,
+    /// Where not, it may call any port by any name.
+    pub(super) has_known_ports: bool,
+    /// Whom it acts as.
+    pub(super) account: Word,
     /// It has an address of its own.
     pub(super) lives: bool,
     pub(super) is_completed: bool,
@@ -41,6 +45,8 @@ pub(super) struct Known {
     pub(super) is_denied: bool,
     /// The sets that it is in, ascending.
     pub(super) sets: Vec<SetId>,
+    /// Those of them of which nobody can tell whether it is in them, ascending.
+    pub(super) doubts: Vec<SetId>,
     /// What the ruleset says of it.
     pub(super) told: Option<(EndpointId, Vec<IpAddr>)>,
 }
@@ -58,6 +64,8 @@ pub(super) struct Pods {
     claims: HashMap<IpAddr, Vec<Place>>,
     /// The pods that selectors see and that have such a port: by its name and protocol.
     pub(super) bearers: HashMap<(Word, Protocol), Vec<Place>>,
+    /// Those that selectors see and whose ports nobody knows, ascending.
+    pub(super) unknown_ports: Vec<Place>,
 }
 
 impl Pods {

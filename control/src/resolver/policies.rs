@@ -1,6 +1,8 @@
 //! What each policy means by number, and what it refers to.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use hashbrown::HashMap;
 use lockgate_dataplane::packet::Protocol;
@@ -11,11 +13,12 @@ use lockgate_dataplane::policy::ruleset::{
 
 use super::Resolver;
 use super::labels::Word;
-use super::sets::Meaning;
+use super::ordered::Asked;
+use super::sets::{Meaning, Watch};
 use super::spaces::number;
 use crate::inventory::{DENIED_POLICY, Inventory};
-use crate::manifest::{NetworkPolicy, ObjectKey, Peer, Rule, WhichPorts};
-use crate::resolve::range;
+use crate::manifest::{NetworkPolicy, ObjectKey, ObjectKind, Peer, Rule, WhichPorts};
+use crate::resolve::{Context, range};
 use crate::selector::LabelSelector;
 
 /// A policy as told.
@@ -31,8 +34,12 @@ pub(super) struct Refers {
     sets: Vec<SetId>,
     /// Names asked of the pods of a set.
     pub(super) names: Vec<(SetId, Word, Protocol)>,
-    /// Names asked of the pods met in blocks.
+    /// Names asked of the pods met in blocks, or of any.
     pub(super) met: Vec<(Word, Protocol)>,
+    /// What of its sets it must hear of.
+    pub(super) watches: Vec<(SetId, Watch)>,
+    /// What else it must hear of.
+    pub(super) asked: Asked,
 }
 
 /// All policies.
@@ -67,7 +74,13 @@ impl Policies {
         self.by_key.get(key).copied()
     }
 
-    /// Who asks for such a port of the pods in some block.
+    /// Those of other APIs than Kubernetes' own.
+    pub(super) fn ordered(&self) -> impl Iterator<Item = PolicyId> {
+        let ordered = self.by_key.iter().filter(|one| matches!(one.0.kind, ObjectKind::Ordered(_)));
+        ordered.map(|one| *one.1)
+    }
+
+    /// Who asks for such a port of the pods in some block, or of any.
     pub(super) fn meeting(&self, name: Word, protocol: Protocol) -> impl Iterator<Item = PolicyId> {
         self.asking.get(&(name, protocol)).into_iter().flatten().copied()
     }
@@ -79,7 +92,7 @@ impl Policies {
     }
 
     /// What is held of a policy from now on; gives what was.
-    pub(super) fn exchange(&mut self, id: PolicyId, new: Held) -> Held {
+    fn exchange(&mut self, id: PolicyId, new: Held) -> Held {
         let is_staged = |held: &Held| {
             usize::from(held.told.as_ref().is_some_and(|told| told.stage == Stage::Staged))
         };
@@ -87,11 +100,6 @@ impl Policies {
         let old = std::mem::replace(&mut self.all[id.0 as usize].1, new);
         self.staged -= is_staged(&old);
         old
-    }
-
-    /// What the ruleset was told of a policy.
-    pub(super) fn told(&self, id: PolicyId) -> Option<&Policy> {
-        self.all.get(id.0 as usize)?.1.told.as_ref()
     }
 
     /// A policy is no more.
@@ -116,21 +124,31 @@ impl Policies {
 
 impl Resolver {
     /// Reads a policy again and tells what differs.
-    pub(super) fn read_policy(&mut self, inventory: &Inventory, id: PolicyId, delta: &mut Delta) {
-        let place = &mut self.policies.all[id.0 as usize];
-        let Some(key) = place.0.clone() else { return };
-        let old = std::mem::take(&mut place.1);
+    pub(super) fn read_policy<'i>(
+        &mut self,
+        inventory: &'i Inventory,
+        context: &OnceCell<Rc<Context<'i>>>,
+        id: PolicyId,
+        delta: &mut Delta,
+    ) {
+        let Some(key) = self.policies.all[id.0 as usize].0.clone() else { return };
         let mut new = Held::default();
         if let Some(policy) = inventory.policy(&key) {
             new.told = Some(self.policy(inventory, policy, id, &mut new.refers));
-        } else {
+        } else if let Some(policy) = inventory.ordered_policy(&key) {
+            let context = context.get_or_init(|| Rc::new(Context::new(inventory)));
+            let (context, policy) = (Rc::clone(context), (policy, id));
+            new.told = self.ordered(context, inventory, policy, &mut new.refers);
+        }
+        if new.told.is_none() {
             self.policies.forget(&key, id);
         }
+        let old = self.policies.exchange(id, new);
+        let new = &self.policies.all[id.0 as usize].1;
         if new.told != old.told {
             delta.policies.push((id, new.told.clone()));
         }
-        self.drop_refers(id, old.refers, &new.refers);
-        self.policies.all[id.0 as usize].1 = new;
+        self.drop_refers(id, old.refers);
     }
 
     /// Isolates denied pods by a policy of its own, while there are any.
@@ -148,7 +166,7 @@ impl Resolver {
             }
             Some(id) if self.denied.is_empty() => {
                 let held = std::mem::take(&mut self.policies.all[id.0 as usize].1);
-                self.drop_refers(id, held.refers, &Refers::default());
+                self.drop_refers(id, held.refers);
                 delta.policies.push((id, None));
                 self.policies.freed.push(id);
                 self.policies.denied = None;
@@ -158,7 +176,8 @@ impl Resolver {
     }
 
     /// Gives back what a policy referred to, but for the questions that it asks still.
-    pub(super) fn drop_refers(&mut self, id: PolicyId, old: Refers, new: &Refers) {
+    fn drop_refers(&mut self, id: PolicyId, old: Refers) {
+        let new = &self.policies.all[id.0 as usize].1.refers;
         for (base, name, protocol) in old.names {
             if !new.names.contains(&(base, name, protocol))
                 && let Some(set) = self.sets.get_mut(base)
@@ -183,6 +202,12 @@ impl Resolver {
             }
             self.words.release(name);
         }
+        for watch in old.watches.iter().filter(|one| !new.watches.contains(one)) {
+            if let Some(set) = self.sets.get_mut(watch.0) {
+                set.watchers.retain(|one| *one != (id, watch.1));
+            }
+        }
+        self.asking.exchange(id, &old.asked, &new.asked);
         old.sets.into_iter().for_each(|set| self.sets.leave(set));
     }
 

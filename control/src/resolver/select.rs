@@ -9,6 +9,7 @@ use super::Resolver;
 use super::labels::Wanted;
 use super::pods::Place;
 use super::sets::Meaning;
+use crate::resolve::Doubt;
 
 impl Resolver {
     /// The pods that a set means, ascending.
@@ -39,6 +40,7 @@ impl Resolver {
                 found.sort_unstable();
                 found
             }
+            Meaning::Selected(selection, doubt) => self.select_selected(selection, *doubt),
             Meaning::Named(base, name, protocol, number) => {
                 let base = self.sets.get(*base).map(|set| self.select(&set.meaning));
                 let bears = |place: &Place| {
@@ -73,6 +75,7 @@ impl Resolver {
                 for place in self.select(&set.meaning) {
                     if let Some(known) = self.pods.get_mut(place) {
                         known.sets.retain(|one| *one != id);
+                        known.doubts.retain(|one| *one != id);
                     }
                 }
                 delta.sets.push((id, None));
@@ -90,6 +93,7 @@ impl Resolver {
                     known.sets.insert(at, id);
                 }
             }
+            self.doubt(id, &meaning);
             let set = match meaning {
                 Meaning::Blocks(blocks) => PeerSet { pods: Vec::new(), blocks },
                 Meaning::Listed(pods) => PeerSet { pods, blocks: Vec::new() },
@@ -100,6 +104,20 @@ impl Resolver {
             delta.sets.push((id, Some(set)));
         }
         self.sets.settle();
+    }
+
+    /// Notes of which pods nobody can tell whether they are in a new set.
+    fn doubt(&mut self, id: SetId, meaning: &Meaning) {
+        let Meaning::Selected(selection, Doubt::In) = meaning else { return };
+        let certain = self.select_selected(selection, Doubt::Out);
+        for place in self.doubtful.iter().filter(|place| certain.binary_search(place).is_err()) {
+            if let Some(known) = self.pods.get_mut(*place)
+                && known.sets.binary_search(&id).is_ok()
+                && let Err(at) = known.doubts.binary_search(&id)
+            {
+                known.doubts.insert(at, id);
+            }
+        }
     }
 
     /// Gives back what a meaning used.
@@ -115,6 +133,7 @@ impl Resolver {
                 self.words.release_wanted(&wanted);
                 self.spaces.leave_scope(scope, &mut self.words);
             }
+            Meaning::Selected(selection, _) => self.forget_selection(id, &selection),
             Meaning::Named(base, name, protocol, number) => {
                 if let Some(base) = self.sets.get_mut(base) {
                     for one in base

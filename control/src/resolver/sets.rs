@@ -1,6 +1,7 @@
 //! The sets of peers that rules mean: one for each distinct meaning, while a rule has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use lockgate_dataplane::packet::Protocol;
@@ -8,6 +9,8 @@ use lockgate_dataplane::policy::ruleset::{Block, PodIndex, PolicyId, SetId};
 
 use super::labels::{Wanted, Word};
 use super::spaces::{ScopeId, SpaceId, number};
+use crate::policy::Selection;
+use crate::resolve::Doubt;
 
 /// What a set means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +25,8 @@ pub(super) enum Meaning {
     Across(ScopeId, Wanted),
     /// Addresses.
     Blocks(Vec<Block>),
+    /// Pods that are selected, by what an ordered policy may ask of.
+    Selected(Arc<Selection>, Doubt),
     /// These pods, whatever becomes of them: who means others then means another set.
     Listed(Vec<PodIndex>),
     /// The pods of a set that call this number by this name.
@@ -35,6 +40,17 @@ pub(super) struct Set {
     users: u32,
     /// The names that are asked of its pods.
     pub(super) names: Vec<Name>,
+    /// Policies that must be read again when something about its pods differs.
+    pub(super) watchers: Vec<(PolicyId, Watch)>,
+}
+
+/// What about a set's pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    /// Which they are and what addresses they have.
+    Content,
+    /// Of which of them nobody can tell whether they are in it.
+    Doubts,
 }
 
 /// What a named port is in a set.
@@ -70,6 +86,11 @@ impl Sets {
         self.all.get_mut(id.0 as usize)?.as_mut()
     }
 
+    /// All that there are.
+    pub(super) fn ids(&self) -> impl Iterator<Item = SetId> {
+        (0..).map(SetId).zip(&self.all).filter(|one| one.1.is_some()).map(|one| one.0)
+    }
+
     pub(super) fn known(&self, meaning: &Meaning) -> Option<SetId> {
         self.by_meaning.get(meaning).copied()
     }
@@ -87,7 +108,7 @@ impl Sets {
             SetId(number(self.all.len() - 1))
         });
         self.by_meaning.insert(meaning.clone(), id);
-        self.all[id.0 as usize] = Some(Set { meaning, users: 1, names: Vec::new() });
+        self.all[id.0 as usize] = Some(Set::new(meaning));
         self.made.push(id);
         (id, true)
     }
@@ -119,6 +140,15 @@ impl Sets {
 }
 
 impl Set {
+    fn new(meaning: Meaning) -> Self {
+        Self { meaning, users: 1, names: Vec::new(), watchers: Vec::new() }
+    }
+
+    /// Who must be read again.
+    pub(super) fn watching(&self, watch: Watch) -> impl Iterator<Item = PolicyId> {
+        self.watchers.iter().filter(move |one| one.1 == watch).map(|one| one.0)
+    }
+
     /// The name's numbers, made if it was not asked before.
     pub(super) fn name(&mut self, word: Word, protocol: Protocol) -> Option<&mut Name> {
         let is_it = |one: &Name| (one.word, one.protocol) == (word, protocol);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::labels::{Labels, Selectors, Things, Wanted, Words, put, take};
+use super::labels::{Home, Labels, Selectors, Things, Wanted, Word, Words, put, take};
 use crate::inventory::Inventory;
 
 /// A namespace's number; used again.
@@ -17,15 +17,28 @@ pub(super) type ScopeId = u32;
 pub(super) struct Space {
     name: Arc<str>,
     /// `None` where no selector may see it.
-    labels: Option<Labels>,
+    pub(super) labels: Option<Labels>,
     /// Pods and sets that need it.
     users: u32,
     /// Its pods that selectors may see.
     pub(super) pods: Things,
     /// The sets of its own pods.
     pub(super) own: Selectors,
+    /// The selections of its own pods.
+    pub(super) selected: Selectors,
+    /// The service accounts of its pods.
+    accounts: HashMap<Word, Account>,
     /// The namespace selectors that match it, ascending.
     pub(super) scopes: Vec<ScopeId>,
+}
+
+/// A service account that a pod acts as.
+#[derive(Debug, Default)]
+struct Account {
+    /// `None` where nobody can tell.
+    labels: Option<Labels>,
+    /// Pods that act as it.
+    users: u32,
 }
 
 /// A namespace selector.
@@ -50,6 +63,18 @@ pub(super) struct Spaces {
     by_wanted: HashMap<Wanted, ScopeId>,
     free_scopes: Vec<ScopeId>,
     selectors: Selectors,
+}
+
+impl Space {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The labels of an account that a pod here acts as; `None` where nobody can tell.
+    pub(super) fn account(&self, name: Word) -> Option<&Labels> {
+        self.accounts.get(&name)?.labels.as_ref()
+    }
 }
 
 impl Spaces {
@@ -133,6 +158,64 @@ impl Spaces {
         }
         self.label(id, new);
         differs
+    }
+
+    /// The account of that name in a namespace, for one more pod.
+    pub(super) fn enter_account(
+        &mut self,
+        id: SpaceId,
+        name: &str,
+        inventory: &Inventory,
+        words: &mut Words,
+    ) -> Word {
+        let word = words.take(name);
+        let space = &mut self.all[id as usize];
+        let account = space.accounts.entry(word).or_insert_with(|| {
+            let labels = inventory.account_labels(&space.name, name);
+            Account { labels: labels.map(|labels| words.take_labels(&labels)), users: 0 }
+        });
+        account.users += 1;
+        word
+    }
+
+    /// One pod less.
+    pub(super) fn leave_account(&mut self, id: SpaceId, name: Word, words: &mut Words) {
+        let accounts = &mut self.all[id as usize].accounts;
+        if let Some(account) = accounts.get_mut(&name) {
+            account.users = account.users.saturating_sub(1);
+            if account.users == 0 {
+                account.labels.iter().for_each(|labels| words.release_labels(labels));
+                accounts.remove(&name);
+            }
+        }
+        words.release(name);
+    }
+
+    /// Reads the labels of all accounts of a namespace again. Those that differ.
+    pub(super) fn relabel_accounts(
+        &mut self,
+        id: SpaceId,
+        inventory: &Inventory,
+        words: &mut Words,
+    ) -> Vec<Word> {
+        let space = &mut self.all[id as usize];
+        let mut differ = Vec::new();
+        for (&word, account) in &mut space.accounts {
+            let labels =
+                words.text(word).and_then(|name| inventory.account_labels(&space.name, name));
+            let new = labels.map(|labels| words.take_labels(&labels));
+            if account.labels != new {
+                differ.push(word);
+            }
+            let old = std::mem::replace(&mut account.labels, new);
+            old.iter().for_each(|labels| words.release_labels(labels));
+        }
+        differ
+    }
+
+    /// The namespaces that are found at a home.
+    pub(super) fn at<'s>(&'s self, home: &'s Home) -> impl Iterator<Item = SpaceId> + 's {
+        self.things.at(home)
     }
 
     fn label(&mut self, id: SpaceId, labels: Option<Labels>) {

@@ -194,7 +194,7 @@ fn the_labels_of_an_account_are_not_known_where_it_may_be_one_that_cannot_be_rea
         let pods =
             crate::sample::pod_with("x/p", "10.0.0.1", "", &format!("serviceAccountName: {of}"));
         let inventory = crate::sample::inventory(&(pods + accounts));
-        let labels = inventory.account_labels(inventory.pod("x", "p").unwrap())?;
+        let labels = inventory.account_labels("x", &inventory.pod("x", "p").unwrap().account)?;
         Some(labels.get("team").unwrap_or("-").to_owned())
     };
     assert_eq!(labels(&web, "web").as_deref(), Some("a"));

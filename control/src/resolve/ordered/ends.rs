@@ -3,7 +3,8 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use lockgate_dataplane::policy::ruleset::{Block, PodIndex};
 
-use crate::inventory::Resident;
+use super::groups::Pods;
+use super::world::World;
 use crate::policy::Family;
 
 /// Who may be at an end.
@@ -11,10 +12,10 @@ use crate::policy::Family;
 pub(super) enum Ends {
     /// Anyone.
     Any,
-    /// These pods, ascending, with all their addresses, and the addresses in these blocks.
+    /// These pods with all their addresses, and the addresses in these blocks.
     These {
         /// Pods.
-        pods: Vec<PodIndex>,
+        pods: Pods,
         /// Blocks.
         blocks: Vec<Block>,
     },
@@ -36,38 +37,38 @@ pub(super) fn block(cidr: IpNet) -> Block {
 impl Ends {
     /// Of blocks alone.
     pub(super) fn blocks(cidrs: impl IntoIterator<Item = IpNet>) -> Self {
-        Self::These { pods: Vec::new(), blocks: cidrs.into_iter().map(block).collect() }
+        Self::These { pods: Pods::nobody(), blocks: cidrs.into_iter().map(block).collect() }
     }
 
     /// Whether nobody can be there.
     pub(super) fn is_nobody(&self) -> bool {
-        matches!(self, Self::These { pods, blocks } if pods.is_empty() && blocks.is_empty())
+        matches!(self, Self::These { pods, blocks } if pods.is_nobody() && blocks.is_empty())
     }
 
     /// Who is in both.
-    pub(super) fn and(self, other: Self, residents: &[Resident<'_>]) -> Self {
+    pub(super) fn and(self, other: Self, world: &impl World) -> Self {
         match (self, other) {
             (Self::Any, one) | (one, Self::Any) => one,
             (Self::These { pods: a, blocks: x }, Self::These { pods: b, blocks: y })
                 if x.is_empty() && y.is_empty() =>
             {
-                let pods = a.into_iter().filter(|pod| b.binary_search(pod).is_ok()).collect();
+                let pods = if a == b { a } else { common_pods(&a, &b, world) };
                 Self::These { pods, blocks: Vec::new() }
             }
             (a, b) => {
-                let (a, b) = (a.into_blocks(residents), b.into_blocks(residents));
+                let (a, b) = (a.into_blocks(world), b.into_blocks(world));
                 let both = a.iter().flat_map(|one| b.iter().filter_map(|other| common(one, other)));
-                Self::These { pods: Vec::new(), blocks: both.collect() }
+                Self::These { pods: Pods::nobody(), blocks: both.collect() }
             }
         }
     }
 
     /// Who is in this and in none of those.
-    pub(super) fn without(self, out: &[IpNet], residents: &[Resident<'_>]) -> Self {
+    pub(super) fn without(self, out: &[IpNet], world: &impl World) -> Self {
         if out.is_empty() {
             return self;
         }
-        let blocks = self.into_blocks(residents).into_iter().filter_map(|mut block| {
+        let blocks = self.into_blocks(world).into_iter().filter_map(|mut block| {
             for net in out {
                 if net.contains(&block.cidr) {
                     return None;
@@ -79,15 +80,15 @@ impl Ends {
             tidy(&mut block.except);
             Some(block)
         });
-        Self::These { pods: Vec::new(), blocks: blocks.collect() }
+        Self::These { pods: Pods::nobody(), blocks: blocks.collect() }
     }
 
     /// The same without pods: a block for each of their addresses.
-    fn into_blocks(self, residents: &[Resident<'_>]) -> Vec<Block> {
+    fn into_blocks(self, world: &impl World) -> Vec<Block> {
         match self {
             Self::Any => [Family::V4, Family::V6].map(all_of).map(block).into(),
             Self::These { pods, mut blocks } => {
-                blocks.extend(addresses(&pods, residents).into_iter().map(block));
+                blocks.extend(addresses(&pods, world).into_iter().map(block));
                 blocks
             }
         }
@@ -95,9 +96,16 @@ impl Ends {
 }
 
 /// The addresses of pods.
-pub(super) fn addresses(pods: &[PodIndex], residents: &[Resident<'_>]) -> Vec<IpNet> {
-    let pods = pods.iter().filter_map(|pod| residents.get(usize::try_from(pod.0).ok()?));
-    pods.flat_map(|pod| pod.owned.iter().copied().map(IpNet::from)).collect()
+pub(super) fn addresses(pods: &Pods, world: &impl World) -> Vec<IpNet> {
+    let pods = world.list(pods);
+    pods.iter().flat_map(|pod| world.addresses(*pod)).copied().map(IpNet::from).collect()
+}
+
+/// The pods that are among both.
+pub(super) fn common_pods(a: &Pods, b: &Pods, world: &impl World) -> Pods {
+    let b = world.list(b);
+    let is_there = |pod: &&PodIndex| b.binary_search(pod).is_ok();
+    Pods::Listed(world.list(a).iter().filter(is_there).copied().collect())
 }
 
 /// What is in both blocks; `None` is nothing.

@@ -1,16 +1,24 @@
-//! Ordered policies in, the ruleset's policies out: what every tier says, by sets of addresses. Pure,
-//! and slow: everything is looked at for each end of each rule.
+//! Ordered policies in, the ruleset's policies out: what every tier says, by sets of addresses. Pure.
+//!
+//! Who the pods are is asked of a [`World`]: of [`Everyone`], which looks at each pod for every
+//! question and answers with lists, or of what is kept, which answers by what was asked for
+//! wherever who that is now does not matter.
 //!
 //! A rule that passes and may mean more or less than can be known denies everything to whom the
 //! policy selects.
 
 mod ends;
+mod groups;
 mod named;
 mod side;
 mod wearer;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use lockgate_dataplane::policy::ruleset::{
     self, Direction, End, Peers, PodIndex, Policy, PortRange, Ports, SetId, Stage,
@@ -19,38 +27,49 @@ use lockgate_dataplane::policy::ruleset::{
 use super::sets::Sets;
 use crate::inventory::{Inventory, Resident};
 use crate::policy::{
-    Action, DefaultAction, EVERY, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Selection,
-    Service, Side, StagedAction, Told, tell,
+    Action, DefaultAction, EVERY, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Service,
+    StagedAction, Told, tell,
 };
 use ends::Ends;
+pub(crate) use groups::{Group, Groups, Pods, renumbered};
 use named::Named;
-use side::{Doubt, World};
-pub(crate) use wearer::Wearer;
+pub(crate) use wearer::{Wearer, Wears};
+pub(crate) use world::{Doubt, Everyone, Outside, World};
 
 /// What ordered policies are resolved with.
 #[derive(Debug)]
-pub(crate) struct Ordered<'i> {
+pub(crate) struct Ordered<'i, W = Everyone<'i>> {
+    context: Rc<Context<'i>>,
+    world: W,
+}
+
+/// What is no pod.
+#[derive(Debug)]
+pub(crate) struct Context<'i> {
     inventory: &'i Inventory,
-    world: World<'i>,
     tiers: BTreeMap<&'i str, (Arc<ruleset::Tier>, bool)>,
+    /// Sets of networks, and whether each is whole.
+    networks: Vec<(Wearer<'i>, &'i [IpNet], bool)>,
+    /// Whether a set is lost: what closes takes it to be selected anywhere.
+    has_lost_set: bool,
 }
 
 /// The pods that a policy selects: all that it may, and those that it does for certain.
 struct Subjects {
-    all: Vec<PodIndex>,
-    certain: Vec<PodIndex>,
+    all: Pods,
+    certain: Pods,
 }
 
 /// A part of a rule: of the policy's own pods these, at the other end those, to these ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
-    own: Vec<PodIndex>,
+    own: Pods,
     peers: Ends,
     ports: Ports,
 }
 
-impl<'i> Ordered<'i> {
-    pub(crate) fn new(inventory: &'i Inventory, residents: &'i [Resident<'i>]) -> Self {
+impl<'i> Context<'i> {
+    pub(crate) fn new(inventory: &'i Inventory) -> Self {
         let fixed = FIXED_TIERS
             .iter()
             .map(|&(name, order, end)| (name, (tier(name, Order::of(order), end), true)));
@@ -59,23 +78,48 @@ impl<'i> Ordered<'i> {
             let name: &str = &one.metadata.key.name;
             tiers.entry(name).or_insert((tier(name, one.order, one.default_action), one.opens));
         }
-        Self { inventory, world: World::new(inventory, residents), tiers }
+        let known = inventory.network_sets().filter(|set| set.labels.is_some());
+        let networks = known
+            .map(|set| (Wearer::set(inventory, set), set.nets.as_slice(), set.is_whole))
+            .collect();
+        let has_lost_set = inventory.network_sets().any(|set| set.labels.is_none());
+        Self { inventory, tiers, networks, has_lost_set }
     }
+}
 
-    /// Whether nobody can be at an end, for all that is known.
-    pub(crate) fn is_nobody(&self, side: &Side) -> bool {
-        self.world.ends(side, Doubt::In).is_nobody()
-    }
-
-    /// Whether a selection may mean a pod of this namespace that nothing else is known of.
-    pub(crate) fn selects_bare(&self, namespace: &str, selection: &Selection) -> bool {
-        self.world.selects_bare(namespace, selection)
+impl<'i> Ordered<'i> {
+    pub(crate) fn new(inventory: &'i Inventory, residents: &'i [Resident<'i>]) -> Self {
+        let world = Everyone::new(inventory, residents);
+        Self::asking(Rc::new(Context::new(inventory)), world)
     }
 
     /// What a policy means; `None` where it is staged to be none.
     pub(crate) fn policy(&self, policy: &'i OrderedPolicy, sets: &mut Sets) -> Option<Policy> {
+        let mut groups = Groups::default();
+        let policy = self.grouped(policy, &mut groups)?;
+        let set = |group| match group {
+            Group::Pods(pods) => sets.of_pods(self.world.list(&pods).into_owned()),
+            Group::Blocks(blocks) => sets.of_blocks(blocks),
+        };
+        let ids: Vec<SetId> = groups.into_list().into_iter().map(set).collect();
+        Some(renumbered(policy, &ids))
+    }
+}
+
+impl<'i, W: World> Ordered<'i, W> {
+    pub(crate) fn asking(context: Rc<Context<'i>>, world: W) -> Self {
+        Self { context, world }
+    }
+
+    /// The world, with what it heard.
+    pub(crate) fn into_world(self) -> W {
+        self.world
+    }
+
+    /// What a policy means, by groups that are not sets yet; `None` where it is staged to be none.
+    pub(crate) fn grouped(&self, policy: &'i OrderedPolicy, groups: &mut Groups) -> Option<Policy> {
         let stage = match policy.staged {
-            None => self.inventory.stage(&policy.metadata.key),
+            None => self.context.inventory.stage(&policy.metadata.key),
             Some(StagedAction::Set) => Stage::Staged,
             Some(StagedAction::Delete | StagedAction::Learn | StagedAction::Ignore) => return None,
         };
@@ -83,7 +127,7 @@ impl<'i> Ordered<'i> {
             // Before every tier, whatever it was to be in.
             None => (tier("", Order::FIRST, DefaultAction::Deny), false),
             // One that is not there comes after all that are, and its policies isolate.
-            Some(name) => self.tiers.get(name).cloned().unwrap_or_else(|| {
+            Some(name) => self.context.tiers.get(name).cloned().unwrap_or_else(|| {
                 let (order, end) = (ruleset::Order::LAST, End::Deny);
                 (Arc::new(ruleset::Tier { order, name: name.into(), end }), false)
             }),
@@ -102,7 +146,7 @@ impl<'i> Ordered<'i> {
         };
         let mut side = |direction| {
             let listed = policy.rules(direction)?;
-            Some(self.rules(listed, &subjects, direction, sets).into())
+            Some(self.rules(listed, &subjects, direction, groups).into())
         };
         let (ingress, egress) = (side(Direction::Ingress), side(Direction::Egress));
         let order = ruleset::Order::of(match policy.kind {
@@ -110,7 +154,7 @@ impl<'i> Ordered<'i> {
             Kind::AdminNetworkPolicy => policy.order.number().next_up(),
             _ => policy.order.number(),
         });
-        let subjects = sets.of_pods(subjects.all);
+        let subjects = groups.of(Group::Pods(subjects.all));
         let key = &policy.metadata.key;
         let name = if key.namespace.is_empty() {
             Arc::clone(&key.name)
@@ -125,7 +169,7 @@ impl<'i> Ordered<'i> {
         listed: &[Listed],
         subjects: &Subjects,
         direction: Direction,
-        sets: &mut Sets,
+        groups: &mut Groups,
     ) -> Vec<ruleset::Rule> {
         let mut resolved = Vec::new();
         for (index, listed) in (0_u32..).zip(listed) {
@@ -170,11 +214,11 @@ impl<'i> Ordered<'i> {
                 continue;
             };
             for Part { own, peers, ports } in parts {
-                if own.is_empty() || peers.is_nobody() {
+                if own.is_nobody() || peers.is_nobody() {
                     continue;
                 }
-                let subjects = (own != subjects.all).then(|| sets.of_pods(own));
-                let peers = told(peers, sets);
+                let subjects = (own != subjects.all).then(|| groups.of(Group::Pods(own)));
+                let peers = told(peers, groups);
                 resolved.push(ruleset::Rule { index, action, subjects, peers, ports });
             }
         }
@@ -182,23 +226,17 @@ impl<'i> Ordered<'i> {
     }
 
     /// What a rule matches.
-    fn parts(
-        &self,
-        rule: &Rule,
-        subjects: &[PodIndex],
-        direction: Direction,
-        doubt: Doubt,
-    ) -> Vec<Part> {
+    fn parts(&self, rule: &Rule, subjects: &Pods, direction: Direction, doubt: Doubt) -> Vec<Part> {
         let mut parts = Vec::new();
-        let own = self.world.ends(&rule.own, doubt);
+        let own = self.ends(&rule.own, doubt);
         for traffic in &rule.traffic {
             let told = tell(traffic);
             for (own, family) in self.own(&own, subjects, doubt) {
                 for peer in &rule.peers {
-                    let mut peers = self.world.ends(peer, doubt);
+                    let mut peers = self.ends(peer, doubt);
                     for family in [family, traffic.family].into_iter().flatten() {
                         let all = Ends::blocks([ends::all_of(family)]);
-                        peers = peers.and(all, self.world.residents);
+                        peers = peers.and(all, &self.world);
                     }
                     let at = Part { own: own.clone(), peers, ports: Ports::Any };
                     match (&peer.service, &told) {
@@ -223,40 +261,39 @@ impl<'i> Ordered<'i> {
     fn own(
         &self,
         own: &Ends,
-        subjects: &[PodIndex],
+        subjects: &Pods,
         doubt: Doubt,
-    ) -> Vec<(Vec<PodIndex>, Option<crate::policy::Family>)> {
+    ) -> Vec<(Pods, Option<crate::policy::Family>)> {
         use crate::policy::Family::{V4, V6};
-        match own {
-            Ends::Any => vec![(subjects.to_vec(), None)],
+        let (pods, blocks) = match own {
+            Ends::Any => return vec![(subjects.clone(), None)],
             Ends::These { pods, blocks } if blocks.is_empty() => {
-                let is_own = |pod: &&PodIndex| pods.binary_search(pod).is_ok();
-                vec![(subjects.iter().filter(is_own).copied().collect(), None)]
+                return vec![(ends::common_pods(subjects, pods, &self.world), None)];
             }
-            Ends::These { pods, blocks } => [V4, V6]
-                .into_iter()
-                .map(|family| {
-                    let is_own = |pod: &&PodIndex| {
-                        let mut addresses = ends::addresses(&[**pod], self.world.residents);
-                        addresses.retain(|one| ends::all_of(family).contains(one));
-                        let is_in = |one: ipnet::IpNet| {
-                            pods.binary_search(pod).is_ok()
-                                || blocks.iter().any(|block| {
-                                    block.cidr.contains(&one)
-                                        && !block.except.iter().any(|out| out.contains(&one))
-                                })
-                        };
-                        // Of several addresses of one version policy knows only whose they are.
-                        match (addresses.is_empty(), doubt) {
-                            (true, _) => false,
-                            (false, Doubt::Out) => addresses.into_iter().all(is_in),
-                            (false, Doubt::In) => addresses.into_iter().any(is_in),
-                        }
-                    };
-                    (subjects.iter().filter(is_own).copied().collect(), Some(family))
-                })
-                .collect(),
-        }
+            Ends::These { pods, blocks } => (self.world.list(pods), blocks),
+        };
+        let subjects = self.world.list(subjects);
+        let within = |family| {
+            let is_own = |pod: &&PodIndex| {
+                let addresses = self.world.addresses(**pod).iter().copied().map(IpNet::from);
+                let mut addresses = addresses.filter(|one| ends::all_of(family).contains(one));
+                let is_in = |one: IpNet| {
+                    pods.binary_search(pod).is_ok()
+                        || blocks.iter().any(|block| {
+                            block.cidr.contains(&one)
+                                && !block.except.iter().any(|out| out.contains(&one))
+                        })
+                };
+                // Of several addresses of one version policy knows only whose they are.
+                match (addresses.next(), doubt) {
+                    (None, _) => false,
+                    (Some(first), Doubt::Out) => is_in(first) && addresses.all(is_in),
+                    (Some(first), Doubt::In) => is_in(first) || addresses.any(is_in),
+                }
+            };
+            Pods::Listed(subjects.iter().filter(is_own).copied().collect())
+        };
+        [V4, V6].map(|family| (within(family), Some(family))).into()
     }
 
     /// The parts of a rule towards a service: each slice's addresses at its own ports.
@@ -267,13 +304,13 @@ impl<'i> Ordered<'i> {
         at: &Part,
         doubt: Doubt,
     ) -> Vec<Part> {
-        let backends = self.world.backends(service);
+        let backends = self.backends(service);
         if !backends.is_whole && doubt == Doubt::In {
             return vec![at.clone()];
         }
         let slices = backends.slices.iter().map(|slice| {
-            let addresses = slice.addresses.iter().copied().map(ipnet::IpNet::from);
-            let peers = at.peers.clone().and(Ends::blocks(addresses), self.world.residents);
+            let addresses = slice.addresses.iter().copied().map(IpNet::from);
+            let peers = at.peers.clone().and(Ends::blocks(addresses), &self.world);
             // Beside a service stand no ports: those that it has, of the protocols that are told.
             let is_told = |port: &&crate::manifest::SlicePort| {
                 told.is_none_or(|told| told.iter().any(|one| one.protocol == port.protocol))
@@ -297,15 +334,15 @@ fn tier(name: &str, order: Order, end: DefaultAction) -> Arc<ruleset::Tier> {
 }
 
 /// Ends as a rule has them.
-fn told(ends: Ends, sets: &mut Sets) -> Peers {
+fn told(ends: Ends, groups: &mut Groups) -> Peers {
     match ends {
         Ends::Any => Peers::Any,
         Ends::These { pods, blocks } => {
             let mut ids: BTreeSet<SetId> = BTreeSet::new();
-            if !pods.is_empty() {
-                ids.insert(sets.of_pods(pods));
+            if !pods.is_nobody() {
+                ids.insert(groups.of(Group::Pods(pods)));
             }
-            ids.extend(blocks.into_iter().map(|block| sets.of_blocks(vec![block])));
+            ids.extend(blocks.into_iter().map(|block| groups.of(Group::Blocks(vec![block]))));
             Peers::Sets(ids.into_iter().collect())
         }
     }

@@ -1,16 +1,13 @@
 //! Ports of a rule. What a name means differs from pod to pod (NP-22), so a rule that has names
 //! falls apart by who bears them.
 
-use std::collections::BTreeMap;
-
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, PortRange, Ports};
 
 use super::Part;
 use super::ends::{self, Ends};
-use super::side::{Doubt, World};
-use crate::inventory::Resident;
-use crate::manifest::NamedPort;
+use super::groups::Pods;
+use super::world::{Doubt, World};
 use crate::policy::{EVERY, Numbers, Span, Told, without};
 
 /// Which end of a rule a name is looked up at.
@@ -21,14 +18,14 @@ enum Bearer {
 }
 
 /// Who bears which name.
-pub(super) struct Named<'w, 'i> {
-    pub(super) world: &'w World<'i>,
+pub(super) struct Named<'w, W> {
+    pub(super) world: &'w W,
     pub(super) direction: Direction,
     /// How pods count of which nobody knows what they call by a name.
     pub(super) doubt: Doubt,
 }
 
-impl Named<'_, '_> {
+impl<W: World> Named<'_, W> {
     /// The parts of a rule by its traffic.
     pub(super) fn parts(&self, told: &[Told<'_>], at: &Part) -> Vec<Part> {
         let (source, target) = match self.direction {
@@ -65,24 +62,26 @@ impl Named<'_, '_> {
         };
         let mut parts = Vec::new();
         for name in &numbers.named {
-            for (number, bearers) in self.bearers(name, protocol) {
+            for (number, bearers) in self.world.bearers(name, protocol) {
                 let is_not = numbers.not.iter().any(|span| (span.0..=span.1).contains(&number));
                 if !is_not {
                     parts.push((self.of(&at, bearer, &bearers), vec![(number, number)]));
                 }
             }
         }
-        let unknown = self.unknown();
-        if self.doubt == Doubt::In && !numbers.named.is_empty() && !unknown.is_empty() {
-            parts.push((self.of(&at, bearer, &unknown), vec![EVERY]));
+        if self.doubt == Doubt::In && !numbers.named.is_empty() {
+            let unknown = self.world.unknown_ports();
+            if !unknown.is_empty() {
+                parts.push((self.of(&at, bearer, &unknown), vec![EVERY]));
+            }
         }
         let mut rest = at;
         if self.doubt == Doubt::Out && !numbers.not_named.is_empty() {
-            rest = self.besides(rest, bearer, &unknown);
+            rest = self.besides(rest, bearer, &self.world.unknown_ports());
         }
         parts.push((rest, numbers.spans.clone()));
         for name in &numbers.not_named {
-            let bearers = self.bearers(name, protocol);
+            let bearers = self.world.bearers(name, protocol);
             let mut every: Vec<PodIndex> = bearers.values().flatten().copied().collect();
             every.sort_unstable();
             let split = |(at, spans): (Part, Vec<Span>)| {
@@ -95,19 +94,21 @@ impl Named<'_, '_> {
             };
             parts = parts.into_iter().flat_map(split).collect();
         }
-        parts
-            .retain(|(at, spans)| !spans.is_empty() && !at.own.is_empty() && !at.peers.is_nobody());
+        parts.retain(|(at, spans)| {
+            !spans.is_empty() && !at.own.is_nobody() && !at.peers.is_nobody()
+        });
         parts
     }
 
     /// The same where that end is one of these.
     fn of(&self, at: &Part, bearer: Bearer, bearers: &[PodIndex]) -> Part {
         let mut at = at.clone();
+        let bearers = Pods::Listed(bearers.to_vec());
         match bearer {
-            Bearer::Own => at.own.retain(|pod| bearers.binary_search(pod).is_ok()),
+            Bearer::Own => at.own = ends::common_pods(&at.own, &bearers, self.world),
             Bearer::Peer => {
-                let bearers = Ends::These { pods: bearers.to_vec(), blocks: Vec::new() };
-                at.peers = at.peers.and(bearers, self.world.residents);
+                let bearers = Ends::These { pods: bearers, blocks: Vec::new() };
+                at.peers = at.peers.and(bearers, self.world);
             }
         }
         at
@@ -115,34 +116,21 @@ impl Named<'_, '_> {
 
     /// The same where that end is none of these.
     fn besides(&self, mut at: Part, bearer: Bearer, out: &[PodIndex]) -> Part {
+        if out.is_empty() {
+            return at;
+        }
         match bearer {
-            Bearer::Own => at.own.retain(|pod| out.binary_search(pod).is_err()),
+            Bearer::Own => {
+                let own = self.world.list(&at.own);
+                let rest = own.iter().filter(|pod| out.binary_search(pod).is_err());
+                at.own = Pods::Listed(rest.copied().collect());
+            }
             Bearer::Peer => {
-                let out = ends::addresses(out, self.world.residents);
-                at.peers = at.peers.without(&out, self.world.residents);
+                let out = ends::addresses(&Pods::Listed(out.to_vec()), self.world);
+                at.peers = at.peers.without(&out, self.world);
             }
         }
         at
-    }
-
-    /// The pods that may call any port by any name.
-    fn unknown(&self) -> Vec<PodIndex> {
-        let pods = (0_u32..).zip(self.world.residents);
-        let is_unknown = |one: &Resident<'_>| !one.is_denied && !one.pod.has_known_ports;
-        pods.filter(|(_, one)| is_unknown(one)).map(|(place, _)| PodIndex(place)).collect()
-    }
-
-    /// The pods that have a port of this name, by its number.
-    fn bearers(&self, name: &str, protocol: Protocol) -> BTreeMap<u16, Vec<PodIndex>> {
-        let mut found: BTreeMap<u16, Vec<PodIndex>> = BTreeMap::new();
-        for (place, resident) in (0_u32..).zip(self.world.residents) {
-            let is_it = |port: &&NamedPort| port.name == name && port.protocol == protocol;
-            let port = resident.pod.ports.iter().find(is_it).filter(|_| !resident.is_denied);
-            if let Some(port) = port {
-                found.entry(port.number).or_default().push(PodIndex(place));
-            }
-        }
-        found
     }
 }
 

@@ -9,16 +9,93 @@ use crate::policy::calico::NetworkSet;
 use crate::policy::{Accounts, Selection, Within};
 use crate::selector::Labels;
 
-/// Something with labels. Labels that cannot be read are `None`: nobody can tell whether a selector
-/// that asks for them matches.
+/// Something with labels, some of which nobody may be able to read: then nobody can tell whether a
+/// selector that asks for them matches.
+pub(crate) trait Wears {
+    /// What it is called.
+    fn name(&self) -> &str;
+    /// The namespace that it is in; `None` is in none.
+    fn namespace(&self) -> Option<&str>;
+    /// The service account of a pod.
+    fn account(&self) -> Option<&str>;
+    /// A label that is written on it.
+    fn own(&self, key: &str) -> Seen<'_>;
+    /// A label of its namespace.
+    fn of_namespace(&self, key: &str) -> Seen<'_>;
+    /// A label of its account.
+    fn of_account(&self, key: &str) -> Seen<'_>;
+
+    /// What is known of a label. What the switch gives wins over what an object wears.
+    fn label(&self, key: &str) -> Seen<'_> {
+        match key {
+            NAMESPACE => self.namespace().into(),
+            NAME => Seen::Value(self.name()),
+            ACCOUNT => self.account().into(),
+            ORCHESTRATOR => self.account().map(|_| "k8s").into(),
+            _ => {
+                // Namespaces and accounts also wear their names.
+                if let Some(key) = key.strip_prefix(OF_NAMESPACE) {
+                    if key == NAME { self.namespace().into() } else { self.of_namespace(key) }
+                } else if let Some(key) = key.strip_prefix(OF_ACCOUNT) {
+                    if key == NAME { self.account().into() } else { self.of_account(key) }
+                } else {
+                    self.own(key)
+                }
+            }
+        }
+    }
+
+    /// Whether an expression matches it; `None` where nobody can tell.
+    fn judge(&self, expression: &Expression) -> Option<bool> {
+        expression.judge(&|key| self.label(key))
+    }
+
+    /// Whether it is selected; `None` where nobody can tell.
+    fn is_selected(&self, selection: &Selection) -> Option<bool> {
+        let parts = [
+            self.is_within(&selection.within),
+            self.judge(&selection.labels),
+            selection.accounts.as_ref().map_or(Some(true), |accounts| self.acts_as(accounts)),
+        ];
+        if parts.contains(&Some(false)) {
+            return Some(false);
+        }
+        (!parts.contains(&None)).then_some(true)
+    }
+
+    fn is_within(&self, within: &Within) -> Option<bool> {
+        match within {
+            Within::Anywhere => Some(true),
+            Within::Namespace(name) => Some(self.namespace() == Some(&**name)),
+            Within::Namespaces(expression) => self.judge(expression),
+            Within::Global => Some(self.namespace().is_none()),
+        }
+    }
+
+    fn acts_as(&self, accounts: &Accounts) -> Option<bool> {
+        let is_named = |account| accounts.names.iter().any(|name| name == account);
+        if !accounts.names.is_empty() && !self.account().is_some_and(is_named) {
+            return Some(false);
+        }
+        accounts.labels.as_ref().map_or(Some(true), |labels| self.judge(labels))
+    }
+
+    /// Why an expression does not match it; nothing where it does.
+    fn misses(&self, expression: &Expression) -> Vec<String> {
+        expression.misses(&|key| match self.label(key) {
+            Seen::Value(value) => Some(value),
+            Seen::Absent | Seen::Unknown => None,
+        })
+    }
+}
+
+/// Something with labels, as it is written. Labels that cannot be read are `None`.
 #[derive(Debug)]
 pub(crate) struct Wearer<'i> {
     own: Option<&'i Labels>,
     name: &'i str,
-    /// `None` is in none.
     namespace: Option<&'i str>,
     of_namespace: Option<Labels>,
-    /// Of a pod.
     account: Option<&'i str>,
     of_account: Option<Labels>,
 }
@@ -34,7 +111,7 @@ impl<'i> Wearer<'i> {
             namespace: Some(&key.namespace),
             of_namespace: inventory.namespace_labels(&key.namespace),
             account: Some(&pod.account),
-            of_account: inventory.account_labels(pod),
+            of_account: inventory.account_labels(&key.namespace, &pod.account),
         }
     }
 
@@ -77,78 +154,32 @@ impl<'i> Wearer<'i> {
             of_account: Some(Labels::new()),
         }
     }
+}
 
-    /// Whether an expression matches it; `None` where nobody can tell.
-    pub(crate) fn judge(&self, expression: &Expression) -> Option<bool> {
-        expression.judge(&|key| self.label(key))
+impl Wears for Wearer<'_> {
+    fn name(&self) -> &str {
+        self.name
     }
 
-    /// Whether it is selected; `None` where nobody can tell.
-    pub(super) fn is_selected(&self, selection: &Selection) -> Option<bool> {
-        let parts = [
-            self.is_within(&selection.within),
-            self.judge(&selection.labels),
-            selection.accounts.as_ref().map_or(Some(true), |accounts| self.acts_as(accounts)),
-        ];
-        if parts.contains(&Some(false)) {
-            return Some(false);
-        }
-        (!parts.contains(&None)).then_some(true)
-    }
-
-    /// Why an expression does not match it; nothing where it does.
-    pub(crate) fn misses(&self, expression: &Expression) -> Vec<String> {
-        expression.misses(&|key| match self.label(key) {
-            Seen::Value(value) => Some(value),
-            Seen::Absent | Seen::Unknown => None,
-        })
-    }
-
-    /// The namespace that it is in.
-    pub(crate) fn namespace(&self) -> Option<&str> {
+    fn namespace(&self) -> Option<&str> {
         self.namespace
     }
 
-    pub(crate) fn is_within(&self, within: &Within) -> Option<bool> {
-        match within {
-            Within::Anywhere => Some(true),
-            Within::Namespace(name) => Some(self.namespace == Some(&**name)),
-            Within::Namespaces(expression) => self.judge(expression),
-            Within::Global => Some(self.namespace.is_none()),
-        }
+    fn account(&self) -> Option<&str> {
+        self.account
     }
 
-    pub(crate) fn acts_as(&self, accounts: &Accounts) -> Option<bool> {
-        let is_named = |account| accounts.names.iter().any(|name| name == account);
-        if !accounts.names.is_empty() && !self.account.is_some_and(is_named) {
-            return Some(false);
-        }
-        accounts.labels.as_ref().map_or(Some(true), |labels| self.judge(labels))
+    fn own(&self, key: &str) -> Seen<'_> {
+        worn(self.own, key)
     }
 
-    /// What is known of a label. What the switch gives wins over what an object wears.
-    fn label(&self, key: &str) -> Seen<'_> {
-        match key {
-            NAMESPACE => self.namespace.into(),
-            NAME => Seen::Value(self.name),
-            ACCOUNT => self.account.into(),
-            ORCHESTRATOR => self.account.map(|_| "k8s").into(),
-            _ => {
-                if let Some(key) = key.strip_prefix(OF_NAMESPACE) {
-                    named(self.namespace, self.of_namespace.as_ref(), key)
-                } else if let Some(key) = key.strip_prefix(OF_ACCOUNT) {
-                    named(self.account, self.of_account.as_ref(), key)
-                } else {
-                    worn(self.own, key)
-                }
-            }
-        }
+    fn of_namespace(&self, key: &str) -> Seen<'_> {
+        worn(self.of_namespace.as_ref(), key)
     }
-}
 
-/// A label of a namespace or an account, which also wear their names.
-fn named<'l>(name: Option<&'l str>, labels: Option<&'l Labels>, key: &str) -> Seen<'l> {
-    if key == NAME { name.into() } else { worn(labels, key) }
+    fn of_account(&self, key: &str) -> Seen<'_> {
+        worn(self.of_account.as_ref(), key)
+    }
 }
 
 fn worn<'l>(labels: Option<&'l Labels>, key: &str) -> Seen<'l> {
