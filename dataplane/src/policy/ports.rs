@@ -1,4 +1,10 @@
-//! What ports get, a verdict mostly: intervals that cover 0 to 65535 and the two ways to find one. Hot path.
+//! What ports get, a verdict mostly: intervals that cover 0 to 65535 and the ways to find one. Hot path.
+//!
+//! | intervals | found by | bytes |
+//! |---|---|---|
+//! | up to 8 | comparing with all of them at once | 48 |
+//! | up to 64 | twice: the first finds the eight to compare with | up to 432 |
+//! | more | the port's two bytes, from page to page | 2 K, and 1 K for each page that is not of one verdict |
 //!
 //! Invariant: intervals are given by their last ports, ascending, the final one 65535, so that
 //! every port is in exactly one.
@@ -9,6 +15,8 @@ use super::table::Span;
 
 /// Intervals that fit a [`Few`].
 pub(super) const FEW: usize = 8;
+/// Intervals that fit a [`Few`] of those.
+pub(super) const STEPS: usize = FEW * FEW;
 
 /// Up to eight intervals: found by comparing with all of them at once, without a branch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +47,19 @@ impl Few {
             few.spans[at] = span;
         }
         few
+    }
+
+    /// From at most [`STEPS`] intervals: some of them each, and at last one that finds whose turn it
+    /// is. `place` says where each stands.
+    pub(super) fn steps(intervals: &[(u16, Span)], mut place: impl FnMut(Self) -> Span) -> Self {
+        let mut chunks: Vec<(u16, Span)> = Vec::with_capacity(FEW);
+        for chunk in intervals.chunks(FEW) {
+            let mut chunk = chunk.to_vec();
+            // No port beyond its end is looked for in it.
+            let end = chunk.last_mut().map(|last| std::mem::replace(&mut last.0, u16::MAX));
+            chunks.push((end.unwrap_or(u16::MAX), place(Self::new(&chunk))));
+        }
+        Self::new(&chunks)
     }
 
     #[inline]
@@ -128,6 +149,26 @@ mod tests {
                 let few = Few::new(&intervals);
                 for port in 0..=u16::MAX {
                     assert_eq!(few.find(port), by_reading(&intervals, port), "port {port}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn intervals_in_two_steps_are_found_at_every_port() {
+        for n in [9, 16, 17, 63, 64] {
+            for (first, width) in [(0, 1), (79, 1), (255, 256), (1000, 1000)] {
+                let intervals = ladder(n, first, width);
+                let mut chunks: Vec<Few> = Vec::new();
+                let root = Few::steps(&intervals, |few| {
+                    chunks.push(few);
+                    one(u32::try_from(chunks.len() - 1).unwrap())
+                });
+                assert_eq!(chunks.len(), usize::from(n).div_ceil(FEW));
+                for port in 0..=u16::MAX {
+                    let chunk = root.find(port).and_then(Span::verdict).unwrap().0 as usize;
+                    let found = chunks[chunk].find(port);
+                    assert_eq!(found, by_reading(&intervals, port), "{n} intervals, port {port}");
                 }
             }
         }

@@ -18,7 +18,8 @@
 //!                                                     |    '-- a verdict: constant
 //!         few / many <--------------------------------'
 //!         intervals of ports, each with its verdict,
-//!         or with intervals of source ports
+//!         or with intervals of source ports; a few
+//!         may be of others, for up to 64 of them
 //! ```
 //!
 //! Invariants
@@ -43,9 +44,11 @@
 //!   peer scattered over all namespaces (`app: ingress`) would cost every row that mentions it
 //!   all its pages. The price is the load of the row's program list.
 //! - **Flat arrays** of policy sets × classes were rejected for their size: 75 k × 50 k cells.
-//! - **Few intervals** (eight or less, nearly all there are) are one 16-byte comparison; more are
-//!   written out by port, in pages, so that ten thousand ports cost what nine do. A bitmap of
-//!   beginnings, counted, takes less memory where ports lie scattered, and took half as long again.
+//! - **Few intervals** (eight or less, nearly all there are) are one 16-byte comparison; up to 64
+//!   are two; more are written out by port, in pages, so that ten thousand ports cost what 65 do. A
+//!   bitmap of beginnings, counted, takes less memory where ports lie scattered, and took half as
+//!   long again. Pages for all beyond eight took 3 GB where 100 k pods are under a few dozen policies
+//!   of the whole cluster each, for rows with other policies share none.
 //! - **Measured** (as in `compile`): both sides of random questions 10 ns at 10 k pods and 1 k
 //!   policies, 5 ns where no interval is searched (with the bitmap: 15 ns whether a row had 10
 //!   rules or 10 000 with ports of their own; what it is now, `bench/RESULTS.md`). What does grow with the rules is the memory touched: 10 000 peers
@@ -151,10 +154,21 @@ pub(super) struct Program(pub(super) [Span; Protocol::ALL.len()]);
 /// The verdicts of one protocol, or of one interval of its target ports: a verdict, or the list of
 /// intervals to look it up in.
 ///
-/// A verdict is itself, and so leaves three bits: which list, and whether what is found there is
-/// to be looked up again, by the source's port.
+/// A verdict is itself, and so leaves three bits: which list, whether that is a list of lists, and
+/// whether what is found there is to be looked up again, by the source's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Span(u32);
+
+/// Where intervals are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// In `Row::few`.
+    Few,
+    /// In what is found in `Row::few`, which is a place there again.
+    Steps,
+    /// In `Row::many`.
+    Many,
+}
 
 /// All that one policy set says. Aligned, so that one is read with one miss.
 #[derive(Clone, Debug)]
@@ -298,13 +312,16 @@ impl PolicyTable {
 }
 
 impl Span {
-    const LOOKUP: u32 = 1 << 30;
+    const FEW: u32 = 1 << 30;
     const MANY: u32 = 1 << 29;
     const BY_SOURCE: u32 = 1 << 28;
-    const KIND: u32 = Self::LOOKUP | Self::MANY | Self::BY_SOURCE;
-    /// Lists by the target's port that hold verdicts.
-    const IN_FEW: u32 = Self::LOOKUP;
-    const IN_MANY: u32 = Self::LOOKUP | Self::MANY;
+    const LIST: u32 = Self::FEW | Self::MANY;
+    const KIND: u32 = Self::LIST | Self::BY_SOURCE;
+    // Lists by the target's port that hold verdicts.
+    const IN_FEW: u32 = Self::FEW;
+    const IN_MANY: u32 = Self::MANY;
+    /// A list of lists.
+    const IN_STEPS: u32 = Self::LIST;
 
     /// What is denied because nothing is known of it.
     pub(super) const CLOSED: Self = Self::one(VerdictId::CLOSED);
@@ -314,14 +331,18 @@ impl Span {
         if verdict.0 & Self::KIND == 0 { Self(verdict.0) } else { Self(VerdictId::CLOSED.0) }
     }
 
-    /// By interval: a place in `Row::few`, or in `Row::many`; then perhaps by the source's port.
-    pub(super) const fn lookup(place: u32, in_many: bool, then_by_source: bool) -> Self {
+    /// By interval: a place in the list; then perhaps by the source's port.
+    pub(super) const fn lookup(place: u32, list: List, then_by_source: bool) -> Self {
         if place >= Self::BY_SOURCE {
             return Self::CLOSED;
         }
-        let many = if in_many { Self::MANY } else { 0 };
+        let list = match list {
+            List::Few => Self::IN_FEW,
+            List::Steps => Self::IN_STEPS,
+            List::Many => Self::IN_MANY,
+        };
         let source = if then_by_source { Self::BY_SOURCE } else { 0 };
-        Self(place | Self::LOOKUP | many | source)
+        Self(place | list | source)
     }
 
     /// The verdict, where it needs no looking up.
@@ -349,10 +370,17 @@ impl Row {
         let found = match span.0 & Span::KIND {
             0 => span,
             Span::IN_FEW => self.few.get(span.place())?.find(service.port)?,
+            Span::IN_STEPS => self.step(span, service.port)?,
             Span::IN_MANY => self.many.get(span.place())?.find(service.port)?,
             _ => return self.by_source(span, service),
         };
         found.verdict()
+    }
+
+    #[inline]
+    fn step(&self, span: Span, port: u16) -> Option<Span> {
+        let few = self.few.get(span.place())?.find(port)?;
+        self.few.get(few.place())?.find(port)
     }
 
     /// Where rules tell ports of the source apart: twice.
@@ -363,10 +391,10 @@ impl Row {
     }
 
     fn find(&self, span: Span, port: u16) -> Option<Span> {
-        if span.0 & Span::MANY == 0 {
-            self.few.get(span.place())?.find(port)
-        } else {
-            self.many.get(span.place())?.find(port)
+        match span.0 & Span::LIST {
+            Span::IN_FEW => self.few.get(span.place())?.find(port),
+            Span::IN_STEPS => self.step(span, port),
+            _ => self.many.get(span.place())?.find(port),
         }
     }
 }

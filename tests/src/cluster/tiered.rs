@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use super::{NOWHERE, Size, kind_port, name_of};
 
-/// Policies of the first kinds: there are never more of them, however large a cluster is.
-const CLUSTER_WIDE: u32 = 100;
-const GLOBAL: u32 = 100;
+/// Policies of the first kinds: there are never more of them, however large a cluster is. A pod is
+/// under a dozen of them.
+const CLUSTER_WIDE: u32 = 40;
+const GLOBAL: u32 = 40;
+const CLUSTER_AND_GLOBAL: u32 = CLUSTER_WIDE + GLOBAL;
 
 /// The tiers that policies are in, beside those that are always there.
 pub(super) fn tiers() -> Vec<Object> {
@@ -33,8 +35,8 @@ pub(super) fn tiers() -> Vec<Object> {
 pub(super) fn policy(size: Size, number: u32) -> Object {
     match number {
         0..CLUSTER_WIDE => cluster_wide(size, number),
-        CLUSTER_WIDE..200 => global(size, number - CLUSTER_WIDE),
-        _ => of_namespace(size, number - CLUSTER_WIDE - GLOBAL),
+        CLUSTER_WIDE..CLUSTER_AND_GLOBAL => global(size, number - CLUSTER_WIDE),
+        _ => of_namespace(size, number - CLUSTER_AND_GLOBAL),
     }
 }
 
@@ -57,7 +59,7 @@ fn cluster_wide(size: Size, number: u32) -> Object {
     object((kind, "", format!("c{number}")), (KUBE_ADMIN, number), (within, labels), ingress)
 }
 
-/// Of those who look after what is safe, by labels of pods in all namespaces.
+/// Of those who look after what is safe, by labels of pods and of their namespaces.
 fn global(size: Size, number: u32) -> Object {
     let ingress = vec![
         rule(
@@ -68,6 +70,7 @@ fn global(size: Size, number: u32) -> Object {
         rule(Action::Pass, Side::default(), 4000 + kind_port(number)),
     ];
     let labels = Expression::all_of([
+        equal("pcns.team", &format!("t{}", number % 10)),
         app(size, number),
         Expression::Compare("tier".to_owned(), Comparison::NotEqual(format!("t{}", number % 3))),
     ]);

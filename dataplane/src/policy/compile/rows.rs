@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::super::ports::{FEW, Few, Many};
+use super::super::ports::{FEW, Few, Many, STEPS};
 use super::super::ruleset::{Peers, PortRange, Ports, SetId};
-use super::super::table::{Program, Row, Span, VerdictId};
+use super::super::table::{List, Program, Row, Span, VerdictId};
 use super::intern::index;
 use super::rules::{Causes, LOGS, Line, Rank, Rules, Ruling};
 use super::shapes::Shapes;
@@ -216,15 +216,26 @@ impl Writer {
             return known;
         }
         let then_by_source = !intervals.iter().all(is_verdict);
-        let span = if intervals.len() <= FEW {
-            self.few.push(Few::new(&intervals));
-            Span::lookup(index(self.few.len() - 1), false, then_by_source)
-        } else {
-            self.many.push(Many::new(&intervals));
-            Span::lookup(index(self.many.len() - 1), true, then_by_source)
+        let (place, list) = match intervals.len() {
+            0..=FEW => (self.place(Few::new(&intervals)), List::Few),
+            0..=STEPS => {
+                let place = |few| Span::lookup(self.place(few), List::Few, false);
+                let steps = Few::steps(&intervals, place);
+                (self.place(steps), List::Steps)
+            }
+            _ => {
+                self.many.push(Many::new(&intervals));
+                (index(self.many.len() - 1), List::Many)
+            }
         };
+        let span = Span::lookup(place, list, then_by_source);
         self.known.insert(intervals, span);
         span
+    }
+
+    fn place(&mut self, few: Few) -> u32 {
+        self.few.push(few);
+        index(self.few.len() - 1)
     }
 
     /// Cuts the ports into intervals by what decides on each. Neighbours differ.
