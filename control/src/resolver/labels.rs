@@ -186,13 +186,21 @@ impl Things {
 
     /// All that are found at a home, in no order.
     pub(super) fn at<'t>(&'t self, home: &'t Home) -> impl Iterator<Item = u32> + 't {
+        self.lists(home).flatten().copied()
+    }
+
+    /// How many those are.
+    pub(super) fn count(&self, home: &Home) -> usize {
+        self.lists(home).map(Vec::len).sum()
+    }
+
+    fn lists<'t>(&'t self, home: &'t Home) -> impl Iterator<Item = &'t Vec<u32>> + 't {
         let (labels, key, rest) = match home {
             Home::Labels(labels) => (&labels[..], None, None),
             Home::Key(key) => (&[][..], self.with_key.get(key), None),
             Home::Rest => (&[][..], None, Some(&self.all)),
         };
-        let lists = labels.iter().filter_map(|label| self.with_label.get(label));
-        lists.chain(key).chain(rest).flatten().copied()
+        labels.iter().filter_map(|label| self.with_label.get(label)).chain(key).chain(rest)
     }
 
     /// The shortest list in which every match must be.

@@ -109,6 +109,9 @@ impl Resolver {
     /// Notes of which pods nobody can tell whether they are in a new set.
     fn doubt(&mut self, id: SetId, meaning: &Meaning) {
         let Meaning::Selected(selection, Doubt::In) = meaning else { return };
+        if self.doubtful.is_empty() {
+            return;
+        }
         let certain = self.select_selected(selection, Doubt::Out);
         for place in self.doubtful.iter().filter(|place| certain.binary_search(place).is_err()) {
             if let Some(known) = self.pods.get_mut(*place)

@@ -101,8 +101,16 @@ fn ground(key: &str) -> Option<(Ground, &str)> {
     }
 }
 
-/// The narrowest of what all that is selected must wear.
-fn needs(selection: &Selection) -> Option<(Ground, &str, Option<&[String]>)> {
+/// A label that all that is selected must wear.
+struct Need<'s> {
+    ground: Ground,
+    key: &'s str,
+    /// One of these; `None` is any.
+    values: Option<&'s [String]>,
+}
+
+/// What all that is selected must wear, of each of its parts.
+fn needs(selection: &Selection) -> impl Iterator<Item = Need<'_>> {
     let within = match &selection.within {
         Within::Namespaces(expression) => expression.needs(),
         Within::Anywhere | Within::Namespace(_) | Within::Global => None,
@@ -116,25 +124,31 @@ fn needs(selection: &Selection) -> Option<(Ground, &str, Option<&[String]>)> {
             Needs::Key(key) => (key, None),
         };
         let (ground, key) = ground(key)?;
-        Some((ground, key, values))
+        Some(Need { ground, key, values })
     });
     // In one namespace there are its own pods' labels to look for.
-    let useful = standing.filter(|one| !is_of_one || one.0 == Ground::Pod);
-    useful.min_by_key(|one| (one.2.map_or(usize::MAX, <[String]>::len), one.0))
+    standing.filter(move |one| !is_of_one || one.ground == Ground::Pod)
 }
 
-/// Where a selection is found, by the numbers of words.
-fn home(selection: &Selection, mut word: impl FnMut(&str) -> Option<Word>) -> (Ground, Home) {
-    let found = needs(selection).and_then(|(ground, key, values)| {
-        let key = word(key)?;
-        let home = match values {
-            None => Home::Key(key),
-            Some(values) => {
-                Home::Labels(values.iter().filter_map(|value| Some((key, word(value)?))).collect())
-            }
-        };
-        Some((ground, home))
-    });
+/// The narrowest need.
+fn narrowest(selection: &Selection) -> Option<Need<'_>> {
+    needs(selection).min_by_key(|one| (one.values.map_or(usize::MAX, <[String]>::len), one.ground))
+}
+
+/// Where a need is found, by the numbers of words.
+fn home(need: &Need<'_>, mut word: impl FnMut(&str) -> Option<Word>) -> Option<Home> {
+    let key = word(need.key)?;
+    Some(match need.values {
+        None => Home::Key(key),
+        Some(values) => {
+            Home::Labels(values.iter().filter_map(|value| Some((key, word(value)?))).collect())
+        }
+    })
+}
+
+/// Where a selection is found: by its narrowest need.
+fn place(selection: &Selection, word: impl FnMut(&str) -> Option<Word>) -> (Ground, Home) {
+    let found = narrowest(selection).and_then(|need| Some((need.ground, home(&need, word)?)));
     found.unwrap_or((Ground::Pod, Home::Rest))
 }
 
@@ -165,7 +179,7 @@ impl Resolver {
                 }
                 _ => None,
             };
-            let (ground, home) = home(&selection, |word| Some(self.words.take(word)));
+            let (ground, home) = place(&selection, |word| Some(self.words.take(word)));
             self.selectors(space, ground).insert_at(id.0, &home);
         }
         id
@@ -178,7 +192,7 @@ impl Resolver {
         match &home {
             Home::Labels(labels) => {
                 // The key is held once, whatever its values.
-                let key = needs(selection).and_then(|one| self.words.known(one.1));
+                let key = narrowest(selection).and_then(|one| self.words.known(one.key));
                 key.into_iter().for_each(|key| self.words.release(key));
                 labels.iter().for_each(|label| self.words.release(label.1));
             }
@@ -201,7 +215,7 @@ impl Resolver {
             Within::Namespace(name) => self.spaces.known(name),
             _ => None,
         };
-        let (ground, home) = home(selection, |word| self.words.known(word));
+        let (ground, home) = place(selection, |word| self.words.known(word));
         Address { space, ground, home }
     }
 
@@ -236,23 +250,42 @@ impl Resolver {
         found
     }
 
-    /// All that may be selected, and others.
+    /// All that may be selected, and others: by the need that the fewest fulfil.
     fn candidates(&self, selection: &Selection) -> Vec<Place> {
-        let Address { space, ground, home } = self.address(selection);
-        match (&selection.within, space) {
-            (Within::Namespace(_), None) => return Vec::new(),
-            (_, Some(space)) => return self.spaces.space(space).pods.at(&home).collect(),
-            (_, None) => {}
+        let space = match &selection.within {
+            Within::Global => return Vec::new(),
+            Within::Namespace(name) => match self.spaces.known(name) {
+                Some(space) => Some(self.spaces.space(space)),
+                None => return Vec::new(),
+            },
+            Within::Anywhere | Within::Namespaces(_) => None,
+        };
+        let pods = space.map_or(&self.seen, |space| &space.pods);
+        let known = |word: &str| self.words.known(word);
+        let mut few: Option<(usize, Ground, Home)> = None;
+        for need in needs(selection).filter(|need| need.ground != Ground::Account) {
+            // A word that nobody bears: nobody has the label, but for who may have any.
+            let home = home(&need, known).unwrap_or(Home::Labels(Vec::new()));
+            let count = match need.ground {
+                Ground::Namespace => self.in_spaces(&home).map(|space| space.pods.all.len()).sum(),
+                _ => pods.count(&home),
+            };
+            if few.as_ref().is_none_or(|few| count < few.0) {
+                few = Some((count, need.ground, home));
+            }
         }
-        match ground {
-            Ground::Pod => self.seen.at(&home).collect(),
-            Ground::Namespace => {
-                let spaces = self.spaces.at(&home).map(|space| self.spaces.space(space));
-                let pods = spaces.flat_map(|space| &space.pods.all);
+        match few {
+            None => pods.all.clone(),
+            Some((_, Ground::Namespace, home)) => {
+                let pods = self.in_spaces(&home).flat_map(|space| &space.pods.all);
                 pods.chain(&self.doubtful).copied().collect()
             }
-            Ground::Account => self.seen.all.clone(),
+            Some((_, _, home)) => pods.at(&home).collect(),
         }
+    }
+
+    fn in_spaces<'r>(&'r self, home: &'r Home) -> impl Iterator<Item = &'r Space> {
+        self.spaces.at(home).map(|space| self.spaces.space(space))
     }
 
     /// The sets of what selects a pod that selectors see: those that it is in, and those of which

@@ -101,3 +101,17 @@ pub(super) fn index(at: usize) -> u32 {
         at as u32
     }
 }
+
+/// Puts a number into an ascending list, once.
+pub(super) fn put(list: &mut Vec<u32>, one: u32) {
+    if let Err(at) = list.binary_search(&one) {
+        list.insert(at, one);
+    }
+}
+
+/// Takes a number out of an ascending list.
+pub(super) fn take(list: &mut Vec<u32>, one: u32) {
+    if let Ok(at) = list.binary_search(&one) {
+        list.remove(at);
+    }
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::super::super::table::Cells;
-use super::super::intern::{Interner, index};
+use super::super::intern::{Interner, index, put, take};
 use super::super::shapes::Shapes;
 use super::super::trees::{Root, Trees};
 use super::Out;
@@ -58,6 +58,7 @@ pub(super) struct Shape {
     pub(super) values: Vec<Box<[u32]>>,
     /// The value of each combination, once asked for.
     known: Option<HashMap<Box<[u32]>, u32>>,
+    /// Ascending.
     pub(super) rows: Vec<u32>,
     pub(super) cells: Cells,
 }
@@ -222,21 +223,20 @@ impl Columns {
         &self.all[id as usize]
     }
 
-    /// The shape of these groups for a row that had another, or none.
+    /// The shape of these groups, ascending, for a row that had another, or none.
     pub(super) fn acquire(
         &mut self,
-        groups: &[GroupId],
+        groups: Vec<GroupId>,
         row: u32,
         old: Option<ShapeId>,
     ) -> ShapeId {
-        let mut key: Box<[GroupId]> = groups.into();
-        key.sort_unstable();
+        let key: Box<[GroupId]> = groups.into();
         let id = match self.by_groups.get(&key) {
             Some(&known) if Some(known) == old => return known,
             Some(&known) => known,
             None => self.make(key),
         };
-        self.all[id as usize].rows.push(row);
+        put(&mut self.all[id as usize].rows, row);
         if let Some(old) = old {
             self.release(old, row);
         }
@@ -246,7 +246,7 @@ impl Columns {
     /// A row has this shape no more.
     pub(super) fn release(&mut self, id: ShapeId, row: u32) {
         let shape = &mut self.all[id as usize];
-        shape.rows.retain(|one| *one != row);
+        take(&mut shape.rows, row);
         if !shape.rows.is_empty() {
             return;
         }

@@ -7,6 +7,7 @@
 //!   classes       signature and region -> class; those who went may come back
 //!   columns       numbers, groups and shapes as arrays over classes
 //!   policy_sets   lists of parts, while a pod has them
+//!   drafts        what the rows of one change are made of
 //!   rows          cells and programs of every policy set
 //!   tallied       whose verdicts are, by name, to be counted
 //! ```
@@ -32,6 +33,7 @@
 mod built;
 mod classes;
 mod columns;
+mod drafts;
 mod model;
 mod numbers;
 mod policy_sets;

@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use super::super::intern::index;
+use super::super::intern::{index, put, take};
 use super::columns::ShapeId;
 use super::model::PartId;
 
@@ -15,6 +15,7 @@ pub(super) type SetNumber = u32;
 pub(super) struct PolicySets {
     all: Vec<PolicySet>,
     by_parts: HashMap<Box<[PartId]>, SetNumber>,
+    /// Ascending: those with a policy of the whole cluster are all that there are.
     with_part: HashMap<PartId, Vec<SetNumber>>,
     free: Vec<SetNumber>,
     /// Those without a row yet.
@@ -59,7 +60,7 @@ impl PolicySets {
             index(self.all.len() - 1)
         });
         for part in &parts {
-            self.with_part.entry(*part).or_default().push(number);
+            put(self.with_part.entry(*part).or_default(), number);
         }
         let parts: Box<[PartId]> = parts.into();
         self.by_parts.insert(parts.clone(), number);
@@ -91,7 +92,7 @@ impl PolicySets {
             self.by_parts.remove(&set.parts);
             for part in &set.parts {
                 if let Some(sets) = self.with_part.get_mut(part) {
-                    sets.retain(|one| *one != number);
+                    take(sets, number);
                     if sets.is_empty() {
                         self.with_part.remove(part);
                     }
@@ -111,8 +112,8 @@ impl PolicySets {
     }
 
     /// Those that hold the part.
-    pub(super) fn with_part(&self, part: PartId) -> &[SetNumber] {
-        self.with_part.get(&part).map_or(&[], Vec::as_slice)
+    pub(super) fn with_part(&self, part: PartId) -> impl Iterator<Item = SetNumber> {
+        self.with_part.get(&part).into_iter().flatten().copied()
     }
 
     pub(super) fn get(&self, number: SetNumber) -> &PolicySet {

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::super::super::ports::Few;
-use super::super::super::ruleset::{Action, Cause, End, Peers, PolicyId, Rule};
+use super::super::super::ruleset::{Action, Cause, PolicyId};
 use super::super::super::shared::Shared;
 use super::super::super::table::{Program, Row, VerdictId};
 use super::super::intern::index;
 use super::super::rows::Writer;
-use super::super::rules::{LOGS, Line, Rank, Ruling};
-use super::columns::{Columns, GroupId, Shape};
+use super::super::rules::{Line, Ruling};
+use super::columns::{Columns, GroupId, Shape, ShapeId};
+use super::drafts::{Drafts, Judges, Lines};
 use super::model::{Model, PartId};
 use super::numbers::Numbers;
 use super::policy_sets::{PolicySets, SetNumber};
@@ -35,13 +36,6 @@ pub(super) struct Rows {
 
 /// A policy's place and the term of who has it.
 type Tenant = (PolicyId, u32);
-
-/// The lines of a policy set: everyone's, and others with their group.
-#[derive(Default)]
-struct Lines<'m> {
-    everyone: Vec<Line<'m>>,
-    grouped: Vec<(GroupId, Line<'m>)>,
-}
 
 impl Rows {
     /// No rows yet; the verdicts of each are counted by so many workers.
@@ -101,13 +95,19 @@ impl Rows {
         sets: &PolicySets,
         columns: &mut Columns,
     ) {
-        for (id, before) in columns.refresh() {
-            let rows = columns.shape(id).rows.clone();
-            for number in rows.into_iter().filter(|row| stale.binary_search(row).is_err()) {
-                let has_more = columns.shape(id).values.len() > before;
-                let lines = has_more
-                    .then(|| self.lines((model, numbers), &sets.get(number).parts, columns));
-                let shape = columns.shape(id);
+        let touched = columns.refresh();
+        let is_longer =
+            |&&(id, before): &&(ShapeId, usize)| columns.shape(id).values.len() > before;
+        let is_kept = |row: &&SetNumber| stale.binary_search(row).is_err();
+        let longer = touched.iter().filter(is_longer);
+        let rows = longer.flat_map(|(id, _)| columns.shape(*id).rows.iter().filter(is_kept));
+        let parts: Vec<PartId> = rows.flat_map(|row| sets.get(*row).parts.to_vec()).collect();
+        let drafts = Drafts::new(parts, (model, numbers), self, columns);
+        for (id, before) in touched {
+            let shape = columns.shape(id);
+            for &number in shape.rows.iter().filter(is_kept) {
+                let has_more = shape.values.len() > before;
+                let lines = has_more.then(|| drafts.lines(&sets.get(number).parts, self));
                 let row = &mut Arc::make_mut(&mut self.all)[number as usize];
                 row.cells = Arc::clone(&shape.cells);
                 if let Some(lines) = lines {
@@ -128,21 +128,21 @@ impl Rows {
         sets: &mut PolicySets,
         columns: &mut Columns,
     ) {
+        let parts = stale.iter().flat_map(|&number| sets.get(number).parts.iter().copied());
+        let drafts = Drafts::new(parts, (model, numbers), self, columns);
         // All are weighed before the first is made, so that rows with common groups begin alike.
         let mut groups_of = Vec::with_capacity(stale.len());
         for &number in stale {
-            let lines = self.lines((model, numbers), &sets.get(number).parts, columns);
-            let groups: HashSet<GroupId> = lines.grouped.iter().map(|line| line.0).collect();
-            let groups: Vec<GroupId> = groups.into_iter().collect();
+            let groups = drafts.groups(&sets.get(number).parts);
             if sets.get(number).shape.is_none() {
                 columns.weigh(&groups, true);
             }
             groups_of.push(groups);
         }
         for (&number, groups) in stale.iter().zip(groups_of) {
-            let shape_id = columns.acquire(&groups, number, sets.get(number).shape);
+            let shape_id = columns.acquire(groups, number, sets.get(number).shape);
             sets.set_shape(number, shape_id);
-            let lines = self.lines((model, numbers), &sets.get(number).parts, columns);
+            let lines = drafts.lines(&sets.get(number).parts, self);
             let shape = columns.shape(shape_id);
             let mut writer = Writer::default();
             let programs = programs(&lines, shape, 0, &mut writer).collect();
@@ -152,81 +152,8 @@ impl Rows {
         }
     }
 
-    fn lines<'m>(
-        &mut self,
-        (model, numbers): (&'m Model, &Numbers),
-        parts: &[PartId],
-        columns: &mut Columns,
-    ) -> Lines<'m> {
-        let mut lines = Lines::default();
-        let (logs, parts) = match parts {
-            [parts @ .., LOGS] => (true, parts),
-            parts => (false, parts),
-        };
-        let places = places(model, parts);
-        for &id in parts {
-            let part = model.part(id);
-            let place = places.iter().position(|one| one.policy == part.policy).unwrap_or(0);
-            let (tier, policy) = (places[place].tier, index(place));
-            let is_asked = |rule: &&Rule| logs || rule.action != Action::Log;
-            for rule in model.rules_of(part).filter(is_asked) {
-                let line = Line {
-                    rank: Rank { tier, policy, rule: rule.index },
-                    ruling: self.ruling(part.policy, rule, model),
-                    logs: rule.action == Action::Log,
-                    peers: &rule.peers,
-                    ports: &rule.ports,
-                };
-                match &rule.peers {
-                    Peers::Any => lines.everyone.push(line),
-                    Peers::Sets(sets) => {
-                        let group = columns.group(&numbers.list(sets));
-                        lines.grouped.push((group, line));
-                    }
-                }
-            }
-        }
-        for tier in places.chunk_by(|a, b| a.tier == b.tier) {
-            if tier[0].end == End::Deny {
-                let policies: Vec<PolicyId> = tier.iter().map(|one| one.policy).collect();
-                lines.everyone.push(Line::end(tier[0].tier, self.deny(&policies, model)));
-            }
-        }
-        lines
-    }
-
     fn tenant(&self, policy: PolicyId) -> Tenant {
         (policy, self.terms.get(policy.0 as usize).copied().unwrap_or(0))
-    }
-
-    fn ruling(&mut self, policy: PolicyId, rule: &Rule, model: &Model) -> Ruling {
-        let (tenant, action, rule) = (self.tenant(policy), rule.action, rule.index);
-        *self.rulings.entry((tenant, rule, action)).or_insert_with(|| {
-            let (cause, bit) = match action {
-                Action::Allow => (Cause::Rule { policy, rule }, VerdictId::ALLOW),
-                Action::Deny => (Cause::DenyRule { policy, rule }, 0),
-                Action::Log => (Cause::Logged { policy, rule }, VerdictId::LOGGED),
-                Action::Pass => return Ruling::Pass,
-            };
-            self.causes.push(cause);
-            self.tallied.push(|| match action {
-                Action::Allow => Owners::Rule(name(policy, model)),
-                Action::Deny => Owners::Denying([name(policy, model)].into()),
-                Action::Log | Action::Pass => Owners::Nobody,
-            });
-            Ruling::Verdict(VerdictId(index(self.causes.len() - 1) | bit))
-        })
-    }
-
-    /// The verdict of isolation by these policies, by name.
-    fn deny(&mut self, policies: &[PolicyId], model: &Model) -> VerdictId {
-        let tenants = policies.iter().map(|policy| self.tenant(*policy)).collect();
-        *self.denies.entry(tenants).or_insert_with(|| {
-            self.causes.push(Cause::DefaultDeny { isolating: policies.into() });
-            let names = || policies.iter().map(|policy| name(*policy, model)).collect();
-            self.tallied.push(|| Owners::Denying(names()));
-            VerdictId(index(self.causes.len() - 1))
-        })
     }
 
     /// Makes room for so many rows.
@@ -249,24 +176,36 @@ impl Rows {
     }
 }
 
-/// A policy that selects, and when it is asked.
-struct Asked {
-    policy: PolicyId,
-    tier: u32,
-    end: End,
-}
+impl Judges for Rows {
+    fn ruling(&mut self, policy: PolicyId, rule: u32, action: Action, model: &Model) -> Ruling {
+        let tenant = self.tenant(policy);
+        *self.rulings.entry((tenant, rule, action)).or_insert_with(|| {
+            let (cause, bit) = match action {
+                Action::Allow => (Cause::Rule { policy, rule }, VerdictId::ALLOW),
+                Action::Deny => (Cause::DenyRule { policy, rule }, 0),
+                Action::Log => (Cause::Logged { policy, rule }, VerdictId::LOGGED),
+                Action::Pass => return Ruling::Pass,
+            };
+            self.causes.push(cause);
+            self.tallied.push(|| match action {
+                Action::Allow => Owners::Rule(name(policy, model)),
+                Action::Deny => Owners::Denying([name(policy, model)].into()),
+                Action::Log | Action::Pass => Owners::Nobody,
+            });
+            Ruling::Verdict(VerdictId(index(self.causes.len() - 1) | bit))
+        })
+    }
 
-/// The policies that have a part among these, the first to be asked first. Who has a narrowed rule
-/// of one is among the subjects of all of it.
-fn places(model: &Model, parts: &[PartId]) -> Vec<Asked> {
-    let of = |id: PolicyId| &model.ruleset.policies[id.0 as usize];
-    let mut policies: Vec<PolicyId> = parts.iter().map(|&id| model.part(id).policy).collect();
-    // Should two names be equal, places decide, as with the twins.
-    policies.sort_unstable_by_key(|&id| (of(id).rank(), id));
-    policies.dedup();
-    let tiers = policies.chunk_by(|&a, &b| of(a).tier == of(b).tier).zip(0..);
-    let asked = |policy, tier| Asked { policy, tier, end: of(policy).tier.end };
-    tiers.flat_map(|(some, tier)| some.iter().map(move |&one| asked(one, tier))).collect()
+    fn end(&mut self, policies: &[PolicyId], tier: u32, model: &Model) -> Line<'static> {
+        let tenants = policies.iter().map(|policy| self.tenant(*policy)).collect();
+        let verdict = *self.denies.entry(tenants).or_insert_with(|| {
+            self.causes.push(Cause::DefaultDeny { isolating: policies.into() });
+            let names = || policies.iter().map(|policy| name(*policy, model)).collect();
+            self.tallied.push(|| Owners::Denying(names()));
+            VerdictId(index(self.causes.len() - 1))
+        });
+        Line::end(tier, verdict)
+    }
 }
 
 fn name(policy: PolicyId, model: &Model) -> Arc<str> {
