@@ -21,7 +21,7 @@ use crate::policy::{Kind, Known, OrderedPolicy, Selection};
 use crate::resolve::{Context, Doubt, Group, Groups, Ordered, Outside, Pods, World, renumbered};
 
 /// Who asks for what is no pod, and for pods whose ports nobody knows.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Asking {
     networks: BTreeSet<PolicyId>,
     nodes: BTreeSet<PolicyId>,

@@ -75,7 +75,6 @@ impl Resolver {
                 for place in self.select(&set.meaning) {
                     if let Some(known) = self.pods.get_mut(place) {
                         known.sets.retain(|one| *one != id);
-                        known.doubts.retain(|one| *one != id);
                     }
                 }
                 delta.sets.push((id, None));

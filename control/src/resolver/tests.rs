@@ -203,3 +203,58 @@ fn words_go_with_the_last_who_uses_them() {
     }
     assert!(bench.resolver.words.len() < 20, "{} words", bench.resolver.words.len());
 }
+
+/// A policy of Calico.
+fn calico(kind: &str, name: &str, spec: &str) -> String {
+    let metadata = match name.split_once('/') {
+        Some((namespace, name)) => format!("namespace: {namespace}, name: {name}"),
+        None => format!("name: {name}"),
+    };
+    let api = "projectcalico.org/v3";
+    format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{{metadata}}}\nspec: {{{spec}}}\n---\n")
+}
+
+#[test]
+fn a_pod_joins_what_ordered_policies_select_and_no_policy_is_told_again() {
+    let rules = "selector: app == 'a', ingress: [{action: Deny, source: {selector: has(app)}}]";
+    let mut bench = Bench::new(&(small() + &calico("GlobalNetworkPolicy", "g", rules)));
+    let delta = bench.set(&pod("x/new", "10.0.9.9", "app: a"));
+    let counts = (delta.members.len(), delta.sets.len(), delta.policies.len());
+    assert_eq!(counts, (2, 0, 0));
+    // Labels of its own namespace that nobody asks for concern nobody.
+    assert!(bench.set(&namespace("x", "new: label")).is_empty());
+}
+
+#[test]
+fn a_pod_that_a_list_is_made_of_has_the_policy_told_again_and_no_other_does() {
+    let rules =
+        "egress: [{action: Allow, destination: {selector: app == 'a', nets: [10.0.0.0/8]}}]";
+    let mut bench = Bench::new(&(small() + &calico("NetworkPolicy", "x/p", rules)));
+    let told = |delta: &Delta| (delta.policies.len(), delta.members.is_empty());
+    assert_eq!(told(&bench.set(&pod("y/new", "10.0.9.9", "app: b"))), (0, true));
+    let delta = bench.set(&pod("x/new", "10.0.9.8", "app: a"));
+    assert_eq!((delta.policies.len(), delta.members.is_empty()), (1, false));
+    assert_eq!(bench.set(&pod("x/new", "10.0.9.7", "app: a")).policies.len(), 1);
+}
+
+#[test]
+fn who_is_read_again_and_again_listens_once() {
+    let rule = |port: u32| {
+        format!(
+            "selector: all(), ingress: [{{action: Pass, protocol: TCP, source: {{selector: app == \
+             'a'}}, destination: {{ports: [{port}]}}}}]"
+        )
+    };
+    let stays = calico("GlobalNetworkPolicy", "stays", &rule(1));
+    let mut bench = Bench::new(&(small() + &stays));
+    for round in 0..20 {
+        let comes = calico("GlobalNetworkPolicy", "comes", &rule(round));
+        bench.set(&comes);
+        if round % 2 == 0 {
+            bench.remove(&comes);
+        }
+    }
+    let sets = (0..50).filter_map(|id| bench.resolver.sets.get(SetId(id)));
+    let listeners: Vec<usize> = sets.map(|set| set.watchers.len()).collect();
+    assert_eq!(listeners, [2, 2]);
+}
