@@ -6,7 +6,7 @@ use super::{Census, Inventory, Resident};
 use crate::manifest::{
     INTERFACE_FIELD, Metadata, Object, ObjectKey, Origin, Pod, Problem, Severity,
 };
-use crate::policy::{FIXED_TIERS, OrderedPolicy, StagedAction};
+use crate::policy::{OrderedPolicy, StagedAction, is_always_there};
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -189,8 +189,7 @@ fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {
     for policy in inventory.ordered_policies() {
         found.extend(unenforced(policy));
         let Some(tier) = policy.tier.as_deref() else { continue };
-        let is_fixed = FIXED_TIERS.iter().any(|(name, ..)| *name == tier);
-        if !is_fixed && inventory.tier(tier).is_none() {
+        if !is_always_there(tier) && inventory.tier(tier).is_none() {
             let message =
                 format!("there is no Tier {tier}: what the policy allows matches nothing");
             let text = (message.as_str(), "add the Tier, or name another");

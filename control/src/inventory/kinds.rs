@@ -10,7 +10,7 @@ use super::Inventory;
 use crate::manifest::{
     EndpointSlice, Node, Object, ObjectKey, ObjectKind, Service, ServiceAccount,
 };
-use crate::policy::calico::{NetworkSet, Profile};
+use crate::policy::calico::{NetworkSet, Owner, Profile};
 use crate::policy::{Kind, Known, OrderedPolicy, StagedAction, Tier};
 use crate::selector::{Labels, is_dns_subdomain};
 
@@ -31,19 +31,34 @@ impl Inventory {
     /// The policies in force of the other APIs than `networking.k8s.io`, staged ones too, by kind,
     /// namespace and name. What tier each names may not exist.
     pub fn ordered_policies(&self) -> impl Iterator<Item = &OrderedPolicy> {
-        self.ordered().filter_map(|object| match object {
-            Object::Ordered(policy) => Some(&**policy),
+        self.ordered().filter_map(|object| self.as_ordered(object))
+    }
+
+    fn as_ordered<'i>(&self, object: &'i Object) -> Option<&'i OrderedPolicy> {
+        match object {
+            Object::Ordered(policy) => Some(policy),
+            Object::Profile(profile) if self.is_asked(profile) => Some(&profile.policy),
             _ => None,
-        })
+        }
+    }
+
+    /// Whether a profile can say anything: not where nobody has it, nor where one allows everything
+    /// that is asked before it, or instead of it.
+    fn is_asked(&self, profile: &Profile) -> bool {
+        match &profile.owner {
+            Owner::Namespace(_) => !profile.allows_everything(),
+            Owner::Account(namespace, _) => self
+                .profile(&Profile::name_of(namespace))
+                .is_some_and(|before| !before.allows_everything()),
+            Owner::Nobody => false,
+            Owner::Anybody => true,
+        }
     }
 
     /// The policy of this key.
     #[must_use]
     pub fn ordered_policy(&self, key: &ObjectKey) -> Option<&OrderedPolicy> {
-        match self.in_force(key) {
-            Some(Object::Ordered(policy)) => Some(policy),
-            _ => None,
-        }
+        self.as_ordered(self.in_force(key)?)
     }
 
     /// The tiers that have an object, by name; the fixed ones are there without.
@@ -89,6 +104,18 @@ impl Inventory {
             Some(Object::Profile(profile)) => Some(profile),
             _ => None,
         }
+    }
+
+    /// The profiles of the accounts of a namespace.
+    pub fn account_profiles<'i>(&'i self, namespace: &'i str) -> impl Iterator<Item = &'i Profile> {
+        let kind = ObjectKind::Ordered(Known::Profile);
+        self.of_kind(kind, "").filter_map(move |object| match object {
+            Object::Profile(profile) => match &profile.owner {
+                Owner::Account(of, _) if **of == *namespace => Some(profile),
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     /// The service of this name.

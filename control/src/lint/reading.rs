@@ -12,7 +12,7 @@ use lockgate_dataplane::policy::ruleset::{
 use super::spans::{Packets, Spans};
 use crate::inventory::{Inventory, Resident};
 use crate::policy::kubernetes::lower;
-use crate::policy::{self, FIXED_TIERS, Listed, OrderedPolicy, Rule, Side};
+use crate::policy::{self, Listed, OrderedPolicy, Rule, Side, is_always_there};
 use crate::resolve::{Ordered, Sets};
 
 /// Where a part of a rule is written.
@@ -116,8 +116,7 @@ impl<'i> Reading<'i> {
             let resolved = ordered.policy(apart, &mut sets)?;
             let subjects = sets.set(resolved.subjects)?;
             let opens = |name: &str| {
-                FIXED_TIERS.iter().any(|one| one.0 == name)
-                    || inventory.tier(name).is_some_and(|tier| tier.opens)
+                is_always_there(name) || inventory.tier(name).is_some_and(|tier| tier.opens)
             };
             let has_tier = written.tier.as_deref().is_some_and(opens);
             Some(Asked { written, resolved, subjects, has_tier, parts: Vec::new() })

@@ -34,7 +34,8 @@ fn dialect(kind: Kind) -> Dialect {
         Kind::CalicoNetworkPolicy
         | Kind::GlobalNetworkPolicy
         | Kind::StagedNetworkPolicy
-        | Kind::StagedGlobalNetworkPolicy => Dialect::Calico,
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::Profile => Dialect::Calico,
         Kind::ClusterNetworkPolicy
         | Kind::AdminNetworkPolicy
         | Kind::BaselineAdminNetworkPolicy => Dialect::Cluster,

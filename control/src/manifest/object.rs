@@ -95,7 +95,7 @@ impl Object {
             Self::Ordered(policy) => &policy.metadata,
             Self::Tier(tier) => &tier.metadata,
             Self::NetworkSet(set) => &set.metadata,
-            Self::Profile(profile) => &profile.metadata,
+            Self::Profile(profile) => &profile.policy.metadata,
             Self::HostEndpoint(metadata) => metadata,
         }
     }
@@ -113,7 +113,7 @@ impl Object {
             Self::Ordered(policy) => &mut policy.metadata,
             Self::Tier(tier) => &mut tier.metadata,
             Self::NetworkSet(set) => &mut set.metadata,
-            Self::Profile(profile) => &mut profile.metadata,
+            Self::Profile(profile) => &mut profile.policy.metadata,
             Self::HostEndpoint(metadata) => metadata,
         }
     }

@@ -37,6 +37,8 @@
 //! | `metadata.namespace` | every pod of every namespace; opens nothing |
 //! | `stagedAction` | as Ignore: a staged policy decides nothing anyway |
 //! | a `Tier`'s order | first of all; nothing in it opens |
+//! | the name of a `Profile` | asked after all tiers of every pod; opens nothing |
+//! | a `Profile`'s rule that passes | it denies everything: nothing is asked after it |
 //! | a net of a set, its labels | the set says so: what denies must take it to hold everything |
 //!
 //! *Opens nothing*: what allows matches nothing, what passes denies everything, what denies stays.
@@ -68,7 +70,10 @@ pub use known::Known;
 pub use order::Order;
 pub use rule::{Action, Family, Icmp, IpProtocol, Listed, Ports, Rule, Side, Traffic};
 pub use selection::{Accounts, Selection, Service, Within};
-pub use tier::{DEFAULT_TIER, DefaultAction, FIXED_TIERS, KUBE_ADMIN, KUBE_BASELINE, Tier};
+pub use tier::{
+    DEFAULT_TIER, DefaultAction, FIXED_TIERS, KUBE_ADMIN, KUBE_BASELINE, PROFILES, Tier,
+    is_always_there,
+};
 pub use told::{EVERY, Numbers, Span, Told, tell, without};
 
 /// A policy of any API.
@@ -114,6 +119,8 @@ pub enum Kind {
     AdminNetworkPolicy,
     /// Of `policy.networking.k8s.io/v1alpha1`.
     BaselineAdminNetworkPolicy,
+    /// Of Calico: what is asked after all tiers.
+    Profile,
 }
 
 /// What a staged policy would do.
@@ -142,6 +149,7 @@ impl Kind {
             Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
             Self::AdminNetworkPolicy => "AdminNetworkPolicy",
             Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
+            Self::Profile => "Profile",
         }
     }
 

@@ -19,6 +19,9 @@ pub const DEFAULT_TIER: &str = "default";
 /// The tier of the Baseline policies of Kubernetes.
 pub const KUBE_BASELINE: &str = "kube-baseline";
 
+/// The tier of profiles, after all others; no object can be called so.
+pub const PROFILES: &str = "~profiles";
+
 /// The order of every `NetworkPolicy` in its tier.
 pub(super) const NETWORK_POLICY_ORDER: u32 = 1000;
 
@@ -32,6 +35,12 @@ pub const FIXED_TIERS: [(&str, u32, DefaultAction); 3] = [
     (DEFAULT_TIER, 1_000_000, DefaultAction::Deny),
     (KUBE_BASELINE, 10_000_000, DefaultAction::Pass),
 ];
+
+/// Whether a tier is there without an object.
+#[must_use]
+pub fn is_always_there(tier: &str) -> bool {
+    tier == PROFILES || FIXED_TIERS.iter().any(|one| one.0 == tier)
+}
 
 /// What becomes of who was selected in a tier and met no rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

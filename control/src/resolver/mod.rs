@@ -93,7 +93,7 @@ impl Resolver {
                 ObjectKind::Service
                 | ObjectKind::EndpointSlice
                 | ObjectKind::Node
-                | ObjectKind::Ordered(_) => self.concerned(key, &mut work.policies),
+                | ObjectKind::Ordered(_) => self.concerned(inventory, key, &mut work.policies),
             }
         }
         for place in std::mem::take(&mut work.pods) {

@@ -17,6 +17,7 @@ use super::policies::Refers;
 use super::sets::{Meaning, Watch};
 use crate::inventory::Inventory;
 use crate::manifest::{ObjectKey, ObjectKind};
+use crate::policy::calico::Profile;
 use crate::policy::{Kind, Known, OrderedPolicy, Selection};
 use crate::resolve::{Context, Doubt, Group, Groups, Ordered, Outside, Pods, World, renumbered};
 
@@ -111,7 +112,12 @@ impl World for Kept<'_> {
 
 impl Resolver {
     /// Finds the policies that an object which is none of Kubernetes' own policy concerns.
-    pub(super) fn concerned(&mut self, key: &ObjectKey, found: &mut BTreeSet<PolicyId>) {
+    pub(super) fn concerned(
+        &mut self,
+        inventory: &Inventory,
+        key: &ObjectKey,
+        found: &mut BTreeSet<PolicyId>,
+    ) {
         match key.kind {
             ObjectKind::EndpointSlice if key.is_lost() => {
                 found.extend(self.asking.services.values().flatten());
@@ -124,6 +130,13 @@ impl Resolver {
                 found.extend(&self.asking.networks);
             }
             ObjectKind::Ordered(Known::Tier) => found.extend(self.policies.ordered()),
+            ObjectKind::Ordered(Known::Profile) => {
+                found.insert(self.policies.place(key));
+                // Those of accounts are asked where that of their namespace is.
+                let namespace = key.name.strip_prefix(Profile::OF_NAMESPACE).unwrap_or_default();
+                let asked = inventory.account_profiles(namespace);
+                found.extend(asked.map(|one| self.policies.place(&one.policy.metadata.key)));
+            }
             ObjectKind::Ordered(Known::Policy(kind)) => {
                 found.insert(self.policies.place(key));
                 // Of the policy that it is staged to replace is to be said when it is asked.

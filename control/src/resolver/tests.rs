@@ -3,7 +3,7 @@
 
 mod twins;
 
-use lockgate_dataplane::policy::ruleset::Ruleset;
+use lockgate_dataplane::policy::ruleset::{Action, Ruleset};
 
 use super::*;
 use crate::inventory::{Change, Effect};
@@ -257,4 +257,19 @@ fn who_is_read_again_and_again_listens_once() {
     let sets = (0..50).filter_map(|id| bench.resolver.sets.get(SetId(id)));
     let listeners: Vec<usize> = sets.map(|set| set.watchers.len()).collect();
     assert_eq!(listeners, [2, 2]);
+}
+
+#[test]
+fn a_policy_passes_again_when_the_pod_that_nobody_could_place_is_gone() {
+    let rules = "namespaceSelector: team == 't', ingress: [{action: Pass}]";
+    let text = namespace("x", "team: t") + &namespace("y", "team: [t]");
+    let text = text + &pod("x/a", "10.0.0.1", "") + &calico("GlobalNetworkPolicy", "g", rules);
+    let mut bench = Bench::new(&text);
+    let action = |delta: &Delta| {
+        let told = delta.policies.first().and_then(|one| one.1.clone()).unwrap();
+        told.ingress.unwrap()[0].action
+    };
+    let doubtful = pod("y/b", "10.0.0.2", "");
+    assert_eq!(action(&bench.set(&doubtful)), Action::Deny);
+    assert_eq!(action(&bench.remove(&doubtful)), Action::Pass);
 }

@@ -35,7 +35,7 @@ use crate::manifest::tree::Value;
 use crate::selector::is_dns_label;
 
 pub(crate) use hosts::host_endpoint;
-pub use profile::Profile;
+pub use profile::{Owner, Profile};
 pub use set::NetworkSet;
 
 /// Rules of one direction that a policy may have.

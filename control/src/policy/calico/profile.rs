@@ -1,55 +1,154 @@
 //! Profiles of Calico: what becomes of who met no rule in any tier.
+//!
+//! A pod has two, `kns.NAMESPACE` and then `ksa.NAMESPACE.ACCOUNT`. Where the first has no object it
+//! allows everything, as Calico makes it for each namespace, and the second is never asked. Where it
+//! has one, both are policies of a tier after all others, at whose end is denial.
+
+use std::sync::Arc;
 
 use lockgate_dataplane::policy::ruleset::Direction;
 
 use super::super::read::rules;
-use super::super::rule::Listed;
+use super::super::rule::{Action, Listed, Rule, Side, Traffic};
+use super::super::{Kind, Order, OrderedPolicy, PROFILES, Selection, Within};
 use super::{RULES_MAX, rule};
 use crate::manifest::Metadata;
 use crate::manifest::fields::{Place, Report};
 use crate::manifest::labels;
 use crate::manifest::metadata::FIELDS;
-use crate::selector::Labels;
+use crate::policy::Accounts;
+use crate::selector::{Labels, is_dns_subdomain};
 
 const SHUT: &str = "until then the profile opens nothing";
 const UNLABELLED: &str = "until then nobody can tell which labels it gives";
+const OF_ACCOUNT: &str = "ksa.";
 
-/// A profile. Those of pods are called `kns.NAMESPACE` and `ksa.NAMESPACE.ACCOUNT`.
+/// A profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Who it is.
-    pub metadata: Metadata,
+    /// Its rules, for the pods that have it.
+    pub policy: OrderedPolicy,
+    /// Who has it.
+    pub owner: Owner,
     /// What it adds to the labels of its endpoints; `None` where that cannot be read.
     pub labels: Option<Labels>,
-    /// Its rules of ingress. None match: the next profile, and after the last denial.
-    pub ingress: Vec<Listed>,
-    /// Its rules of egress.
-    pub egress: Vec<Listed>,
+}
+
+/// Who has a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The pods of a namespace.
+    Namespace(Arc<str>),
+    /// Those of them that act as an account.
+    Account(Arc<str>, String),
+    /// No pod.
+    Nobody,
+    /// Nobody can tell: its name cannot be read.
+    Anybody,
+}
+
+impl Owner {
+    fn of(metadata: &Metadata) -> Self {
+        let name = &*metadata.key.name;
+        if !is_dns_subdomain(name) {
+            return Self::Anybody;
+        }
+        if let Some(namespace) = name.strip_prefix(Profile::OF_NAMESPACE) {
+            // The name of a namespace has no dots.
+            let is_one = !namespace.is_empty() && !namespace.contains('.');
+            return if is_one { Self::Namespace(namespace.into()) } else { Self::Nobody };
+        }
+        match name.strip_prefix(OF_ACCOUNT).and_then(|rest| rest.split_once('.')) {
+            Some((namespace, account)) => Self::Account(namespace.into(), account.to_owned()),
+            None => Self::Nobody,
+        }
+    }
+
+    fn pods(&self) -> Selection {
+        match self {
+            Self::Namespace(name) => Selection::every_pod(Within::Namespace(Arc::clone(name))),
+            Self::Account(namespace, account) => Selection {
+                accounts: Some(Accounts { names: vec![account.clone()], labels: None }),
+                ..Selection::every_pod(Within::Namespace(Arc::clone(namespace)))
+            },
+            Self::Nobody | Self::Anybody => Selection::every_pod(Within::Anywhere),
+        }
+    }
 }
 
 impl Profile {
+    /// Begins the names of the profiles of namespaces.
+    pub const OF_NAMESPACE: &'static str = "kns.";
+
+    /// What the profile of a namespace's pods is called.
+    #[must_use]
+    pub fn name_of(namespace: &str) -> String {
+        format!("{}{namespace}", Self::OF_NAMESPACE)
+    }
+
+    /// Whether it allows everything, as the profile of a namespace that has no object.
+    #[must_use]
+    pub fn allows_everything(&self) -> bool {
+        let allow = Rule {
+            name: None,
+            action: Action::Allow,
+            own: Side::default(),
+            peers: vec![Side::default()],
+            traffic: vec![Traffic::default()],
+        };
+        let is_open = |rules: &Option<Vec<Listed>>| matches!(rules.as_deref(), Some([Listed::Rule(rule)]) if **rule == allow);
+        is_open(&self.policy.ingress) && is_open(&self.policy.egress)
+    }
+
     /// Reads a profile; this cannot fail, only close.
     pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
         let is_known = report.within(SHUT, |report| root.closed(report, "a Profile", &FIELDS));
+        let owner = Owner::of(&metadata);
+        let order = Order::of(u32::from(matches!(owner, Owner::Account(..))));
+        let mut policy = OrderedPolicy {
+            kind: Kind::Profile,
+            metadata,
+            tier: Some(PROFILES.into()),
+            order,
+            subject: owner.pods(),
+            ingress: Some(Vec::new()),
+            egress: Some(Vec::new()),
+            staged: None,
+        };
+        let mut opens = is_known.is_ok() && owner != Owner::Anybody;
         let Some(spec) = root.field("spec") else {
-            let labels = is_known.is_ok().then(Labels::new);
-            return Self { metadata, labels, ingress: Vec::new(), egress: Vec::new() };
+            return Self { policy, owner, labels: opens.then(Labels::new) };
         };
         let known = ["ingress", "egress", "labelsToApply"];
         let is_closed =
             report.within(SHUT, |report| spec.closed(report, "a Profile's spec", &known));
-        let opens = is_known.is_ok() && is_closed.is_ok();
+        opens &= is_closed.is_ok();
         let labels = report.within(UNLABELLED, |report| match spec.field("labelsToApply") {
             Some(at) => labels::map(&at, report).ok(),
             None => opens.then(Labels::new),
         });
-        let mut read = |direction| -> Vec<Listed> {
-            let read = rules(&spec, direction, &known, RULES_MAX, report, |at, report| {
-                rule::listed(at, direction, None, report)
-            });
-            if opens { read } else { read.into_iter().map(Listed::shut).collect() }
+        let mut read = |direction| {
+            let listed = |at: &Place<'_>, report: &mut Report<'_>| listed(at, direction, report);
+            Some(rules(&spec, direction, &known, RULES_MAX, report, listed))
         };
-        let (ingress, egress) = (read(Direction::Ingress), read(Direction::Egress));
-        Self { metadata, labels, ingress, egress }
+        (policy.ingress, policy.egress) = (read(Direction::Ingress), read(Direction::Egress));
+        if !opens {
+            policy.shut();
+        }
+        Self { policy, owner, labels }
+    }
+}
+
+/// A rule; there is nothing that one could pass to.
+fn listed(at: &Place<'_>, direction: Direction, report: &mut Report<'_>) -> Listed {
+    match rule::listed(at, direction, None, report) {
+        Listed::Rule(rule) if rule.action == Action::Pass => {
+            let at = at.field("action").unwrap_or_else(|| at.clone());
+            let message = "after the profiles nothing is asked that could be passed to";
+            let consequence = "until then the rule denies everything";
+            report.within(consequence, |report| report.error(&at, message, "write Allow or Deny"));
+            Listed::DenyAll
+        }
+        listed => listed,
     }
 }

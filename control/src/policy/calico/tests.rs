@@ -676,10 +676,34 @@ fn profiles_have_rules_and_labels() {
                 labelsToApply: {pcns.a: b}";
     let text = |spec: &str| format!("kind: Profile\nmetadata: {{name: kns.x}}\nspec: {{{spec}}}\n");
     let (profile, problems) = reading(&text(spec), false, Profile::read);
-    assert_eq!(profile.ingress.iter().map(words).collect::<Vec<_>>(), ["allow [] {}"]);
-    assert_eq!((profile.egress, problems.len()), (vec![Listed::Nothing], 1));
+    let ingress = profile.policy.ingress.unwrap();
+    assert_eq!(ingress.iter().map(words).collect::<Vec<_>>(), ["allow [] {}"]);
+    assert_eq!((profile.policy.egress.unwrap(), problems.len()), (vec![Listed::Nothing], 1));
     assert_eq!(profile.labels.unwrap().get("pcns.a"), Some("b"));
     let (shut, _) = reading(&text("ingress: [{action: Allow}], egres: []"), false, Profile::read);
-    assert_eq!((shut.ingress, shut.egress), (vec![Listed::Nothing], vec![Listed::DenyAll]));
+    let sides = [shut.policy.ingress, shut.policy.egress].map(Option::unwrap);
+    assert_eq!(sides, [vec![Listed::Nothing], vec![Listed::DenyAll]]);
     assert_eq!(shut.labels, None);
+    let (passing, problems) = reading(&text("ingress: [{action: Pass}]"), false, Profile::read);
+    assert_eq!((passing.policy.ingress.unwrap(), problems.len()), (vec![Listed::DenyAll], 1));
+}
+
+#[test]
+fn a_profile_has_its_owner_in_its_name() {
+    for (name, owner) in [
+        ("kns.x", Owner::Namespace("x".into())),
+        ("kns.x.y", Owner::Nobody),
+        ("kns.", Owner::Anybody),
+        ("ksa.x.robot", Owner::Account("x".into(), "robot".into())),
+        ("ksa.x.ro.bot", Owner::Account("x".into(), "ro.bot".into())),
+        ("ksa.x", Owner::Nobody),
+        ("projectcalico-default-allow", Owner::Nobody),
+        ("[kns]", Owner::Anybody),
+    ] {
+        let open = "ingress: [{action: Allow, source: {}}], egress: [{action: Allow}]";
+        let text = format!("kind: Profile\nmetadata: {{name: {name}}}\nspec: {{{open}}}\n");
+        let (profile, _) = reading(&text, false, Profile::read);
+        let is_open = owner != Owner::Anybody;
+        assert_eq!((&profile.owner, profile.allows_everything()), (&owner, is_open), "{name}");
+    }
 }

@@ -27,8 +27,8 @@ use lockgate_dataplane::policy::ruleset::{
 use super::sets::Sets;
 use crate::inventory::{Inventory, Resident};
 use crate::policy::{
-    Action, DefaultAction, EVERY, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, Rule, Service,
-    StagedAction, Told, tell,
+    Action, DefaultAction, EVERY, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, PROFILES, Rule,
+    Service, StagedAction, Told, tell,
 };
 use ends::Ends;
 pub(crate) use groups::{Group, Groups, Pods, renumbered};
@@ -74,6 +74,7 @@ impl<'i> Context<'i> {
             .iter()
             .map(|&(name, order, end)| (name, (tier(name, Order::of(order), end), true)));
         let mut tiers: BTreeMap<_, _> = fixed.collect();
+        tiers.insert(PROFILES, (tier(PROFILES, Order::LAST, DefaultAction::Deny), true));
         for one in inventory.tiers() {
             let name: &str = &one.metadata.key.name;
             tiers.entry(name).or_insert((tier(name, one.order, one.default_action), one.opens));

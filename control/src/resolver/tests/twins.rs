@@ -178,6 +178,15 @@ fn ordered_pool() -> Vec<String> {
              labels: {{{labels}}}}}\n---\n"
         ));
     }
+    for (name, spec) in [
+        ("kns.x", "ingress: [{action: Allow}], egress: [{action: Allow, destination: {}}]"),
+        ("kns.x", "ingress: [{action: Deny, source: {selector: app == 'a'}}, {action: Allow}]"),
+        ("KNS", "ingress: [{action: Allow}]"),
+        ("ksa.x.robot", "egress: [{action: Allow}]"),
+        ("ksa.x.default", "egress: [{action: Allow, destination: {nets: [10.0.0.0/30]}}]"),
+    ] {
+        pool.push(calico("Profile", &format!("name: {name}"), spec));
+    }
     for (space, labels) in [("x", "role: out"), ("y", "role: out"), ("y", "role: [out]")] {
         let metadata = format!("name: s, namespace: {space}, labels: {{{labels}}}");
         pool.push(calico("NetworkSet", &metadata, "nets: [198.51.100.0/24]"));
