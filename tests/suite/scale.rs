@@ -4,13 +4,16 @@
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lockgate_control::explain::{Request, Subject, explain, parse_protocol};
 use lockgate_control::inventory::{Change, Effect};
 use lockgate_control::manifest::Object;
 use lockgate_dataplane::compiler::Tables;
 use lockgate_dataplane::endpoint::Topology;
 use lockgate_tests::agent::{Agent, cpu_ms};
 use lockgate_tests::cluster::{Size, large_blocks, large_policy, web_in_blocks};
-use lockgate_tests::scale::{DUAL, Everything, LARGE, MIDDLE, Node, WIDE, decide_ns, percentile};
+use lockgate_tests::scale::{
+    DUAL, Everything, LARGE, MIDDLE, Node, TIERED, WIDE, decide_ns, percentile,
+};
 
 /// One of these at a time in this process: beside a cluster that is being built nothing costs what it costs.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -71,7 +74,48 @@ impl Measured {
 #[test]
 fn a_change_in_a_large_cluster_costs_what_it_touches() {
     let _alone = alone();
-    let size = DUAL;
+    changes_cost_what_they_touch(DUAL);
+}
+
+/// The same goals where half of the policies are in tiers.
+#[test]
+fn a_change_beside_tiers_costs_what_it_touches() {
+    let _alone = alone();
+    let mut measured = changes_cost_what_they_touch(TIERED);
+    let (inventory, size) = (&mut measured.agent.inventory, TIERED);
+    let asked = [1, 2, 3].map(|pod| {
+        let (from, to) = (size.pod(pod), size.pod(pod + 50));
+        let begun = cpu_ms();
+        let told = explain(inventory, &question(&from, &to)).unwrap();
+        assert!(!told.ingress.walk.is_empty(), "{told:?}");
+        cpu_ms() - begun
+    });
+    println!("explained: {asked:?} ms");
+    let least = asked.into_iter().min_by(f64::total_cmp);
+    assert!(least.is_some_and(|least| least < 30.0 * 10.0), "{asked:?} ms, the goal is 30");
+}
+
+fn question(from: &Object, to: &Object) -> Request {
+    let subject = |object: &Object| object.metadata().key.to_string().parse::<Subject>();
+    let of_pod = |object: &Object| match subject(object) {
+        Ok(Subject::Pod { namespace, name }) => {
+            Subject::Pod { namespace: namespace.replace("Pod ", ""), name }
+        }
+        other => other.unwrap(),
+    };
+    Request {
+        from: of_pod(from),
+        to: of_pod(to),
+        protocol: parse_protocol("TCP").unwrap(),
+        port: Some(2000),
+        source_port: None,
+        icmp_type: None,
+        icmp_code: None,
+        family: None,
+    }
+}
+
+fn changes_cost_what_they_touch(size: Size) -> Measured {
     let mut measured = Measured::told_of(size);
     let everything = measured.compile();
     assert!(everything < 150.0 * 10.0, "everything: {everything} ms, the goal is 150");
@@ -102,6 +146,7 @@ fn a_change_in_a_large_cluster_costs_what_it_touches() {
     let rebuilds = measured.agent.rebuilds();
     // At first, when told to, and for a thousand new blocks at once.
     assert!(rebuilds <= 3, "{rebuilds} times built anew");
+    measured
 }
 
 #[test]

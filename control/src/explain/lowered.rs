@@ -1,16 +1,29 @@
-//! Ordered policies as sets of addresses: what each rule of them matches.
+//! Ordered policies as sets of addresses: what each rule of them matches, where the ends of a question
+//! are all the pods that there are. What a rule says of a packet depends on no other pod.
+
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use lockgate_dataplane::policy::judge::Fit;
 use lockgate_dataplane::policy::ruleset::{
-    Action, Direction, Party, PeerSet, PodIndex, Policy, PortRange, Ports, Rule as Resolved,
-    Service, View,
+    Action, Direction, Party, PeerSet, PodIndex, Policy, Rule as Resolved, Service, View,
 };
 
 use crate::inventory::{Inventory, Resident};
-use crate::policy::OrderedPolicy;
-use crate::resolve::{Ordered, Sets};
+use crate::policy::{Family, Listed, OrderedPolicy, Traffic};
+use crate::resolve::{Context, Everyone, Ordered, Sets};
 
-/// All that are enforced or staged.
+/// All that are enforced or staged, as written.
+#[derive(Clone, Debug)]
+pub(super) struct Written<'i> {
+    inventory: &'i Inventory,
+    context: Rc<Context<'i>>,
+    policies: Vec<&'i OrderedPolicy>,
+    /// Pods of which not everything is known, ascending: what passes asks whether any is meant.
+    doubtful: Vec<PodIndex>,
+}
+
+/// Those that select one of the ends of a question.
 #[derive(Clone, Debug)]
 pub(super) struct Lowered<'i> {
     policies: Vec<OneLowered<'i>>,
@@ -33,32 +46,69 @@ pub(super) struct Seen {
     pub(super) service: Service,
 }
 
-impl<'i> Lowered<'i> {
+impl<'i> Written<'i> {
     pub(super) fn of(inventory: &'i Inventory, residents: &[Resident<'i>]) -> Self {
-        let ordered = Ordered::new(inventory, residents);
-        let mut sets = Sets::default();
-        let policies = inventory.ordered_policies().filter_map(|source| {
-            Some(OneLowered { source, meaning: ordered.policy(source, &mut sets)? })
-        });
-        let policies = policies.collect();
-        let has_staged = inventory.ordered_policies().any(|one| one.staged.is_some());
-        Self { policies, sets: sets.into_list(), has_staged }
-    }
-
-    /// Whether anything is staged.
-    pub(super) fn has_staged(&self) -> bool {
-        self.has_staged
+        let mut known: HashMap<(&str, &str), bool> = HashMap::new();
+        let mut is_known = |one: &Resident<'i>| {
+            let (namespace, account) = (&*one.pod.metadata.key.namespace, &*one.pod.account);
+            *known.entry((namespace, account)).or_insert_with(|| {
+                inventory.namespace_labels(namespace).is_some()
+                    && inventory.account_labels(namespace, account).is_some()
+            })
+        };
+        let mut is_plain = |one: &Resident<'i>| {
+            // Of two addresses of one version policy knows only whose they are.
+            let count = |family| one.owned.iter().filter(|own| Family::of(**own) == family).count();
+            let has_few = [Family::V4, Family::V6].into_iter().all(|family| count(family) < 2);
+            has_few && one.pod.has_known_ports && is_known(one)
+        };
+        let places = (0..).map(PodIndex).zip(residents);
+        let doubtful = places.filter(|(_, one)| !is_plain(one)).map(|one| one.0).collect();
+        let policies = inventory.ordered_policies().collect();
+        Self { inventory, context: Rc::new(Context::new(inventory)), policies, doubtful }
     }
 
     /// Whether a rule is of some ports of the source.
     pub(super) fn asks_source_ports(&self) -> bool {
-        let is_narrow = |rule: &Resolved| match &rule.ports {
-            Ports::Any => false,
-            Ports::Ranges(all) => all.iter().any(|one| one.source != PortRange::ANY_SOURCE),
+        let asks = |traffic: &Traffic| {
+            traffic.source_ports.is_some() || !traffic.not_source_ports.is_empty()
         };
-        let sides =
-            self.policies.iter().flat_map(|one| [&one.meaning.ingress, &one.meaning.egress]);
-        sides.flatten().any(|rules| rules.iter().any(is_narrow))
+        let rules = self.policies.iter().flat_map(|one| [&one.ingress, &one.egress]);
+        rules.flatten().flatten().any(|listed| match listed {
+            Listed::Rule(rule) => rule.traffic.iter().any(asks),
+            Listed::Nothing | Listed::DenyAll => false,
+        })
+    }
+
+    /// Those that may select one of these pods, and what they mean to them.
+    pub(super) fn selecting(
+        &self,
+        residents: &[Resident<'i>],
+        ends: impl IntoIterator<Item = PodIndex>,
+    ) -> Lowered<'i> {
+        let mut places: Vec<PodIndex> = ends.into_iter().collect();
+        let ends = Everyone::among(self.inventory, residents, places.iter().copied());
+        places.extend(&self.doubtful);
+        places.sort_unstable();
+        places.dedup();
+        let world = Everyone::among(self.inventory, residents, places);
+        let ordered = Ordered::asking(Rc::clone(&self.context), world);
+        let mut sets = Sets::default();
+        let selects = |one: &&&'i OrderedPolicy| ends.has_one(&one.subject);
+        let lower = |source: &&'i OrderedPolicy| {
+            Some(OneLowered { source, meaning: ordered.policy(source, &mut sets)? })
+        };
+        let policies: Vec<_> = self.policies.iter().filter(selects).filter_map(lower).collect();
+        // What is staged may be that one goes, which is not among these.
+        let has_staged = self.policies.iter().any(|one| one.staged.is_some());
+        Lowered { policies, sets: sets.into_list(), has_staged }
+    }
+}
+
+impl<'i> Lowered<'i> {
+    /// Whether anything is staged.
+    pub(super) fn has_staged(&self) -> bool {
+        self.has_staged
     }
 
     /// Those that select a pod in a direction and are asked in a view.

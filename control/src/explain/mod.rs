@@ -17,7 +17,7 @@ mod walk;
 
 use std::net::IpAddr;
 
-use lockgate_dataplane::policy::ruleset::{Direction, View};
+use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, View};
 use serde::Serialize;
 
 pub use ends::Subject;
@@ -31,7 +31,7 @@ use crate::manifest::{Problem, escape};
 pub use crate::policy::Family;
 use ends::End;
 use judge::{Asked, Judge};
-use lowered::Lowered;
+use lowered::Written;
 
 /// Why a question has no answer, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -234,7 +234,7 @@ pub fn explain(inventory: &Inventory, request: &Request) -> Result<Explanation, 
 pub struct Explainer<'i> {
     inventory: &'i Inventory,
     census: Census<'i>,
-    ordered: Lowered<'i>,
+    ordered: Written<'i>,
 }
 
 impl<'i> Explainer<'i> {
@@ -242,7 +242,7 @@ impl<'i> Explainer<'i> {
     #[must_use]
     pub fn new(inventory: &'i Inventory) -> Self {
         let census = Census::of(inventory);
-        let ordered = Lowered::of(inventory, &census.residents);
+        let ordered = Written::of(inventory, &census.residents);
         Self { inventory, census, ordered }
     }
 
@@ -264,6 +264,9 @@ impl<'i> Explainer<'i> {
         let (from, to) = (from.at(census, from_address), to.at(census, to_address));
         let service = request.service(Family::of(from_address));
         let asked = Asked { from: &from, to: &to, service };
+        let ends = [from.place, to.place].into_iter().flatten();
+        let ends = ends.filter_map(|place| u32::try_from(place).ok()).map(PodIndex);
+        let ordered = &ordered.selecting(&census.residents, ends);
         let judge = Judge { inventory, census, ordered };
         let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Now, one));
         let is_staged =

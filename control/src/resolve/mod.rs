@@ -24,7 +24,8 @@ use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
 use crate::manifest::{NetworkPolicy, Peer, PortPattern, Rule, WhichPorts};
 use named::Named;
 pub(crate) use ordered::{
-    Context, Doubt, Group, Groups, Ordered, Outside, Pods, Wearer, Wears, World, renumbered,
+    Context, Doubt, Everyone, Group, Groups, Ordered, Outside, Pods, Wearer, Wears, World,
+    renumbered,
 };
 use select::{Scope, Selection};
 pub(crate) use sets::Sets;

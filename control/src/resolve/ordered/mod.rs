@@ -38,7 +38,7 @@ pub(crate) use world::{Doubt, Everyone, Outside, World};
 
 /// What ordered policies are resolved with.
 #[derive(Debug)]
-pub(crate) struct Ordered<'i, W = Everyone<'i>> {
+pub(crate) struct Ordered<'i, W = Everyone<'i, 'i>> {
     context: Rc<Context<'i>>,
     world: W,
 }
@@ -88,8 +88,8 @@ impl<'i> Context<'i> {
     }
 }
 
-impl<'i> Ordered<'i> {
-    pub(crate) fn new(inventory: &'i Inventory, residents: &'i [Resident<'i>]) -> Self {
+impl<'r, 'i> Ordered<'i, Everyone<'r, 'i>> {
+    pub(crate) fn new(inventory: &'i Inventory, residents: &'r [Resident<'i>]) -> Self {
         let world = Everyone::new(inventory, residents);
         Self::asking(Rc::new(Context::new(inventory)), world)
     }

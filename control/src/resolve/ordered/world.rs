@@ -60,32 +60,48 @@ pub(crate) trait World {
     fn hear(&self, _: Outside<'_>) {}
 }
 
-/// All pods, each of them looked at for every question.
+/// All pods, or some as if there were no others; each of them is looked at for every question.
 #[derive(Debug)]
-pub(crate) struct Everyone<'i> {
-    residents: &'i [Resident<'i>],
-    /// By place; `None` of pods that no selector sees.
-    pods: Vec<Option<Wearer<'i>>>,
+pub(crate) struct Everyone<'r, 'i> {
+    residents: &'r [Resident<'i>],
+    /// Those that selectors see, ascending.
+    pods: Vec<(PodIndex, Wearer<'i>)>,
 }
 
-impl<'i> Everyone<'i> {
-    pub(super) fn new(inventory: &Inventory, residents: &'i [Resident<'i>]) -> Self {
-        let wearer = |one: &Resident<'i>| (!one.is_denied).then(|| Wearer::pod(inventory, one));
-        Self { residents, pods: residents.iter().map(wearer).collect() }
+impl<'r, 'i> Everyone<'r, 'i> {
+    pub(super) fn new(inventory: &Inventory, residents: &'r [Resident<'i>]) -> Self {
+        let all = (0..residents.len()).filter_map(|place| u32::try_from(place).ok());
+        Self::among(inventory, residents, all.map(PodIndex))
     }
 
-    fn seen(&self) -> impl Iterator<Item = (PodIndex, &Resident<'i>)> {
-        let pods = (0_u32..).map(PodIndex).zip(self.residents);
-        pods.filter(|(_, one)| !one.is_denied)
+    /// These, ascending. A rule says of them what it says among all where these hold all of whom not
+    /// everything is known.
+    pub(crate) fn among(
+        inventory: &Inventory,
+        residents: &'r [Resident<'i>],
+        places: impl IntoIterator<Item = PodIndex>,
+    ) -> Self {
+        let seen = |place: PodIndex| {
+            let one = residents.get(usize::try_from(place.0).ok()?)?;
+            (!one.is_denied).then(|| (place, Wearer::pod(inventory, one)))
+        };
+        Self { residents, pods: places.into_iter().filter_map(seen).collect() }
+    }
+
+    /// Whether one of them may be selected.
+    pub(crate) fn has_one(&self, selection: &Selection) -> bool {
+        self.pods.iter().any(|(_, pod)| pod.is_selected(selection) != Some(false))
+    }
+
+    fn resident(&self, place: PodIndex) -> Option<&'r Resident<'i>> {
+        self.residents.get(usize::try_from(place.0).ok()?)
     }
 }
 
-impl World for Everyone<'_> {
+impl World for Everyone<'_, '_> {
     fn pods(&self, selection: &Selection, doubt: Doubt) -> Pods {
-        let is_meant = |pod: &Wearer<'_>| doubt.settles(pod.is_selected(selection));
-        let pods = (0_u32..).map(PodIndex).zip(&self.pods);
-        let meant = pods.filter(|(_, pod)| pod.as_ref().is_some_and(is_meant));
-        Pods::Listed(meant.map(|(place, _)| place).collect())
+        let meant = self.pods.iter().filter(|(_, pod)| doubt.settles(pod.is_selected(selection)));
+        Pods::Listed(meant.map(|one| one.0).collect())
     }
 
     fn list<'p>(&self, pods: &'p Pods) -> Cow<'p, [PodIndex]> {
@@ -99,23 +115,25 @@ impl World for Everyone<'_> {
     }
 
     fn addresses(&self, pod: PodIndex) -> &[IpAddr] {
-        let at = usize::try_from(pod.0).ok();
-        at.and_then(|at| self.residents.get(at)).map_or(&[], |one| &one.owned)
+        self.resident(pod).map_or(&[], |one| &one.owned)
     }
 
     fn bearers(&self, name: &str, protocol: Protocol) -> BTreeMap<u16, Vec<PodIndex>> {
         let mut found: BTreeMap<u16, Vec<PodIndex>> = BTreeMap::new();
         let is_it = |port: &&NamedPort| port.name == name && port.protocol == protocol;
-        for (place, resident) in self.seen() {
-            if let Some(port) = resident.pod.ports.iter().find(is_it) {
-                found.entry(port.number).or_default().push(place);
+        for (place, _) in &self.pods {
+            let ports = self.resident(*place).into_iter().flat_map(|one| &one.pod.ports);
+            if let Some(port) = ports.into_iter().find(is_it) {
+                found.entry(port.number).or_default().push(*place);
             }
         }
         found
     }
 
     fn unknown_ports(&self) -> Vec<PodIndex> {
-        let unknown = self.seen().filter(|(_, one)| !one.pod.has_known_ports);
-        unknown.map(|(place, _)| place).collect()
+        let places = self.pods.iter().map(|one| one.0);
+        let is_known =
+            |place: &PodIndex| self.resident(*place).is_some_and(|one| one.pod.has_known_ports);
+        places.filter(|place| !is_known(place)).collect()
     }
 }
