@@ -12,7 +12,7 @@ use lockgate_dataplane::endpoint::Topology;
 use lockgate_tests::agent::{Agent, cpu_ms};
 use lockgate_tests::cluster::{Size, large_blocks, large_policy, web_in_blocks};
 use lockgate_tests::scale::{
-    DUAL, Everything, LARGE, MIDDLE, Node, TIERED, WIDE, decide_ns, percentile,
+    DUAL, Everything, LARGE, LARGE_TIERED, MIDDLE, Node, TIERED, WIDE, decide_ns, percentile,
 };
 
 /// One of these at a time in this process: beside a cluster that is being built nothing costs what it costs.
@@ -81,10 +81,10 @@ fn a_change_in_a_large_cluster_costs_what_it_touches() {
 #[test]
 fn a_change_beside_tiers_costs_what_it_touches() {
     let _alone = alone();
-    let mut measured = changes_cost_what_they_touch(TIERED);
-    let (inventory, size) = (&mut measured.agent.inventory, TIERED);
-    let asked = [1, 2, 3].map(|pod| {
-        let (from, to) = (size.pod(pod), size.pod(pod + 50));
+    let measured = changes_cost_what_they_touch(TIERED);
+    let (inventory, size) = (&measured.agent.inventory, TIERED);
+    let asked = [1, 4, 7].map(|pod| {
+        let (from, to) = (size.pod(pod), size.pod(pod + 100));
         let begun = cpu_ms();
         let told = explain(inventory, &question(&from, &to)).unwrap();
         assert!(!told.ingress.walk.is_empty(), "{told:?}");
@@ -96,16 +96,13 @@ fn a_change_beside_tiers_costs_what_it_touches() {
 }
 
 fn question(from: &Object, to: &Object) -> Request {
-    let subject = |object: &Object| object.metadata().key.to_string().parse::<Subject>();
-    let of_pod = |object: &Object| match subject(object) {
-        Ok(Subject::Pod { namespace, name }) => {
-            Subject::Pod { namespace: namespace.replace("Pod ", ""), name }
-        }
-        other => other.unwrap(),
+    let subject = |object: &Object| {
+        let key = &object.metadata().key;
+        Subject::Pod { namespace: key.namespace.to_string(), name: key.name.to_string() }
     };
     Request {
-        from: of_pod(from),
-        to: of_pod(to),
+        from: subject(from),
+        to: subject(to),
         protocol: parse_protocol("TCP").unwrap(),
         port: Some(2000),
         source_port: None,
@@ -151,12 +148,21 @@ fn changes_cost_what_they_touch(size: Size) -> Measured {
 
 #[test]
 fn the_largest_cluster_compiles_in_time_and_memory() {
-    by_itself("the_largest_cluster_compiles_in_time_and_memory", || {
-        let Everything { resolve_ms, compile_ms, grown_mb, .. } = Everything::of(LARGE);
-        let took = resolve_ms + compile_ms;
-        assert!(took < 2_000.0 * 10.0, "{took} ms, the goal is 2000");
-        assert!(grown_mb > 100.0 && grown_mb < 500.0, "{grown_mb} MB more, the goal is 500");
-    });
+    by_itself("the_largest_cluster_compiles_in_time_and_memory", || compiles(LARGE, 500.0));
+}
+
+/// Its pods are in nearly twice as many policy sets, which is what memory goes by.
+#[test]
+fn the_largest_cluster_with_tiers_compiles_in_time_and_memory() {
+    let name = "the_largest_cluster_with_tiers_compiles_in_time_and_memory";
+    by_itself(name, || compiles(LARGE_TIERED, 600.0));
+}
+
+fn compiles(size: Size, grown_max: f64) {
+    let Everything { resolve_ms, compile_ms, grown_mb, .. } = Everything::of(size);
+    let took = resolve_ms + compile_ms;
+    assert!(took < 2_000.0 * 10.0, "{took} ms, the goal is 2000");
+    assert!(grown_mb > 100.0 && grown_mb < grown_max, "{grown_mb} MB more");
 }
 
 #[test]
