@@ -112,6 +112,7 @@ fn question(from: &Object, to: &Object) -> Request {
     }
 }
 
+#[allow(clippy::print_stdout)] // what was measured, for whoever asks
 fn changes_cost_what_they_touch(size: Size) -> Measured {
     let mut measured = Measured::told_of(size);
     let everything = measured.compile();

@@ -187,7 +187,7 @@ impl Resolver {
         self.listen(inventory, heard, id, refers);
         let set = |group| match group {
             Group::Pods(Pods::Selected(selection, doubt)) => {
-                self.selected(inventory, selection, doubt, refers)
+                self.selected(inventory, &selection, doubt, refers)
             }
             Group::Pods(Pods::Listed(pods)) => self.refer(Meaning::Listed(pods), refers).0,
             Group::Blocks(blocks) => self.refer(Meaning::Blocks(blocks), refers).0,
@@ -202,7 +202,7 @@ impl Resolver {
         let doubts = selections.into_iter().map(|one| (one, Doubt::In, Watch::Doubts));
         let contents = contents.into_iter().map(|(one, doubt)| (one, doubt, Watch::Content));
         for (selection, doubt, watch) in doubts.chain(contents) {
-            let set = self.selected(inventory, selection, doubt, refers);
+            let set = self.selected(inventory, &selection, doubt, refers);
             refers.watches.push((set, watch));
             if let Some(set) = self.sets.get_mut(set)
                 && !set.watchers.contains(&(id, watch))

@@ -21,9 +21,9 @@ use crate::resolve::{Doubt, Wears};
 /// need none are among the first.
 #[derive(Debug, Default)]
 pub(super) struct Selections {
-    of_pods: Selectors,
-    of_namespaces: Selectors,
-    of_accounts: Selectors,
+    pods: Selectors,
+    namespaces: Selectors,
+    accounts: Selectors,
 }
 
 /// On what a label stands.
@@ -155,9 +155,9 @@ fn place(selection: &Selection, word: impl FnMut(&str) -> Option<Word>) -> (Grou
 impl Selections {
     fn of(&mut self, ground: Ground) -> &mut Selectors {
         match ground {
-            Ground::Pod => &mut self.of_pods,
-            Ground::Namespace => &mut self.of_namespaces,
-            Ground::Account => &mut self.of_accounts,
+            Ground::Pod => &mut self.pods,
+            Ground::Namespace => &mut self.namespaces,
+            Ground::Account => &mut self.accounts,
         }
     }
 }
@@ -167,11 +167,11 @@ impl Resolver {
     pub(super) fn selected(
         &mut self,
         inventory: &Inventory,
-        selection: Arc<Selection>,
+        selection: &Arc<Selection>,
         doubt: Doubt,
         refers: &mut Refers,
     ) -> SetId {
-        let (id, is_new) = self.refer(Meaning::Selected(Arc::clone(&selection), doubt), refers);
+        let (id, is_new) = self.refer(Meaning::Selected(Arc::clone(selection), doubt), refers);
         if is_new {
             let space = match &selection.within {
                 Within::Namespace(name) => {
@@ -179,7 +179,7 @@ impl Resolver {
                 }
                 _ => None,
             };
-            let (ground, home) = place(&selection, |word| Some(self.words.take(word)));
+            let (ground, home) = place(selection, |word| Some(self.words.take(word)));
             self.selectors(space, ground).insert_at(id.0, &home);
         }
         id
@@ -193,13 +193,16 @@ impl Resolver {
             Home::Labels(labels) => {
                 // The key is held once, whatever its values.
                 let key = narrowest(selection).and_then(|one| self.words.known(one.key));
-                key.into_iter().for_each(|key| self.words.release(key));
-                labels.iter().for_each(|label| self.words.release(label.1));
+                for word in key.into_iter().chain(labels.iter().map(|label| label.1)) {
+                    self.words.release(word);
+                }
             }
             Home::Key(key) => self.words.release(*key),
             Home::Rest => {}
         }
-        space.into_iter().for_each(|space| self.spaces.leave(space, &mut self.words));
+        if let Some(space) = space {
+            self.spaces.leave(space, &mut self.words);
+        }
     }
 
     fn selectors(&mut self, space: Option<SpaceId>, ground: Ground) -> &mut Selectors {
@@ -312,9 +315,9 @@ impl Resolver {
             let (all, none) = (&self.selections, Labels::new());
             let of_namespace = space.labels.as_ref().unwrap_or(&none);
             let of_account = space.account(known.account).unwrap_or(&none);
-            let own = space.selected.wanting(labels).chain(all.of_pods.wanting(labels));
-            let others = all.of_namespaces.wanting(of_namespace);
-            let others = others.chain(all.of_accounts.wanting(of_account));
+            let own = space.selected.wanting(labels).chain(all.pods.wanting(labels));
+            let others = all.namespaces.wanting(of_namespace);
+            let others = others.chain(all.accounts.wanting(of_account));
             own.chain(others).map(SetId).for_each(&mut ask);
         }
         doubts.sort_unstable();

@@ -208,7 +208,9 @@ impl Spaces {
                 differ.push(word);
             }
             let old = std::mem::replace(&mut account.labels, new);
-            old.iter().for_each(|labels| words.release_labels(labels));
+            if let Some(old) = &old {
+                words.release_labels(old);
+            }
         }
         differ
     }

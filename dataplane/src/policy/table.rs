@@ -370,32 +370,29 @@ impl Row {
         let found = match span.0 & Span::KIND {
             0 => span,
             Span::IN_FEW => self.few.get(span.place())?.find(service.port)?,
-            Span::IN_STEPS => self.step(span, service.port)?,
             Span::IN_MANY => self.many.get(span.place())?.find(service.port)?,
-            _ => return self.by_source(span, service),
+            _ => return self.in_steps(span, service),
         };
         found.verdict()
     }
 
-    #[inline]
-    fn step(&self, span: Span, port: u16) -> Option<Span> {
-        let few = self.few.get(span.place())?.find(port)?;
-        self.few.get(few.place())?.find(port)
-    }
-
-    /// Where rules tell ports of the source apart: twice.
-    #[cold]
-    fn by_source(&self, span: Span, service: Service) -> Option<VerdictId> {
+    /// Where one search is not enough. Out of line: who needs one has not to pass it.
+    #[inline(never)]
+    fn in_steps(&self, span: Span, service: Service) -> Option<VerdictId> {
         let found = self.find(span, service.port)?;
         found.verdict().or_else(|| self.find(found, service.source_port)?.verdict())
     }
 
+    #[inline]
     fn find(&self, span: Span, port: u16) -> Option<Span> {
-        match span.0 & Span::LIST {
-            Span::IN_FEW => self.few.get(span.place())?.find(port),
-            Span::IN_STEPS => self.step(span, port),
-            _ => self.many.get(span.place())?.find(port),
+        if span.0 & Span::LIST == Span::IN_MANY {
+            return self.many.get(span.place())?.find(port);
         }
+        let found = self.few.get(span.place())?.find(port)?;
+        if span.0 & Span::LIST == Span::IN_FEW {
+            return Some(found);
+        }
+        self.few.get(found.place())?.find(port)
     }
 }
 

@@ -216,17 +216,15 @@ impl Writer {
             return known;
         }
         let then_by_source = !intervals.iter().all(is_verdict);
-        let (place, list) = match intervals.len() {
-            0..=FEW => (self.place(Few::new(&intervals)), List::Few),
-            0..=STEPS => {
-                let place = |few| Span::lookup(self.place(few), List::Few, false);
-                let steps = Few::steps(&intervals, place);
-                (self.place(steps), List::Steps)
-            }
-            _ => {
-                self.many.push(Many::new(&intervals));
-                (index(self.many.len() - 1), List::Many)
-            }
+        let (place, list) = if intervals.len() <= FEW {
+            (self.place(Few::new(&intervals)), List::Few)
+        } else if intervals.len() <= STEPS {
+            let place = |few| Span::lookup(self.place(few), List::Few, false);
+            let steps = Few::steps(&intervals, place);
+            (self.place(steps), List::Steps)
+        } else {
+            self.many.push(Many::new(&intervals));
+            (index(self.many.len() - 1), List::Many)
         };
         let span = Span::lookup(place, list, then_by_source);
         self.known.insert(intervals, span);
