@@ -2,7 +2,8 @@
 //!
 //! The same pods as other worlds have, with service accounts; nodes, network sets and services
 //! beside them; some tiers, and 5 to 15 policies that stand in each other's way. One world in four
-//! has profiles, and fewer policies, that those have a say.
+//! has profiles, and fewer policies, that those have a say; in one in four most rules of Calico are
+//! of messages.
 
 mod broken;
 mod calico;
@@ -46,6 +47,9 @@ impl World {
         }
         if has_profiles {
             all.extend(profiles::profiles(choices, &namespaces));
+        }
+        if choices.chance(25) {
+            traffic::of_messages(&mut all, choices);
         }
         Self { objects: all }
     }
