@@ -1,5 +1,6 @@
 //! What rules of Calico say of packets, and what to ask about: drawn blindly, a question hardly ever
-//! meets the one message or the one port of the source that a rule is about.
+//! meets the one message or the one port of the source that a rule is about. Of all rules those of
+//! messages are few, and aimed at more often.
 
 use lockgate_dataplane::packet::{FlowKey, Protocol};
 use lockgate_dataplane::policy::ruleset::Service;
@@ -18,8 +19,21 @@ pub(super) fn rules(objects: &[Value]) -> Vec<Value> {
     rules.filter(|rule| protocol(rule).is_some()).cloned().collect()
 }
 
-/// A packet that a rule is about, or one next to it.
+/// Those of them that are about some messages, or about every protocol but one.
+pub(super) fn rare(rules: &[Value]) -> Vec<Value> {
+    let is_rare = |rule: &&Value| {
+        ["icmp", "notICMP", "notProtocol"].iter().any(|name| rule.get(name).is_some())
+    };
+    rules.iter().filter(is_rare).cloned().collect()
+}
+
+/// A packet that a rule is about, or one next to it; now and then none, of a rule that any other is
+/// as good for.
 pub(super) fn service(rule: &Value, choices: &mut Choices) -> Option<Service> {
+    // All but one: more often than the one, ask about one of the others.
+    if rule["protocol"].is_null() && choices.chance(70) {
+        return None;
+    }
     let (protocol, number) = kind(protocol(rule)?, choices)?;
     if protocol.has_messages() {
         return Some(Service::to(protocol, message(rule, choices)));
@@ -64,7 +78,9 @@ fn kind(written: &Value, choices: &mut Choices) -> Option<(Protocol, u16)> {
 
 /// A message that the rule names, or one beside it.
 fn message(rule: &Value, choices: &mut Choices) -> u16 {
-    let named = &rule[choices.pick(&["icmp", "notICMP"])];
+    let mut given = vec!["icmp", "notICMP"];
+    given.retain(|name| rule[name].is_object());
+    let named = if given.is_empty() { &Value::Null } else { &rule[choices.pick(&given)] };
     let of = |name: &str| named[name].as_u64().and_then(|number| u8::try_from(number).ok());
     let (kind, code) = (of("type").unwrap_or(8), of("code").unwrap_or(0));
     match choices.below(4) {

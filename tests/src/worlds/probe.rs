@@ -35,13 +35,15 @@ pub fn probes(world: &World) -> Vec<Question> {
     questions
 }
 
-/// The whole matrix of a world for some kinds of traffic: each pair of ends.
+/// The whole matrix of a world for some kinds of traffic: each pair of ends. Half the kinds are of
+/// what few packets meet, if a rule is about any.
 #[must_use]
 pub fn matrix(world: &World, kinds: usize, choices: &mut Choices) -> Vec<Question> {
     let scope = Scope::of(world);
     let mut questions = Vec::new();
-    for _ in 0..kinds {
-        let service = scope.service(choices);
+    for kind in 0..kinds {
+        let rare = if kind % 2 == 0 { Scope::aimed(&scope.rare, choices) } else { None };
+        let service = rare.unwrap_or_else(|| scope.service(choices));
         for source in 0..scope.ends.len() {
             for target in 0..scope.ends.len() {
                 questions.extend(scope.question(source, target, service));
@@ -82,6 +84,8 @@ struct Scope {
     ports: Vec<u16>,
     /// Rules that say what packets are.
     rules: Vec<Value>,
+    /// Those of them that few packets meet.
+    rare: Vec<Value>,
 }
 
 impl Scope {
@@ -105,7 +109,9 @@ impl Scope {
         addresses.sort();
         addresses.dedup();
         ends.extend(addresses.into_iter().map(|ip| (End::Address(ip), Family::of(ip))));
-        Self { ends, pods, ports, rules: aim::rules(&world.objects) }
+        let rules = aim::rules(&world.objects);
+        let rare = aim::rare(&rules);
+        Self { ends, pods, ports, rules, rare }
     }
 
     /// Ports of a protocol at which a verdict may change, or what it has for ports.
@@ -136,13 +142,19 @@ impl Scope {
         plain.chain(same).chain(ports.iter().zip(others).map(from)).collect()
     }
 
+    /// What one of these rules is about.
+    fn aimed(rules: &[Value], choices: &mut Choices) -> Option<Service> {
+        let rule = rules.get(choices.below(rules.len().max(1)))?;
+        aim::service(rule, choices)
+    }
+
     /// What a rule is about, or one of these with any of the ports for its source.
     fn service(&self, choices: &mut Choices) -> Service {
-        if !self.rules.is_empty() && choices.chance(60) {
-            let rule = &self.rules[choices.below(self.rules.len())];
-            if let Some(service) = aim::service(rule, choices) {
-                return service;
-            }
+        let rules = if choices.chance(30) { &self.rare } else { &self.rules };
+        if choices.chance(60)
+            && let Some(service) = Self::aimed(rules, choices)
+        {
+            return service;
         }
         let protocol = choices.pick(&Protocol::ALL);
         let plain = Service::to(protocol, choices.pick(&self.ports_of(protocol)));

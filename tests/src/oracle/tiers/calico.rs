@@ -50,7 +50,8 @@ pub(super) fn opinion(object: &Value, asked: &Asked<'_>) -> Option<Opinion> {
     let is_global = object["kind"] == "GlobalNetworkPolicy";
     let spec = spec(object);
     let (namespace, name) = ends::key(object);
-    let policy = Policy { spec, namespace: (!is_global).then_some(namespace), asked };
+    let namespace = (!is_global).then_some(namespace);
+    let policy = Policy { spec, namespace, may_pass: true, asked };
     let selects = policy.selects();
     let types = policy.types();
     let (ingress, egress) = types.unwrap_or((true, true));
@@ -79,11 +80,14 @@ pub(super) fn opinion(object: &Value, asked: &Asked<'_>) -> Option<Opinion> {
     })
 }
 
-struct Policy<'a> {
-    spec: &'a Value,
+/// A policy, or what is read like one.
+pub(super) struct Policy<'a> {
+    pub(super) spec: &'a Value,
     /// The policy's own; a global one has none.
-    namespace: Option<&'a str>,
-    asked: &'a Asked<'a>,
+    pub(super) namespace: Option<&'a str>,
+    /// Whether anything comes after that its rules may pass to.
+    pub(super) may_pass: bool,
+    pub(super) asked: &'a Asked<'a>,
 }
 
 impl Policy<'_> {
@@ -151,7 +155,8 @@ impl Policy<'_> {
         }
     }
 
-    fn said(&self, may_open: bool) -> Option<(usize, Action)> {
+    /// What the first rule that matches does.
+    pub(super) fn said(&self, may_open: bool) -> Option<(usize, Action)> {
         let rules = match field(self.spec, list_name(self.asked.direction)) {
             Some(rules) => match rules.as_array() {
                 Some(rules) => rules.as_slice(),
@@ -159,11 +164,21 @@ impl Policy<'_> {
             },
             None => &[],
         };
-        let says = |rule: &Value| match action(rule) {
+        let says = |rule: &Value| match self.action(rule) {
             Ok(action) => said(action, self.matches(rule), may_open),
             Err(_) => Some(Action::Deny),
         };
         rules.iter().enumerate().find_map(|(index, rule)| Some((index, says(rule)?)))
+    }
+
+    fn action(&self, rule: &Value) -> Result<Action, Broken> {
+        match field(rule, "action").and_then(Value::as_str) {
+            Some("Allow") => Ok(Action::Allow),
+            Some("Deny") => Ok(Action::Deny),
+            Some("Pass") if self.may_pass => Ok(Action::Pass),
+            Some("Log") => Ok(Action::Log),
+            _ => Err(Broken("no such action")),
+        }
     }
 
     /// Whether all that the rule gives holds (CAL-13). All of it is read, whatever holds.
@@ -199,16 +214,6 @@ impl Policy<'_> {
         let target_place = place(asked.port, Direction::Egress);
         let to = entity::matches(field(rule, "destination"), destination, &target_place)?;
         Ok(is_of_version && is_of_protocol && from && to)
-    }
-}
-
-fn action(rule: &Value) -> Result<Action, Broken> {
-    match field(rule, "action").and_then(Value::as_str) {
-        Some("Allow") => Ok(Action::Allow),
-        Some("Deny") => Ok(Action::Deny),
-        Some("Pass") => Ok(Action::Pass),
-        Some("Log") => Ok(Action::Log),
-        _ => Err(Broken("no such action")),
     }
 }
 

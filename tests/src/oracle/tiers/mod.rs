@@ -4,10 +4,12 @@
 //! of its rules that matches does. Sorted, they are read from the top: the first opinion of a tier
 //! decides or passes, and where a tier has none but was asked, its default does. A
 //! `NetworkPolicy` of Kubernetes is one that only allows, in the tier `default`, at order 1000.
+//! After all tiers come the pod's profiles, as if they were one more.
 //!
 //! ```text
 //! calico.rs ──> protocol.rs; entity.rs, ports.rs, service.rs; ──┐
 //!               wearer.rs, selector.rs                          │
+//! profile.rs ─> calico.rs ──────────────────────────────────────┤
 //! cluster.rs ─> peer.rs, traffic.rs ────────────────────────────┼──> Opinion ──> judge_side
 //! ../judge.rs (Kubernetes) ─────────────────────────────────────┘
 //! ```
@@ -21,6 +23,7 @@ mod cluster;
 mod entity;
 mod peer;
 mod ports;
+mod profile;
 mod protocol;
 mod selector;
 mod service;
@@ -98,6 +101,11 @@ impl Tier {
         Some(Self { is_absent: false, order, name: name.to_owned(), passes })
     }
 
+    /// Where profiles are asked. No policy can name it: empty text names `default`.
+    fn of_profiles() -> Self {
+        Self { is_absent: true, order: f64::INFINITY, name: String::new(), passes: false }
+    }
+
     /// The tier that a policy of Calico names.
     fn named(cluster: &Cluster, name: &str) -> Self {
         Self::fixed(name).unwrap_or_else(|| {
@@ -148,7 +156,9 @@ impl Opinion {
 
 /// Whether anything is there that only tiers can judge.
 pub(super) fn has_ordered(cluster: &Cluster) -> bool {
-    cluster.objects.iter().any(|one| calico::is_policy(one) || cluster::is_policy(one))
+    let is_ordered =
+        |one| calico::is_policy(one) || cluster::is_policy(one) || profile::decides(one);
+    cluster.objects.iter().any(is_ordered)
 }
 
 /// The answer of one side.
@@ -159,6 +169,7 @@ pub(super) fn judge_side(asked: &Asked<'_>) -> Side {
     let clusters = objects.iter().filter_map(|one| cluster::opinion(one, asked));
     let mut opinions: Vec<Opinion> = kubernetes.chain(calico).chain(clusters).collect();
     opinions.sort_by(Opinion::compare);
+    opinions.extend(profile::opinions(asked));
     for tier in opinions.chunk_by(|one, next| one.tier.name == next.tier.name) {
         let first = tier.iter().find_map(|one| Some((one, one.said?)));
         match first {

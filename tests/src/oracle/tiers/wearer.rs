@@ -33,8 +33,7 @@ impl Wearer {
 
     pub(super) fn of_pod(cluster: &Cluster, pod: &Value) -> Self {
         let (namespace, _) = ends::key(pod);
-        let account = at(pod, "spec/serviceAccountName").and_then(Value::as_str);
-        let account = account.filter(|name| !name.is_empty()).unwrap_or("default");
+        let account = account(pod);
         let mut labels = as_labels(at(pod, "metadata/labels"));
         set(&mut labels, "projectcalico.org/namespace", namespace);
         set(&mut labels, "projectcalico.org/orchestrator", "k8s");
@@ -99,6 +98,12 @@ impl Wearer {
         let has_namespace = self.namespace.is_some();
         selector::selects(text, Asked { labels, has_namespace, of_namespaces })
     }
+}
+
+/// The service account that a pod runs as.
+pub(super) fn account(pod: &Value) -> &str {
+    let account = at(pod, "spec/serviceAccountName").and_then(Value::as_str);
+    account.filter(|name| !name.is_empty()).unwrap_or("default")
 }
 
 fn set(labels: &mut Labels, key: &str, value: &str) {

@@ -1,15 +1,17 @@
-//! Breaking policies of a made-up world where it is said what then counts.
+//! Breaking policies and profiles of a made-up world where it is said what then counts.
 
 use serde_json::{Value, json};
 
 use crate::worlds::Choices;
 
-/// Breaks one place of one ordered policy.
+/// Breaks one place of one ordered policy or profile. What of a policy a profile has not is a field
+/// that it does not know.
 pub(super) fn break_one(objects: &mut [Value], choices: &mut Choices) {
     let is_ordered = |object: &&mut Value| {
         let version = object["apiVersion"].as_str().unwrap_or_default();
         let kind = object["kind"].as_str().unwrap_or_default();
-        version != "networking.k8s.io/v1" && kind.ends_with("NetworkPolicy")
+        let is_policy = kind.ends_with("NetworkPolicy") || kind == "Profile";
+        version != "networking.k8s.io/v1" && is_policy
     };
     let mut policies: Vec<&mut Value> = objects.iter_mut().filter(is_ordered).collect();
     if policies.is_empty() {
@@ -18,6 +20,7 @@ pub(super) fn break_one(objects: &mut [Value], choices: &mut Choices) {
     let policy = choices.below(policies.len());
     let policy = policies.swap_remove(policy);
     let is_calico = policy["apiVersion"].as_str().is_some_and(|version| version.contains("calico"));
+    let is_profile = policy["kind"] == "Profile";
     let direction = choices.pick(&["ingress", "egress"]);
     let spec = &mut policy["spec"];
     let rules = spec[direction].as_array().map_or(0, Vec::len);
@@ -26,6 +29,7 @@ pub(super) fn break_one(objects: &mut [Value], choices: &mut Choices) {
         return break_rule(&mut spec[direction][rule], direction, is_calico, choices);
     }
     match choices.below(4) {
+        0 if is_profile && choices.chance(50) => policy["bogus"] = json!({}),
         0 => spec["bogus"] = choices.pick(&[json!(1), json!([]), json!("x")]),
         1 if is_calico => spec["order"] = choices.pick(&[json!("first"), json!({}), json!(true)]),
         1 => spec["priority"] = choices.pick(&[json!("first"), json!(1001), json!(-1), json!(1.5)]),

@@ -79,7 +79,8 @@ fn set(fields: &mut Map<String, Value>, name: &str, text: impl Into<String>) {
     fields.insert(name.to_owned(), text.into().into());
 }
 
-fn rule(
+/// A rule of a policy or of a profile.
+pub(super) fn rule(
     choices: &mut Choices,
     direction: &str,
     is_namespaced: bool,

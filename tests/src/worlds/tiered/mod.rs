@@ -1,12 +1,15 @@
 //! Worlds of ordered policy: all three APIs mixed, and what their rules refer to.
 //!
 //! The same pods as other worlds have, with service accounts; nodes, network sets and services
-//! beside them; some tiers, and 5 to 15 policies that stand in each other's way.
+//! beside them; some tiers, and 5 to 15 policies that stand in each other's way. One world in four
+//! has profiles, and fewer policies, that those have a say; in one in four most rules of Calico are
+//! of messages.
 
 mod broken;
 mod calico;
 mod cluster;
 mod objects;
+mod profiles;
 mod selector;
 mod traffic;
 
@@ -27,7 +30,9 @@ impl World {
         all.extend(objects::sets(choices, &namespaces));
         all.extend(objects::slices(choices, &namespaces));
         all.extend(objects::tiers(choices));
-        for number in 0..5 + choices.below(11) {
+        let has_profiles = choices.chance(25);
+        let policies = if has_profiles { 2 + choices.below(5) } else { 5 + choices.below(11) };
+        for number in 0..policies {
             let policy = match choices.below(8) {
                 0 => super::policy::policy(choices, &namespaces, number),
                 1..=4 => calico::policy(choices, &namespaces, number),
@@ -40,10 +45,16 @@ impl World {
         if choices.chance(40) {
             all.push(cluster::baseline_policy(choices));
         }
+        if has_profiles {
+            all.extend(profiles::profiles(choices, &namespaces));
+        }
+        if choices.chance(25) {
+            traffic::of_messages(&mut all, choices);
+        }
         Self { objects: all }
     }
 
-    /// Makes up a world of tiers and then breaks some places of its policies.
+    /// Makes up a world of tiers and then breaks some places of its policies and profiles.
     #[must_use]
     pub fn tiered_and_broken(choices: &mut Choices) -> Self {
         let mut world = Self::tiered(choices);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::worlds::Choices;
 
-const ACCOUNTS: [&str; 3] = ["default", "robot", "clerk"];
+pub(super) const ACCOUNTS: [&str; 3] = ["default", "robot", "clerk"];
 const SETS: [&[&str]; 6] = [
     &["10.0.0.0/30"],
     &["203.0.113.0/24", "2001:db8::/32"],

@@ -31,6 +31,41 @@ pub(super) fn give(choices: &mut Choices, rule: &mut Value) -> bool {
     }
 }
 
+/// Makes rules of Calico that name no ports be of messages, or of every protocol but one, and most
+/// of them whoever sends: a rule like that among others hardly ever decides.
+pub(super) fn of_messages(objects: &mut [Value], choices: &mut Choices) {
+    let has_ports = |rule: &Value| {
+        ["source", "destination"].iter().any(|end| {
+            ["ports", "notPorts", "services"].iter().any(|name| rule[end].get(name).is_some())
+        })
+    };
+    let is_calico = |object: &&mut Value| {
+        object["apiVersion"].as_str().is_some_and(|version| version.contains("calico"))
+    };
+    for object in objects.iter_mut().filter(is_calico) {
+        for direction in ["ingress", "egress"] {
+            let rules = object["spec"].get_mut(direction).and_then(Value::as_array_mut);
+            for rule in rules.into_iter().flatten().filter(|rule| !has_ports(rule)) {
+                be_of_messages(rule, choices);
+            }
+        }
+    }
+}
+
+fn be_of_messages(rule: &mut Value, choices: &mut Choices) {
+    let action = rule["action"].take();
+    let ends = [rule["source"].take(), rule["destination"].take()];
+    *rule = json!({ "action": action });
+    if choices.chance(30) {
+        [rule["source"], rule["destination"]] = ends;
+    }
+    if choices.chance(30) {
+        rule["notProtocol"] = any_protocol(choices);
+    } else {
+        give_messages(choices, rule);
+    }
+}
+
 fn any_protocol(choices: &mut Choices) -> Value {
     choices.pick(&[
         json!("TCP"),
@@ -49,14 +84,14 @@ fn any_protocol(choices: &mut Choices) -> Value {
 /// A protocol that has messages, and which of them.
 fn give_messages(choices: &mut Choices, rule: &mut Value) {
     rule["protocol"] = choices.pick(&[json!("ICMP"), json!("ICMPv6"), json!(1), json!(58)]);
-    for (name, percent) in [("icmp", 60), ("notICMP", 45)] {
-        if choices.chance(percent) {
-            let mut message = json!({ "type": choices.pick(&[8, 128, 13, 254]) });
-            if choices.chance(50) {
-                message["code"] = choices.pick(&[0, 1]).into();
-            }
-            rule[name] = message;
+    let names: &[&str] =
+        choices.pick(&[&["icmp"][..], &["icmp"], &["notICMP"], &["icmp", "notICMP"]]);
+    for name in names {
+        let mut message = json!({ "type": choices.pick(&[8, 128, 13, 254]) });
+        if choices.chance(70) {
+            message["code"] = choices.pick(&[0, 1]).into();
         }
+        rule[name] = message;
     }
 }
 
