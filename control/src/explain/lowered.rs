@@ -11,13 +11,13 @@ use lockgate_dataplane::policy::ruleset::{
 
 use crate::inventory::{Inventory, Resident};
 use crate::policy::{Family, Listed, OrderedPolicy, Traffic};
-use crate::resolve::{Context, Everyone, Ordered, Sets};
+use crate::resolve::{Everyone, Ordered, Realm, Sets};
 
 /// All that are enforced or staged, as written.
 #[derive(Clone, Debug)]
 pub(super) struct Written<'i> {
     inventory: &'i Inventory,
-    context: Rc<Context<'i>>,
+    realm: Rc<Realm<'i>>,
     policies: Vec<&'i OrderedPolicy>,
     /// Pods of which not everything is known, ascending: what passes asks whether any is meant.
     doubtful: Vec<PodIndex>,
@@ -65,7 +65,7 @@ impl<'i> Written<'i> {
         let places = (0..).map(PodIndex).zip(residents);
         let doubtful = places.filter(|(_, one)| !is_plain(one)).map(|one| one.0).collect();
         let policies = inventory.ordered_policies().collect();
-        Self { inventory, context: Rc::new(Context::new(inventory)), policies, doubtful }
+        Self { inventory, realm: Rc::new(Realm::new(inventory)), policies, doubtful }
     }
 
     /// Whether a rule is of some ports of the source.
@@ -92,7 +92,7 @@ impl<'i> Written<'i> {
         places.sort_unstable();
         places.dedup();
         let world = Everyone::among(self.inventory, residents, places);
-        let ordered = Ordered::asking(Rc::clone(&self.context), world);
+        let ordered = Ordered::asking(Rc::clone(&self.realm), world);
         let mut sets = Sets::default();
         let selects = |one: &&&'i OrderedPolicy| ends.has_one(&one.subject);
         let lower = |source: &&'i OrderedPolicy| {

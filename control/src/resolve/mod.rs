@@ -24,8 +24,7 @@ use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
 use crate::manifest::{NetworkPolicy, Peer, PortPattern, Rule, WhichPorts};
 use named::Named;
 pub(crate) use ordered::{
-    Context, Doubt, Everyone, Group, Groups, Ordered, Outside, Pods, Wearer, Wears, World,
-    renumbered,
+    Doubt, Everyone, Group, Groups, Ordered, Outside, Pods, Realm, Wearer, Wears, World, renumbered,
 };
 use select::{Scope, Selection};
 pub(crate) use sets::Sets;

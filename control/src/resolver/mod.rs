@@ -100,9 +100,9 @@ impl Resolver {
             self.look_at(place, &mut work);
         }
         self.deny(&mut work.delta);
-        let context = OnceCell::new();
+        let realm = OnceCell::new();
         for id in std::mem::take(&mut work.policies) {
-            self.read_policy(inventory, &context, id, &mut work.delta);
+            self.read_policy(inventory, &realm, id, &mut work.delta);
         }
         self.tell_sets(&mut work.delta);
         self.node.settle(&self.pods, inventory);

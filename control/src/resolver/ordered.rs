@@ -19,7 +19,7 @@ use crate::inventory::Inventory;
 use crate::manifest::{ObjectKey, ObjectKind};
 use crate::policy::calico::Profile;
 use crate::policy::{Kind, Known, OrderedPolicy, Selection};
-use crate::resolve::{Context, Doubt, Group, Groups, Ordered, Outside, Pods, World, renumbered};
+use crate::resolve::{Doubt, Group, Groups, Ordered, Outside, Pods, Realm, World, renumbered};
 
 /// Who asks for what is no pod, and for pods whose ports nobody knows.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -174,14 +174,14 @@ impl Resolver {
     /// What a policy means.
     pub(super) fn ordered(
         &mut self,
-        context: Rc<Context<'_>>,
+        realm: Rc<Realm<'_>>,
         inventory: &Inventory,
         (policy, id): (&OrderedPolicy, PolicyId),
         refers: &mut Refers,
     ) -> Option<Policy> {
         let mut groups = Groups::default();
         let kept = Kept { resolver: self, heard: RefCell::default() };
-        let ordered = Ordered::asking(context, kept);
+        let ordered = Ordered::asking(realm, kept);
         let policy = ordered.grouped(policy, &mut groups)?;
         let heard = ordered.into_world().heard.into_inner();
         self.listen(inventory, heard, id, refers);

@@ -18,7 +18,7 @@ use super::sets::{Meaning, Watch};
 use super::spaces::number;
 use crate::inventory::{DENIED_POLICY, Inventory};
 use crate::manifest::{NetworkPolicy, ObjectKey, ObjectKind, Peer, Rule, WhichPorts};
-use crate::resolve::{Context, range};
+use crate::resolve::{Realm, range};
 use crate::selector::LabelSelector;
 
 /// A policy as told.
@@ -127,7 +127,7 @@ impl Resolver {
     pub(super) fn read_policy<'i>(
         &mut self,
         inventory: &'i Inventory,
-        context: &OnceCell<Rc<Context<'i>>>,
+        realm: &OnceCell<Rc<Realm<'i>>>,
         id: PolicyId,
         delta: &mut Delta,
     ) {
@@ -136,9 +136,9 @@ impl Resolver {
         if let Some(policy) = inventory.policy(&key) {
             new.told = Some(self.policy(inventory, policy, id, &mut new.refers));
         } else if let Some(policy) = inventory.ordered_policy(&key) {
-            let context = context.get_or_init(|| Rc::new(Context::new(inventory)));
-            let (context, policy) = (Rc::clone(context), (policy, id));
-            new.told = self.ordered(context, inventory, policy, &mut new.refers);
+            let realm = realm.get_or_init(|| Rc::new(Realm::new(inventory)));
+            let (realm, policy) = (Rc::clone(realm), (policy, id));
+            new.told = self.ordered(realm, inventory, policy, &mut new.refers);
         }
         if new.told.is_none() {
             self.policies.forget(&key, id);

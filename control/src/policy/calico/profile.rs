@@ -50,12 +50,15 @@ pub enum Owner {
 impl Owner {
     fn of(metadata: &Metadata) -> Self {
         let name = &*metadata.key.name;
+        if name == Profile::OF_NAMESPACE {
+            return Self::Nobody;
+        }
         if !is_dns_subdomain(name) {
             return Self::Anybody;
         }
         if let Some(namespace) = name.strip_prefix(Profile::OF_NAMESPACE) {
             // The name of a namespace has no dots.
-            let is_one = !namespace.is_empty() && !namespace.contains('.');
+            let is_one = !namespace.contains('.');
             return if is_one { Self::Namespace(namespace.into()) } else { Self::Nobody };
         }
         match name.strip_prefix(OF_ACCOUNT).and_then(|rest| rest.split_once('.')) {

@@ -693,7 +693,8 @@ fn a_profile_has_its_owner_in_its_name() {
     for (name, owner) in [
         ("kns.x", Owner::Namespace("x".into())),
         ("kns.x.y", Owner::Nobody),
-        ("kns.", Owner::Anybody),
+        ("kns.", Owner::Nobody),
+        ("kns.X", Owner::Anybody),
         ("ksa.x.robot", Owner::Account("x".into(), "robot".into())),
         ("ksa.x.ro.bot", Owner::Account("x".into(), "ro.bot".into())),
         ("ksa.x", Owner::Nobody),

@@ -39,13 +39,13 @@ pub(crate) use world::{Doubt, Everyone, Outside, World};
 /// What ordered policies are resolved with.
 #[derive(Debug)]
 pub(crate) struct Ordered<'i, W = Everyone<'i, 'i>> {
-    context: Rc<Context<'i>>,
+    realm: Rc<Realm<'i>>,
     world: W,
 }
 
 /// What is no pod.
 #[derive(Debug)]
-pub(crate) struct Context<'i> {
+pub(crate) struct Realm<'i> {
     inventory: &'i Inventory,
     tiers: BTreeMap<&'i str, (Arc<ruleset::Tier>, bool)>,
     /// Sets of networks, and whether each is whole.
@@ -68,13 +68,15 @@ struct Part {
     ports: Ports,
 }
 
-impl<'i> Context<'i> {
+impl<'i> Realm<'i> {
     pub(crate) fn new(inventory: &'i Inventory) -> Self {
         let fixed = FIXED_TIERS
             .iter()
             .map(|&(name, order, end)| (name, (tier(name, Order::of(order), end), true)));
         let mut tiers: BTreeMap<_, _> = fixed.collect();
-        tiers.insert(PROFILES, (tier(PROFILES, Order::LAST, DefaultAction::Deny), true));
+        // After those that are named and are not there.
+        let (order, name) = (ruleset::Order::LAST, PROFILES.into());
+        tiers.insert(PROFILES, (Arc::new(ruleset::Tier { order, name, end: End::Deny }), true));
         for one in inventory.tiers() {
             let name: &str = &one.metadata.key.name;
             tiers.entry(name).or_insert((tier(name, one.order, one.default_action), one.opens));
@@ -91,7 +93,7 @@ impl<'i> Context<'i> {
 impl<'r, 'i> Ordered<'i, Everyone<'r, 'i>> {
     pub(crate) fn new(inventory: &'i Inventory, residents: &'r [Resident<'i>]) -> Self {
         let world = Everyone::new(inventory, residents);
-        Self::asking(Rc::new(Context::new(inventory)), world)
+        Self::asking(Rc::new(Realm::new(inventory)), world)
     }
 
     /// What a policy means; `None` where it is staged to be none.
@@ -108,8 +110,8 @@ impl<'r, 'i> Ordered<'i, Everyone<'r, 'i>> {
 }
 
 impl<'i, W: World> Ordered<'i, W> {
-    pub(crate) fn asking(context: Rc<Context<'i>>, world: W) -> Self {
-        Self { context, world }
+    pub(crate) fn asking(realm: Rc<Realm<'i>>, world: W) -> Self {
+        Self { realm, world }
     }
 
     /// The world, with what it heard.
@@ -120,7 +122,7 @@ impl<'i, W: World> Ordered<'i, W> {
     /// What a policy means, by groups that are not sets yet; `None` where it is staged to be none.
     pub(crate) fn grouped(&self, policy: &'i OrderedPolicy, groups: &mut Groups) -> Option<Policy> {
         let stage = match policy.staged {
-            None => self.context.inventory.stage(&policy.metadata.key),
+            None => self.realm.inventory.stage(&policy.metadata.key),
             Some(StagedAction::Set) => Stage::Staged,
             Some(StagedAction::Delete | StagedAction::Learn | StagedAction::Ignore) => return None,
         };
@@ -128,7 +130,7 @@ impl<'i, W: World> Ordered<'i, W> {
             // Before every tier, whatever it was to be in.
             None => (tier("", Order::FIRST, DefaultAction::Deny), false),
             // One that is not there comes after all that are, and its policies isolate.
-            Some(name) => self.context.tiers.get(name).cloned().unwrap_or_else(|| {
+            Some(name) => self.realm.tiers.get(name).cloned().unwrap_or_else(|| {
                 let (order, end) = (ruleset::Order::LAST, End::Deny);
                 (Arc::new(ruleset::Tier { order, name: name.into(), end }), false)
             }),

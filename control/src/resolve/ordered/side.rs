@@ -25,7 +25,7 @@ impl<'i, W: World> Ordered<'i, W> {
     /// Whether a selection may mean a pod of this namespace that nothing else is known of.
     pub(crate) fn selects_bare(&self, namespace: &str, selection: &Selection) -> bool {
         let none = Labels::new();
-        let bare = Wearer::bare(self.context.inventory, namespace, &none);
+        let bare = Wearer::bare(self.realm.inventory, namespace, &none);
         bare.is_selected(selection) != Some(false)
     }
 
@@ -55,15 +55,15 @@ impl<'i, W: World> Ordered<'i, W> {
     /// The slices of a service, and whether they are all of it.
     pub(super) fn backends(&self, service: &'i Service) -> Backends<'i> {
         self.world.hear(Outside::Service(service));
-        self.context.inventory.backends(&service.namespace, &service.name)
+        self.realm.inventory.backends(&service.namespace, &service.name)
     }
 
     fn selected(&self, selection: &Selection, doubt: Doubt) -> Ends {
         let mut blocks: Vec<Block> = Vec::new();
         if selection.takes_sets {
             self.world.hear(Outside::Networks);
-            let mut is_everyone = self.context.has_lost_set && doubt == Doubt::In;
-            for (set, nets, is_whole) in &self.context.networks {
+            let mut is_everyone = self.realm.has_lost_set && doubt == Doubt::In;
+            for (set, nets, is_whole) in &self.realm.networks {
                 if doubt.settles(set.is_selected(selection)) {
                     blocks.extend(nets.iter().copied().map(ends::block));
                     is_everyone |= !is_whole && doubt == Doubt::In;
@@ -78,7 +78,7 @@ impl<'i, W: World> Ordered<'i, W> {
 
     fn backing(&self, service: &Service, doubt: Doubt) -> Ends {
         self.world.hear(Outside::Service(service));
-        let backends = self.context.inventory.backends(&service.namespace, &service.name);
+        let backends = self.realm.inventory.backends(&service.namespace, &service.name);
         if !backends.is_whole && doubt == Doubt::In {
             return Ends::Any;
         }
@@ -89,7 +89,7 @@ impl<'i, W: World> Ordered<'i, W> {
     fn nodes(&self, labels: &Expression, doubt: Doubt) -> Ends {
         self.world.hear(Outside::Nodes);
         let meant = |node: &&crate::manifest::Node| doubt.settles(Wearer::node(node).judge(labels));
-        let nodes: Vec<_> = self.context.inventory.nodes().filter(meant).collect();
+        let nodes: Vec<_> = self.realm.inventory.nodes().filter(meant).collect();
         if doubt == Doubt::In && nodes.iter().any(|node| !node.is_whole) {
             return Ends::Any;
         }
@@ -105,8 +105,8 @@ impl<'i, W: World> Ordered<'i, W> {
         let pods: Pods = self.world.pods(&anywhere, doubt);
         let mut nets: Vec<IpNet> = ends::addresses(&pods, &self.world);
         self.world.hear(Outside::Networks);
-        let mut is_everyone = self.context.has_lost_set && doubt == Doubt::In;
-        for (set, of_set, is_whole) in &self.context.networks {
+        let mut is_everyone = self.realm.has_lost_set && doubt == Doubt::In;
+        for (set, of_set, is_whole) in &self.realm.networks {
             if doubt.settles(set.judge(expression)) {
                 nets.extend(of_set.iter().map(IpNet::trunc));
                 is_everyone |= !is_whole && doubt == Doubt::In;
