@@ -111,7 +111,7 @@ impl Inventory {
         let kind = ObjectKind::Ordered(Known::Profile);
         self.of_kind(kind, "").filter_map(move |object| match object {
             Object::Profile(profile) => match &profile.owner {
-                Owner::Account(of, _) if **of == *namespace => Some(profile),
+                Owner::Account(of, _) if **of == *namespace => Some(&**profile),
                 _ => None,
             },
             _ => None,

@@ -32,7 +32,7 @@ pub enum Object {
     /// A set of networks, of a namespace or of none.
     NetworkSet(NetworkSet),
     /// A profile.
-    Profile(Profile),
+    Profile(Box<Profile>),
     /// A host endpoint, of which nothing is enforced.
     HostEndpoint(Metadata),
 }
@@ -73,7 +73,7 @@ impl Object {
             Known::NetworkSet | Known::GlobalNetworkSet => {
                 Self::NetworkSet(NetworkSet::read(at, metadata, report))
             }
-            Known::Profile => Self::Profile(Profile::read(at, metadata, report)),
+            Known::Profile => Self::Profile(Box::new(Profile::read(at, metadata, report))),
             Known::HostEndpoint => {
                 host_endpoint(at, report);
                 Self::HostEndpoint(metadata)

@@ -18,8 +18,7 @@
 //!                                                     |    '-- a verdict: constant
 //!         few / many <--------------------------------'
 //!         intervals of ports, each with its verdict,
-//!         or with intervals of source ports; a few
-//!         may be of others, for up to 64 of them
+//!         or with intervals of source ports
 //! ```
 //!
 //! Invariants
@@ -44,11 +43,10 @@
 //!   peer scattered over all namespaces (`app: ingress`) would cost every row that mentions it
 //!   all its pages. The price is the load of the row's program list.
 //! - **Flat arrays** of policy sets × classes were rejected for their size: 75 k × 50 k cells.
-//! - **Few intervals** (eight or less, nearly all there are) are one 16-byte comparison; up to 64
-//!   are two; more are written out by port, in pages, so that ten thousand ports cost what 65 do. A
-//!   bitmap of beginnings, counted, takes less memory where ports lie scattered, and took half as
-//!   long again. Pages for all beyond eight took 3 GB where 100 k pods are under a few dozen policies
-//!   of the whole cluster each, for rows with other policies share none.
+//! - **Few intervals** (eight or less, nearly all there are) are one 16-byte comparison, up to 64
+//!   two; more are written out by port, in pages, so that ten thousand ports cost what 65 do. A bitmap
+//!   of beginnings, counted, takes less memory where ports lie scattered, and took half as long again.
+//!   Rows with other policies share no page, so there are none for dozens of intervals (decision 16).
 //! - **Measured** (as in `compile`): both sides of random questions 10 ns at 10 k pods and 1 k
 //!   policies, 5 ns where no interval is searched (with the bitmap: 15 ns whether a row had 10
 //!   rules or 10 000 with ports of their own; what it is now, `bench/RESULTS.md`). What does grow with the rules is the memory touched: 10 000 peers
@@ -154,19 +152,16 @@ pub(super) struct Program(pub(super) [Span; Protocol::ALL.len()]);
 /// The verdicts of one protocol, or of one interval of its target ports: a verdict, or the list of
 /// intervals to look it up in.
 ///
-/// A verdict is itself, and so leaves three bits: which list, whether that is a list of lists, and
-/// whether what is found there is to be looked up again, by the source's port.
+/// A verdict is itself, and so leaves three bits: which list, or list of lists, and whether what is
+/// found there is to be looked up again, by the source's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Span(u32);
 
-/// Where intervals are.
+/// Where intervals are: in `Row::few`, where that says in `Row::few`, or in `Row::many`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
-    /// In `Row::few`.
     Few,
-    /// In what is found in `Row::few`, which is a place there again.
     Steps,
-    /// In `Row::many`.
     Many,
 }
 
@@ -376,7 +371,7 @@ impl Row {
         found.verdict()
     }
 
-    /// Where one search is not enough. Out of line: who needs one has not to pass it.
+    /// Where one search is not enough: out of line, so that nobody else passes it.
     #[inline(never)]
     fn in_steps(&self, span: Span, service: Service) -> Option<VerdictId> {
         let found = self.find(span, service.port)?;

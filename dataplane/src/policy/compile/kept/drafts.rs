@@ -1,8 +1,6 @@
 //! What rows are made of, worked out once for all rows that one change makes: when each policy is
 //! asked, and the lines of each part.
 
-use std::ops::Range;
-
 use super::super::super::ruleset::{Action, End, Peers, PolicyId};
 use super::super::intern::index;
 use super::super::rules::{LOGS, Line, Rank, Ruling};
@@ -13,11 +11,18 @@ use super::numbers::Numbers;
 /// Both, for the parts that were asked for.
 pub(super) struct Drafts<'m> {
     model: &'m Model,
-    /// By policy.
-    turns: Vec<Option<Turn>>,
-    /// By part: where its lines are.
-    parts: Vec<Range<u32>>,
+    turns: Turns,
+    /// By part: where its lines begin and end. Zeros that nobody touches cost nothing, so this is as
+    /// long as there are parts though a change has few.
+    parts: Vec<(u32, u32)>,
     lines: Vec<Drafted<'m>>,
+}
+
+/// When each policy is asked.
+struct Turns {
+    all: Vec<Turn>,
+    /// By policy: its place in `all`, from 1. As long as there are policies, as above.
+    places: Vec<u32>,
 }
 
 /// When a policy is asked, among those of this change.
@@ -57,13 +62,12 @@ impl<'m> Drafts<'m> {
         let mut ids: Vec<PartId> = parts.into_iter().filter(|id| *id != LOGS).collect();
         ids.sort_unstable();
         ids.dedup();
-        let turns = turns(model, ids.iter().map(|&id| model.part(id).policy).collect());
-        // Untouched memory costs nothing: this is as long as there are parts, and a change few.
-        let mut parts = vec![0..0; ids.last().map_or(0, |last| *last as usize + 1)];
+        let turns = Turns::new(model, ids.iter().map(|&id| model.part(id).policy).collect());
+        let mut parts = vec![(0, 0); ids.last().map_or(0, |last| *last as usize + 1)];
         let mut lines: Vec<Drafted<'m>> = Vec::new();
         for id in ids {
             let part = model.part(id);
-            let Some(turn) = turns.get(part.policy.0 as usize).copied().flatten() else { continue };
+            let Some(turn) = turns.of(part.policy) else { continue };
             let first = index(lines.len());
             lines.extend(model.rules_of(part).map(|rule| {
                 let line = Line {
@@ -79,7 +83,7 @@ impl<'m> Drafts<'m> {
                 };
                 (group, line)
             }));
-            parts[id as usize] = first..index(lines.len());
+            parts[id as usize] = (first, index(lines.len()));
         }
         Self { model, turns, parts, lines }
     }
@@ -106,7 +110,7 @@ impl<'m> Drafts<'m> {
             .iter()
             .filter(|id| **id != LOGS)
             .map(|&id| self.model.part(id).policy)
-            .filter_map(|policy| Some(((*self.turns.get(policy.0 as usize)?)?, policy)))
+            .filter_map(|policy| Some((self.turns.of(policy)?, policy)))
             .collect();
         asked.sort_unstable_by_key(|(turn, _)| turn.policy);
         asked.dedup_by_key(|(turn, _)| turn.policy);
@@ -122,23 +126,33 @@ impl<'m> Drafts<'m> {
     fn lines_of(&self, parts: &[PartId]) -> impl Iterator<Item = &Drafted<'m>> {
         let logs = parts.last() == Some(&LOGS);
         let ranges = parts.iter().filter_map(|&id| self.parts.get(id as usize));
-        let lines = ranges.flat_map(|range| &self.lines[range.start as usize..range.end as usize]);
+        let lines = ranges.flat_map(|&(from, to)| &self.lines[from as usize..to as usize]);
         lines.filter(move |(_, line)| logs || !line.logs)
     }
 }
 
-/// When each of these is asked, by policy.
-fn turns(model: &Model, mut policies: Vec<PolicyId>) -> Vec<Option<Turn>> {
-    let of = |id: PolicyId| &model.ruleset.policies[id.0 as usize];
-    policies.sort_unstable();
-    policies.dedup();
-    let mut turns = vec![None; policies.last().map_or(0, |last| last.0 as usize + 1)];
-    // Should two names be equal, places decide, as with the twins.
-    policies.sort_by_cached_key(|&id| of(id).rank());
-    let tiers = policies.chunk_by(|&a, &b| of(a).tier == of(b).tier);
-    let placed = (0..).zip(tiers).flat_map(|(tier, ids)| ids.iter().map(move |&id| (tier, id)));
-    for (policy, (tier, id)) in (0..).zip(placed) {
-        turns[id.0 as usize] = Some(Turn { tier, policy, end: of(id).tier.end });
+impl Turns {
+    /// Of these policies.
+    fn new(model: &Model, mut policies: Vec<PolicyId>) -> Self {
+        let of = |id: PolicyId| &model.ruleset.policies[id.0 as usize];
+        policies.sort_unstable();
+        policies.dedup();
+        let mut places = vec![0; policies.last().map_or(0, |last| last.0 as usize + 1)];
+        // Should two names be equal, places decide, as with the twins.
+        policies.sort_by_cached_key(|&id| of(id).rank());
+        let mut all = Vec::with_capacity(policies.len());
+        let tiers = policies.chunk_by(|&a, &b| of(a).tier == of(b).tier);
+        for (tier, policies) in (0..).zip(tiers) {
+            for &id in policies {
+                all.push(Turn { tier, policy: index(all.len()), end: of(id).tier.end });
+                places[id.0 as usize] = index(all.len());
+            }
+        }
+        Self { all, places }
     }
-    turns
+
+    fn of(&self, policy: PolicyId) -> Option<Turn> {
+        let place = *self.places.get(policy.0 as usize)?;
+        self.all.get((place as usize).checked_sub(1)?).copied()
+    }
 }
