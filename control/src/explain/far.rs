@@ -13,8 +13,7 @@ use crate::inventory::Inventory;
 use crate::manifest::Pod;
 use crate::policy::kubernetes::number;
 use crate::policy::{Family, Icmp, Numbers, Rule, Selection, Side, Told, Traffic, Within, tell};
-use crate::resolve::Wearer;
-use crate::resolve::Wears;
+use crate::resolve::{Wearer, Wears};
 
 /// One end of a packet.
 #[derive(Debug)]

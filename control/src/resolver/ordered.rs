@@ -215,7 +215,7 @@ impl Resolver {
             refers.met.push((word, protocol));
             self.policies.asking.entry((word, protocol)).or_default().insert(id);
         }
-        self.asking.add(id, &others);
+        // Noted with what the policy asked before, once that is given back.
         refers.asked = others;
     }
 }

@@ -1,15 +1,15 @@
 //! Policies in tiers: some for the whole cluster, by namespace and by label, and those of each
 //! namespace's own people, who leave what they do not decide to the `NetworkPolicy` objects.
 
+use std::sync::Arc;
+
+use super::{NOWHERE, Size, kind_port, name_of};
 use lockgate_control::expression::{Comparison, Expression};
 use lockgate_control::manifest::{Metadata, Object, ObjectKey, ObjectKind, Origin};
 use lockgate_control::policy::{
     Action, DefaultAction, IpProtocol, KUBE_ADMIN, Kind, Known, Listed, Order, OrderedPolicy,
     Ports, Rule, Selection, Side, Tier, Traffic, Within,
 };
-use std::sync::Arc;
-
-use super::{NOWHERE, Size, kind_port, name_of};
 
 /// Policies of the first kinds: there are never more of them, however large a cluster is. A pod is
 /// under a dozen of them.
