@@ -6,7 +6,7 @@ use super::{Census, Inventory, Resident};
 use crate::manifest::{
     INTERFACE_FIELD, Metadata, Object, ObjectKey, Origin, Pod, Problem, Severity,
 };
-use crate::policy::{OrderedPolicy, StagedAction, is_always_there};
+use crate::policy::{Kind, Order, OrderedPolicy, StagedAction, is_always_there};
 
 /// Everything that does not fit.
 pub(super) fn between_objects(inventory: &Inventory) -> Vec<Problem> {
@@ -166,8 +166,15 @@ fn departed_policies(inventory: &Inventory) -> Vec<Problem> {
 }
 
 /// What is to be known of a policy that is not enforced.
-fn unenforced(policy: &OrderedPolicy) -> Option<Problem> {
+fn unenforced(inventory: &Inventory, policy: &OrderedPolicy) -> Option<Problem> {
+    let is_there = |key: ObjectKey| {
+        inventory.policy(&key).is_some() || inventory.ordered_policy(&key).is_some()
+    };
     let text = match policy.staged? {
+        StagedAction::Delete if !policy.metadata.key.enforced().is_some_and(is_there) => (
+            "is staged to take the policy of its name away, and there is none",
+            "mend the name, or delete it",
+        ),
         StagedAction::Set => (
             "is staged: it decides nothing, and lockgate audit tells what it would",
             "put it in force once that is what is meant",
@@ -184,15 +191,49 @@ fn unenforced(policy: &OrderedPolicy) -> Option<Problem> {
     Some(finding(Severity::Notice, &policy.metadata, "", text))
 }
 
-fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {
+/// What becomes of a policy whose tier is not there.
+pub(crate) fn absent_tier(tier: &str) -> String {
+    format!(
+        "there is no Tier {tier}: the policy is asked after those of every tier that is there, and \
+         what it allows matches nothing"
+    )
+}
+
+/// What to do then.
+pub(crate) const ADD_TIER: &str = "add the Tier, or name another";
+
+/// Of policies that nothing but their names puts in order, all but the first (CNP-1).
+fn equal_priorities(inventory: &Inventory) -> Vec<Problem> {
+    let mut first: BTreeMap<(Option<&str>, Order), &OrderedPolicy> = BTreeMap::new();
+    let is_one = |one: &&OrderedPolicy| {
+        matches!(one.kind, Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy)
+    };
+    let mut policies: Vec<_> = inventory.ordered_policies().filter(is_one).collect();
+    policies.sort_by_key(|one| one.rank());
     let mut found = Vec::new();
+    for policy in policies {
+        let place = (policy.tier.as_deref(), policy.order);
+        let Some(first) = first.get(&place) else {
+            first.insert(place, policy);
+            continue;
+        };
+        let message = format!("its priority is that of {} too, which is asked before it", {
+            &first.metadata.key
+        });
+        let text = (message.as_str(), "give them different priorities");
+        found.push(finding(Severity::Notice, &policy.metadata, "spec.priority", text));
+    }
+    found
+}
+
+fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {
+    let mut found = equal_priorities(inventory);
     for policy in inventory.ordered_policies() {
-        found.extend(unenforced(policy));
+        found.extend(unenforced(inventory, policy));
         let Some(tier) = policy.tier.as_deref() else { continue };
         if !is_always_there(tier) && inventory.tier(tier).is_none() {
-            let message =
-                format!("there is no Tier {tier}: what the policy allows matches nothing");
-            let text = (message.as_str(), "add the Tier, or name another");
+            let message = absent_tier(tier);
+            let text = (message.as_str(), ADD_TIER);
             found.push(finding(Severity::Error, &policy.metadata, "spec.tier", text));
         }
     }

@@ -78,9 +78,10 @@ impl Inventory {
         }
     }
 
-    /// The sets of networks of namespaces, then those of none.
+    /// The sets of networks of namespaces, then those of none, then host endpoints.
     pub fn network_sets(&self) -> impl Iterator<Item = &NetworkSet> {
-        let kinds = [Known::NetworkSet, Known::GlobalNetworkSet].map(ObjectKind::Ordered);
+        let kinds = [Known::NetworkSet, Known::GlobalNetworkSet, Known::HostEndpoint];
+        let kinds = kinds.map(ObjectKind::Ordered);
         let objects = kinds.into_iter().flat_map(|kind| self.of_kind(kind, ""));
         objects.filter_map(|object| match object {
             Object::NetworkSet(set) => Some(set),
@@ -200,19 +201,8 @@ impl Inventory {
     /// When an enforced policy is asked: no more once what is staged under its name is in force.
     #[must_use]
     pub fn stage(&self, key: &ObjectKey) -> Stage {
-        let staged = match key.kind {
-            ObjectKind::Policy => Kind::StagedKubernetesNetworkPolicy,
-            ObjectKind::Ordered(Known::Policy(Kind::CalicoNetworkPolicy)) => {
-                Kind::StagedNetworkPolicy
-            }
-            ObjectKind::Ordered(Known::Policy(Kind::GlobalNetworkPolicy)) => {
-                Kind::StagedGlobalNetworkPolicy
-            }
-            _ => return Stage::InForce,
-        };
-        let kind = ObjectKind::Ordered(Known::Policy(staged));
-        let named = self.ordered_policy(&ObjectKey { kind, ..key.clone() });
-        match named.and_then(|one| one.staged) {
+        let named = key.staged();
+        match named.and_then(|key| self.ordered_policy(&key)?.staged) {
             Some(StagedAction::Set | StagedAction::Delete) => Stage::Leaving,
             _ => Stage::InForce,
         }

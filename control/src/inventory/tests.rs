@@ -1,4 +1,5 @@
 mod kinds;
+mod told;
 
 use super::*;
 use crate::manifest::{Severity, read_text};

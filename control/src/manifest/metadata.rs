@@ -210,6 +210,10 @@ fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
     if let Some(at) = metadata.field("uid") {
         _ = at.text(report, "uid");
     }
+    // Of a pod's it is told what that costs.
+    if let Some(at) = metadata.field("annotations").filter(|_| kind != ObjectKind::Pod) {
+        _ = at.map(report, "annotations");
+    }
 }
 
 /// What a namespace that cannot be read does here, or a name of a namespace.

@@ -5,7 +5,7 @@ use super::{
     EndpointSlice, Metadata, Namespace, NetworkPolicy, Node, ObjectKind, Pod, Service,
     ServiceAccount,
 };
-use crate::policy::calico::{NetworkSet, Profile, host_endpoint};
+use crate::policy::calico::{NetworkSet, Profile};
 use crate::policy::{self, Known, OrderedPolicy, Tier};
 
 /// An object of a kind that is used.
@@ -29,12 +29,10 @@ pub enum Object {
     Ordered(Box<OrderedPolicy>),
     /// A tier.
     Tier(Tier),
-    /// A set of networks, of a namespace or of none.
+    /// A set of networks, of a namespace or of none, or a host endpoint.
     NetworkSet(NetworkSet),
     /// A profile.
     Profile(Box<Profile>),
-    /// A host endpoint, of which nothing is enforced.
-    HostEndpoint(Metadata),
 }
 
 impl Object {
@@ -74,10 +72,7 @@ impl Object {
                 Self::NetworkSet(NetworkSet::read(at, metadata, report))
             }
             Known::Profile => Self::Profile(Box::new(Profile::read(at, metadata, report))),
-            Known::HostEndpoint => {
-                host_endpoint(at, report);
-                Self::HostEndpoint(metadata)
-            }
+            Known::HostEndpoint => Self::NetworkSet(NetworkSet::read_host(at, metadata, report)),
         }
     }
 
@@ -96,7 +91,6 @@ impl Object {
             Self::Tier(tier) => &tier.metadata,
             Self::NetworkSet(set) => &set.metadata,
             Self::Profile(profile) => &profile.policy.metadata,
-            Self::HostEndpoint(metadata) => metadata,
         }
     }
 
@@ -114,7 +108,6 @@ impl Object {
             Self::Tier(tier) => &mut tier.metadata,
             Self::NetworkSet(set) => &mut set.metadata,
             Self::Profile(profile) => &mut profile.policy.metadata,
-            Self::HostEndpoint(metadata) => metadata,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::policy::SPEC_FIELDS;
 use super::problem::quoted;
 use super::tree::{Document, Node, Value};
 use super::{FileObjects, Metadata, Object, ObjectKind, Origin, Problem, Severity, staged};
+use crate::policy::Known;
 
 /// Reads the objects of a file.
 ///
@@ -31,14 +32,19 @@ pub(super) fn read(file: &str, documents: &[Document]) -> Result<FileObjects, Pr
     }
 }
 
-/// Whether what has no known kind may be a policy that has lost it. Other groups of Kubernetes
-/// have kinds with some of its fields, such as `ClusterNetworkPolicy`.
-fn looks_like_a_policy(node: &Node, called: Called<'_>) -> bool {
+/// As which policy something is read that has no known kind, if it looks like one.
+fn stand_in(node: &Node, called: Called<'_>) -> Option<ObjectKind> {
+    let says = |name: &str| node.field("spec").is_some_and(|spec| spec.field(name).is_some());
     let group = group(called.api_version);
-    let has = |spec: &Node| SPEC_FIELDS.iter().any(|name| spec.field(name).is_some());
-    let is_near = closest(called.kind, &["NetworkPolicy"]).is_some();
-    (!group.contains('.') || is_policies(&group))
-        && (is_near || node.field("spec").is_some_and(has))
+    if !group.contains('.') || is_policies(&group) {
+        let is_near = closest(called.kind, &["NetworkPolicy"]).is_some();
+        return (is_near || SPEC_FIELDS.iter().any(|name| says(name)))
+            .then_some(ObjectKind::Policy);
+    }
+    let namespace = node.field("metadata").and_then(|at| at.field("namespace"));
+    let is_in_namespace = namespace.is_some_and(|at| at.text() != Some(""));
+    let meant = Known::meant(called.api_version, called.kind, is_in_namespace, says);
+    meant.map(|kind| ObjectKind::Ordered(Known::Policy(kind)))
 }
 
 /// What an object calls itself.
@@ -83,7 +89,7 @@ impl Reader {
         }
         match ObjectKind::of(api_version, kind) {
             Some((used, is_current)) => self.used(spot.node, used, is_current, called),
-            None if looks_like_a_policy(spot.node, called) => {
+            None if stand_in(spot.node, called).is_some() => {
                 self.misfit(spot, &format!("a {}", quoted(kind)), called);
             }
             None => self.unused(spot.node, called),
@@ -139,9 +145,7 @@ impl Reader {
         if !is_current {
             tell_outdated(at, kind, called, &mut report);
         }
-        if kind == ObjectKind::Policy {
-            staged::check(at, &mut report);
-        }
+        staged::check(at, kind, &mut report);
         let object = Object::read(at, read_as, metadata, is_current, &mut report);
         (object, report.into_problems())
     }
@@ -165,12 +169,10 @@ impl Reader {
 
     /// A map that is no object of any kind there is.
     fn misfit(&mut self, spot: &Spot<'_>, what: &str, called: Called<'_>) {
-        if !looks_like_a_policy(spot.node, called) {
-            return self.stray(spot, what);
-        }
-        self.stray(spot, &format!("{what}, but looks like a NetworkPolicy"));
+        let Some(kind) = stand_in(spot.node, called) else { return self.stray(spot, what) };
+        self.stray(spot, &format!("{what}, but looks like a {}", kind.label()));
         // What is wrong inside it can wait until it is known to be a policy.
-        let (object, _) = self.object(spot.node, ObjectKind::Policy, false, called);
+        let (object, _) = self.object(spot.node, kind, false, called);
         self.found.stand_ins.push(object);
     }
 

@@ -1,9 +1,9 @@
 //! A `NetworkPolicy` that an annotation stages: from here on it is a `StagedKubernetesNetworkPolicy`
 //! that is to be set.
 
-use super::ObjectKind;
 use super::fields::{Place, Report};
 use super::problem::quoted;
+use super::{ObjectKey, ObjectKind};
 use crate::policy::{Kind, Known};
 
 const ANNOTATION: &str = "lockgate.dev/staged";
@@ -18,9 +18,48 @@ pub(super) fn read_as(root: &Place<'_>, written: ObjectKind) -> ObjectKind {
     }
 }
 
-/// Tells of an annotation that says neither yes nor no.
-pub(super) fn check(root: &Place<'_>, report: &mut Report<'_>) {
+/// The kinds that are staged by kinds of their own, beside those.
+const STAGED: [(ObjectKind, Kind); 3] = [
+    (ObjectKind::Policy, Kind::StagedKubernetesNetworkPolicy),
+    (of(Kind::CalicoNetworkPolicy), Kind::StagedNetworkPolicy),
+    (of(Kind::GlobalNetworkPolicy), Kind::StagedGlobalNetworkPolicy),
+];
+
+const fn of(kind: Kind) -> ObjectKind {
+    ObjectKind::Ordered(Known::Policy(kind))
+}
+
+impl ObjectKey {
+    /// What is staged in place of this policy, by its name.
+    pub(crate) fn staged(&self) -> Option<Self> {
+        let (_, kind) = STAGED.iter().find(|(enforced, _)| *enforced == self.kind)?;
+        Some(Self { kind: of(*kind), ..self.clone() })
+    }
+
+    /// The policy in whose place this one is staged, by its name.
+    pub(crate) fn enforced(&self) -> Option<Self> {
+        let (kind, _) = STAGED.iter().find(|(_, staged)| of(*staged) == self.kind)?;
+        Some(Self { kind: *kind, ..self.clone() })
+    }
+}
+
+/// Tells of an annotation that says neither yes nor no, or stands where it says nothing.
+pub(super) fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
     let Some(at) = annotation(root) else { return };
+    if kind != ObjectKind::Policy {
+        let message = "only a NetworkPolicy of Kubernetes is staged by an annotation: this is \
+                       enforced as it is written";
+        let remedy = match kind {
+            ObjectKind::Ordered(Known::Policy(Kind::CalicoNetworkPolicy)) => {
+                "write a StagedNetworkPolicy"
+            }
+            ObjectKind::Ordered(Known::Policy(Kind::GlobalNetworkPolicy)) => {
+                "write a StagedGlobalNetworkPolicy"
+            }
+            _ => "remove it",
+        };
+        return report.warning(&at, message, remedy);
+    }
     report.within("until then it is enforced", |report| {
         // What is no text is told as such.
         let says = at.text(report, "an annotation").unwrap_or("false");

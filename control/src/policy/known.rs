@@ -8,8 +8,8 @@ const CALICO: [&str; 2] = ["projectcalico.org/v3", "crd.projectcalico.org/v1"];
 const CLUSTER: [&str; 1] = ["policy.networking.k8s.io/v1alpha2"];
 const ADMIN: [&str; 1] = ["policy.networking.k8s.io/v1alpha1"];
 /// The groups of those.
-const GROUPS: [&str; 3] =
-    ["projectcalico.org", "crd.projectcalico.org", "policy.networking.k8s.io"];
+const GROUPS: [&str; 3] = ["projectcalico.org", "crd.projectcalico.org", CLUSTER_GROUP];
+const CLUSTER_GROUP: &str = "policy.networking.k8s.io";
 
 /// A kind that is read here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +24,7 @@ pub enum Known {
     GlobalNetworkSet,
     /// A profile.
     Profile,
-    /// A host endpoint, which is not enforced.
+    /// A host endpoint: somebody that rules mean, and nobody whose traffic is judged.
     HostEndpoint,
 }
 
@@ -68,6 +68,35 @@ impl Known {
         let (name, known) = of_group().find(is_named).or_else(near)?;
         let is_current = *name == kind && known.versions().contains(&api_version);
         Some((*known, is_current))
+    }
+
+    /// The policy that something is read as whose kind its group does not have, by what stands in
+    /// its `spec`: it denies as stated and opens nothing.
+    #[must_use]
+    pub fn meant(
+        api_version: &str,
+        kind: &str,
+        is_in_namespace: bool,
+        says: impl Fn(&str) -> bool,
+    ) -> Option<Kind> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let has_rules = says("ingress") || says("egress");
+        if closest(group, &GROUPS)? == CLUSTER_GROUP {
+            return match (says("tier"), says("priority")) {
+                _ if !has_rules && !says("subject") => None,
+                (true, _) => Some(Kind::ClusterNetworkPolicy),
+                (false, true) => Some(Kind::AdminNetworkPolicy),
+                (false, false) => Some(Kind::BaselineAdminNetworkPolicy),
+            };
+        }
+        let is_one = has_rules || says("types") || says("tier") && says("selector");
+        let is_staged = kind.to_ascii_lowercase().starts_with("staged");
+        is_one.then_some(match (is_in_namespace, is_staged) {
+            (true, false) => Kind::CalicoNetworkPolicy,
+            (true, true) => Kind::StagedNetworkPolicy,
+            (false, false) => Kind::GlobalNetworkPolicy,
+            (false, true) => Kind::StagedGlobalNetworkPolicy,
+        })
     }
 
     /// Whether an `apiVersion` is of a group that has such kinds.
@@ -172,5 +201,36 @@ mod tests {
         }
         assert_eq!(Known::of("projectcalico.org/v3", "Tier"), Some((Known::Tier, true)));
         assert!(Known::NetworkSet.is_namespaced() && !Known::Profile.is_namespaced());
+    }
+
+    #[test]
+    fn what_has_no_kind_is_the_policy_that_it_looks_like() {
+        let calico = "projectcalico.org/v3";
+        for (api_version, kind, is_in_namespace, fields, wanted) in [
+            (calico, "GNPolicy", false, "selector ingress", Some(Kind::GlobalNetworkPolicy)),
+            (calico, "Policy", true, "egress", Some(Kind::CalicoNetworkPolicy)),
+            ("crd.projectcalico.org/v1", "P", false, "types", Some(Kind::GlobalNetworkPolicy)),
+            (calico, "P", false, "tier selector", Some(Kind::GlobalNetworkPolicy)),
+            (calico, "StagedPolicy", true, "ingress", Some(Kind::StagedNetworkPolicy)),
+            (calico, "stagedGlobal", false, "ingress", Some(Kind::StagedGlobalNetworkPolicy)),
+            (calico, "IPPool", false, "cidr nodeSelector", None),
+            (calico, "PacketCapture", true, "selector filters", None),
+            ("policy.networking.k8s.io/v1alpha2", "CNP", false, "tier subject", {
+                Some(Kind::ClusterNetworkPolicy)
+            }),
+            ("policy.networking.k8s.io/v1alpha1", "ANP", false, "priority subject ingress", {
+                Some(Kind::AdminNetworkPolicy)
+            }),
+            ("policy.networking.k8s.io/v1alpha1", "BANP", false, "ingress", {
+                Some(Kind::BaselineAdminNetworkPolicy)
+            }),
+            ("policy.networking.k8s.io/v1alpha2", "Other", false, "tier priority", None),
+            ("cilium.io/v2", "P", true, "ingress egress", None),
+            ("v3", "P", true, "ingress", None),
+        ] {
+            let says = |name: &str| fields.split(' ').any(|field| field == name);
+            let meant = Known::meant(api_version, kind, is_in_namespace, says);
+            assert_eq!(meant, wanted, "{api_version} {kind} {fields}");
+        }
     }
 }

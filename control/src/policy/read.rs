@@ -138,6 +138,16 @@ pub(super) fn net(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpNet, Brok
     Ok(net)
 }
 
+/// An address, as a net of it alone.
+pub(super) fn host(at: &Place<'_>, report: &mut Report<'_>) -> Result<IpNet, Broken> {
+    let text = at.text(report, "an address")?;
+    if block::address(text).is_none() {
+        let message = format!("{} is not an address", quoted(text));
+        return Err(report.error(at, &message, "write an address alone, e.g. 10.0.0.1"));
+    }
+    net(at, report)
+}
+
 /// Each net of a list.
 pub(super) fn nets(items: &[Place<'_>], report: &mut Report<'_>) -> Result<Vec<IpNet>, Broken> {
     all(items.iter().map(|item| net(item, report)))

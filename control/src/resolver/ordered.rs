@@ -18,7 +18,7 @@ use super::sets::{Meaning, Watch};
 use crate::inventory::Inventory;
 use crate::manifest::{ObjectKey, ObjectKind};
 use crate::policy::calico::Profile;
-use crate::policy::{Kind, Known, OrderedPolicy, Selection};
+use crate::policy::{Known, OrderedPolicy, Selection};
 use crate::resolve::{Doubt, Group, Groups, Ordered, Outside, Pods, Realm, World, renumbered};
 
 /// Who asks for what is no pod, and for pods whose ports nobody knows.
@@ -126,7 +126,9 @@ impl Resolver {
                 found.extend(self.asking.services.get(&key.namespace).into_iter().flatten());
             }
             ObjectKind::Node => found.extend(&self.asking.nodes),
-            ObjectKind::Ordered(Known::NetworkSet | Known::GlobalNetworkSet) => {
+            ObjectKind::Ordered(
+                Known::NetworkSet | Known::GlobalNetworkSet | Known::HostEndpoint,
+            ) => {
                 found.extend(&self.asking.networks);
             }
             ObjectKind::Ordered(Known::Tier) => found.extend(self.policies.ordered()),
@@ -137,21 +139,10 @@ impl Resolver {
                 let asked = inventory.account_profiles(namespace);
                 found.extend(asked.map(|one| self.policies.place(&one.policy.metadata.key)));
             }
-            ObjectKind::Ordered(Known::Policy(kind)) => {
+            ObjectKind::Ordered(Known::Policy(_)) => {
                 found.insert(self.policies.place(key));
                 // Of the policy that it is staged to replace is to be said when it is asked.
-                let replaced = match kind {
-                    Kind::StagedKubernetesNetworkPolicy => ObjectKind::Policy,
-                    Kind::StagedNetworkPolicy => {
-                        ObjectKind::Ordered(Known::Policy(Kind::CalicoNetworkPolicy))
-                    }
-                    Kind::StagedGlobalNetworkPolicy => {
-                        ObjectKind::Ordered(Known::Policy(Kind::GlobalNetworkPolicy))
-                    }
-                    _ => return,
-                };
-                let replaced = ObjectKey { kind: replaced, ..key.clone() };
-                found.extend(self.policies.known(&replaced));
+                found.extend(key.enforced().and_then(|replaced| self.policies.known(&replaced)));
             }
             _ => {}
         }

@@ -321,7 +321,7 @@ const CALICO: &str = "NetworkPolicy.projectcalico.org";
 pub fn is_of_the_cluster(kind: &str) -> bool {
     let ordered =
         ["Tier", "ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"];
-    matches!(kind, "Namespace" | "Node" | "Profile")
+    matches!(kind, "Namespace" | "Node" | "Profile" | "HostEndpoint")
         || kind.contains("Global")
         || ordered.contains(&kind)
 }

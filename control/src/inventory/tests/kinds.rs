@@ -133,7 +133,7 @@ fn what_ordered_policy_is_made_of_is_found() {
         assert_eq!(inventory.ordered_policy(&policy.metadata.key), Some(policy));
     }
     let sets: Vec<_> = inventory.network_sets().map(|one| one.metadata.key.to_string()).collect();
-    assert_eq!(sets, ["NetworkSet x/o", "GlobalNetworkSet o"]);
+    assert_eq!(sets, ["NetworkSet x/o", "GlobalNetworkSet o", "HostEndpoint o"]);
     let set = inventory.network_sets().next().unwrap();
     assert_eq!(inventory.network_set(&set.metadata.key), Some(set));
     assert_eq!(inventory.tiers().count(), 1);

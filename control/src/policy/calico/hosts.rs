@@ -1,4 +1,4 @@
-//! What is about host endpoints only: recognised, told of, and never enforced.
+//! Policies for host endpoints alone: recognised, told of, and never enforced.
 
 use super::super::Kind;
 use crate::manifest::fields::{Broken, Place, Report};
@@ -44,10 +44,4 @@ fn flag(spec: &Place<'_>, name: &str, report: &mut Report<'_>) -> Result<bool, B
             _ => Err(at.mistyped(report, name, "true or false")),
         },
     }
-}
-
-/// Tells of a `HostEndpoint`.
-pub(crate) fn host_endpoint(root: &Place<'_>, report: &mut Report<'_>) {
-    let message = "a HostEndpoint is not enforced: only pods' traffic is judged here";
-    report.warning(root, message, "leave the host's own firewall to enforce it");
 }

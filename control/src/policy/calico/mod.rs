@@ -34,7 +34,6 @@ use crate::manifest::problem::quoted;
 use crate::manifest::tree::Value;
 use crate::selector::is_dns_label;
 
-pub(crate) use hosts::host_endpoint;
 pub use profile::{Owner, Profile};
 pub use set::NetworkSet;
 

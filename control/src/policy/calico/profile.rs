@@ -12,16 +12,19 @@ use super::super::read::rules;
 use super::super::rule::{Action, Listed, Rule, Side, Traffic};
 use super::super::{Kind, Order, OrderedPolicy, PROFILES, Selection, Within};
 use super::{RULES_MAX, rule};
+use crate::expression::{OF_ACCOUNT, OF_NAMESPACE};
 use crate::manifest::Metadata;
 use crate::manifest::fields::{Place, Report};
 use crate::manifest::labels;
 use crate::manifest::metadata::FIELDS;
+use crate::manifest::problem::quoted;
 use crate::policy::Accounts;
-use crate::selector::{Labels, is_dns_subdomain};
+use crate::selector::is_dns_subdomain;
 
 const SHUT: &str = "until then the profile opens nothing";
-const UNLABELLED: &str = "until then nobody can tell which labels it gives";
-const OF_ACCOUNT: &str = "ksa.";
+const OF_ACCOUNTS: &str = "ksa.";
+/// The profile that Calico gives the host endpoints that it makes itself.
+const OF_HOSTS: &str = "projectcalico-default-allow";
 
 /// A profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +33,6 @@ pub struct Profile {
     pub policy: OrderedPolicy,
     /// Who has it.
     pub owner: Owner,
-    /// What it adds to the labels of its endpoints; `None` where that cannot be read.
-    pub labels: Option<Labels>,
 }
 
 /// Who has a profile.
@@ -61,7 +62,7 @@ impl Owner {
             let is_one = !namespace.contains('.');
             return if is_one { Self::Namespace(namespace.into()) } else { Self::Nobody };
         }
-        match name.strip_prefix(OF_ACCOUNT).and_then(|rest| rest.split_once('.')) {
+        match name.strip_prefix(OF_ACCOUNTS).and_then(|rest| rest.split_once('.')) {
             Some((namespace, account)) => Self::Account(namespace.into(), account.to_owned()),
             None => Self::Nobody,
         }
@@ -120,16 +121,13 @@ impl Profile {
         };
         let mut opens = is_known.is_ok() && owner != Owner::Anybody;
         let Some(spec) = root.field("spec") else {
-            return Self { policy, owner, labels: opens.then(Labels::new) };
+            return Self { policy, owner };
         };
         let known = ["ingress", "egress", "labelsToApply"];
         let is_closed =
             report.within(SHUT, |report| spec.closed(report, "a Profile's spec", &known));
         opens &= is_closed.is_ok();
-        let labels = report.within(UNLABELLED, |report| match spec.field("labelsToApply") {
-            Some(at) => labels::map(&at, report).ok(),
-            None => opens.then(Labels::new),
-        });
+        tell_labels(&spec, report);
         let mut read = |direction| {
             let listed = |at: &Place<'_>, report: &mut Report<'_>| listed(at, direction, report);
             Some(rules(&spec, direction, &known, RULES_MAX, report, listed))
@@ -138,7 +136,26 @@ impl Profile {
         if !opens {
             policy.shut();
         }
-        Self { policy, owner, labels }
+        if owner == Owner::Nobody && *policy.metadata.key.name != *OF_HOSTS {
+            let message = "it is no pod's profile: nothing of it is enforced";
+            let remedy = "name it kns.NAMESPACE, or ksa.NAMESPACE.ACCOUNT";
+            report.warning(&root.missing("metadata.name"), message, remedy);
+        }
+        Self { policy, owner }
+    }
+}
+
+/// What Calico writes there stands for labels of the namespace and of the account, which are known
+/// from these; more is told of.
+fn tell_labels(spec: &Place<'_>, report: &mut Report<'_>) {
+    let Some(at) = spec.field("labelsToApply") else { return };
+    let Ok(labels) = labels::map(&at, report) else { return };
+    let own = [OF_NAMESPACE, OF_ACCOUNT, "projectcalico.org/"];
+    let mut others =
+        labels.iter().filter(|(key, _)| !own.iter().any(|known| key.starts_with(known)));
+    if let Some((key, _)) = others.next() {
+        let message = format!("{} is given to no pod: no selector sees it", quoted(key));
+        report.warning(&at, &message, "write the label on the pods");
     }
 }
 

@@ -1,8 +1,8 @@
-//! Sets of networks of Calico: addresses that selectors of rules find by labels.
+//! Sets of networks of Calico, and host endpoints: addresses that selectors of rules find by labels.
 
 use ipnet::IpNet;
 
-use super::super::read::net;
+use super::super::read::{host, net};
 use super::stored;
 use crate::expression::{NAME, NAMESPACE, OF_ACCOUNT, OF_NAMESPACE};
 use crate::manifest::Metadata;
@@ -16,7 +16,30 @@ const UNREAD: &str = "until then what allows sees only what is readable of the s
                       denies takes it to hold every address";
 const UNSEEN: &str = "until then what allows does not see the set, and what denies does";
 
-/// A `NetworkSet` or a `GlobalNetworkSet`.
+/// How one kind is written.
+struct Form {
+    what: &'static str,
+    spec: &'static str,
+    fields: &'static [&'static str],
+    /// The field that lists its nets, and what reads one.
+    listed: &'static str,
+    read: fn(&Place<'_>, &mut Report<'_>) -> Result<IpNet, Broken>,
+}
+
+const SET: Form =
+    Form { what: "a set", spec: "a set's spec", fields: &["nets"], listed: "nets", read: net };
+
+const HOST: Form = Form {
+    what: "a HostEndpoint",
+    spec: "a HostEndpoint's spec",
+    fields: &["node", "interfaceName", EXPECTED, "profiles", "ports"],
+    listed: EXPECTED,
+    read: host,
+};
+const EXPECTED: &str = "expectedIPs";
+
+/// A `NetworkSet` or a `GlobalNetworkSet`; or what rules see of a `HostEndpoint`, by its
+/// `expectedIPs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkSet {
     /// Who it is. The namespace is empty for a global one.
@@ -33,8 +56,26 @@ pub struct NetworkSet {
 impl NetworkSet {
     /// Reads a set; this cannot fail, only close.
     pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
+        Self::written(root, &SET, metadata, report)
+    }
+
+    /// Reads a host endpoint; this cannot fail, only close.
+    pub(crate) fn read_host(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
+        let message = "a HostEndpoint is not enforced, only pods' traffic is judged here: it is whom \
+                       rules mean by its labels, at its expectedIPs";
+        report.warning(root, message, "leave the host's own firewall to guard it");
+        let host = Self::written(root, &HOST, metadata, report);
+        if host.is_whole && host.nets.is_empty() {
+            let at = root.field("spec").unwrap_or_else(|| root.missing("spec")).missing(EXPECTED);
+            let message = "a HostEndpoint without expectedIPs is nobody to rules";
+            report.warning(&at, message, "list its addresses if rules mean it by its labels");
+        }
+        host
+    }
+
+    fn written(root: &Place<'_>, form: &Form, metadata: Metadata, report: &mut Report<'_>) -> Self {
         let mut is_whole =
-            report.within(UNREAD, |report| root.closed(report, "a set", &FIELDS)).is_ok();
+            report.within(UNREAD, |report| root.closed(report, form.what, &FIELDS)).is_ok();
         let labels = labels::of_object(root, UNSEEN, report);
         // One that may be of any namespace is seen in none, and denied in all.
         let is_known = !metadata.key.is_lost();
@@ -46,13 +87,13 @@ impl NetworkSet {
         let mut nets = Vec::new();
         report.within(UNREAD, |report| {
             let Some(spec) = root.field("spec") else { return };
-            is_whole &= spec.closed(report, "a set's spec", &["nets"]).is_ok();
-            let Some(at) = spec.field("nets") else { return };
-            let Ok(items) = at.items(report, "nets") else {
+            is_whole &= spec.closed(report, form.spec, form.fields).is_ok();
+            let Some(at) = spec.field(form.listed) else { return };
+            let Ok(items) = at.items(report, form.listed) else {
                 is_whole = false;
                 return;
             };
-            let read: Vec<_> = items.iter().map(|item| net(item, report)).collect();
+            let read: Vec<_> = items.iter().map(|item| (form.read)(item, report)).collect();
             is_whole &= read.iter().all(Result::is_ok);
             nets = read.into_iter().flatten().collect();
         });

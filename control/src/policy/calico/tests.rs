@@ -550,11 +550,31 @@ fn policies_for_host_endpoints_say_nothing_of_pods() {
         let (policy, problems) = policy(GLOBAL, &object(GLOBAL, spec));
         assert_eq!((shape(&policy).as_str(), problems.len()), (wanted, count), "{problems:?}");
     }
-    let ((), problems) =
-        reading("kind: HostEndpoint\nmetadata: {name: h}\n", false, |root, _, report| {
-            host_endpoint(root, report);
-        });
-    assert!(problems[0].message.contains("not enforced"));
+}
+
+#[test]
+fn a_host_endpoint_is_whom_rules_mean_at_its_expected_addresses() {
+    let known = "node: n, interfaceName: eth0, profiles: [p], ports: []";
+    for (labels, spec, nets, is_whole, is_labelled) in [
+        ("a: b", "node: n, expectedIPs: [192.0.2.1, 'fd00::1']", 2, true, true),
+        ("a: b", known, 0, true, true),
+        ("a: b", "expectedIPs: [192.0.2.1, 192.0.2.0/24]", 1, false, true),
+        ("a: b", "expectedIPs: 192.0.2.1", 0, false, true),
+        ("a: b", "expectedIP: [192.0.2.1]", 0, false, true),
+        ("a: b", "nets: [192.0.2.0/24]", 0, false, true),
+        ("pcns.team: y", "expectedIPs: [192.0.2.1]", 1, true, false),
+    ] {
+        let text = format!(
+            "kind: HostEndpoint\nmetadata: {{name: h, labels: {{{labels}}}}}\nspec: {{{spec}}}\n"
+        );
+        let (host, problems) = reading(&text, false, NetworkSet::read_host);
+        let seen = (host.nets.len(), host.is_whole, host.labels.is_some());
+        assert_eq!(seen, (nets, is_whole, is_labelled), "{labels} {spec}");
+        assert!(host.nets.iter().all(|net| net.prefix_len() == net.max_prefix_len()), "{spec}");
+        assert!(problems.iter().any(|one| one.message.contains("is not enforced")), "{problems:?}");
+        let is_nobody = problems.iter().any(|one| one.message.contains("nobody to rules"));
+        assert_eq!(is_nobody, spec == known, "{spec}: {problems:?}");
+    }
 }
 
 #[test]
@@ -679,11 +699,12 @@ fn profiles_have_rules_and_labels() {
     let ingress = profile.policy.ingress.unwrap();
     assert_eq!(ingress.iter().map(words).collect::<Vec<_>>(), ["allow [] {}"]);
     assert_eq!((profile.policy.egress.unwrap(), problems.len()), (vec![Listed::Nothing], 1));
-    assert_eq!(profile.labels.unwrap().get("pcns.a"), Some("b"));
     let (shut, _) = reading(&text("ingress: [{action: Allow}], egres: []"), false, Profile::read);
     let sides = [shut.policy.ingress, shut.policy.egress].map(Option::unwrap);
     assert_eq!(sides, [vec![Listed::Nothing], vec![Listed::DenyAll]]);
-    assert_eq!(shut.labels, None);
+    let (_, problems) = reading(&text("labelsToApply: {pcsa.a: b, c: d}"), false, Profile::read);
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains("\"c\" is given to no pod"), "{problems:?}");
     let (passing, problems) = reading(&text("ingress: [{action: Pass}]"), false, Profile::read);
     assert_eq!((passing.policy.ingress.unwrap(), problems.len()), (vec![Listed::DenyAll], 1));
 }
@@ -703,7 +724,10 @@ fn a_profile_has_its_owner_in_its_name() {
     ] {
         let open = "ingress: [{action: Allow, source: {}}], egress: [{action: Allow}]";
         let text = format!("kind: Profile\nmetadata: {{name: {name}}}\nspec: {{{open}}}\n");
-        let (profile, _) = reading(&text, false, Profile::read);
+        let (profile, problems) = reading(&text, false, Profile::read);
+        let is_told = problems.iter().any(|one| one.message.contains("no pod's profile"));
+        let is_idle = owner == Owner::Nobody && name != "projectcalico-default-allow";
+        assert_eq!(is_told, is_idle, "{name}: {problems:?}");
         let is_open = owner != Owner::Anybody;
         assert_eq!((&profile.owner, profile.allows_everything()), (&owner, is_open), "{name}");
     }

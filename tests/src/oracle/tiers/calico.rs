@@ -181,8 +181,15 @@ impl Policy<'_> {
         }
     }
 
-    /// Whether all that the rule gives holds (CAL-13). All of it is read, whatever holds.
+    /// Whether all that the rule gives holds (CAL-13). Where that hangs on a host that cannot be
+    /// wholly read, the rule cannot be read either, as far as this question goes.
     fn matches(&self, rule: &Value) -> Result<bool, Broken> {
+        let [surely, perhaps] = [self.holds(rule, false)?, self.holds(rule, true)?];
+        if surely == perhaps { Ok(surely) } else { Err(Broken("of a host that cannot be read")) }
+    }
+
+    /// The same; `is_wide` as in [`Place`]. All of it is read, whatever holds.
+    fn holds(&self, rule: &Value, is_wide: bool) -> Result<bool, Broken> {
         only(rule, &OF_RULE)?;
         if field(rule, "http").is_some() {
             return Err(Broken("http is not enforced"));
@@ -207,7 +214,7 @@ impl Policy<'_> {
         };
         let place = |port, of_peer: Direction| {
             let is_peer = asked.direction == of_peer;
-            Place { asked, namespace: self.namespace, protocol, port, is_peer }
+            Place { asked, namespace: self.namespace, protocol, port, is_peer, is_wide }
         };
         let source_place = place(asked.source_port, Direction::Ingress);
         let from = entity::matches(field(rule, "source"), source, &source_place)?;

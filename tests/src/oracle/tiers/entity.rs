@@ -35,6 +35,8 @@ pub(super) struct Place<'a> {
     pub(super) port: u16,
     /// The end at the other side, not the subject.
     pub(super) is_peer: bool,
+    /// Whether what may be meant, for all that can be read of it, is taken to be.
+    pub(super) is_wide: bool,
 }
 
 /// Whether all that the entity gives holds of an end. An entity without anything is every packet.
@@ -56,7 +58,7 @@ pub(super) fn matches(
         None => false,
     };
     let is_somebody = is_somebody(entity, &wearers, place)?;
-    let is_somebody_else = is_somebody_else(entity, &wearers)?;
+    let is_somebody_else = is_somebody_else(entity, &wearers, place)?;
     let is_of_service = match field(entity, "services") {
         Some(services) => service::matches(services, entity, end.address, place)?,
         None => true,
@@ -86,7 +88,7 @@ fn filled<'a>(entity: &'a Value, name: &str) -> Result<Option<&'a Value>, Broken
     Ok((!items.is_empty()).then_some(written))
 }
 
-/// Whether one and the same pod or set at the address is what the selectors together mean; where
+/// Whether one and the same pod, set or host at the address is what the selectors together mean; where
 /// there is none of them, anything is.
 fn is_somebody(entity: &Value, wearers: &[Wearer], place: &Place<'_>) -> Result<bool, Broken> {
     let selector = text(entity, "selector")?;
@@ -111,7 +113,8 @@ fn is_somebody(entity: &Value, wearers: &[Wearer], place: &Place<'_>) -> Result<
             Some(accounts) => has_account(accounts, wearer)?,
             None => true,
         };
-        any |= is_there && in_namespaces && is_selected && has_account;
+        let counts = is_there && (place.is_wide || !wearer.is_doubtful);
+        any |= counts && in_namespaces && is_selected && has_account;
     }
     Ok(any)
 }
@@ -133,13 +136,15 @@ fn has_account(accounts: &Value, wearer: &Wearer) -> Result<bool, Broken> {
     Ok(is_named && is_selected)
 }
 
-/// Whether anybody at the address is what `notSelector` means.
-fn is_somebody_else(entity: &Value, wearers: &[Wearer]) -> Result<bool, Broken> {
+/// Whether anybody at the address is what `notSelector` means. It takes away: who is in doubt counts
+/// where the rule is not to be wide.
+fn is_somebody_else(entity: &Value, wearers: &[Wearer], place: &Place<'_>) -> Result<bool, Broken> {
     let Some(selector) = text(entity, "notSelector")? else { return Ok(false) };
     Wearer::default().is_selected(selector)?;
     let mut any = false;
     for wearer in wearers {
-        any |= wearer.is_selected(selector)?;
+        let counts = !place.is_wide || !wearer.is_doubtful;
+        any |= counts && wearer.is_selected(selector)?;
     }
     Ok(any)
 }

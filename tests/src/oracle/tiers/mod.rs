@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! calico.rs ──> protocol.rs; entity.rs, ports.rs, service.rs; ──┐
-//!               wearer.rs, selector.rs                          │
+//!               wearer.rs, host.rs, selector.rs                 │
 //! profile.rs ─> calico.rs ──────────────────────────────────────┤
 //! cluster.rs ─> peer.rs, traffic.rs ────────────────────────────┼──> Opinion ──> judge_side
 //! ../judge.rs (Kubernetes) ─────────────────────────────────────┘
@@ -16,11 +16,13 @@
 //!
 //! Read closed, as `control/src/policy/mod.rs` says it: what allows and cannot be read matches
 //! nothing, what denies or passes and cannot be read denies everything. Pods and namespaces are
-//! taken to be sound here, but for what `judge.rs` has seen to.
+//! taken to be sound here, but for what `judge.rs` has seen to, and so are network sets; a host
+//! endpoint is not.
 
 mod calico;
 mod cluster;
 mod entity;
+mod host;
 mod peer;
 mod ports;
 mod profile;

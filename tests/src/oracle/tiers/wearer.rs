@@ -1,4 +1,4 @@
-//! Who bears labels at an address, as Calico's selectors see them: a pod, and network sets.
+//! Who bears labels at an address, as Calico's selectors see them: a pod, network sets and hosts.
 
 use std::net::IpAddr;
 
@@ -8,18 +8,23 @@ use super::super::ends::{self, Found};
 use super::super::network::Cidr;
 use super::super::reading::{at, field, list};
 use super::super::{Broken, Cluster};
+use super::host;
 use super::selector::{self, Asked, Labels};
 
-/// A pod or a set that has the address in question; the default is nobody.
+/// A pod, a set or a host that has the address in question; the default is nobody.
 #[derive(Default)]
 pub(super) struct Wearer {
     labels: Labels,
-    /// A pod's or a set's; none of a global set.
+    /// A pod's or a set's; none of a global set or a host.
     namespace: Option<String>,
     namespace_labels: Labels,
     /// A pod's.
     account: Option<String>,
     account_labels: Labels,
+    /// Whether nobody can tell that it has the address and bears these labels.
+    pub(super) is_doubtful: bool,
+    /// Whether it may bear any labels.
+    is_anybody: bool,
 }
 
 impl Wearer {
@@ -28,7 +33,9 @@ impl Wearer {
         let pod = found.pod.map(|pod| Self::of_pod(cluster, pod));
         let sets = cluster.objects.iter().filter(|object| is_set(object));
         let sets = sets.filter(|set| has(set, found.address)).map(|set| Self::of_set(cluster, set));
-        pod.into_iter().chain(sets).collect()
+        let hosts = cluster.objects.iter().filter(|object| host::is_host(object));
+        let hosts = hosts.filter_map(|host| Self::of_host(host, found.address));
+        pod.into_iter().chain(sets).chain(hosts).collect()
     }
 
     pub(super) fn of_pod(cluster: &Cluster, pod: &Value) -> Self {
@@ -44,11 +51,12 @@ impl Wearer {
             namespace_labels: namespace_labels(cluster, namespace),
             account: Some(account.to_owned()),
             account_labels: account_labels(cluster, namespace, account),
+            ..Self::default()
         }
     }
 
     fn of_set(cluster: &Cluster, set_object: &Value) -> Self {
-        let mut labels = as_labels(written_labels(set_object).as_ref());
+        let mut labels = as_labels(written_labels(set_object).ok().flatten().as_ref());
         let is_global = set_object["kind"] == "GlobalNetworkSet";
         let namespace = (!is_global).then(|| ends::key(set_object).0.to_owned());
         if let Some(name) = &namespace {
@@ -61,9 +69,21 @@ impl Wearer {
                 .map(|name| namespace_labels(cluster, name))
                 .unwrap_or_default(),
             namespace,
-            account: None,
-            account_labels: Labels::new(),
+            ..Self::default()
         }
+    }
+
+    /// A host that has the address, or may have it: one that is not whole may have any.
+    fn of_host(host: &Value, address: IpAddr) -> Option<Self> {
+        let has = host::addresses(host).contains(&address);
+        let labels = host::labels(host);
+        let is_anybody = labels.is_none();
+        (has || is_anybody || !host::is_whole(host)).then(|| Self {
+            labels: labels.unwrap_or_default(),
+            is_doubtful: !has || is_anybody,
+            is_anybody,
+            ..Self::default()
+        })
     }
 
     pub(super) fn is_in(&self, namespace: &str) -> bool {
@@ -76,7 +96,7 @@ impl Wearer {
 
     /// A `selector`.
     pub(super) fn is_selected(&self, text: &str) -> Result<bool, Broken> {
-        self.ask(text, &self.labels, false)
+        Ok(self.ask(text, &self.labels, false)? || self.is_anybody)
     }
 
     /// A `namespaceSelector` of a policy: its pods are in namespaces, so `global()` is none.
@@ -110,7 +130,7 @@ fn set(labels: &mut Labels, key: &str, value: &str) {
     labels.insert(key.to_owned(), value.to_owned());
 }
 
-fn as_labels(written: Option<&Value>) -> Labels {
+pub(super) fn as_labels(written: Option<&Value>) -> Labels {
     let all = written.and_then(Value::as_object).into_iter().flatten();
     let text = all.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     text.collect()
@@ -137,14 +157,18 @@ fn is_set(object: &Value) -> bool {
     super::is_of_calico(object) && matches!(kind, "NetworkSet" | "GlobalNetworkSet")
 }
 
-/// A set's labels. Where Calico stored it, what its API was given stands in an annotation.
-fn written_labels(object: &Value) -> Option<Value> {
+/// A set's or a host's labels. Where Calico stored it, what its API was given stands in an
+/// annotation.
+pub(super) fn written_labels(object: &Value) -> Result<Option<Value>, Broken> {
     let stored =
         at(object, "metadata/annotations").and_then(|all| all.get("projectcalico.org/metadata"));
     let stored = stored.filter(|_| super::version(object) == "crd.projectcalico.org/v1");
     match stored.and_then(Value::as_str) {
-        Some(text) => serde_json::from_str::<Value>(text).ok()?.get("labels").cloned(),
-        None => at(object, "metadata/labels").cloned(),
+        Some(text) => {
+            let given: Result<Value, _> = serde_json::from_str(text);
+            Ok(field(&given.map_err(|_| Broken("no JSON"))?, "labels").cloned())
+        }
+        None => Ok(at(object, "metadata/labels").cloned()),
     }
 }
 

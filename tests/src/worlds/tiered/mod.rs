@@ -3,7 +3,7 @@
 //! The same pods as other worlds have, with service accounts; nodes, network sets and services
 //! beside them; some tiers, and 5 to 15 policies that stand in each other's way. One world in four
 //! has profiles, and fewer policies, that those have a say; in one in four most rules of Calico are
-//! of messages.
+//! of messages; two in five have host endpoints.
 
 mod broken;
 mod calico;
@@ -50,6 +50,10 @@ impl World {
         }
         if choices.chance(25) {
             traffic::of_messages(&mut all, choices);
+        }
+        // Last, so that a seed's world is else as it was without them.
+        if choices.chance(40) {
+            all.extend(objects::hosts(choices));
         }
         Self { objects: all }
     }

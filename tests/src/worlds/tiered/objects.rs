@@ -13,6 +13,17 @@ const SETS: [&[&str]; 6] = [
     &[],
     &["0.0.0.0/0"],
 ];
+/// Addresses of nodes, of nobody and of pods.
+const HOSTS: [&[&str]; 8] = [
+    &["192.168.0.1", "fd01::1"],
+    &["203.0.113.7", "2001:db8::9"],
+    &["10.0.0.3"],
+    &["fd00::2", "192.168.0.2"],
+    &["198.51.100.9", "10.0.0.1", "fd00::1"],
+    &["fd02::9"],
+    &["10.0.0.4", "fd00::4"],
+    &[],
+];
 
 /// Lets some pods run as an account of their own.
 pub(super) fn give_accounts(objects: &mut [Value], choices: &mut Choices) {
@@ -79,16 +90,39 @@ fn set(choices: &mut Choices, namespaces: &[String], number: usize) -> Value {
     if !is_global {
         metadata["namespace"] = choices.pick(namespaces).into();
     }
-    let mut version = "projectcalico.org/v3";
-    match choices.below(4) {
-        0 => {
-            version = "crd.projectcalico.org/v1";
-            let given = json!({ "labels": labels }).to_string();
-            metadata["annotations"] = json!({ "projectcalico.org/metadata": given });
-        }
-        _ => metadata["labels"] = labels,
-    }
+    let version = give_labels(choices, &mut metadata, labels);
     json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": { "nets": nets } })
+}
+
+/// As an API has labels or as Calico stores them; in which version that is.
+fn give_labels(choices: &mut Choices, metadata: &mut Value, labels: Value) -> &'static str {
+    if choices.below(4) == 0 {
+        let given = json!({ "labels": labels }).to_string();
+        metadata["annotations"] = json!({ "projectcalico.org/metadata": given });
+        return "crd.projectcalico.org/v1";
+    }
+    metadata["labels"] = labels;
+    "projectcalico.org/v3"
+}
+
+/// One to three host endpoints.
+pub(super) fn hosts(choices: &mut Choices) -> Vec<Value> {
+    (0..=choices.below(3)).map(|number| host(choices, number)).collect()
+}
+
+fn host(choices: &mut Choices, number: usize) -> Value {
+    let mut metadata = json!({ "name": format!("host{number}") });
+    let labels = labels(choices);
+    let version = give_labels(choices, &mut metadata, labels);
+    let mut spec = json!({ "node": format!("n{}", 1 + number), "interfaceName": "eth0" });
+    if !choices.chance(10) {
+        spec["expectedIPs"] = json!(choices.pick(&HOSTS));
+    }
+    if choices.chance(30) {
+        // What a rule calls so is of pods alone.
+        spec["ports"] = json!([{ "name": "web", "port": 80, "protocol": "TCP" }]);
+    }
+    json!({ "apiVersion": version, "kind": "HostEndpoint", "metadata": metadata, "spec": spec })
 }
 
 /// Two services, each by a slice for each family or by none.

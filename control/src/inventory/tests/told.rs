@@ -1,0 +1,77 @@
+//! What is told of ordered policies with all objects in view, and of annotations.
+
+use crate::manifest::Severity::{self, Error, Notice, Warning};
+use crate::sample::{inventory, policy, small};
+
+/// Severity, object and field of what is told whose message holds a text.
+fn told(text: &str, of: &str) -> Vec<(Severity, String, String)> {
+    let problems = inventory(&(small() + text)).problems();
+    let about = problems.into_iter().filter(|one| one.message.contains(of));
+    about.map(|one| (one.severity, one.object, one.field)).collect()
+}
+
+fn calico(kind: &str, name: &str, metadata: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: {name}{metadata}}}\nspec: \
+         {{{spec}}}\n---\n"
+    )
+}
+
+fn cluster(name: &str, tier: &str, priority: u32) -> String {
+    format!(
+        "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: \
+         {{name: {name}}}\nspec: {{tier: {tier}, priority: {priority}, subject: {{namespaces: {{}}}}}}\n---\n"
+    )
+}
+
+#[test]
+fn cnp_1_equal_priorities_are_told() {
+    let equal = |text: &str| told(text, "its priority is that of");
+    let one = cluster("a", "Admin", 5);
+    let wanted =
+        |name: &str| [(Notice, format!("ClusterNetworkPolicy {name}"), "spec.priority".to_owned())];
+    assert_eq!(equal(&(cluster("b", "Admin", 5) + &one)), wanted("b"));
+    assert_eq!(equal(&(cluster("b", "Admin", 6) + &one)), []);
+    assert_eq!(equal(&(cluster("b", "Baseline", 5) + &one)), []);
+}
+
+#[test]
+fn a_policy_of_no_tier_is_said_to_come_last() {
+    let text = calico("GlobalNetworkPolicy", "p", "", "tier: t, ingress: [{action: Allow}]");
+    let after = told(&text, "is asked after those of every tier that is there");
+    assert_eq!(after, [(Error, "GlobalNetworkPolicy p".to_owned(), "spec.tier".to_owned())]);
+    assert_eq!(told(&(text + &calico("Tier", "t", "", "order: 1")), "no Tier"), []);
+}
+
+#[test]
+fn what_is_to_be_taken_away_must_be_there() {
+    for (kind, enforced, metadata) in [
+        ("StagedNetworkPolicy", "NetworkPolicy", ", namespace: x"),
+        ("StagedGlobalNetworkPolicy", "GlobalNetworkPolicy", ""),
+    ] {
+        let gone = calico(kind, "p", metadata, "stagedAction: Delete");
+        let none = |text: &str| told(text, "and there is none").len();
+        assert_eq!(none(&gone), 1, "{kind}");
+        assert_eq!(none(&(gone + &calico(enforced, "p", metadata, ""))), 0, "{kind}");
+    }
+    let gone =
+        calico("StagedKubernetesNetworkPolicy", "p", ", namespace: x", "stagedAction: Delete");
+    assert_eq!(told(&(gone + &policy("x/p", "")), "and there is none"), []);
+}
+
+#[test]
+fn an_annotation_stages_only_what_kubernetes_has_no_kind_for() {
+    let staged = ", annotations: {lockgate.dev/staged: 'true'}";
+    for (kind, remedy) in
+        [("NetworkPolicy", "write a StagedN"), ("GlobalNetworkPolicy", "write a StagedG")]
+    {
+        let text = calico(kind, "p", staged, "");
+        let problems = inventory(&text).problems();
+        let one = problems.iter().find(|one| one.message.contains("by an annotation")).unwrap();
+        assert_eq!((one.severity, one.remedy.starts_with(remedy)), (Warning, true), "{one}");
+        assert!(one.field.starts_with("metadata.annotations"), "{one}");
+        let unread = calico(kind, "p", ", annotations: [x]", "");
+        assert_eq!(told(&unread, "annotations").len(), 1, "{kind}");
+    }
+    assert_eq!(told(&calico("Tier", "t", "", ""), "annotation"), []);
+}
