@@ -103,8 +103,8 @@ struct Lint {
     findings: Vec<Finding>,
 }
 
-/// Answers `lint`; true where nothing is found. The problems are for standard error: what is broken, and
-/// so not looked at.
+/// Answers `lint`; true where nothing is found or broken. The problems are for standard error: what is
+/// broken, and so not looked at.
 ///
 /// # Errors
 /// [`OfflineError`] where there is no answer.
@@ -123,6 +123,7 @@ pub fn answer_lint(
         };
         one.severity == Severity::Error && !findings.iter().any(is_it)
     });
+    let is_clean = findings.is_empty() && beside.is_empty();
     beside.extend(is_bare.then(|| manifest::nothing_in(&arguments.manifests)));
     let document = Lint { findings };
     let text = || {
@@ -132,7 +133,7 @@ pub fn answer_lint(
         findings.collect::<String>() + &format!("{count} finding{plural}\n")
     };
     let text = written(arguments.output, &document, text)?;
-    Ok((text, beside, document.findings.is_empty()))
+    Ok((text, beside, is_clean))
 }
 
 /// `1 error, 2 warnings, 0 notices`.

@@ -191,6 +191,10 @@ impl<'r> Judge<'r> {
                 left.append(&mut passed);
                 continue;
             };
+            // What records decides nothing.
+            if piece.action == Action::Log {
+                continue;
+            }
             let is_met = |one: &&Packets| one.meets(&piece.packets);
             if self.gone.contains(&piece.at) || !left.iter().any(|one| is_met(&one)) {
                 continue;
@@ -222,7 +226,8 @@ impl<'r> Judge<'r> {
                 break;
             }
             let piece = self.reading.piece(*step)?;
-            if piece.at == own || !left.iter().any(|one| one.meets(&piece.packets)) {
+            let is_other = piece.at != own && piece.action != Action::Log;
+            if !is_other || !left.iter().any(|one| one.meets(&piece.packets)) {
                 continue;
             }
             if piece.action != Action::Allow {
@@ -245,12 +250,18 @@ impl<'r> Judge<'r> {
             for run in list.chunk_by(|a, b| self.place(*a) == self.place(*b)) {
                 let pieces: Vec<&Piece> =
                     run.iter().filter_map(|step| self.reading.piece(*step)).collect();
-                let is_mixed = pieces.iter().any(|one| one.action != pieces[0].action);
+                let decides = |one: &&Piece| one.action != Action::Log;
+                let first = pieces.iter().find(|one| decides(one));
+                let is_mixed = first.is_some_and(|first| {
+                    pieces.iter().any(|one| decides(one) && one.action != first.action)
+                });
                 for (place, later) in pieces.iter().enumerate().filter(|_| is_mixed) {
                     for (ahead, first) in pieces[..place].iter().enumerate() {
                         let pair = (first.at.policy, later.at.policy);
                         let is_one = pair.0 != pair.1
                             && first.action != later.action
+                            && decides(first)
+                            && decides(later)
                             && first.is_exact
                             && later.is_exact
                             && first.packets.meets(&later.packets)

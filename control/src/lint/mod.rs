@@ -3,13 +3,13 @@
 //! | code | what |
 //! |---|---|
 //! | `selects-nothing` | a policy that is for no pod |
-//! | `never-matches` | a rule, an end of one or a named port that nobody can be or has; rules that the types leave out |
-//! | `missing-set` | an end of a rule that is for sets of networks which are not there |
+//! | `never-matches` | a rule, an end of one or a named port that nobody can be or has, or that leaves nobody out; rules that the types leave out |
+//! | `missing-set` | an end of a rule that is for, or leaves out, sets of networks which are not there |
 //! | `missing-tier` | a policy of a tier that is not there |
 //! | `unreached` | rules of which an earlier tier decides everything |
 //! | `shadowed` | a rule, or a net of one, of which earlier rules decide everything |
 //! | `redundant-range` | a net that other rules, or other parts of its own, allow already |
-//! | `ambiguous-order` | two policies of one order whose names decide which is asked first, and it matters |
+//! | `ambiguous-order` | two tiers of one order, or two policies of one whose names decide which is asked first, and it matters |
 //! | `host-bits` | a CIDR with bits set beyond its length |
 //! | `open-namespace` | a namespace in which a pod without labels is isolated for ingress by nothing |
 //!
@@ -22,8 +22,10 @@ mod judge;
 mod nobody;
 mod open;
 mod reading;
+mod remedy;
 mod spans;
 mod spell;
+mod tiers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,6 +42,7 @@ use crate::resolve::Ordered;
 use judge::{Idle, Judge};
 use nobody::Crowd;
 use reading::{At, Reading, apart, written};
+use remedy::removal;
 use spell::Field;
 
 /// The first of the addresses that no pod can have, for those that wait for one.
@@ -98,6 +101,7 @@ pub fn lint(inventory: &Inventory) -> Vec<Finding> {
         let idle = Judge::new(&reading, direction).idle();
         found.extend(idle.into_iter().filter_map(|(at, idle)| told(&reading, at, &idle)));
     }
+    found.extend(tiers::equal(&settled));
     found.extend(open::namespaces(&settled, &reading, &ordered));
     found.extend(inventory.problems().into_iter().filter_map(|problem| {
         let code = match &problem.message {
@@ -127,34 +131,36 @@ fn settled(inventory: &Inventory) -> Inventory {
 fn told(reading: &Reading<'_>, at: At, idle: &Idle) -> Option<Finding> {
     let written = reading.policies.get(at.policy)?.written;
     let place = if at.net.is_some() { Field::Net(at) } else { Field::Rule(at) };
+    let is_plain = written.kind == Kind::NetworkPolicy;
+    let removal = |field| removal(written.kind, field);
     let (code, field, message, remedy) = match idle {
         Idle::Unreached => (
             "unreached",
             Field::Rules(at),
             "earlier tiers decide of every packet of every pod that the policy selects".to_owned(),
-            "remove the rules, or let the earlier tiers pass",
+            format!("let the earlier tiers pass, or {}", removal(Field::Rules(at))),
         ),
         Idle::Shadowed(by) if by.is_empty() => (
             "shadowed",
             place,
             "an earlier tier denies whatever it matches".to_owned(),
-            "remove it, or let that tier pass",
+            format!("let that tier pass, or {}", removal(place)),
         ),
         Idle::Shadowed(by) => (
             "shadowed",
             place,
             format!("whatever it matches is decided before it, by {}", names(reading, by)),
-            if written.kind == Kind::NetworkPolicy {
-                "remove it"
+            if is_plain {
+                removal(place).to_owned()
             } else {
-                "remove it, or put it before them"
+                format!("put it before them, or {}", removal(place))
             },
         ),
         Idle::Redundant(by) => (
             "redundant-range",
             place,
             format!("whatever it allows is allowed by {}", names(reading, by)),
-            "remove it, or them",
+            removal(place).to_owned(),
         ),
         Idle::Ambiguous(other) => (
             "ambiguous-order",
@@ -163,10 +169,14 @@ fn told(reading: &Reading<'_>, at: At, idle: &Idle) -> Option<Finding> {
                 "it is of the same order as {}, which decides otherwise, and comes first by its name",
                 names(reading, &[*other])
             ),
-            "give them different orders",
+            if is_plain {
+                "give the other an order that is not 1000, which every NetworkPolicy has".to_owned()
+            } else {
+                "give them different orders".to_owned()
+            },
         ),
     };
-    Some(finding(code, &written.metadata, &field.of(written.kind), &message, remedy))
+    Some(finding(code, &written.metadata, &field.of(written.kind), &message, &remedy))
 }
 
 /// Rules, each once.

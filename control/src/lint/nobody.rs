@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 
 use lockgate_dataplane::policy::ruleset::{Direction, PodIndex};
 
-use super::reading::{Asked, At, Reading, is_told};
-use super::spell::{Field, told};
+use super::reading::{Asked, At, Reading};
+use super::remedy::removal;
+use super::spell::{Blamed, Field, told};
 use super::{Finding, finding};
 use crate::expression::{Expression, Needs, Seen};
-use crate::inventory::Resident;
-use crate::policy::{DEFAULT_TIER, Listed, Ports, Rule, Selection, Side, Within};
+use crate::inventory::{ADD_TIER, Resident, absent_tier};
+use crate::policy::kubernetes::number;
+use crate::policy::{
+    DEFAULT_TIER, IpProtocol, Listed, Ports, Rule, Selection, Side, Traffic, Within,
+};
 use crate::resolve::Ordered;
 
 /// What is asked who is meant.
@@ -39,31 +43,28 @@ impl Crowd<'_> {
         let written = asked.written;
         if !asked.has_tier {
             let tier = written.tier.as_deref().unwrap_or(DEFAULT_TIER);
-            let message =
-                format!("there is no Tier {tier}: what the policy allows matches nothing");
-            let remedy = "add the Tier, or name another";
-            return vec![finding("missing-tier", &written.metadata, "spec.tier", &message, remedy)];
+            let (message, field) = (absent_tier(tier), "spec.tier");
+            return vec![finding("missing-tier", &written.metadata, field, &message, ADD_TIER)];
         }
         let subject = &written.subject;
         let is_empty = self.is_known && asked.subjects.pods.is_empty();
         if is_empty || contradiction(subject).is_some() {
             let message = self.nobody_in(subject, "pod");
-            let (field, remedy) =
-                (Field::Subject.of(written.kind), "mend the selector, or remove it");
-            return vec![finding("selects-nothing", &written.metadata, &field, &message, remedy)];
+            let field = Field::Subject(self.blamed(subject));
+            let remedy = format!("mend the selector, or {}", removal(written.kind, field));
+            let field = field.of(written.kind);
+            return vec![finding("selects-nothing", &written.metadata, &field, &message, &remedy)];
         }
         let mut found = Vec::new();
         for direction in [Direction::Ingress, Direction::Egress] {
             for (rule, listed) in written.rules(direction).unwrap_or_default().iter().enumerate() {
                 let Listed::Rule(written_rule) = listed else { continue };
-                if is_told(listed) {
-                    let at = At { policy: place, direction, rule, peer: 0, net: None };
-                    let wrong = self.of_rule(asked, written_rule, at, matching);
-                    found.extend(wrong.into_iter().map(|(field, (code, message))| {
-                        let remedy = "mend it, or remove it";
-                        finding(code, &written.metadata, &field.of(written.kind), &message, remedy)
-                    }));
-                }
+                let at = At { policy: place, direction, rule, peer: 0, net: None };
+                let wrong = self.of_rule(asked, written_rule, at, matching);
+                found.extend(wrong.into_iter().map(|(field, (code, message))| {
+                    let remedy = format!("mend it, or {}", removal(written.kind, field));
+                    finding(code, &written.metadata, &field.of(written.kind), &message, &remedy)
+                }));
             }
         }
         found
@@ -94,7 +95,67 @@ impl Crowd<'_> {
         }
         let nets = dead.into_iter().filter(|one| one.net.is_some());
         let message = "it matches nothing: nothing of it is left by what stands beside it";
-        nets.map(|one| (Field::Net(*one), ("never-matches", message.to_owned()))).collect()
+        found.extend(nets.map(|one| (Field::Net(*one), ("never-matches", message.to_owned()))));
+        found.extend(self.leaving_nobody_out(rule, at));
+        found
+    }
+
+    /// What a rule leaves out that nobody is and nobody has: it matches what it was not to match.
+    fn leaving_nobody_out(&self, rule: &Rule, at: At) -> Vec<(Field, Wrong)> {
+        let mut found = Vec::new();
+        let other = match at.direction {
+            Direction::Ingress => Direction::Egress,
+            Direction::Egress => Direction::Ingress,
+        };
+        let own = (at.direction, &rule.own);
+        for (end, side) in rule.peers.iter().map(|peer| (other, peer)).chain([own]) {
+            let Some(expression) = &side.not_selector else { continue };
+            let labels = Selection::pods(Within::Anywhere, expression.clone());
+            let left_out = Selection { takes_sets: true, ..labels };
+            if self.is_nobody(&left_out) {
+                let is_set = self.is_for_sets(&left_out);
+                let code = if is_set { "missing-set" } else { "never-matches" };
+                let message = format!(
+                    "it leaves nobody out: no pod and no set of networks is {}",
+                    told(&left_out)
+                );
+                found.push((Field::Not(at, end, "notSelector"), (code, message)));
+            }
+        }
+        for traffic in &rule.traffic {
+            for name in named(&traffic.not_target_ports) {
+                let has = |one: &Resident<'_>| has_port(one, name, traffic);
+                if !self.residents.iter().any(has) {
+                    let message = format!(
+                        "it leaves nothing out: no pod has a port named {name} in that protocol"
+                    );
+                    let field = Field::Not(at, Direction::Ingress, "notPorts");
+                    found.push((field, ("never-matches", message)));
+                }
+            }
+        }
+        found
+    }
+
+    fn is_nobody(&self, selection: &Selection) -> bool {
+        let side = Side { selection: Some(selection.clone()), ..Side::default() };
+        self.ordered.is_nobody(&side)
+    }
+
+    /// Which of its selectors leaves nobody of a subject that is for no pod.
+    fn blamed(&self, subject: &Selection) -> Blamed {
+        let there = Selection::every_pod(subject.within.clone());
+        let is_elsewhere =
+            contradiction(&there).is_some() || self.is_known && self.is_nobody(&there);
+        if is_elsewhere && matches!(subject.within, Within::Namespaces(_)) {
+            return Blamed::Namespaces;
+        }
+        let labels = Selection { accounts: None, ..subject.clone() };
+        if subject.accounts.is_some() && self.is_known && !self.is_nobody(&labels) {
+            Blamed::Accounts
+        } else {
+            Blamed::Labels
+        }
     }
 
     /// Names of ports that nobody has who could.
@@ -102,17 +163,12 @@ impl Crowd<'_> {
         let mut found = Vec::new();
         let traffic = rule.traffic.iter().enumerate().filter(|_| self.is_known);
         for (place, traffic) in traffic {
-            for ports in traffic.target_ports.iter().flatten() {
-                let Ports::Named(name) = ports else { continue };
-                let is_it = |port: &crate::manifest::NamedPort| {
-                    let number = crate::policy::kubernetes::number(port.protocol);
-                    port.name == *name && traffic.protocol.is_none_or(|wanted| wanted == number)
-                };
+            for name in named(traffic.target_ports.iter().flatten()) {
                 let mut candidates = (0..).zip(self.residents).filter(|(place, _)| {
                     at.direction == Direction::Egress
                         || asked.subjects.pods.binary_search(&PodIndex(*place)).is_ok()
                 });
-                if candidates.any(|(_, one)| one.pod.ports.iter().any(is_it)) {
+                if candidates.any(|(_, one)| has_port(one, name, traffic)) {
                     continue;
                 }
                 let whose = if at.direction == Direction::Egress { "" } else { " of the policy's" };
@@ -140,12 +196,7 @@ impl Crowd<'_> {
             return Some(("never-matches", format!("no Node matches {labels}")));
         }
         // Nets that leave nothing of each other are told of where they stand.
-        let selection = selection.filter(|one| {
-            is_impossible
-                || self
-                    .ordered
-                    .is_nobody(&Side { selection: Some((*one).clone()), ..Side::default() })
-        })?;
+        let selection = selection.filter(|one| is_impossible || self.is_nobody(one))?;
         let code = if !is_impossible && self.is_for_sets(selection) {
             "missing-set"
         } else {
@@ -186,6 +237,20 @@ impl Crowd<'_> {
             _ => format!("it selects nothing: no {whom} is {}", told(selection)),
         }
     }
+}
+
+/// The names of ports in a list.
+fn named<'p>(ports: impl IntoIterator<Item = &'p Ports>) -> impl Iterator<Item = &'p str> {
+    ports.into_iter().filter_map(|ports| match ports {
+        Ports::Named(name) => Some(name.as_str()),
+        Ports::Range(..) => None,
+    })
+}
+
+/// Whether a pod calls a port so, in the protocol of this traffic.
+fn has_port(pod: &Resident<'_>, name: &str, traffic: &Traffic) -> bool {
+    let is_meant = |protocol: IpProtocol| traffic.protocol.is_none_or(|one| one == protocol);
+    pod.pod.ports.iter().any(|port| port.name == name && is_meant(number(port.protocol)))
 }
 
 /// The key of which a selector asks what nothing can be at once.

@@ -12,7 +12,7 @@ use lockgate_dataplane::policy::ruleset::{
 use super::spans::{Packets, Spans};
 use crate::inventory::{Inventory, Resident};
 use crate::policy::kubernetes::lower;
-use crate::policy::{self, Listed, OrderedPolicy, Rule, Side, is_always_there};
+use crate::policy::{Listed, OrderedPolicy, Rule, Side, is_always_there};
 use crate::resolve::{Ordered, Sets};
 
 /// Where a part of a rule is written.
@@ -142,16 +142,16 @@ impl<'i> Reading<'i> {
         });
         let parts: Vec<At> = parts.collect();
         let rules = asked.resolved.rules(direction).unwrap_or_default();
-        // What records decides nothing.
-        for rule in rules.iter().filter(|rule| rule.action != Action::Log) {
+        for rule in rules {
             let Some(&at) = usize::try_from(rule.index).ok().and_then(|one| parts.get(one)) else {
                 continue;
             };
             // Ports of the source are not followed: what allows by them may allow nothing here, what
-            // denies or passes by them may mean anything.
+            // denies, passes or records by them may mean anything.
             let by_source =
                 Spans::of_ports(&rule.ports, false) != Spans::of_ports(&rule.ports, true);
-            let is_exact = asked.has_tier && !by_source && listed.get(at.rule).is_some_and(is_told);
+            let is_written = matches!(listed.get(at.rule), Some(Listed::Rule(_)));
+            let is_exact = asked.has_tier && !by_source && is_written;
             let traffic = Spans::of_ports(&rule.ports, rule.action != Action::Allow);
             let packets = Packets { peers: ends.peers(&rule.peers), traffic };
             if by_source || !packets.is_empty() {
@@ -215,12 +215,6 @@ impl Asked<'_> {
             Listed::Nothing | Listed::DenyAll => None,
         }
     }
-}
-
-/// Whether a rule is enforced as it is written.
-pub(super) fn is_told(listed: &Listed) -> bool {
-    let Listed::Rule(rule) = listed else { return false };
-    rule.action != policy::Action::Log
 }
 
 /// Sets as addresses.

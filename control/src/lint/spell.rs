@@ -9,7 +9,7 @@ use crate::policy::{Kind, Selection, Within};
 /// A part of a policy, to be named as its kind writes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Field {
-    Subject,
+    Subject(Blamed),
     Order,
     Rules(At),
     Rule(At),
@@ -18,17 +18,27 @@ pub(super) enum Field {
     Net(At),
     /// A kind of traffic, by its place.
     Traffic(At, usize),
+    /// Whom or what a rule of Calico leaves out, by the end of it and the field.
+    Not(At, Direction, &'static str),
+}
+
+/// What of a subject's selectors leaves nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blamed {
+    Labels,
+    Namespaces,
+    Accounts,
 }
 
 /// How a kind is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Dialect {
+pub(super) enum Dialect {
     Kubernetes,
     Calico,
     Cluster,
 }
 
-fn dialect(kind: Kind) -> Dialect {
+pub(super) fn dialect(kind: Kind) -> Dialect {
     match kind {
         Kind::NetworkPolicy | Kind::StagedKubernetesNetworkPolicy => Dialect::Kubernetes,
         Kind::CalicoNetworkPolicy
@@ -59,20 +69,22 @@ impl Field {
             (_, Direction::Egress) => format!("{}.to[{}]", rule(at), at.peer),
         };
         match self {
-            Self::Subject => match dialect {
-                Kubernetes => "spec.podSelector".to_owned(),
-                Calico => "spec.selector".to_owned(),
-                Cluster => "spec.subject".to_owned(),
+            Self::Subject(blamed) => match (dialect, blamed) {
+                (Kubernetes, _) => "spec.podSelector".to_owned(),
+                (Calico, Blamed::Labels) => "spec.selector".to_owned(),
+                (Calico, Blamed::Namespaces) => "spec.namespaceSelector".to_owned(),
+                (Calico, Blamed::Accounts) => "spec.serviceAccountSelector".to_owned(),
+                (Cluster, _) => "spec.subject".to_owned(),
             },
             Self::Order if dialect == Cluster => "spec.priority".to_owned(),
+            // It is always the same, and written nowhere.
+            Self::Order if dialect == Kubernetes => String::new(),
             Self::Order => "spec.order".to_owned(),
             Self::Rules(at) => rules(at),
             Self::Rule(at) => rule(at),
             Self::Peer(at) => peer(at),
-            Self::Own(at) => match at.direction {
-                Direction::Ingress => format!("{}.destination", rule(at)),
-                Direction::Egress => format!("{}.source", rule(at)),
-            },
+            Self::Own(at) => format!("{}.{}", rule(at), end(at.direction)),
+            Self::Not(at, of, name) => format!("{}.{}.{name}", rule(at), end(of)),
             Self::Net(at) => {
                 let net = at.net.unwrap_or_default();
                 match dialect {
@@ -88,6 +100,14 @@ impl Field {
                 _ => format!("{}.ports[{place}]", rule(at)),
             },
         }
+    }
+}
+
+/// The end of a rule that its policy's own pods are, in a direction.
+fn end(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "destination",
+        Direction::Egress => "source",
     }
 }
 

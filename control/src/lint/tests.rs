@@ -1,3 +1,4 @@
+mod left;
 mod removal;
 
 use super::*;
@@ -527,7 +528,8 @@ fn findings_name_file_line_field_and_remedy() {
         told.to_string(),
         format!(
             "warning: t.yaml:{line}: NetworkPolicy x/p: spec.ingress[0].ports[0].port: no pod of the policy's has a port \
-             named wbe in that protocol (mend it, or remove it) [never-matches]"
+             named wbe in that protocol (mend it, or remove it, the last of its list \
+             with the whole rule) [never-matches]"
         )
     );
     let json = serde_json::to_value(told).unwrap();

@@ -1,0 +1,23 @@
+//! What to do about what is found. Whoever takes a remedy by its word opens nothing: a list that is
+//! left empty would mean everyone, and types that are not stated follow the rules that are there.
+
+use super::spell::{Dialect, Field, dialect};
+use crate::policy::Kind;
+
+/// How to take a part of a policy out.
+pub(super) fn removal(kind: Kind, field: Field) -> &'static str {
+    let has_types = dialect(kind) != Dialect::Cluster;
+    match field {
+        Field::Subject(_) => "remove the policy",
+        Field::Not(..) => "remove it",
+        // Calico has one peer to a rule.
+        Field::Net(_) | Field::Traffic(..) => ONE_OF_LIST,
+        Field::Peer(_) if dialect(kind) != Dialect::Calico => ONE_OF_LIST,
+        Field::Rules(_) if has_types => "state the policy's types and remove the rules",
+        Field::Rules(_) => "remove the rules",
+        _ if has_types => "state the policy's types and remove the whole rule",
+        _ => "remove the whole rule",
+    }
+}
+
+const ONE_OF_LIST: &str = "remove it, the last of its list with the whole rule";

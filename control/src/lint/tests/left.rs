@@ -1,0 +1,133 @@
+//! What is left of a policy that is less than was meant, or that nothing keeps in its place; and that
+//! no remedy opens.
+
+use super::{NOTHING, calico, cluster, found, found_alone, global};
+use crate::lint::lint;
+use crate::sample::{inventory, policy, small};
+
+fn ingress(rule: &str) -> String {
+    global("p", &format!("ingress: [{{{rule}}}]"))
+}
+
+#[test]
+fn what_a_rule_leaves_out_must_be_there() {
+    let out = |end: &str, selector: &str| {
+        ingress(&format!("action: Allow, {end}: {{notSelector: \"{selector}\"}}"))
+    };
+    let set = calico("GlobalNetworkSet", "s", "nets: [192.0.2.0/24]")
+        .replace("metadata: {", "metadata: {labels: {bad: yes}, ");
+    let told = ["missing-set GlobalNetworkPolicy p spec.ingress[0].source.notSelector"];
+    assert_eq!(found(&out("source", "has(bad)")), told);
+    assert_eq!(found(&(out("source", "has(bad)") + &set.replace("yes", "'yes'"))), NOTHING);
+    assert_eq!(found(&out("source", "app == 'a'")), NOTHING);
+    assert_eq!(
+        found(&out("source", "app == 'z'")),
+        ["never-matches GlobalNetworkPolicy p spec.ingress[0].source.notSelector"],
+        "app is what pods wear"
+    );
+    assert_eq!(
+        found(&out("destination", "app == 'z'")),
+        ["never-matches GlobalNetworkPolicy p spec.ingress[0].destination.notSelector"]
+    );
+    assert_eq!(found_alone(&out("source", "has(bad)")), NOTHING, "nobody is known");
+}
+
+#[test]
+fn names_of_ports_that_are_left_out_must_be_there() {
+    let out = |name: &str| {
+        ingress(&format!("action: Allow, protocol: TCP, destination: {{notPorts: [{name}]}}"))
+    };
+    let told = ["never-matches GlobalNetworkPolicy p spec.ingress[0].destination.notPorts"];
+    assert_eq!(found(&out("nobodys")), told);
+    assert_eq!(found(&out("80")), NOTHING);
+    let named = crate::sample::ports("{name: nobodys, containerPort: 1}");
+    let pod = crate::sample::pod_with("x/n", "10.0.9.1", "app: n", &named);
+    assert_eq!(found(&(out("nobodys") + &pod)), NOTHING);
+}
+
+#[test]
+fn the_selector_that_leaves_nobody_is_named() {
+    for (spec, field) in [
+        ("selector: app == 'z'", "selector"),
+        ("selector: app == 'z', serviceAccountSelector: has(x)", "selector"),
+        ("selector: app == 'a', serviceAccountSelector: has(x)", "serviceAccountSelector"),
+        ("namespaceSelector: has(x), selector: app == 'a'", "namespaceSelector"),
+        ("selector: has(a) && !has(a)", "selector"),
+    ] {
+        let told = [format!("selects-nothing GlobalNetworkPolicy p spec.{field}")];
+        assert_eq!(found(&global("p", spec)), told, "{spec}");
+    }
+}
+
+#[test]
+fn a_rule_that_records_is_shadowed_too_and_shadows_nothing() {
+    let rules = |rules: &str| found(&global("p", &format!("ingress: [{rules}]")));
+    let shadowed = ["shadowed GlobalNetworkPolicy p spec.ingress[1]"];
+    assert_eq!(rules("{action: Allow}, {action: Log}"), shadowed);
+    assert_eq!(rules("{action: Log}, {action: Allow}"), NOTHING);
+    assert_eq!(rules("{action: Log}, {action: Log}"), NOTHING);
+    assert_eq!(
+        rules("{action: Log, source: {selector: app == 'z'}}"),
+        ["never-matches GlobalNetworkPolicy p spec.ingress[0].source"]
+    );
+    let two = |first: &str, then: &str| {
+        let one = |name: &str, action: &str| {
+            global(name, &format!("order: 5, ingress: [{{action: {action}}}]"))
+        };
+        found(&(one("a", first) + &one("b", then)))
+    };
+    assert_eq!(two("Log", "Deny"), NOTHING, "nothing is decided otherwise");
+}
+
+#[test]
+fn tiers_of_one_order_are_told() {
+    let tier = |name: &str, order: &str| calico("Tier", name, order);
+    let told = |name: &str| [format!("ambiguous-order Tier {name} spec.order")];
+    assert_eq!(found(&(tier("b", "order: 5") + &tier("a", "order: 5"))), told("b"));
+    assert_eq!(found(&(tier("b", "") + &tier("a", ""))), told("b"));
+    assert_eq!(found(&(tier("b", "order: 5") + &tier("a", "order: 6"))), NOTHING);
+    assert_eq!(found(&tier("a", "order: 1000000")), told("a"), "as the default tier");
+    assert_eq!(found(&tier("default", "order: 1000000, defaultAction: Deny")), NOTHING);
+}
+
+#[test]
+fn a_remedy_takes_no_list_s_last_away_and_changes_no_types() {
+    let remedy = |text: &str, code: &str| {
+        let found = lint(&inventory(&(small() + text)));
+        let one = found.into_iter().find(|one| one.code == code);
+        one.unwrap_or_else(|| panic!("{code}: {text}")).problem.remedy
+    };
+    let rule = "state the policy's types and remove the whole rule";
+    let item = "remove it, the last of its list with the whole rule";
+    let nobody = ingress("action: Allow, source: {selector: app == 'z'}");
+    assert_eq!(remedy(&nobody, "never-matches"), format!("mend it, or {rule}"));
+    let from = "ingress: [{from: [{podSelector: {matchLabels: {app: z}}}]}]";
+    assert_eq!(remedy(&policy("x/p", from), "never-matches"), format!("mend it, or {item}"));
+    let none = global("p", "selector: app == 'z'");
+    assert_eq!(remedy(&none, "selects-nothing"), "mend the selector, or remove the policy");
+    let nets = "action: Allow, source: {nets: [10.0.0.0/8, 10.1.0.0/16]}";
+    assert_eq!(remedy(&ingress(nets), "redundant-range"), item);
+    let plain = |name: &str| policy(name, "ingress: [{}]");
+    assert_eq!(remedy(&(plain("x/p") + &plain("x/q")), "shadowed"), rule);
+    let admin = "subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}, \
+                 {action: Accept, from: [{namespaces: {}}]}]";
+    let admin = cluster("p", "Admin", 1, admin);
+    assert_eq!(remedy(&admin, "shadowed"), "put it before them, or remove the whole rule");
+    let first = calico("Tier", "t", "order: 1") + &global("f", "tier: t, ingress: []");
+    let late = first + &global("p", "ingress: [{action: Allow}]");
+    let told = remedy(&late, "unreached");
+    assert_eq!(
+        told,
+        "let the earlier tiers pass, or state the policy's types and remove the rules"
+    );
+}
+
+#[test]
+fn of_a_network_policy_the_order_is_the_others_to_change() {
+    let text = policy("x/p", "ingress: [{}]")
+        + &calico("NetworkPolicy", "x/a", "order: 1000, ingress: [{action: Deny}]");
+    let found = lint(&inventory(&(small() + &text)));
+    let one = found.iter().find(|one| one.code == "ambiguous-order").unwrap();
+    assert_eq!((one.problem.object.as_str(), &*one.problem.field), ("NetworkPolicy x/p", ""));
+    assert!(one.problem.remedy.contains("that is not 1000"), "{one}");
+}
