@@ -492,7 +492,7 @@ fn np_59_a_policy_that_is_broken_elsewhere_than_in_a_rule_is_told_with_its_place
         assert_eq!(told, fields, "{spec}");
         assert!(seen.ingress.problems.iter().all(|one| one.object == "NetworkPolicy x/p"));
         let text = seen.to_string();
-        let line = text.lines().last().unwrap();
+        let line = text.lines().find(|line| line.contains("error: ")).unwrap();
         assert!(line.contains("NetworkPolicy x/p: ") && line.contains(fields[0]), "{text}");
     }
     let text = small() + &policy("x/p", "").replace("spec: {}", "spec: 1");
@@ -718,13 +718,16 @@ fn the_answer_as_text_is_as_it_was() {
         seen,
         "deny: x/b (10.0.1.2) -> x/a (10.0.1.1) TCP 80\n\
          egress   allow by x/p egress[0]\n\
+         \u{20}               tier default: NetworkPolicy x/p: allow by egress[0]\n\
          ingress  deny  no rule allows it; x/a is isolated by x/p\n\
          \u{20}               nearest: x/p ingress[1]\n\
          \u{20}                 pod labels: app=c wanted, has app=b\n\
          \u{20}                 port: web (8080) wanted, is 80\n\
          \u{20}               broken: x/p ingress[0] opens nothing (see lockgate validate)\n\
          \u{20}               error: t.yaml:36: NetworkPolicy x/p: spec.ingress[0].form: \"form\" is \
-         not a field of an ingress rule (write from; until then the whole rule opens nothing)\n"
+         not a field of an ingress rule (write from; until then the whole rule opens nothing)\n\
+         \u{20}               tier default: NetworkPolicy x/p: no match\n\
+         \u{20}               tier default: its end: deny\n"
     );
     let mut icmp = request("203.0.113.9 x/a ICMP");
     (icmp.icmp_type, icmp.icmp_code) = (Some(8), Some(0));

@@ -72,12 +72,8 @@ fn write_side(f: &mut Formatter<'_>, direction: &str, own: &str, side: &Side) ->
     write_walk(f, direction, &side.walk)
 }
 
-/// The walk through the tiers, where there was more to ask than the policies of Kubernetes.
+/// The walk through the tiers.
 fn write_walk(f: &mut Formatter<'_>, direction: &str, walk: &[Step]) -> fmt::Result {
-    let is_plain = |step: &Step| step.kind.is_none_or(|kind| kind == "NetworkPolicy");
-    if walk.iter().all(is_plain) {
-        return Ok(());
-    }
     for step in walk {
         let (tier, said) = (escape(&step.tier), step.said.label());
         write!(f, "{:15} tier {tier}: ", "")?;

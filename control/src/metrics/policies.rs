@@ -85,9 +85,9 @@ impl PolicyCounts {
     pub(super) fn families(&self, families: &mut Families) {
         families.counter(
             "policy_denied_packets_total",
-            "Packets denied because a pod is isolated in a direction and no rule allows them: each \
-             policy that isolates it there counts the packet. Without a name: all policies beyond \
-             policy_metrics_max.",
+            "Packets that a rule of the policy denies in a direction, or that no rule allows where the \
+             tier of the policies that select the pod ends in denial: each of those counts the \
+             packet. Without a name: all policies beyond policy_metrics_max.",
             self.series(|sums| sums.denied),
         );
         families.counter(

@@ -104,7 +104,7 @@ fn what_all_tiers_pass_is_denied_nothing() {
 }
 
 #[test]
-fn the_walk_is_told_where_there_is_more_than_one_kind_of_policy() {
+fn the_walk_is_told_of_every_kind_of_policy() {
     let told = explained(&tiers(), "y/c x/b TCP 443").to_string();
     for line in [
         "                tier first: GlobalNetworkPolicy look: no match\n",
@@ -114,5 +114,8 @@ fn the_walk_is_told_where_there_is_more_than_one_kind_of_policy() {
         assert!(told.contains(line.trim_start()), "{told}");
     }
     let plain = small() + &policy("x/p", "podSelector: {}");
-    assert!(!explained(&plain, "y/c x/b TCP 443").to_string().contains("tier"), "one kind alone");
+    let told = explained(&plain, "y/c x/b TCP 443").to_string();
+    for line in ["tier default: NetworkPolicy x/p: no match\n", "tier default: its end: deny\n"] {
+        assert!(told.contains(line), "{told}");
+    }
 }
