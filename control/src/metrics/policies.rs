@@ -28,13 +28,16 @@ struct Sums {
     next_opened: [u64; 2],
 }
 
+/// `namespace/name` and the kind.
+type Named = (Arc<str>, &'static str);
+
 /// What policies did since the start.
 #[derive(Debug)]
 pub struct PolicyCounts {
     /// So many are named.
     named_max: usize,
-    /// By `namespace/name`.
-    named: BTreeMap<Arc<str>, Sums>,
+    /// By `namespace/name` and kind.
+    named: BTreeMap<Named, Sums>,
     /// Of all that found no place.
     others: Sums,
 }
@@ -49,8 +52,9 @@ impl PolicyCounts {
     /// Adds what was counted. Policies of the ruleset are there; others are gone.
     pub fn add(&mut self, counted: Vec<Counted>, ruleset: &Ruleset) {
         // Looked for once, and only where there is no place left.
-        let mut gone: Option<Vec<Arc<str>>> = None;
-        for Counted { policy, direction, opened, view, count } in counted {
+        let mut gone: Option<Vec<Named>> = None;
+        for Counted { policy, kind, direction, opened, view, count } in counted {
+            let policy = (policy, kind);
             if !self.named.contains_key(&policy) && self.named.len() >= self.named_max {
                 let gone = gone.get_or_insert_with(|| self.gone(ruleset));
                 if let Some(one) = gone.pop() {
@@ -76,9 +80,11 @@ impl PolicyCounts {
     }
 
     /// The named policies that are there no more.
-    fn gone(&self, ruleset: &Ruleset) -> Vec<Arc<str>> {
-        let there: HashSet<&str> = ruleset.policies.iter().map(|policy| &*policy.name).collect();
-        self.named.keys().filter(|name| !there.contains(&***name)).cloned().collect()
+    fn gone(&self, ruleset: &Ruleset) -> Vec<Named> {
+        let there = ruleset.policies.iter().map(|policy| (&*policy.name, policy.kind));
+        let there: HashSet<(&str, &str)> = there.collect();
+        let is_gone = |(name, kind): &&Named| !there.contains(&(&**name, *kind));
+        self.named.keys().filter(is_gone).cloned().collect()
     }
 
     /// The families; only what was counted has a series.
@@ -116,13 +122,14 @@ impl PolicyCounts {
     fn series(&self, of: fn(&Sums) -> [u64; 2]) -> Vec<(Labels, f64)> {
         let mut series = Vec::new();
         for (direction, label) in [(Direction::Egress, "egress"), (Direction::Ingress, "ingress")] {
-            let named = self.named.iter().map(|(name, sums)| (&**name, sums));
-            for (name, sums) in named.chain([("", &self.others)]) {
+            let named = self.named.iter().map(|((name, kind), sums)| (&**name, *kind, sums));
+            for (name, kind, sums) in named.chain([("", "", &self.others)]) {
                 let count = of(sums).get(direction as usize).copied().unwrap_or(0);
                 if count > 0 {
                     let (namespace, policy) = name.split_once('/').unwrap_or(("", name));
                     let labels = Labels::new()
                         .with("direction", label)
+                        .with("kind", kind)
                         .with("namespace", namespace)
                         .with("policy", policy);
                     series.push((labels, float(count)));

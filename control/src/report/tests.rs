@@ -273,7 +273,7 @@ fn deny(sync: &mut Sync<FakeSwitch>) {
 async fn metrics_name_the_policies_that_deny_unless_none_are_to_be_named() {
     let manifest = PODS.replace("matchLabels: {app: b}", "");
     let series = "lockgate_policy_denied_packets_total{direction=\"ingress\",\
-                  namespace=\"demo\",policy=\"deny\"}";
+                  kind=\"NetworkPolicy\",namespace=\"demo\",policy=\"deny\"}";
     for (policy_metrics_max, expected) in [(10, [true, true]), (0, [false, false])] {
         let node = Node { ports_max: 10, workers: 1, policy_metrics_max, ..Node::default() };
         let (mut observer, mut sync) = agent_on(node, &manifest).await;

@@ -34,6 +34,7 @@ mod regions;
 mod rows;
 mod rules;
 mod shapes;
+mod standings;
 mod trees;
 
 use std::sync::Arc;

@@ -164,7 +164,8 @@ impl<'i, W: World> Ordered<'i, W> {
         } else {
             format!("{}/{}", key.namespace, key.name).into()
         };
-        Some(Policy { name, stage, tier, order, subjects, ingress, egress })
+        let kind = key.kind.spoken();
+        Some(Policy { name, kind, stage, tier, order, subjects, ingress, egress })
     }
 
     fn rules(

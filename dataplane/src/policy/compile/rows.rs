@@ -6,7 +6,6 @@
 //! of a later tier. So no packet ever meets a tier.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -15,8 +14,9 @@ use super::super::ports::{FEW, Few, Many, STEPS};
 use super::super::ruleset::{Peers, PortRange, Ports, SetId};
 use super::super::table::{List, Program, Row, Span, VerdictId};
 use super::intern::index;
-use super::rules::{Causes, LOGS, Line, Rank, Rules, Ruling};
+use super::rules::{Causes, LOGS, Line, Rules, Ruling};
 use super::shapes::Shapes;
+use super::standings::{Standing, Standings};
 use super::trees::Root;
 use crate::packet::Protocol;
 
@@ -44,12 +44,12 @@ pub(super) fn rows(
         let placed = groups.place(rules, parts, shapes);
         groups.weigh(&placed, shapes);
     }
-    let none: Arc<[Few]> = Arc::new([]);
+    let (none, mut writer) = (empty(), Writer::default());
     let mut rows = Vec::with_capacity(rules.policy_sets.len());
     for parts in &rules.policy_sets {
         let mut placed = groups.place(rules, parts, shapes);
         placed.extend(rules.ends(parts, causes).into_iter().map(|end| (None, end)));
-        rows.push(groups.row(placed, shapes, &none));
+        rows.push(groups.row(placed, shapes, (&none, &mut writer)));
     }
     rows
 }
@@ -99,7 +99,12 @@ impl Groups {
         }
     }
 
-    fn row(&self, mut placed: Vec<Placed>, shapes: &mut Shapes, none: &Arc<[Few]>) -> Row {
+    fn row(
+        &self,
+        mut placed: Vec<Placed>,
+        shapes: &mut Shapes,
+        (none, writer): (&Row, &mut Writer),
+    ) -> Row {
         // Everyone's lines first (`None`), then by group, the most widely used first: `shapes`
         // tells why. Within a group by rank.
         let weight = |group: Option<Root>| group.map(|group| (self.weights[&group], group));
@@ -112,7 +117,7 @@ impl Groups {
         let shape = shapes.of(&groups);
         let growth = shapes.growth(shape, groups.len());
         let sealed = shapes.seal(shape);
-        let mut writer = Writer::default();
+        writer.begin(none);
         let mut programs = Vec::with_capacity(sealed.locals.len());
         let mut lines: Vec<Line> = Vec::new();
         for &local in sealed.locals.iter() {
@@ -126,38 +131,44 @@ impl Groups {
             }
             programs.push(writer.program(&lines));
         }
-        let Writer { few, many, .. } = writer;
-        Row {
-            cells: sealed.cells,
-            programs: programs.into(),
-            few: if few.is_empty() { Arc::clone(none) } else { few.into() },
-            many: many.into(),
-        }
+        let mut row = Row { cells: sealed.cells, programs: programs.into(), ..none.clone() };
+        writer.keep(&mut row);
+        row
     }
 }
 
-/// Writes the programs of one row. Equal intervals are kept once.
-#[derive(Default)]
-pub(super) struct Writer {
-    pub(super) few: Vec<Few>,
-    pub(super) many: Vec<Many>,
-    known: HashMap<Vec<(u16, Span)>, Span>,
+/// A row that denies everything.
+pub(super) fn empty() -> Row {
+    let (cells, programs) = (Arc::new([]), Arc::new([]));
+    Row { cells, programs, few: Arc::new([]), many: Arc::new([]) }
 }
 
+/// Writes the programs of one row after the other. Equal intervals of a row are kept once.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    few: Vec<Few>,
+    many: Vec<Many>,
+    known: HashMap<Vec<(u16, Span)>, Span>,
+    scratch: Scratch,
+}
+
+/// What a program is written with, so that it need not be allocated for each.
+#[derive(Debug, Default)]
+struct Scratch {
+    every: Vec<Claim>,
+    own: [Vec<Claim>; Protocol::ALL.len()],
+    standing: Standings,
+    intervals: Vec<(u16, Span)>,
+}
+
+/// Lists of intervals that are remembered from row to row as room for others.
+const KNOWN_ROOM: usize = 1024;
+
 /// What a line says of some ports of one protocol: what `intervals` sweeps over.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Claim {
     first: u16,
     standing: Standing,
-}
-
-/// A claim from its first port on, sorted by rank.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Standing {
-    rank: Rank,
-    last: u16,
-    source: (u16, u16),
-    ruling: Ruling,
 }
 
 impl Claim {
@@ -172,14 +183,40 @@ impl Claim {
 }
 
 impl Writer {
-    /// To write more programs of a row that there is.
-    pub(super) fn resume(row: &Row) -> Self {
-        Self { few: row.few.to_vec(), many: row.many.to_vec(), known: HashMap::new() }
+    /// From here on programs of this row are written, beside those that it has.
+    pub(super) fn begin(&mut self, row: &Row) {
+        self.few.clear();
+        self.few.extend_from_slice(&row.few);
+        self.many.clear();
+        self.many.extend_from_slice(&row.many);
+        if self.known.capacity() > KNOWN_ROOM {
+            self.known = HashMap::new();
+        }
+        self.known.clear();
+    }
+
+    /// Gives the row the intervals that were written for it.
+    pub(super) fn keep(&self, row: &mut Row) {
+        if self.few.len() != row.few.len() {
+            row.few = self.few.as_slice().into();
+        }
+        if self.many.len() != row.many.len() {
+            row.many = self.many.as_slice().into();
+        }
     }
 
     pub(super) fn program(&mut self, lines: &[Line]) -> Program {
-        let mut every: Vec<Claim> = Vec::new();
-        let mut own: [Vec<Claim>; Protocol::ALL.len()] = Default::default();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let program = self.written(lines, &mut scratch);
+        self.scratch = scratch;
+        program
+    }
+
+    fn written(&mut self, lines: &[Line], scratch: &mut Scratch) -> Program {
+        let Scratch { every, own, standing, intervals } = scratch;
+        every.clear();
+        own.iter_mut().for_each(Vec::clear);
+        standing.clear();
         for line in lines {
             match line.ports {
                 Ports::Any => {
@@ -193,41 +230,46 @@ impl Writer {
                 }
             }
         }
-        let mut standing = every.iter().map(|claim| claim.standing).collect();
-        let rest = Span::one(decide(&mut standing, &[], 0).0);
-        Program(own.map(|mut claims| {
+        for claim in every.iter() {
+            standing.insert(claim.standing);
+        }
+        let rest = Span::one(decide(standing, &[], 0).0);
+        Program(own.each_mut().map(|claims| {
             if claims.is_empty() {
                 return rest;
             }
-            claims.extend_from_slice(&every);
-            let intervals = self.intervals(claims);
+            claims.extend_from_slice(every);
+            claims.sort_unstable();
+            standing.clear();
+            intervals.clear();
+            self.cut(claims, standing, intervals);
             self.span(intervals)
         }))
     }
 
-    fn span(&mut self, intervals: Vec<(u16, Span)>) -> Span {
+    fn span(&mut self, intervals: &[(u16, Span)]) -> Span {
         let is_verdict = |(_, span): &(u16, Span)| span.verdict().is_some();
-        if let [only] = &*intervals
+        if let [only] = intervals
             && is_verdict(only)
         {
             return only.1;
         }
-        if let Some(&known) = self.known.get(&intervals) {
+        if let Some(&known) = self.known.get(intervals) {
             return known;
         }
         let then_by_source = !intervals.iter().all(is_verdict);
         let (place, list) = if intervals.len() <= FEW {
-            (self.place(Few::new(&intervals)), List::Few)
+            (self.place(Few::new(intervals)), List::Few)
         } else if intervals.len() <= STEPS {
             let place = |few| Span::lookup(self.place(few), List::Few, false);
-            let steps = Few::steps(&intervals, place);
+            let steps = Few::steps(intervals, place);
             (self.place(steps), List::Steps)
         } else {
-            self.many.push(Many::new(&intervals));
+            self.many.push(Many::new(intervals));
             (index(self.many.len() - 1), List::Many)
         };
         let span = Span::lookup(place, list, then_by_source);
-        self.known.insert(intervals, span);
+        self.known.insert(intervals.to_vec(), span);
         span
     }
 
@@ -236,13 +278,17 @@ impl Writer {
         index(self.few.len() - 1)
     }
 
-    /// Cuts the ports into intervals by what decides on each. Neighbours differ.
-    fn intervals(&mut self, mut claims: Vec<Claim>) -> Vec<(u16, Span)> {
-        claims.sort_unstable();
-        let mut coming = claims.into_iter().peekable();
-        // Those that speak of any port of the source, and those that do not, which are few.
-        let (mut standing, mut narrow) = (BTreeSet::new(), Vec::new());
-        let mut intervals: Vec<(u16, Span)> = Vec::new();
+    /// Cuts the ports into intervals by what decides on each of the claims, which are sorted.
+    /// Neighbours differ.
+    fn cut(
+        &mut self,
+        claims: &[Claim],
+        standing: &mut Standings,
+        intervals: &mut Vec<(u16, Span)>,
+    ) {
+        let mut coming = claims.iter().peekable();
+        // Those that speak of a port of the source are few, and stand apart.
+        let mut narrow = Vec::new();
         let mut at = 0u16;
         loop {
             while let Some(claim) = coming.next_if(|claim| claim.first <= at) {
@@ -254,30 +300,25 @@ impl Writer {
             }
             narrow.retain(|claim| claim.last >= at);
             let (span, mut last) = if narrow.is_empty() {
-                let (verdict, last) = decide(&mut standing, &[], at);
+                let (verdict, last) = decide(standing, &[], at);
                 (Span::one(verdict), last)
             } else {
-                self.by_source(&mut standing, &narrow, at)
+                self.by_source(standing, &narrow, at)
             };
             if let Some(next) = coming.peek() {
                 // It is above `at`, so above 0.
                 last = last.min(next.first - 1);
             }
-            push(&mut intervals, last, span);
+            push(intervals, last, span);
             match last.checked_add(1) {
                 Some(next) => at = next,
-                None => return intervals,
+                None => return,
             }
         }
     }
 
     /// What decides on a port by that of the source, and up to which port it does.
-    fn by_source(
-        &mut self,
-        standing: &mut BTreeSet<Standing>,
-        narrow: &[Standing],
-        at: u16,
-    ) -> (Span, u16) {
+    fn by_source(&mut self, standing: &mut Standings, narrow: &[Standing], at: u16) -> (Span, u16) {
         let mut until = narrow.iter().map(|claim| claim.last).min().unwrap_or(u16::MAX);
         let mut intervals: Vec<(u16, Span)> = Vec::new();
         let mut source = 0u16;
@@ -298,7 +339,7 @@ impl Writer {
             push(&mut intervals, last, Span::one(verdict));
             match last.checked_add(1) {
                 Some(next) => source = next,
-                None => return (self.span(intervals), until),
+                None => return (self.span(&intervals), until),
             }
         }
     }
@@ -315,20 +356,11 @@ fn push(intervals: &mut Vec<(u16, Span)>, last: u16, span: Span) {
 /// What decides on a port, and up to which it does while nothing else begins: the first claim, or
 /// where that passes on the first of a later tier. Claims that have ended are taken away where they
 /// are met; of the narrow ones, sorted, none has. What nothing decides is allowed.
-fn decide(standing: &mut BTreeSet<Standing>, narrow: &[Standing], at: u16) -> (VerdictId, u16) {
+fn decide(standing: &mut Standings, narrow: &[Standing], at: u16) -> (VerdictId, u16) {
     let (mut tier, mut until) = (0, u16::MAX);
     loop {
-        let from = Standing {
-            rank: Rank { tier, policy: 0, rule: 0 },
-            last: 0,
-            source: (0, 0),
-            ruling: Ruling::Verdict(VerdictId::CLOSED),
-        };
-        let wide = standing.range(from..).next().copied();
-        if let Some(ended) = wide.filter(|first| first.last < at) {
-            standing.remove(&ended);
-            continue;
-        }
+        let from = Standing::first_of(tier);
+        let wide = standing.first_from(from, at);
         let narrow = narrow.get(narrow.partition_point(|claim| *claim < from)..);
         let narrow = narrow.and_then(|claims| claims.first()).copied();
         let Some(first) = wide.into_iter().chain(narrow).min() else {

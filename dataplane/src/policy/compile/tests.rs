@@ -146,10 +146,10 @@ fn any_ruleset() -> impl Strategy<Value = Ruleset> {
     )
         .prop_map(|(families, sets, policies)| {
             let policy = |(i, (subjects, ingress, egress, (tier, order, stage)))| {
-                let name: Arc<str> = format!("demo/{i}").into();
+                let (name, kind): (Arc<str>, _) = (format!("demo/{i}").into(), "NetworkPolicy");
                 let [ingress, egress] =
                     [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
-                Policy { name, stage, tier, order, subjects, ingress, egress }
+                Policy { name, kind, stage, tier, order, subjects, ingress, egress }
             };
             let policies = policies.into_iter().enumerate().map(policy).collect();
             Ruleset { pods: pods(&families), sets, policies }

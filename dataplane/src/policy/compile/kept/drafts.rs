@@ -138,7 +138,7 @@ impl Turns {
         policies.sort_unstable();
         policies.dedup();
         let mut places = vec![0; policies.last().map_or(0, |last| last.0 as usize + 1)];
-        // Should two names be equal, places decide, as with the twins.
+        // No two objects have one rank; should they, places decide, as with the twins.
         policies.sort_by_cached_key(|&id| of(id).rank());
         let mut all = Vec::with_capacity(policies.len());
         let tiers = policies.chunk_by(|&a, &b| of(a).tier == of(b).tier);

@@ -107,6 +107,8 @@ pub struct Kept {
     built: Built,
     /// By `PolicyId`.
     names: Shared<Arc<str>>,
+    /// By `PolicyId`.
+    kinds: Vec<&'static str>,
     /// What was kept just after building: twice that is too much.
     size: usize,
     rebuilds: u64,
@@ -131,8 +133,8 @@ impl Kept {
     pub fn counted_by(workers: u8) -> Self {
         let model = Model::default();
         let (built, size) = Built::new(&model, workers);
-        let (names, retired) = (Shared::default(), Vec::new());
-        Self { model, built, names, size, rebuilds: 0, workers, retired }
+        let (names, kinds, retired) = (Shared::default(), Vec::new(), Vec::new());
+        Self { model, built, names, kinds, size, rebuilds: 0, workers, retired }
     }
 
     /// Takes a change in.
@@ -262,10 +264,16 @@ impl Kept {
         let ids = changes.policies.iter().chain(&changes.gone);
         for id in ids {
             let at = id.0 as usize;
-            let name = Arc::clone(&self.model.ruleset.policies[at].name);
-            if at < self.names.len() && !self.names[at].is_empty() && self.names[at] != name {
+            let policy = &self.model.ruleset.policies[at];
+            let (name, kind) = (Arc::clone(&policy.name), policy.kind);
+            if self.kinds.len() <= at {
+                self.kinds.resize(at + 1, "");
+            }
+            let is_another = |known: &Arc<str>| *known != name || self.kinds[at] != kind;
+            if at < self.names.len() && !self.names[at].is_empty() && is_another(&self.names[at]) {
                 self.built.rows.hand_over(*id);
             }
+            self.kinds[at] = kind;
             self.names.set(at, name, &nameless);
         }
     }

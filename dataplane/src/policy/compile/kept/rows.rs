@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::super::super::ports::Few;
 use super::super::super::ruleset::{Action, Cause, PolicyId};
 use super::super::super::shared::Shared;
 use super::super::super::table::{Program, Row, VerdictId};
 use super::super::intern::index;
-use super::super::rows::Writer;
+use super::super::rows::{self, Writer};
 use super::super::rules::{Line, Ruling};
 use super::columns::{Columns, GroupId, Shape, ShapeId};
 use super::drafts::{Drafts, Judges, Lines};
 use super::model::{Model, PartId};
 use super::numbers::Numbers;
 use super::policy_sets::{PolicySets, SetNumber};
-use super::tallied::{Owners, Tallied};
+use super::tallied::{Owner, Owners, Tallied};
 
 /// Every row, and the causes of their verdicts.
 #[derive(Debug)]
@@ -31,7 +30,9 @@ pub(super) struct Rows {
     terms: Vec<u32>,
     rulings: HashMap<(Tenant, u32, Action), Ruling>,
     denies: HashMap<Box<[Tenant]>, VerdictId>,
-    none: Arc<[Few]>,
+    /// That of nobody: it denies everything.
+    none: Row,
+    writer: Writer,
 }
 
 /// A policy's place and the term of who has it.
@@ -49,7 +50,8 @@ impl Rows {
         }
         let causes = causes.into_iter().collect();
         let terms = Vec::new();
-        Self { all: Arc::new([]), causes, tallied, terms, rulings, denies, none: Arc::new([]) }
+        let (none, writer) = (rows::empty(), Writer::default());
+        Self { all: Arc::new([]), causes, tallied, terms, rulings, denies, none, writer }
     }
 
     /// A policy's place is another's now, or nobody's.
@@ -74,7 +76,7 @@ impl Rows {
                 columns.release(shape, number);
             }
             if (number as usize) < self.all.len() {
-                Arc::make_mut(&mut self.all)[number as usize] = self.empty();
+                Arc::make_mut(&mut self.all)[number as usize] = self.none.clone();
             }
         }
         let mut stale: Vec<SetNumber> = sets.take_new();
@@ -111,10 +113,10 @@ impl Rows {
                 let row = &mut Arc::make_mut(&mut self.all)[number as usize];
                 row.cells = Arc::clone(&shape.cells);
                 if let Some(lines) = lines {
-                    let mut writer = Writer::resume(row);
-                    let more = programs(&lines, shape, before, &mut writer);
+                    self.writer.begin(row);
+                    let more = programs(&lines, shape, before, &mut self.writer);
                     row.programs = row.programs.iter().copied().chain(more).collect();
-                    keep(row, writer);
+                    self.writer.keep(row);
                 }
             }
         }
@@ -144,10 +146,11 @@ impl Rows {
             sets.set_shape(number, shape_id);
             let lines = drafts.lines(&sets.get(number).parts, self);
             let shape = columns.shape(shape_id);
-            let mut writer = Writer::default();
-            let programs = programs(&lines, shape, 0, &mut writer).collect();
-            let mut row = Row { programs, cells: Arc::clone(&shape.cells), ..self.empty() };
-            keep(&mut row, writer);
+            self.writer.begin(&self.none);
+            let programs = programs(&lines, shape, 0, &mut self.writer).collect();
+            let cells = Arc::clone(&shape.cells);
+            let mut row = Row { cells, programs, ..self.none.clone() };
+            self.writer.keep(&mut row);
             Arc::make_mut(&mut self.all)[number as usize] = row;
         }
     }
@@ -160,18 +163,8 @@ impl Rows {
     fn grow(&mut self, rows: usize) {
         if self.all.len() < rows {
             let more =
-                std::iter::repeat_with(|| self.empty()).take(rows + rows / 8 + 8 - self.all.len());
+                std::iter::repeat_n(&self.none, rows + rows / 8 + 8 - self.all.len()).cloned();
             self.all = self.all.iter().cloned().chain(more).collect();
-        }
-    }
-
-    /// A row that denies everything.
-    fn empty(&self) -> Row {
-        Row {
-            cells: Arc::new([]),
-            programs: Arc::new([]),
-            few: Arc::clone(&self.none),
-            many: Arc::new([]),
         }
     }
 }
@@ -188,8 +181,8 @@ impl Judges for Rows {
             };
             self.causes.push(cause);
             self.tallied.push(|| match action {
-                Action::Allow => Owners::Rule(name(policy, model)),
-                Action::Deny => Owners::Denying([name(policy, model)].into()),
+                Action::Allow => Owners::Rule(owner(policy, model)),
+                Action::Deny => Owners::Denying([owner(policy, model)].into()),
                 Action::Log | Action::Pass => Owners::Nobody,
             });
             Ruling::Verdict(VerdictId(index(self.causes.len() - 1) | bit))
@@ -200,16 +193,17 @@ impl Judges for Rows {
         let tenants = policies.iter().map(|policy| self.tenant(*policy)).collect();
         let verdict = *self.denies.entry(tenants).or_insert_with(|| {
             self.causes.push(Cause::DefaultDeny { isolating: policies.into() });
-            let names = || policies.iter().map(|policy| name(*policy, model)).collect();
-            self.tallied.push(|| Owners::Denying(names()));
+            let owners = || policies.iter().map(|policy| owner(*policy, model)).collect();
+            self.tallied.push(|| Owners::Denying(owners()));
             VerdictId(index(self.causes.len() - 1))
         });
         Line::end(tier, verdict)
     }
 }
 
-fn name(policy: PolicyId, model: &Model) -> Arc<str> {
-    Arc::clone(&model.ruleset.policies[policy.0 as usize].name)
+fn owner(policy: PolicyId, model: &Model) -> Owner {
+    let policy = &model.ruleset.policies[policy.0 as usize];
+    (Arc::clone(&policy.name), policy.kind)
 }
 
 /// The programs of a shape's values from the `first` on.
@@ -233,17 +227,6 @@ fn programs<'a>(
         value.iter().for_each(|&place| own.extend_from_slice(&lists[place as usize]));
         writer.program(&own)
     })
-}
-
-/// Keeps the intervals that were written.
-fn keep(row: &mut Row, writer: Writer) {
-    let Writer { few, many, .. } = writer;
-    if few.len() != row.few.len() {
-        row.few = few.into();
-    }
-    if many.len() != row.many.len() {
-        row.many = many.into();
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use super::super::super::tally::{Counts, Tallies};
 pub struct Counted {
     /// The policy, as `namespace/name`.
     pub policy: Arc<str>,
+    /// Its kind.
+    pub kind: &'static str,
     /// As the policy of which side.
     pub direction: Direction,
     /// Whether a rule of it opened connections; else a rule of it denied packets, or it is among
@@ -26,14 +28,17 @@ pub struct Counted {
     pub count: u64,
 }
 
+/// A policy, by name and kind.
+pub(super) type Owner = (Arc<str>, &'static str);
+
 /// The policies that a verdict is counted for.
 #[derive(Debug)]
 pub(super) enum Owners {
     Nobody,
     /// Of the rule that allows.
-    Rule(Arc<str>),
+    Rule(Owner),
     /// Of the rule that denies, or all that isolate.
-    Denying(Box<[Arc<str>]>),
+    Denying(Box<[Owner]>),
 }
 
 /// What is counted of a verdict.
@@ -92,9 +97,9 @@ impl Tallied {
                 let sum = self.cells.sum((view, direction), verdict);
                 let count = sum.wrapping_sub(std::mem::replace(told, sum));
                 if count > 0 {
-                    let one = |policy| {
-                        let policy = Arc::clone(policy);
-                        Counted { policy, direction, opened, view, count }
+                    let one = |(policy, kind): &Owner| {
+                        let (policy, kind) = (Arc::clone(policy), *kind);
+                        Counted { policy, kind, direction, opened, view, count }
                     };
                     counted.extend(policies.iter().map(one));
                 }

@@ -137,10 +137,11 @@ pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
                     }
                     // The order of names is not that of places.
                     let name = format!("demo/{}", (id * 3 + subjects) % 5).into();
+                    let kind = ["NetworkPolicy", "Other"][(id + subjects) as usize % 2];
                     let [ingress, egress] =
                         [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
                     let subjects = SetId(subjects + newest);
-                    Policy { name, stage, tier, order, subjects, ingress, egress }
+                    Policy { name, kind, stage, tier, order, subjects, ingress, egress }
                 });
             delta.policies.push((PolicyId(*id), new));
         }

@@ -155,6 +155,7 @@ fn denial(kept: &Kept) -> VerdictId {
 fn counted(policy: &str, count: u64) -> Counted {
     Counted {
         policy: policy.into(),
+        kind: "NetworkPolicy",
         direction: Direction::Ingress,
         opened: false,
         view: View::Now,
