@@ -77,6 +77,23 @@ fn a_rule_that_records_is_shadowed_too_and_shadows_nothing() {
         found(&(one("a", first) + &one("b", then)))
     };
     assert_eq!(two("Log", "Deny"), NOTHING, "nothing is decided otherwise");
+    let three = |actions: [&str; 3]| {
+        let one = |(name, action): (&str, &str)| {
+            global(name, &format!("order: 5, ingress: [{{action: {action}}}]"))
+        };
+        found(&["a", "b", "c"].into_iter().zip(actions).map(one).collect::<String>())
+    };
+    let (deny, allow) = ("Deny, protocol: UDP", "Allow, protocol: TCP");
+    for actions in [["Log", deny, allow], [deny, allow, "Log"]] {
+        assert_eq!(three(actions), NOTHING, "{actions:?}");
+    }
+    let net = "{action: Allow, source: {nets: [10.1.0.0/16]}}";
+    assert_eq!(
+        rules(&format!(
+            "{net}, {{action: Log}}, {{action: Allow, source: {{nets: [10.0.0.0/8]}}}}"
+        )),
+        ["redundant-range GlobalNetworkPolicy p spec.ingress[0].source.nets[0]"]
+    );
 }
 
 #[test]

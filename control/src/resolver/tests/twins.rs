@@ -145,6 +145,10 @@ fn ordered_pool() -> Vec<String> {
         let metadata = "name: s, labels: {role: out}";
         pool.push(calico("GlobalNetworkSet", metadata, &format!("nets: [{nets}]")));
     }
+    for ips in ["192.0.2.1", "10.0.0.2", "192.0.2.0/24"] {
+        let metadata = "name: h, labels: {role: out}";
+        pool.push(calico("HostEndpoint", metadata, &format!("expectedIPs: [{ips}]")));
+    }
     for (address, port) in [("10.0.0.1", 80), ("10.0.0.2", 81), ("10.0.0.3", 0)] {
         let port = if port == 0 { "x".to_owned() } else { port.to_string() };
         pool.push(format!(

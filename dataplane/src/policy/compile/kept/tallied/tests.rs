@@ -26,7 +26,8 @@ fn add(counts: &mut Counts, policy: &str, as_what: (View, Direction), opened: bo
 fn tell(counts: &mut Counts, counted: Vec<Counted>) {
     for one in counted {
         assert_ne!(one.count, 0);
-        add(counts, &one.policy, (one.view, one.direction), one.opened, one.count);
+        let name = format!("{} {}", one.kind, one.policy);
+        add(counts, &name, (one.view, one.direction), one.opened, one.count);
     }
 }
 
@@ -44,13 +45,20 @@ fn verdicts(decision: Decision) -> Vec<(Direction, VerdictId)> {
 /// A snapshot that some worker judges by, and its answers.
 struct Held {
     table: PolicyTable,
+    /// By policy.
+    kinds: Vec<&'static str>,
     decisions: Vec<Decision>,
 }
 
 impl Held {
     fn of(kept: &Kept, asked: &[Question]) -> Self {
         let decisions = asked.iter().map(|question| kept.ask(question)).collect();
-        Self { table: kept.table(), decisions }
+        let kinds = kept.ruleset().policies.iter().map(|one| one.kind).collect();
+        Self { table: kept.table(), kinds, decisions }
+    }
+
+    fn name(&self, policy: PolicyId) -> String {
+        format!("{} {}", self.kinds[policy.0 as usize], self.table.policy_name(policy))
     }
 
     /// A worker judges packets, some of them as they would be judged; what that says of policies is
@@ -66,14 +74,14 @@ impl Held {
                 let direction = (view, direction);
                 match self.table.cause(verdict) {
                     Cause::Rule { policy, .. } => {
-                        add(expected, self.table.policy_name(*policy), direction, true, 1);
+                        add(expected, &self.name(*policy), direction, true, 1);
                     }
                     Cause::DenyRule { policy, .. } => {
-                        add(expected, self.table.policy_name(*policy), direction, false, 1);
+                        add(expected, &self.name(*policy), direction, false, 1);
                     }
                     Cause::DefaultDeny { isolating } => {
                         for policy in isolating.iter() {
-                            add(expected, self.table.policy_name(*policy), direction, false, 1);
+                            add(expected, &self.name(*policy), direction, false, 1);
                         }
                     }
                     // What only records is no verdict of these sets.
@@ -184,11 +192,17 @@ fn a_policy_that_takes_anothers_place_inherits_no_counts() {
     let (old, verdict) = (kept.table(), denial(&kept));
     old.count(WorkerId(0), Direction::Ingress, verdict);
     let new = isolated_by("demo/new").policies.remove(0);
-    kept.apply(Delta { policies: vec![(PolicyId(0), Some(new))], ..Delta::default() });
+    let other = Policy { kind: "Other", ..new.clone() };
+    let takes = |policy| Delta { policies: vec![(PolicyId(0), Some(policy))], ..Delta::default() };
+    kept.apply(takes(new));
     // A worker that has not taken the new table yet goes on with the old one.
     old.count(WorkerId(0), Direction::Ingress, verdict);
     kept.table().count(WorkerId(0), Direction::Ingress, denial(&kept));
     assert_eq!(kept.take_counted(), [counted("demo/old", 2), counted("demo/new", 1)]);
+    // Nor does one of its name that is of another kind.
+    kept.apply(takes(other));
+    kept.table().count(WorkerId(0), Direction::Ingress, denial(&kept));
+    assert_eq!(kept.take_counted(), [Counted { kind: "Other", ..counted("demo/new", 1) }]);
 }
 
 #[test]
