@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::args::{ExplainArguments, LintArguments, MatrixArguments, Output, ValidateArguments};
-use crate::explain::{ExplainError, Request, explain};
+use crate::explain::{ExplainError, Explainer, Request};
 use crate::inventory::Inventory;
 use crate::lint::{self, Finding};
 use crate::manifest::{self, Problem, Severity};
@@ -50,7 +50,9 @@ pub fn answer_explain(arguments: ExplainArguments) -> Result<String, OfflineErro
     };
     // What is wrong with the question is told first: it needs no manifests.
     request.check()?;
-    let answer = explain(&read(&arguments.manifests)?, &request)?;
+    let inventory = read(&arguments.manifests)?;
+    let own_node = arguments.own_node.unwrap_or_default();
+    let answer = Explainer::new(&inventory).with_own_node(own_node).explain(&request)?;
     written(arguments.output, &answer, || answer.to_string())
 }
 

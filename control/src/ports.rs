@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lockgate_dataplane::endpoint::Attachment;
+use lockgate_dataplane::endpoint::{Attachment, OwnNode};
 use lockgate_dataplane::ids::{Mac, PortRef};
 use tracing::{debug, info, warn};
 
@@ -47,6 +47,8 @@ pub struct Node {
     pub workers: u8,
     /// Addresses of this node; empty: those its pods name.
     pub addresses: Vec<IpAddr>,
+    /// Whether what it sends to its own pods is judged.
+    pub own_node: OwnNode,
     /// The most pod ports.
     pub ports_max: usize,
     /// The most policies that metrics name; 0: what policies do is not counted.

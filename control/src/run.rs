@@ -172,6 +172,7 @@ async fn begin<D: Dataplane>(
         host: settings.host_port.clone(),
         workers: settings.workers(),
         addresses: settings.node_addresses.clone(),
+        own_node: settings.own_node,
         ports_max: usize::from(settings.ports_max),
         policy_metrics_max: settings.policy_metrics_max,
     };

@@ -267,6 +267,7 @@ impl<D: Dataplane> Sync<D> {
             attachments: self.ports.attachments(self.resolver.local()),
             host: self.ports.host().map(|host| host.place.clone()),
             node_addresses: addresses.to_vec(),
+            own_node: self.node.own_node,
         }
     }
 

@@ -90,7 +90,8 @@ impl Compiler {
 
     fn finish(&mut self, update: &Update, topology: &Topology) -> Tables {
         let moved = who(topology) != who(&self.topology)
-            || topology.node_addresses != self.topology.node_addresses;
+            || topology.node_addresses != self.topology.node_addresses
+            || topology.own_node != self.topology.own_node;
         if self.topology != *topology {
             self.topology.clone_from(topology);
         }

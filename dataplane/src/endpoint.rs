@@ -69,6 +69,18 @@ pub struct Topology {
     pub host: Option<HostPort>,
     /// Addresses of this node.
     pub node_addresses: Vec<IpAddr>,
+    /// Whether policy judges what comes from them.
+    pub own_node: OwnNode,
+}
+
+/// What becomes of what this node sends to its own pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OwnNode {
+    /// It always comes in (NP-40).
+    #[default]
+    Exempt,
+    /// It is judged as what comes from anywhere else (CNP-14).
+    Judged,
 }
 
 /// A place in the list of local pods. Means something in its snapshot only.
@@ -83,7 +95,7 @@ pub enum Kind {
     /// Everyone else, pods of other nodes too: through the host port.
     Outside,
     /// This node: through the host port.
-    Node,
+    Node(OwnNode),
 }
 
 /// All that is known of an address.
@@ -308,7 +320,10 @@ impl Builder {
         }
         for &address in &topology.node_addresses {
             let class = compiled.classes.of(address);
-            self.add(address.into(), Place { class, kind: Kind::Node, ..NOWHERE });
+            self.add(
+                address.into(),
+                Place { class, kind: Kind::Node(topology.own_node), ..NOWHERE },
+            );
         }
         for host in compiled.classes.hosts() {
             let place = Place { class: host.class, ..NOWHERE };

@@ -6,6 +6,7 @@ mod cases;
 mod change;
 mod fragments;
 mod identity;
+mod node;
 mod path;
 mod pieces;
 mod random;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use lockgate_dataplane::endpoint::OwnNode;
 use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, Service, View};
 
 use super::ends::Met;
@@ -36,6 +37,7 @@ pub(super) struct Judge<'q, 'i> {
     pub(super) inventory: &'i Inventory,
     pub(super) census: &'q Census<'i>,
     pub(super) ordered: &'q Lowered<'i>,
+    pub(super) own_node: OwnNode,
 }
 
 impl<'q, 'i> Judge<'q, 'i> {
@@ -53,7 +55,7 @@ impl<'q, 'i> Judge<'q, 'i> {
         if own.place == other.place {
             return Side::allowed(Reason::Itself, names(&voices));
         }
-        if direction == Direction::Ingress && self.is_own_node(subject, other) {
+        if direction == Direction::Ingress && self.is_exempt(subject, other) {
             return Side::allowed(Reason::OwnNode, names(&voices));
         }
         // No selector sees a denied pod.
@@ -131,12 +133,13 @@ impl<'q, 'i> Judge<'q, 'i> {
         Voice::sorted(plain.chain(ordered).collect())
     }
 
-    /// Whether this is the pod's own node: an address of the node that no pod has (NP-40).
-    fn is_own_node(&self, subject: &Resident<'i>, other: &Met) -> bool {
+    /// Whether this is the pod's own node, which is not judged: an address of the node that no pod has
+    /// (NP-40).
+    fn is_exempt(&self, subject: &Resident<'i>, other: &Met) -> bool {
         let is_node = |address: &IpAddr| {
             self.census.node_addresses(std::iter::once(subject.pod)).contains(address)
         };
-        other.place.is_none() && is_node(&other.address)
+        self.own_node == OwnNode::Exempt && other.place.is_none() && is_node(&other.address)
     }
 
     pub(super) fn resident(&self, met: &Met) -> Option<&'q Resident<'i>> {

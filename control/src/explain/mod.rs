@@ -17,6 +17,7 @@ mod walk;
 
 use std::net::IpAddr;
 
+use lockgate_dataplane::endpoint::OwnNode;
 use lockgate_dataplane::policy::ruleset::{Direction, PodIndex, View};
 use serde::Serialize;
 
@@ -235,6 +236,7 @@ pub struct Explainer<'i> {
     inventory: &'i Inventory,
     census: Census<'i>,
     ordered: Written<'i>,
+    own_node: OwnNode,
 }
 
 impl<'i> Explainer<'i> {
@@ -243,7 +245,13 @@ impl<'i> Explainer<'i> {
     pub fn new(inventory: &'i Inventory) -> Self {
         let census = Census::of(inventory);
         let ordered = Written::of(inventory, &census.residents);
-        Self { inventory, census, ordered }
+        Self { inventory, census, ordered, own_node: OwnNode::Exempt }
+    }
+
+    /// The same for a switch that is set so.
+    #[must_use]
+    pub fn with_own_node(self, own_node: OwnNode) -> Self {
+        Self { own_node, ..self }
     }
 
     /// Whether an answer may depend on the source port.
@@ -256,7 +264,7 @@ impl<'i> Explainer<'i> {
     /// # Errors
     /// As [`explain`].
     pub fn explain(&self, request: &Request) -> Result<Explanation, ExplainError> {
-        let Self { inventory, census, ordered } = self;
+        let Self { inventory, census, ordered, own_node } = self;
         request.check()?;
         let from = End::find(inventory, census, &request.from)?;
         let to = End::find(inventory, census, &request.to)?;
@@ -267,7 +275,7 @@ impl<'i> Explainer<'i> {
         let ends = [from.place, to.place].into_iter().flatten();
         let ends = ends.filter_map(|place| u32::try_from(place).ok()).map(PodIndex);
         let ordered = &ordered.selecting(&census.residents, ends);
-        let judge = Judge { inventory, census, ordered };
+        let judge = Judge { inventory, census, ordered, own_node: *own_node };
         let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Now, one));
         let is_staged =
             ordered.has_staged() && DIRECTIONS.iter().any(|one| judge.is_staged(&asked, *one));

@@ -826,3 +826,20 @@ ingress  deny  by x/s ingress[1]
     // Whom it does not select is told nothing of it.
     assert_eq!(explained(&(small() + staged), "y/a y/a TCP 81").staged, None);
 }
+
+#[test]
+fn cnp_14_the_own_node_is_judged_where_the_switch_is_set_so() {
+    let rule = "ingress: [{from: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 80}]}]";
+    let inventory =
+        inventory(&(namespace("x", "") + &pod("x/a", "10.0.1.1", "app: a") + &policy("x/p", rule)));
+    for (own_node, port, wanted) in [
+        (OwnNode::Exempt, 81, (Verdict::Allow, Reason::OwnNode)),
+        (OwnNode::Judged, 81, (Verdict::Deny, Reason::DefaultDeny)),
+        (OwnNode::Judged, 80, (Verdict::Allow, Reason::Rule)),
+    ] {
+        let explainer = Explainer::new(&inventory).with_own_node(own_node);
+        let asked = request(&format!("192.0.2.1 x/a TCP {port}"));
+        let side = explainer.explain(&asked).unwrap().ingress;
+        assert_eq!((side.verdict, side.reason), wanted, "{own_node:?} {port}");
+    }
+}

@@ -37,7 +37,7 @@ use serde::Serialize;
 
 use crate::inventory::{Census, Change, Inventory};
 use crate::manifest::{self, HOST_BITS, Metadata, NO_EFFECT, Object, Pod, Problem, Severity};
-use crate::policy::Kind;
+use crate::policy::{Action, Kind};
 use crate::resolve::Ordered;
 use judge::{Idle, Judge};
 use nobody::Crowd;
@@ -129,7 +129,8 @@ fn settled(inventory: &Inventory) -> Inventory {
 
 /// What decides nothing, in words.
 fn told(reading: &Reading<'_>, at: At, idle: &Idle) -> Option<Finding> {
-    let written = reading.policies.get(at.policy)?.written;
+    let asked = reading.policies.get(at.policy)?;
+    let written = asked.written;
     let place = if at.net.is_some() { Field::Net(at) } else { Field::Rule(at) };
     let is_plain = written.kind == Kind::NetworkPolicy;
     let removal = |field| removal(written.kind, field);
@@ -138,22 +139,23 @@ fn told(reading: &Reading<'_>, at: At, idle: &Idle) -> Option<Finding> {
             "unreached",
             Field::Rules(at),
             "earlier tiers decide of every packet of every pod that the policy selects".to_owned(),
-            format!("let the earlier tiers pass, or {}", removal(Field::Rules(at))),
+            removal(Field::Rules(at)).to_owned(),
         ),
         Idle::Shadowed(by) if by.is_empty() => (
             "shadowed",
             place,
             "an earlier tier denies whatever it matches".to_owned(),
-            format!("let that tier pass, or {}", removal(place)),
+            removal(place).to_owned(),
         ),
         Idle::Shadowed(by) => (
             "shadowed",
             place,
             format!("whatever it matches is decided before it, by {}", names(reading, by)),
-            if is_plain {
-                removal(place).to_owned()
-            } else {
-                format!("put it before them, or {}", removal(place))
+            match asked.rule(at).map(|rule| rule.action) {
+                Some(Action::Deny | Action::Log) => {
+                    format!("put it before them, or {}", removal(place))
+                }
+                _ => removal(place).to_owned(),
             },
         ),
         Idle::Redundant(by) => (

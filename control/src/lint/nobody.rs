@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use lockgate_dataplane::policy::ruleset::{Direction, PodIndex};
 
 use super::reading::{Asked, At, Reading};
-use super::remedy::removal;
+use super::remedy::mending;
 use super::spell::{Blamed, Field, told};
 use super::{Finding, finding};
 use crate::expression::{Expression, Needs, Seen};
 use crate::inventory::{ADD_TIER, Resident, absent_tier};
 use crate::policy::kubernetes::number;
 use crate::policy::{
-    DEFAULT_TIER, IpProtocol, Listed, Ports, Rule, Selection, Side, Traffic, Within,
+    DEFAULT_TIER, IpProtocol, Kind, Listed, Ports, Rule, Selection, Side, Traffic, Within,
 };
 use crate::resolve::Ordered;
 
@@ -50,8 +50,10 @@ impl Crowd<'_> {
         let is_empty = self.is_known && asked.subjects.pods.is_empty();
         if is_empty || contradiction(subject).is_some() {
             let message = self.nobody_in(subject, "pod");
-            let field = Field::Subject(self.blamed(subject));
-            let remedy = format!("mend the selector, or {}", removal(written.kind, field));
+            let is_profile = written.kind == Kind::Profile;
+            let field =
+                Field::Subject(if is_profile { Blamed::Name } else { self.blamed(subject) });
+            let remedy = mending(written.kind, field);
             let field = field.of(written.kind);
             return vec![finding("selects-nothing", &written.metadata, &field, &message, &remedy)];
         }
@@ -62,7 +64,7 @@ impl Crowd<'_> {
                 let at = At { policy: place, direction, rule, peer: 0, net: None };
                 let wrong = self.of_rule(asked, written_rule, at, matching);
                 found.extend(wrong.into_iter().map(|(field, (code, message))| {
-                    let remedy = format!("mend it, or {}", removal(written.kind, field));
+                    let remedy = mending(written.kind, field);
                     finding(code, &written.metadata, &field.of(written.kind), &message, &remedy)
                 }));
             }
@@ -112,25 +114,24 @@ impl Crowd<'_> {
             let Some(expression) = &side.not_selector else { continue };
             let labels = Selection::pods(Within::Anywhere, expression.clone());
             let left_out = Selection { takes_sets: true, ..labels };
-            if self.is_nobody(&left_out) {
+            if self.is_nobody(&left_out) && !self.ordered.selects_a_set(&left_out) {
                 let is_set = self.is_for_sets(&left_out);
                 let code = if is_set { "missing-set" } else { "never-matches" };
                 let message = format!(
                     "it leaves nobody out: no pod and no set of networks is {}",
                     told(&left_out)
                 );
-                found.push((Field::Not(at, end, "notSelector"), (code, message)));
+                found.push((Field::NotSelector(at, end), (code, message)));
             }
         }
         for traffic in &rule.traffic {
-            for name in named(&traffic.not_target_ports) {
+            for (place, name) in named(&traffic.not_target_ports) {
                 let has = |one: &Resident<'_>| has_port(one, name, traffic);
                 if !self.residents.iter().any(has) {
                     let message = format!(
                         "it leaves nothing out: no pod has a port named {name} in that protocol"
                     );
-                    let field = Field::Not(at, Direction::Ingress, "notPorts");
-                    found.push((field, ("never-matches", message)));
+                    found.push((Field::NotPort(at, place), ("never-matches", message)));
                 }
             }
         }
@@ -163,7 +164,7 @@ impl Crowd<'_> {
         let mut found = Vec::new();
         let traffic = rule.traffic.iter().enumerate().filter(|_| self.is_known);
         for (place, traffic) in traffic {
-            for name in named(traffic.target_ports.iter().flatten()) {
+            for (port, name) in named(traffic.target_ports.iter().flatten()) {
                 let mut candidates = (0..).zip(self.residents).filter(|(place, _)| {
                     at.direction == Direction::Egress
                         || asked.subjects.pods.binary_search(&PodIndex(*place)).is_ok()
@@ -173,7 +174,7 @@ impl Crowd<'_> {
                 }
                 let whose = if at.direction == Direction::Egress { "" } else { " of the policy's" };
                 let message = format!("no pod{whose} has a port named {name} in that protocol");
-                found.push((Field::Traffic(at, place), ("never-matches", message)));
+                found.push((Field::Port(at, place, port), ("never-matches", message)));
             }
         }
         found
@@ -197,6 +198,10 @@ impl Crowd<'_> {
         }
         // Nets that leave nothing of each other are told of where they stand.
         let selection = selection.filter(|one| is_impossible || self.is_nobody(one))?;
+        if !is_impossible && self.ordered.selects_a_set(selection) {
+            let message = "it selects no address: the sets of networks that it means are empty";
+            return Some(("never-matches", message.to_owned()));
+        }
         let code = if !is_impossible && self.is_for_sets(selection) {
             "missing-set"
         } else {
@@ -239,10 +244,10 @@ impl Crowd<'_> {
     }
 }
 
-/// The names of ports in a list.
-fn named<'p>(ports: impl IntoIterator<Item = &'p Ports>) -> impl Iterator<Item = &'p str> {
-    ports.into_iter().filter_map(|ports| match ports {
-        Ports::Named(name) => Some(name.as_str()),
+/// The names of ports in a list, and their places in it.
+fn named<'p>(ports: impl IntoIterator<Item = &'p Ports>) -> impl Iterator<Item = (usize, &'p str)> {
+    ports.into_iter().enumerate().filter_map(|(place, ports)| match ports {
+        Ports::Named(name) => Some((place, name.as_str())),
         Ports::Range(..) => None,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_dataplane::policy::ruleset::{Action, Direction, End};
 
-use super::reading::Reading;
+use super::reading::{Asked, Reading};
 use super::spans::Packets;
 use super::{Finding, finding};
 use crate::inventory::Inventory;
@@ -39,22 +39,32 @@ pub(super) fn namespaces(
 }
 
 fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> bool {
-    let mut left = vec![Packets::all()];
-    for (place, asked) in reading.policies.iter().enumerate() {
-        let is_for = asked.resolved.rules(Direction::Ingress).is_some()
-            && ordered.selects_bare(namespace, &asked.written.subject);
-        if !is_for {
-            continue;
-        }
-        if asked.resolved.tier.end == End::Deny {
-            return false;
-        }
+    // What no rule has decided, and what of that rules pass on.
+    let (mut left, mut passed) = (vec![Packets::all()], Vec::new());
+    let is_for = |(_, asked): &(usize, &Asked<'_>)| {
+        asked.resolved.rules(Direction::Ingress).is_some()
+            && ordered.selects_bare(namespace, &asked.written.subject)
+    };
+    let mut policies = reading.policies.iter().enumerate().filter(is_for).peekable();
+    while let Some((place, asked)) = policies.next() {
         for piece in reading.pieces.iter().filter(|piece| piece.at.policy == place) {
             let is_whole = asked.rule(piece.at).is_some_and(|rule| rule.own == Side::default());
             let is_ingress = piece.at.direction == Direction::Ingress;
-            if is_ingress && is_whole && piece.is_exact && piece.action == Action::Deny {
+            let decides = !matches!(piece.action, Action::Log);
+            if is_ingress && is_whole && piece.is_exact && decides {
+                if piece.action == Action::Pass {
+                    passed.extend(left.iter().map(|one| one.and(&piece.packets)));
+                }
                 left = left.into_iter().flat_map(|one| one.less(&piece.packets)).collect();
             }
+        }
+        let tier = &asked.resolved.tier;
+        if policies.peek().is_none_or(|(_, next)| next.resolved.tier != *tier) {
+            if tier.end == End::Deny {
+                left.clear();
+            }
+            passed.retain(|one| !one.is_empty());
+            left.append(&mut passed);
         }
     }
     !left.is_empty()

@@ -16,10 +16,12 @@ pub(super) enum Field {
     Peer(At),
     Own(At),
     Net(At),
-    /// A kind of traffic, by its place.
-    Traffic(At, usize),
-    /// Whom or what a rule of Calico leaves out, by the end of it and the field.
-    Not(At, Direction, &'static str),
+    /// A port, by the place of its kind of traffic and its own in that.
+    Port(At, usize, usize),
+    /// Whom a rule of Calico leaves out, by the end of it.
+    NotSelector(At, Direction),
+    /// A port that a rule of Calico leaves out, by its place.
+    NotPort(At, usize),
 }
 
 /// What of a subject's selectors leaves nobody.
@@ -28,6 +30,8 @@ pub(super) enum Blamed {
     Labels,
     Namespaces,
     Accounts,
+    /// The name of a profile.
+    Name,
 }
 
 /// How a kind is written.
@@ -74,6 +78,7 @@ impl Field {
                 (Calico, Blamed::Labels) => "spec.selector".to_owned(),
                 (Calico, Blamed::Namespaces) => "spec.namespaceSelector".to_owned(),
                 (Calico, Blamed::Accounts) => "spec.serviceAccountSelector".to_owned(),
+                (Calico, Blamed::Name) => "metadata.name".to_owned(),
                 (Cluster, _) => "spec.subject".to_owned(),
             },
             Self::Order if dialect == Cluster => "spec.priority".to_owned(),
@@ -84,7 +89,8 @@ impl Field {
             Self::Rule(at) => rule(at),
             Self::Peer(at) => peer(at),
             Self::Own(at) => format!("{}.{}", rule(at), end(at.direction)),
-            Self::Not(at, of, name) => format!("{}.{}.{name}", rule(at), end(of)),
+            Self::NotSelector(at, of) => format!("{}.{}.notSelector", rule(at), end(of)),
+            Self::NotPort(at, place) => format!("{}.destination.notPorts[{place}]", rule(at)),
             Self::Net(at) => {
                 let net = at.net.unwrap_or_default();
                 match dialect {
@@ -93,9 +99,9 @@ impl Field {
                     Cluster => format!("{}.networks[{net}]", peer(at)),
                 }
             }
-            Self::Traffic(at, place) => match (dialect, kind) {
-                (Kubernetes, _) => format!("{}.ports[{place}].port", rule(at)),
-                (Calico, _) => format!("{}.destination.ports", rule(at)),
+            Self::Port(at, place, port) => match (dialect, kind) {
+                (Kubernetes, _) => format!("{}.ports[{place}]", rule(at)),
+                (Calico, _) => format!("{}.destination.ports[{port}]", rule(at)),
                 (_, Kind::ClusterNetworkPolicy) => format!("{}.protocols[{place}]", rule(at)),
                 _ => format!("{}.ports[{place}]", rule(at)),
             },

@@ -173,8 +173,8 @@ fn a_port_must_be_somebodys() {
     assert_eq!(
         ports("{port: web}, {port: wbe}, {port: web, protocol: UDP}"),
         [
-            "never-matches NetworkPolicy x/p spec.ingress[0].ports[1].port",
-            "never-matches NetworkPolicy x/p spec.ingress[0].ports[2].port"
+            "never-matches NetworkPolicy x/p spec.ingress[0].ports[1]",
+            "never-matches NetworkPolicy x/p spec.ingress[0].ports[2]"
         ]
     );
     let in_y = |direction: &str| {
@@ -183,7 +183,7 @@ fn a_port_must_be_somebodys() {
             &format!("policyTypes: [Ingress, Egress], {direction}: [{{ports: [{{port: web}}]}}]"),
         ))
     };
-    assert_eq!(in_y("ingress"), ["never-matches NetworkPolicy y/p spec.ingress[0].ports[0].port"]);
+    assert_eq!(in_y("ingress"), ["never-matches NetworkPolicy y/p spec.ingress[0].ports[0]"]);
     assert_eq!(in_y("egress"), NOTHING, "x has it");
 }
 
@@ -496,6 +496,12 @@ fn a_namespace_is_open_until_something_isolates_all_of_it() {
     assert_eq!(open(&policy("x/p", "podSelector: {matchLabels: {app: a}}")), "x y");
     assert_eq!(open(&global("p", "namespaceSelector: team == 'y'")), "x");
     assert_eq!(open(&global("p", "selector: has(app)")), "x y");
+    let passing =
+        |rules: &str| open(&global("p", &format!("types: [Ingress], ingress: [{rules}]")));
+    assert_eq!(passing("{action: Pass}"), "x y", "nothing is after it");
+    assert_eq!(passing("{action: Deny}, {action: Pass}"), "");
+    assert_eq!(passing("{action: Pass, protocol: TCP}"), "x y");
+    assert_eq!(passing("{action: Log}"), "");
     let deny = |peers: &str, tier: &str| {
         let rule = format!("ingress: [{{action: Deny, from: [{peers}]}}]");
         cluster("p", tier, 1, &format!("subject: {{namespaces: {{}}}}, {rule}"))
@@ -527,7 +533,7 @@ fn findings_name_file_line_field_and_remedy() {
     assert_eq!(
         told.to_string(),
         format!(
-            "warning: t.yaml:{line}: NetworkPolicy x/p: spec.ingress[0].ports[0].port: no pod of the policy's has a port \
+            "warning: t.yaml:{line}: NetworkPolicy x/p: spec.ingress[0].ports[0]: no pod of the policy's has a port \
              named wbe in that protocol (mend it, or remove it, the last of its list \
              with the whole rule) [never-matches]"
         )

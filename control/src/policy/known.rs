@@ -89,7 +89,9 @@ impl Known {
                 (false, false) => Some(Kind::BaselineAdminNetworkPolicy),
             };
         }
-        let is_one = has_rules || says("types") || says("tier") && says("selector");
+        // What selects and stands in an order denies where it says no more.
+        let is_placed = says("tier") || says("order") || kind.is_empty();
+        let is_one = has_rules || says("types") || is_placed && says("selector");
         let is_staged = kind.to_ascii_lowercase().starts_with("staged");
         is_one.then_some(match (is_in_namespace, is_staged) {
             (true, false) => Kind::CalicoNetworkPolicy,
@@ -213,6 +215,9 @@ mod tests {
             (calico, "P", false, "tier selector", Some(Kind::GlobalNetworkPolicy)),
             (calico, "StagedPolicy", true, "ingress", Some(Kind::StagedNetworkPolicy)),
             (calico, "stagedGlobal", false, "ingress", Some(Kind::StagedGlobalNetworkPolicy)),
+            (calico, "P", false, "order selector", Some(Kind::GlobalNetworkPolicy)),
+            (calico, "", true, "selector", Some(Kind::CalicoNetworkPolicy)),
+            (calico, "", true, "nets", None),
             (calico, "IPPool", false, "cidr nodeSelector", None),
             (calico, "PacketCapture", true, "selector filters", None),
             ("policy.networking.k8s.io/v1alpha2", "CNP", false, "tier subject", {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use lockgate_dataplane::connection::Bounds;
+use lockgate_dataplane::endpoint::OwnNode;
 use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
 use lockgate_dataplane::worker::Denial;
 
@@ -61,6 +62,20 @@ pub(super) fn word<T: Copy>(
 pub(super) fn denied(raw: Option<String>) -> Result<Denial, SettingsError> {
     let words = [("drop", Denial::Drop), ("reject", Denial::Reject)];
     word("denied", raw, &words, "drop, reject")
+}
+
+pub(super) fn own_node(raw: Option<String>) -> Result<OwnNode, SettingsError> {
+    word("own_node", raw, &OWN_NODE, "exempt, judged")
+}
+
+const OWN_NODE: [(&str, OwnNode); 2] = [("exempt", OwnNode::Exempt), ("judged", OwnNode::Judged)];
+
+/// Reads the setting `own_node` where it is a flag of another command.
+///
+/// # Errors
+/// It is none of its words.
+pub fn parse_own_node(word: &str) -> Result<OwnNode, SettingsError> {
+    own_node(Some(word.to_owned()))
 }
 
 fn text(option: &'static str, value: &str, reason: &impl ToString) -> SettingsError {

@@ -15,12 +15,14 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use lockgate_dataplane::endpoint::OwnNode;
 use lockgate_dataplane::limits::PORTS_MAX;
 use lockgate_dataplane::runtime::Polling;
 use lockgate_dataplane::worker::{Denial, Established};
 
 use crate::attach::HostPortPlan;
 
+pub use check::parse_own_node;
 use check::{absolute, bound, number, word};
 pub use error::SettingsError;
 pub use frames::FrameBudget;
@@ -120,6 +122,8 @@ pub struct Settings {
     pub host_port: Option<HostPortPlan>,
     /// Addresses of this node; empty: those that its pods' `status.hostIPs` name.
     pub node_addresses: Vec<IpAddr>,
+    /// Whether policy judges what the node sends to its own pods.
+    pub own_node: OwnNode,
     /// Where metrics are served.
     pub listen: SocketAddr,
     /// The Unix socket.
@@ -182,6 +186,7 @@ impl Settings {
             )?,
             host_port,
             node_addresses: check::node_addresses(raw.node_addresses.unwrap_or_default())?,
+            own_node: check::own_node(raw.own_node)?,
             listen: check::listen(raw.listen)?,
             socket: check::socket_path(raw.socket)?,
             lock: absolute("lock", raw.lock, LOCK)?,

@@ -31,6 +31,8 @@ pub struct Raw {
     pub polling: Option<String>,
     /// Addresses of this node.
     pub node_addresses: Option<Vec<String>>,
+    /// `exempt` or `judged`.
+    pub own_node: Option<String>,
     /// Where metrics are served.
     pub listen: Option<String>,
     /// The Unix socket.
@@ -146,6 +148,7 @@ impl Raw {
             denied,
             polling,
             node_addresses,
+            own_node,
             listen,
             socket,
             lock,

@@ -103,7 +103,8 @@ fn what_a_file_says_holds_where_no_flag_does() {
         "connections.timeouts.fragments",
         "host_port.mtu",
     ];
-    let words = ["established", "denied", "polling", "listen", "log.level", "log.format"];
+    let words =
+        ["established", "denied", "polling", "own_node", "listen", "log.level", "log.format"];
     let numbers = numbers.map(|name| format!("{name} = 7"));
     let words = words.map(|name| format!("{name} = \"word\""));
     for line in numbers.iter().chain(&words) {
@@ -119,6 +120,7 @@ fn every_word_that_is_none_of_those_allowed_names_them() {
         ("established", "recheck, keep"),
         ("denied", "drop, reject"),
         ("polling", "adaptive, busy"),
+        ("own_node", "exempt, judged"),
         ("log.level", "error, warn, info, debug, trace"),
         ("log.format", "text, json"),
     ] {

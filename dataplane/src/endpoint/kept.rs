@@ -231,6 +231,9 @@ impl KeptEndpoints {
         self.attached = attached;
         let node: BTreeSet<IpAddr> = topology.node_addresses.iter().copied().collect();
         addresses.extend(self.node.symmetric_difference(&node));
+        if topology.own_node != self.topology.own_node {
+            addresses.extend(&node);
+        }
         self.node = node;
         self.now.host.clone_from(&topology.host);
         self.topology.clone_from(topology);
@@ -281,7 +284,8 @@ impl KeptEndpoints {
     /// What an address is.
     fn place(&self, kept: &Kept, address: IpAddr) -> Place {
         let Some(pod) = self.owners.get(&address) else {
-            let kind = if self.node.contains(&address) { Kind::Node } else { Kind::Outside };
+            let is_node = self.node.contains(&address);
+            let kind = if is_node { Kind::Node(self.topology.own_node) } else { Kind::Outside };
             return Place { kind, ..of_block(kept, address) };
         };
         let resident = kept.resident(*pod);

@@ -61,6 +61,7 @@ fn world() -> (Ruleset, Compiled, Topology) {
             mtu: 1500,
         }),
         node_addresses: vec![ip("192.0.2.9"), ip("fd00:1::9"), ip("172.16.0.1")],
+        own_node: OwnNode::Exempt,
     };
     (ruleset, compiled, topology)
 }
@@ -114,7 +115,7 @@ fn an_address_of_the_node_is_the_nodes_with_the_class_of_its_block() {
     let (compiled, endpoints) = built();
     for text in ["192.0.2.9", "fd00:1::9", "172.16.0.1"] {
         let class = compiled.classes.of(ip(text));
-        let want = Place { class, kind: Kind::Node, sets: Sets::NONE };
+        let want = Place { class, kind: Kind::Node(OwnNode::Exempt), sets: Sets::NONE };
         assert_eq!(endpoints.place(ip(text).into()), want, "{text}");
     }
     assert_ne!(endpoints.place(ip("fd00:1::9").into()).class, ClassId::NOTHING);
@@ -126,7 +127,7 @@ fn a_pods_address_is_never_the_nodes() {
     topology.node_addresses = ["10.0.0.1", "10.0.1.1", "fd00::2"].map(ip).to_vec();
     let endpoints = Endpoints::build(&ruleset, &compiled, &topology);
     for text in ["10.0.0.1", "10.0.1.1", "fd00::2"] {
-        assert_ne!(endpoints.place(ip(text).into()).kind, Kind::Node, "{text}");
+        assert_ne!(endpoints.place(ip(text).into()).kind, Kind::Node(OwnNode::Exempt), "{text}");
     }
 }
 

@@ -34,7 +34,7 @@ impl Admitted {
         const NOWHERE: PortRef =
             PortRef { port: PortId(u32::MAX), worker: WorkerId(u8::MAX), slot: PortSlot(u16::MAX) };
         const NOBODY: Side =
-            Side { endpoint: None, class: ClassId::NOTHING, sets: Sets::NONE, is_node: false };
+            Side { endpoint: None, class: ClassId::NOTHING, sets: Sets::NONE, node: None };
         let exit = Exit { to: NOWHERE, mac: Mac([0; 6]), mtu: 0 };
         let route = Route {
             from: NOWHERE,
@@ -145,14 +145,14 @@ fn from_pod(
         control_from_pod(endpoints, sender, headers)?;
     }
     for_the_gateway(headers)?;
-    let source = Side { endpoint: Some(sender.endpoint), class, sets: sender.sets, is_node: false };
+    let source = Side { endpoint: Some(sender.endpoint), class, sets: sender.sets, node: None };
     let place = endpoints.place(headers.key.target);
     let (target, exit, owner) = match place.kind {
         PlaceKind::Local(index) => {
             let local = endpoints.local(index);
             (pod_side(local, place.class), exit_of(local), owner(from, local.at))
         }
-        PlaceKind::Outside | PlaceKind::Node => {
+        PlaceKind::Outside | PlaceKind::Node(_) => {
             let exit = host_exit(endpoints, here).ok_or(DropReason::NoRoute)?;
             (outside(place.class, place.kind), exit, from.worker)
         }
@@ -334,12 +334,13 @@ fn answerable_solicitation(neighbour: &Neighbour) -> Turned {
 
 #[inline]
 fn pod_side(local: &Local, class: ClassId) -> Side {
-    Side { endpoint: Some(local.endpoint), class, sets: local.sets, is_node: false }
+    Side { endpoint: Some(local.endpoint), class, sets: local.sets, node: None }
 }
 
 #[inline]
 fn outside(class: ClassId, kind: PlaceKind) -> Side {
-    Side { endpoint: None, class, sets: Sets::NONE, is_node: kind == PlaceKind::Node }
+    let node = if let PlaceKind::Node(own_node) = kind { Some(own_node) } else { None };
+    Side { endpoint: None, class, sets: Sets::NONE, node }
 }
 
 #[inline]

@@ -9,6 +9,7 @@ use super::route::{Route, Side};
 use super::{Established, Path};
 use crate::connection::{ConnectionId, Connections, Opening, Spot, Way};
 use crate::counters::DropReason;
+use crate::endpoint::OwnNode;
 use crate::event::{Notes, Outcome, Sample, Sampled};
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::FlowKey;
@@ -296,10 +297,12 @@ fn decide_by(
     key: &FlowKey,
     [egress, ingress]: [PolicySetId; 2],
 ) -> Decision {
-    // A pod to itself is nobody's business (NP-42); nor is a node to its own pods (NP-40).
+    // A pod to itself is nobody's business (NP-42); nor, unless set so, is a node to its own pods
+    // (NP-40, CNP-14).
     let itself = opener.endpoint.is_some() && opener.endpoint == other.endpoint;
     let egress = if itself { PolicySetId::NONE } else { egress };
-    let ingress = if itself || opener.is_node { PolicySetId::NONE } else { ingress };
+    let is_exempt = itself || opener.node == Some(OwnNode::Exempt);
+    let ingress = if is_exempt { PolicySetId::NONE } else { ingress };
     snapshot.policy.decide(&Query {
         egress,
         target_class: other.class,

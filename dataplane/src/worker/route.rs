@@ -1,6 +1,7 @@
 //! A packet's way through the switch: who are its ends, where it leaves. Hot path.
 
 use crate::connection::Holder;
+use crate::endpoint::OwnNode;
 use crate::ids::{EndpointId, Mac, PortRef, WorkerId};
 use crate::policy::table::{ClassId, Sets};
 use crate::seat::Seat;
@@ -14,8 +15,8 @@ pub(super) struct Side {
     pub class: ClassId,
     /// The policies that judge it; none for everyone who is not a local pod.
     pub sets: Sets,
-    /// It is this node itself, seen on the host port (NP-40).
-    pub is_node: bool,
+    /// It is this node itself, seen on the host port (NP-40), and whether it is judged.
+    pub node: Option<OwnNode>,
 }
 
 /// Where a packet leaves.
@@ -57,7 +58,7 @@ impl Route {
             (Some(endpoint), _) => Holder { endpoint, seat: Seat::of(self.from), opens: true },
             (None, endpoint) => {
                 let endpoint = endpoint.unwrap_or(NOBODY);
-                Holder { endpoint, seat: Seat::of(self.exit.to), opens: self.source.is_node }
+                Holder { endpoint, seat: Seat::of(self.exit.to), opens: self.source.node.is_some() }
             }
         }
     }

@@ -37,6 +37,7 @@ const SHAPE: Shape = Shape {
     established: lockgate_dataplane::worker::Established::Recheck,
     denial: lockgate_dataplane::worker::Denial::Drop,
     local: lockgate_tests::world::Local::Bound,
+    own_node: lockgate_dataplane::endpoint::OwnNode::Exempt,
 };
 
 const WIRES: [&str; 4] = [CLIENT, WEB, OTHER, HOST];

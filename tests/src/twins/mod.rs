@@ -12,7 +12,7 @@ use lockgate_control::inventory::Change;
 use lockgate_control::manifest::{FileObjects, Object, ObjectKey};
 use lockgate_control::resolve::{Resolved, resolve};
 use lockgate_dataplane::compiler::Tables;
-use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, Topology};
+use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, OwnNode, Topology};
 use lockgate_dataplane::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::policy::compile::compile;
 use serde_json::Value;
@@ -184,5 +184,6 @@ fn topology(full: &Resolved, moves: u16) -> Topology {
     let slots = vec![PortSlot(200), PortSlot(201)];
     let host = HostPort { port: PortId(0), slots, mac: Mac::default(), mtu: 1500 };
     let node_addresses = full.node_addresses.clone();
-    Topology { attachments, host: (moves != 2).then_some(host), node_addresses }
+    let own_node = if moves.is_multiple_of(2) { OwnNode::Exempt } else { OwnNode::Judged };
+    Topology { attachments, host: (moves != 2).then_some(host), node_addresses, own_node }
 }

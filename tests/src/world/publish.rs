@@ -73,7 +73,12 @@ impl World {
             mtu: self.shape.mtu,
         };
         let node_addresses = self.agent.resolver().node_addresses().to_vec();
-        let topology = Topology { attachments, host: Some(host), node_addresses };
+        let topology = Topology {
+            attachments,
+            host: Some(host),
+            node_addresses,
+            own_node: self.shape.own_node,
+        };
         let tables = self.agent.compile(delta, &topology);
         self.epoch += u64::from(tables.verdicts);
         self.publisher.publish(Epoch(self.epoch), tables.policy, tables.endpoints);

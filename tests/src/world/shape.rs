@@ -1,5 +1,6 @@
 //! How a simulated node is made.
 
+use lockgate_dataplane::endpoint::OwnNode;
 use lockgate_dataplane::worker::{Denial, Established};
 
 /// How a world is made.
@@ -19,6 +20,8 @@ pub struct Shape {
     pub denial: Denial,
     /// Which pods are on this node.
     pub local: Local,
+    /// Whether what the node sends to them is judged.
+    pub own_node: OwnNode,
 }
 
 /// Which living pods are on a simulated node.
@@ -40,6 +43,7 @@ impl Default for Shape {
             established: Established::Recheck,
             denial: Denial::Drop,
             local: Local::Bound,
+            own_node: OwnNode::Exempt,
         }
     }
 }

@@ -37,7 +37,7 @@ fn names_of_ports_that_are_left_out_must_be_there() {
     let out = |name: &str| {
         ingress(&format!("action: Allow, protocol: TCP, destination: {{notPorts: [{name}]}}"))
     };
-    let told = ["never-matches GlobalNetworkPolicy p spec.ingress[0].destination.notPorts"];
+    let told = ["never-matches GlobalNetworkPolicy p spec.ingress[0].destination.notPorts[0]"];
     assert_eq!(found(&out("nobodys")), told);
     assert_eq!(found(&out("80")), NOTHING);
     let named = crate::sample::ports("{name: nobodys, containerPort: 1}");
@@ -129,14 +129,17 @@ fn a_remedy_takes_no_list_s_last_away_and_changes_no_types() {
     let admin = "subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}, \
                  {action: Accept, from: [{namespaces: {}}]}]";
     let admin = cluster("p", "Admin", 1, admin);
-    assert_eq!(remedy(&admin, "shadowed"), "put it before them, or remove the whole rule");
+    assert_eq!(remedy(&admin, "shadowed"), "remove the whole rule", "before them it would open");
+    let deny = "ingress: [{action: Allow}, {action: Deny, protocol: TCP}]";
+    assert_eq!(remedy(&global("p", deny), "shadowed"), format!("put it before them, or {rule}"));
+    let out = ingress("action: Allow, source: {notSelector: has(bad)}");
+    assert_eq!(remedy(&out, "missing-set"), "mend it", "in a namespace it would mean everybody");
+    let nobodys = calico("Profile", "kns.nowhere", "ingress: [{action: Deny}]");
+    assert_eq!(remedy(&nobodys, "selects-nothing"), "mend the name, or remove the Profile");
     let first = calico("Tier", "t", "order: 1") + &global("f", "tier: t, ingress: []");
     let late = first + &global("p", "ingress: [{action: Allow}]");
     let told = remedy(&late, "unreached");
-    assert_eq!(
-        told,
-        "let the earlier tiers pass, or state the policy's types and remove the rules"
-    );
+    assert_eq!(told, "state the policy's types and remove the rules");
 }
 
 #[test]
@@ -147,4 +150,21 @@ fn of_a_network_policy_the_order_is_the_others_to_change() {
     let one = found.iter().find(|one| one.code == "ambiguous-order").unwrap();
     assert_eq!((one.problem.object.as_str(), &*one.problem.field), ("NetworkPolicy x/p", ""));
     assert!(one.problem.remedy.contains("that is not 1000"), "{one}");
+}
+
+#[test]
+fn a_set_without_a_net_is_there() {
+    let set = calico("GlobalNetworkSet", "s", "").replace("name: s", "name: s, labels: {net: a}");
+    let rule = ingress("action: Deny, source: {namespaceSelector: global(), selector: net == 'a'}");
+    let told = ["never-matches GlobalNetworkPolicy p spec.ingress[0].source"];
+    assert_eq!(found(&(rule + &set)), told);
+    let out = ingress("action: Deny, source: {notSelector: net == 'a'}");
+    assert_eq!(found(&(out + &set)), NOTHING);
+}
+
+#[test]
+fn a_name_of_a_port_is_found_in_its_place() {
+    let rule = "action: Allow, protocol: TCP, destination: {ports: [80, '81:82', nobodys, 83]}";
+    let told = ["never-matches GlobalNetworkPolicy p spec.ingress[0].destination.ports[2]"];
+    assert_eq!(found(&ingress(rule)), told);
 }

@@ -148,6 +148,11 @@ fn accounts(at: &Place<'_>, report: &mut Report<'_>) -> Result<Option<Accounts>,
         }))
     });
     let (labels, names) = (labels?, names?);
+    if labels.is_none() && names.is_none() {
+        let message =
+            "serviceAccounts asks for no name and no label: it is as if it were not there";
+        report.warning(at, message, "name accounts, or remove it");
+    }
     let labels = labels.map(|labels| labels.of_accounts());
     let is_some = labels.is_some() || names.is_some();
     Ok(is_some.then(|| Accounts { names: names.unwrap_or_default(), labels }))

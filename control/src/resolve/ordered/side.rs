@@ -22,6 +22,12 @@ impl<'i, W: World> Ordered<'i, W> {
         self.ends(side, Doubt::In).is_nobody()
     }
 
+    /// Whether a selection may mean a set of networks, or a host endpoint, though it may be empty.
+    pub(crate) fn selects_a_set(&self, selection: &Selection) -> bool {
+        let mut sets = self.realm.networks.iter();
+        selection.takes_sets && sets.any(|(set, ..)| set.is_selected(selection) != Some(false))
+    }
+
     /// Whether a selection may mean a pod of this namespace that nothing else is known of.
     pub(crate) fn selects_bare(&self, namespace: &str, selection: &Selection) -> bool {
         let none = Labels::new();
