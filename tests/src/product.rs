@@ -233,7 +233,7 @@ impl Product {
         let request = MatrixRequest { protocol: asked, port, family };
         let rows = matrix(&self.inventory, &request).map(|matrix| matrix.rows).unwrap_or_default();
         let cell = |cell: matrix::Cell| {
-            let first = cell.by.into_iter().next().map(rule_name);
+            let first = cell.by.first().map(rule_name);
             (cell.verdict == explain::Verdict::Allow, first)
         };
         let row = |row: matrix::Row| Row {

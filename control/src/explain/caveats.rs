@@ -1,12 +1,13 @@
 //! What the verdict of policy does not say: addresses that the switch drops or answers whatever
-//! policy says, and packets that it never sees.
+//! policy says, packets that it never sees, and policies that are written twice.
 
 use std::net::IpAddr;
 
 use lockgate_dataplane::packet::answer::{GATEWAY_V4, GATEWAY_V6};
 
+use super::Side;
 use super::ends::Met;
-use crate::manifest::why_no_pods;
+use crate::manifest::{Metadata, why_no_pods};
 
 /// What is to be known beside the verdict; mostly nothing.
 pub(super) fn of(from: &Met, to: &Met) -> Vec<String> {
@@ -34,6 +35,23 @@ pub(super) fn of(from: &Met, to: &Met) -> Vec<String> {
         caveats.extend(dropped(to.address));
     }
     caveats
+}
+
+/// Which of the policies that were asked are written twice.
+pub(super) fn of_rewritten(rewritten: &[(&Metadata, &Metadata)], sides: [&Side; 2]) -> Vec<String> {
+    let is_asked = |counts: &Metadata| {
+        let name = counts.key.path();
+        let mut steps = sides.iter().flat_map(|side| &side.walk);
+        steps.any(|step| {
+            step.kind == Some(counts.key.kind.spoken()) && step.policy.as_deref() == Some(&*name)
+        })
+    };
+    let told = |(counts, earlier): &(&Metadata, &Metadata)| {
+        let place = |one: &Metadata| format!("{}:{}", one.origin.file, one.origin.line);
+        let (there, here) = (place(earlier), place(counts));
+        format!("{} is written twice: in {there}, and in {here}, which counts", counts.key)
+    };
+    rewritten.iter().filter(|(counts, _)| is_asked(counts)).map(told).collect()
 }
 
 fn dropped(address: IpAddr) -> Option<String> {

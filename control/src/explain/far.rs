@@ -48,6 +48,11 @@ pub(super) fn misses(rule: &Rule, fit: Option<Fit>, packet: &Packet<'_, '_>) -> 
     if fails(|fit| fit.peer) {
         let peers = rule.peers.iter().map(|peer| of_side(peer, &packet.other, packet.inventory));
         missed.extend(peers.min_by_key(Vec::len).unwrap_or_default());
+        // Addresses of another version of IP are left out of the peers.
+        let families = rule.traffic.iter().map(|traffic| of_family(traffic, packet));
+        if missed.is_empty() && fit.is_some_and(|fit| fit.port) {
+            missed.extend(families.min_by_key(Vec::len).unwrap_or_default());
+        }
     }
     if fails(|fit| fit.port) {
         let kinds = rule.traffic.iter().map(|traffic| of_traffic(traffic, packet));
@@ -134,14 +139,17 @@ fn of_namespace(within: &Within, wearer: &Wearer<'_>) -> String {
     }
 }
 
-fn of_traffic(traffic: &Traffic, packet: &Packet<'_, '_>) -> Vec<Miss> {
-    let mut missed = Vec::new();
+fn of_family(traffic: &Traffic, packet: &Packet<'_, '_>) -> Vec<Miss> {
     let family = if packet.other.address.is_ipv4() { Family::V4 } else { Family::V6 };
-    if let Some(wanted) = traffic.family.filter(|wanted| *wanted != family) {
-        let name = |family| if family == Family::V4 { "IPv4" } else { "IPv6" };
-        let detail = format!("{} wanted, is {}", name(wanted), name(family));
-        missed.push(Miss::new(Part::Family, detail));
-    }
+    let missed = traffic
+        .family
+        .filter(|wanted| *wanted != family)
+        .map(|wanted| Miss::new(Part::Family, format!("{wanted} wanted, is {family}")));
+    missed.into_iter().collect()
+}
+
+fn of_traffic(traffic: &Traffic, packet: &Packet<'_, '_>) -> Vec<Miss> {
+    let mut missed = of_family(traffic, packet);
     let Some(told) = tell(traffic) else { return missed };
     match told.iter().find(|one| one.protocol == packet.service.protocol) {
         Some(told) => missed.extend(of_numbers(told, traffic, packet)),

@@ -28,7 +28,7 @@ pub(crate) use request::{check_port, serialize_protocol, service};
 pub use walk::{Said, Step};
 
 use crate::inventory::{Census, Inventory};
-use crate::manifest::{Problem, escape};
+use crate::manifest::{Metadata, Problem, escape};
 pub use crate::policy::Family;
 use ends::End;
 use judge::{Asked, Judge};
@@ -146,7 +146,7 @@ pub enum Reason {
 /// A rule, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RuleName {
-    /// `namespace/name`.
+    /// `namespace/name`; where another policy that is asked is called so too, the kind before it.
     pub policy: String,
     /// Its place in the policy's list for the direction, from 0.
     pub rule: u32,
@@ -237,6 +237,8 @@ pub struct Explainer<'i> {
     census: Census<'i>,
     ordered: Written<'i>,
     own_node: OwnNode,
+    /// Which are written twice: the version that counts, and one that does not.
+    rewritten: Vec<(&'i Metadata, &'i Metadata)>,
 }
 
 impl<'i> Explainer<'i> {
@@ -245,7 +247,8 @@ impl<'i> Explainer<'i> {
     pub fn new(inventory: &'i Inventory) -> Self {
         let census = Census::of(inventory);
         let ordered = Written::of(inventory, &census.residents);
-        Self { inventory, census, ordered, own_node: OwnNode::Exempt }
+        let rewritten = inventory.rewritten().collect();
+        Self { inventory, census, ordered, own_node: OwnNode::Exempt, rewritten }
     }
 
     /// The same for a switch that is set so.
@@ -264,7 +267,7 @@ impl<'i> Explainer<'i> {
     /// # Errors
     /// As [`explain`].
     pub fn explain(&self, request: &Request) -> Result<Explanation, ExplainError> {
-        let Self { inventory, census, ordered, own_node } = self;
+        let Self { inventory, census, ordered, own_node, rewritten } = self;
         request.check()?;
         let from = End::find(inventory, census, &request.from)?;
         let to = End::find(inventory, census, &request.to)?;
@@ -283,7 +286,8 @@ impl<'i> Explainer<'i> {
             let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Next, one));
             Staged { verdict: Verdict::both(&egress, &ingress), egress, ingress }
         });
-        let caveats = caveats::of(&from, &to);
+        let mut caveats = caveats::of(&from, &to);
+        caveats.extend(caveats::of_rewritten(rewritten, [&egress, &ingress]));
         Ok(Explanation {
             verdict: Verdict::both(&egress, &ingress),
             from: from.shown,

@@ -723,7 +723,7 @@ fn the_answer_as_text_is_as_it_was() {
          \u{20}               nearest: x/p ingress[1]\n\
          \u{20}                 pod labels: app=c wanted, has app=b\n\
          \u{20}                 port: web (8080) wanted, is 80\n\
-         \u{20}               broken: x/p ingress[0] opens nothing (see lockgate validate)\n\
+         \u{20}               broken: x/p ingress[0] (see lockgate validate)\n\
          \u{20}               error: t.yaml:36: NetworkPolicy x/p: spec.ingress[0].form: \"form\" is \
          not a field of an ingress rule (write from; until then the whole rule opens nothing)\n\
          \u{20}               tier default: NetworkPolicy x/p: no match\n\
@@ -842,4 +842,48 @@ fn cnp_14_the_own_node_is_judged_where_the_switch_is_set_so() {
         let side = explainer.explain(&asked).unwrap().ingress;
         assert_eq!((side.verdict, side.reason), wanted, "{own_node:?} {port}");
     }
+}
+
+#[test]
+fn two_of_one_name_are_told_apart_by_their_kinds() {
+    let calico = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: p, \
+                  namespace: x}\nspec: {order: 5, ingress: [{action: Allow, source: {selector: \
+                  app == 'z'}}]}\n---\n";
+    let text = with("podSelector: {}") + calico;
+    let side = explained(&text, "y/a x/a TCP 80").ingress;
+    let names = ["NetworkPolicy.projectcalico.org x/p", "NetworkPolicy x/p"];
+    assert_eq!(side.isolated_by, names);
+    assert_eq!(side.nearest.unwrap().policy, names[0]);
+    assert!(side.walk.iter().all(|step| step.policy.as_deref().is_none_or(|name| name == "x/p")));
+    assert_eq!(explained(&(small() + calico), "y/a x/a TCP 80").ingress.isolated_by, ["x/p"]);
+}
+
+#[test]
+fn the_version_of_ip_is_what_a_rule_misses() {
+    let rule = |more: &str| {
+        small()
+            + &format!(
+                "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: p}}\nspec: \
+             {{ingress: [{{action: Allow, ipVersion: 6{more}}}]}}\n"
+            )
+    };
+    for more in ["", ", protocol: TCP, destination: {ports: [80]}", ", source: {selector: all()}"] {
+        let nearest = explained(&rule(more), "y/a x/a TCP 80").ingress.nearest.unwrap();
+        let told = (nearest.failed, nearest.detail);
+        assert_eq!(told, (vec![Part::Family], vec!["IPv6 wanted, is IPv4".to_owned()]), "{more}");
+    }
+}
+
+#[test]
+fn a_policy_that_is_written_twice_is_a_caveat() {
+    let twice = with("podSelector: {}") + &policy("x/p", "podSelector: {}, ingress: [{}]");
+    let seen = explained(&twice, "y/a x/a TCP 80");
+    assert_eq!(seen.verdict, Verdict::Allow);
+    assert_eq!(seen.caveats.len(), 1, "{seen}");
+    assert!(
+        seen.caveats[0].starts_with("NetworkPolicy x/p is written twice: in t.yaml:"),
+        "{seen}"
+    );
+    assert!(explained(&twice, "y/a x/b TCP 80").caveats.len() == 1);
+    assert_eq!(explained(&twice, "x/a y/a TCP 80").caveats, Vec::<String>::new());
 }

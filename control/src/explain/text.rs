@@ -66,7 +66,7 @@ fn write_side(f: &mut Formatter<'_>, direction: &str, own: &str, side: &Side) ->
     }
     for rule in &side.broken {
         let name = written(rule, direction);
-        writeln!(f, "{:15} broken: {name} opens nothing (see lockgate validate)", "")?;
+        writeln!(f, "{:15} broken: {name} (see lockgate validate)", "")?;
     }
     side.problems.iter().try_for_each(|problem| writeln!(f, "{:15} {problem}", ""))?;
     write_walk(f, direction, &side.walk)

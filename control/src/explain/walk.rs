@@ -1,5 +1,8 @@
 //! Tier by tier, policy by policy: who was asked, and what each said.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use lockgate_dataplane::policy::ruleset::{
     Action, Direction, End, Party, PodIndex, Policy, SetId, Stage, Tier,
 };
@@ -75,6 +78,8 @@ impl Said {
 pub(super) struct Voice<'q, 'i> {
     standing: Policy,
     source: Source<'q, 'i>,
+    /// Another of those that are asked has its name: its kind is told with it.
+    has_namesake: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +93,7 @@ impl<'q, 'i> Voice<'q, 'i> {
         let key = &policy.metadata.key;
         let name = format!("{}/{}", key.namespace, key.name).into();
         let standing = Policy { stage, ..Policy::isolating(name, SetId(0), None, None) };
-        Self { standing, source: Source::Plain(policy) }
+        Self { standing, source: Source::Plain(policy), has_namesake: false }
     }
 
     /// Whether what is staged concerns it: it is not asked both before and after.
@@ -97,16 +102,27 @@ impl<'q, 'i> Voice<'q, 'i> {
     }
 
     pub(super) fn ordered(one: &'q OneLowered<'i>) -> Self {
-        Self { standing: one.meaning.clone(), source: Source::Ordered(one) }
+        let (standing, source) = (one.meaning.clone(), Source::Ordered(one));
+        Self { standing, source, has_namesake: false }
     }
 
     /// The same, the first to be asked first.
     pub(super) fn sorted(mut voices: Vec<Self>) -> Vec<Self> {
         voices.sort_by(|a, b| a.standing.rank().cmp(&b.standing.rank()));
+        let mut known: HashMap<Arc<str>, usize> = HashMap::new();
+        for voice in &voices {
+            *known.entry(Arc::clone(&voice.standing.name)).or_default() += 1;
+        }
+        for voice in &mut voices {
+            voice.has_namesake = known.get(&voice.standing.name).is_some_and(|count| *count > 1);
+        }
         voices
     }
 
     pub(super) fn name(&self) -> String {
+        if self.has_namesake {
+            return format!("{} {}", self.standing.kind, self.standing.name);
+        }
         self.standing.name.to_string()
     }
 
@@ -275,7 +291,7 @@ impl<'q, 'i> Walk<'q, 'i> {
     fn note(&mut self, voice: &Voice<'q, 'i>, said: Said, rule: Option<u32>) {
         self.steps.push(Step {
             tier: voice.standing.tier.name.to_string(),
-            policy: Some(voice.name()),
+            policy: Some(voice.standing.name.to_string()),
             kind: Some(voice.metadata().key.kind.spoken()),
             said,
             rule,

@@ -1,6 +1,6 @@
 //! What can only be seen with all objects in view.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Census, Inventory, Resident};
 use crate::manifest::{
@@ -57,17 +57,13 @@ fn finding(
 }
 
 fn written_twice(inventory: &Inventory) -> Vec<Problem> {
-    let mut found = Vec::new();
-    for versions in inventory.versions() {
-        let Some(winner) = versions.in_force() else { continue };
-        let Origin { file, line, .. } = &winner.metadata().origin;
-        found.extend(versions.earlier().map(|object| {
-            let message = format!("is written again in {file}:{line}, which counts");
-            let text = (message.as_str(), "remove one of them");
-            finding(Severity::Error, object.metadata(), "", text)
-        }));
-    }
-    found
+    let told = |(counts, earlier): (&Metadata, &Metadata)| {
+        let Origin { file, line, .. } = &counts.origin;
+        let message = format!("is written again in {file}:{line}, which counts");
+        let text = (message.as_str(), "remove one of them");
+        finding(Severity::Error, earlier, "", text)
+    };
+    inventory.rewritten().map(told).collect()
 }
 
 fn shared_addresses(census: &Census<'_>) -> Vec<Problem> {
@@ -202,32 +198,53 @@ pub(crate) fn absent_tier(tier: &str) -> String {
 /// What to do then.
 pub(crate) const ADD_TIER: &str = "add the Tier, or name another";
 
-/// Of policies that nothing but their names puts in order, all but the first (CNP-1).
-fn equal_priorities(inventory: &Inventory) -> Vec<Problem> {
-    let mut first: BTreeMap<(Option<&str>, Order), &OrderedPolicy> = BTreeMap::new();
-    let is_one = |one: &&OrderedPolicy| {
-        matches!(one.kind, Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy)
+/// Of policies that state one order and may be for one pod, all but the first: nothing but their
+/// names says which is asked before (CNP-1).
+fn equal_orders(inventory: &Inventory) -> Vec<Problem> {
+    let is_stated = |one: &&OrderedPolicy| {
+        one.staged.is_none() && one.order != Order::LAST && one.order != Order::FIRST
     };
-    let mut policies: Vec<_> = inventory.ordered_policies().filter(is_one).collect();
+    let mut policies: Vec<_> = inventory.ordered_policies().filter(is_stated).collect();
     policies.sort_by_key(|one| one.rank());
+    // By tier and order: the first for all namespaces, and the first of each.
+    let mut first: HashMap<(Option<&str>, Order, &str), &OrderedPolicy> = HashMap::new();
     let mut found = Vec::new();
     for policy in policies {
-        let place = (policy.tier.as_deref(), policy.order);
-        let Some(first) = first.get(&place) else {
-            first.insert(place, policy);
-            continue;
+        let (tier, space) = (policy.tier.as_deref(), &*policy.metadata.key.namespace);
+        let is_one = |one: &(Option<&str>, Order, &str)| {
+            (one.0, one.1) == (tier, policy.order)
+                && (one.2.is_empty() || space.is_empty() || one.2 == space)
         };
-        let message = format!("its priority is that of {} too, which is asked before it", {
-            &first.metadata.key
-        });
-        let text = (message.as_str(), "give them different priorities");
-        found.push(finding(Severity::Notice, &policy.metadata, "spec.priority", text));
+        let known = match space {
+            // One for all namespaces may be for the pods of any.
+            "" => first
+                .iter()
+                .filter(|(place, _)| is_one(place))
+                .map(|(_, one)| *one)
+                .min_by_key(|one| one.rank()),
+            space => ["", space]
+                .into_iter()
+                .find_map(|space| first.get(&(tier, policy.order, space)))
+                .copied(),
+        };
+        if let Some(known) = known {
+            let message = format!("its order is that of {} too, which is asked before it", {
+                &known.metadata.key
+            });
+            let text =
+                (message.as_str(), "give them different orders if it matters: see lockgate lint");
+            let is_cluster =
+                matches!(policy.kind, Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy);
+            let field = if is_cluster { "spec.priority" } else { "spec.order" };
+            found.push(finding(Severity::Notice, &policy.metadata, field, text));
+        }
+        first.entry((tier, policy.order, space)).or_insert(policy);
     }
     found
 }
 
 fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {
-    let mut found = equal_priorities(inventory);
+    let mut found = equal_orders(inventory);
     for policy in inventory.ordered_policies() {
         found.extend(unenforced(inventory, policy));
         let Some(tier) = policy.tier.as_deref() else { continue };

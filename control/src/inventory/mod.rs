@@ -230,6 +230,15 @@ impl Inventory {
         said.filter(move |problem| problem.object == object)
     }
 
+    /// Objects that are written twice: the version that counts, and each that does not.
+    pub(crate) fn rewritten(&self) -> impl Iterator<Item = (&Metadata, &Metadata)> {
+        self.versions().flat_map(|versions| {
+            let counts = versions.in_force().map(Object::metadata);
+            let earlier = versions.earlier().map(Object::metadata);
+            earlier.filter_map(move |one| Some((counts?, one)))
+        })
+    }
+
     /// Every version of every object.
     fn versions(&self) -> impl Iterator<Item = &Versions> {
         self.objects.values()

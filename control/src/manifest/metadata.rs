@@ -70,9 +70,7 @@ pub struct ObjectKey {
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, namespace, name } = self;
-        let slash = if namespace.is_empty() { "" } else { "/" };
-        write!(f, "{} {namespace}{slash}{name}", kind.spoken())
+        write!(f, "{} {}", self.kind.spoken(), self.path())
     }
 }
 
@@ -93,6 +91,12 @@ pub(crate) fn is_lost_namespace(namespace: &str) -> bool {
 }
 
 impl ObjectKey {
+    /// `namespace/name`, or the name alone of what is in no namespace.
+    pub(crate) fn path(&self) -> String {
+        let slash = if self.namespace.is_empty() { "" } else { "/" };
+        format!("{}{slash}{}", self.namespace, self.name)
+    }
+
     /// Whether it is not known in which namespace it is, or which namespace.
     pub(crate) fn is_lost(&self) -> bool {
         match self.kind {

@@ -94,7 +94,10 @@ pub(super) fn at_most<'n>(
         return Ok(items);
     }
     let message = format!("{what} has {} entries, {limit} may be", items.len());
-    Err(report.error(at, &message, "make two rules of it"))
+    // Two rules of which each leaves out one half leave nothing out.
+    let is_negated = what.starts_with("not");
+    let remedy = if is_negated { "join what lies side by side" } else { "make two rules of it" };
+    Err(report.error(at, &message, remedy))
 }
 
 /// The items of a list that has at least one, and at most so many.

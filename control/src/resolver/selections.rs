@@ -60,10 +60,6 @@ impl Worn<'_> {
 }
 
 impl Wears for Worn<'_> {
-    fn name(&self) -> &str {
-        &self.known.key.name
-    }
-
     fn namespace(&self) -> Option<&str> {
         Some(self.space.name())
     }
@@ -96,7 +92,7 @@ fn ground(key: &str) -> Option<(Ground, &str)> {
     }
     match key {
         NAMESPACE => Some((Ground::Namespace, NAMESPACE_NAME_LABEL)),
-        NAME | ACCOUNT | ORCHESTRATOR => None,
+        ACCOUNT | ORCHESTRATOR => None,
         _ => Some((Ground::Pod, key)),
     }
 }

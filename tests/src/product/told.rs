@@ -66,12 +66,17 @@ pub(super) fn number(protocol: Protocol, port: u16) -> AskedProtocol {
     })
 }
 
-pub(super) fn rule_name(rule: explain::RuleName) -> RuleName {
-    RuleName { policy: rule.policy, index: usize::try_from(rule.rule).unwrap_or(usize::MAX) }
+/// The name of a policy without its kind, which stands before it where two are called so.
+fn bare(policy: &str) -> String {
+    policy.rsplit(' ').next().unwrap_or_default().to_owned()
+}
+
+pub(super) fn rule_name(rule: &explain::RuleName) -> RuleName {
+    RuleName { policy: bare(&rule.policy), index: usize::try_from(rule.rule).unwrap_or(usize::MAX) }
 }
 
 pub(super) fn explained_side(side: explain::Side) -> Side {
-    let allowing: Vec<RuleName> = side.by.into_iter().map(rule_name).collect();
+    let allowing: Vec<RuleName> = side.by.iter().map(rule_name).collect();
     let by = match (side.reason, allowing.first()) {
         (Reason::Rule, Some(first)) => By::Rule(first.clone()),
         // Allowed by a rule that is not named differs from whatever the oracle says.
@@ -84,12 +89,13 @@ pub(super) fn explained_side(side: explain::Side) -> Side {
         (Reason::OwnNode, _) => By::OwnNode,
     };
     let nearest = side.nearest.map(|nearest| Nearest {
-        rule: rule_name(explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
+        rule: rule_name(&explain::RuleName { policy: nearest.policy, rule: nearest.rule }),
         failing: nearest.failed.into_iter().filter_map(part).collect(),
     });
     let denies = matches!(by, By::DefaultDeny | By::DenyRule(_));
     assert_eq!(denies, side.verdict == explain::Verdict::Deny);
-    Side { by, isolating: side.isolated_by, allowing, nearest }
+    let isolating = side.isolated_by.iter().map(|policy| bare(policy)).collect();
+    Side { by, isolating, allowing, nearest }
 }
 
 /// The parts of a rule of Kubernetes; the oracle names none of others.

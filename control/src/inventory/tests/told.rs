@@ -26,13 +26,29 @@ fn cluster(name: &str, tier: &str, priority: u32) -> String {
 
 #[test]
 fn cnp_1_equal_priorities_are_told() {
-    let equal = |text: &str| told(text, "its priority is that of");
+    let equal = |text: &str| told(text, "its order is that of");
     let one = cluster("a", "Admin", 5);
     let wanted =
         |name: &str| [(Notice, format!("ClusterNetworkPolicy {name}"), "spec.priority".to_owned())];
     assert_eq!(equal(&(cluster("b", "Admin", 5) + &one)), wanted("b"));
     assert_eq!(equal(&(cluster("b", "Admin", 6) + &one)), []);
     assert_eq!(equal(&(cluster("b", "Baseline", 5) + &one)), []);
+    let calico = |name: &str, space: &str, order: &str| {
+        let (kind, metadata) = match space {
+            "" => ("GlobalNetworkPolicy", String::new()),
+            space => ("NetworkPolicy", format!(", namespace: {space}")),
+        };
+        calico(kind, name, &metadata, order)
+    };
+    let told = |name: &str| [(Notice, name.to_owned(), "spec.order".to_owned())];
+    let all = calico("b", "", "order: 5");
+    assert_eq!(equal(&(calico("a", "", "order: 5") + &all)), told("GlobalNetworkPolicy b"));
+    assert_eq!(equal(&(calico("a", "x", "order: 5") + &all)), told("GlobalNetworkPolicy b"));
+    let later = "NetworkPolicy.projectcalico.org x/c";
+    assert_eq!(equal(&(calico("c", "x", "order: 5") + &all)), told(later));
+    assert_eq!(equal(&(calico("a", "x", "order: 5") + &calico("a", "y", "order: 5"))), []);
+    assert_eq!(equal(&(calico("a", "", "") + &calico("b", "", ""))), [], "none is stated");
+    assert_eq!(equal(&(calico("a", "", "order: 5, tier: kube-admin") + &all)), []);
 }
 
 #[test]

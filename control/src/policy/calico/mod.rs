@@ -226,7 +226,7 @@ fn selector(
     let read = expression(&at, report)?;
     if read.says_global() {
         let message = "global() has a meaning only in the namespaceSelector of a rule";
-        return Err(report.error(&at, message, "remove it"));
+        return Err(report.error(&at, message, "select by labels"));
     }
     Ok(Some(read))
 }

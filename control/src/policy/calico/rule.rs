@@ -64,8 +64,9 @@ fn action(at: &Place<'_>, report: &mut Report<'_>) -> Result<Action, Broken> {
 /// What of a rule no switch can see.
 fn is_enforceable(at: &Place<'_>, action: Option<Action>, report: &mut Report<'_>) -> bool {
     let Some(at) = at.field("http") else { return true };
+    let remedy = "remove the rule, or write what it is to mean whatever the path";
     let read = |report: &mut Report<'_>| {
-        report.error(&at, "http is not enforced: packets do not show it", "remove http");
+        report.error(&at, "http is not enforced: packets do not show it", remedy);
     };
     match action {
         Some(Action::Deny) => report.within("until then it denies whatever its path", read),

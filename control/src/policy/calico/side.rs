@@ -132,7 +132,7 @@ fn namespaces(at: &Place<'_>, report: &mut Report<'_>) -> Result<Option<Within>,
         read if read.says_global() => Err(report.error(
             &at,
             "global() stands alone in a namespaceSelector",
-            "remove the rest",
+            "write global() alone, and its labels as the selector",
         )),
         read => Ok(Some(Within::Namespaces(read.of_namespaces()))),
     }
@@ -216,7 +216,8 @@ fn check_alone(
         nets.is_some() || !not_nets.is_empty() || selection.is_some() || not_selector.is_some();
     if has_more {
         let message = "services stand beside no selector, no account and no net";
-        return Err(report.error(&place, message, "make two rules of it"));
+        let remedy = "write the one that means no more than both were to";
+        return Err(report.error(&place, message, remedy));
     }
     let has_ports = end.ports.is_some() || !end.not_ports.is_empty();
     if has_ports && role.direction == Direction::Egress {

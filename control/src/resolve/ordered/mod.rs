@@ -159,11 +159,7 @@ impl<'i, W: World> Ordered<'i, W> {
         });
         let subjects = groups.of(Group::Pods(subjects.all));
         let key = &policy.metadata.key;
-        let name = if key.namespace.is_empty() {
-            Arc::clone(&key.name)
-        } else {
-            format!("{}/{}", key.namespace, key.name).into()
-        };
+        let name = key.path().into();
         let kind = key.kind.spoken();
         Some(Policy { name, kind, stage, tier, order, subjects, ingress, egress })
     }

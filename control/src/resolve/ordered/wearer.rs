@@ -12,8 +12,6 @@ use crate::selector::Labels;
 /// Something with labels, some of which nobody may be able to read: then nobody can tell whether a
 /// selector that asks for them matches.
 pub(crate) trait Wears {
-    /// What it is called.
-    fn name(&self) -> &str;
     /// The namespace that it is in; `None` is in none.
     fn namespace(&self) -> Option<&str>;
     /// The service account of a pod.
@@ -29,7 +27,6 @@ pub(crate) trait Wears {
     fn label(&self, key: &str) -> Seen<'_> {
         match key {
             NAMESPACE => self.namespace().into(),
-            NAME => Seen::Value(self.name()),
             ACCOUNT => self.account().into(),
             ORCHESTRATOR => self.account().map(|_| "k8s").into(),
             _ => {
@@ -93,7 +90,6 @@ pub(crate) trait Wears {
 #[derive(Debug)]
 pub(crate) struct Wearer<'i> {
     own: Option<&'i Labels>,
-    name: &'i str,
     namespace: Option<&'i str>,
     of_namespace: Option<Labels>,
     account: Option<&'i str>,
@@ -107,7 +103,6 @@ impl<'i> Wearer<'i> {
         let key = &pod.metadata.key;
         Self {
             own: pod.labels.as_ref(),
-            name: &key.name,
             namespace: Some(&key.namespace),
             of_namespace: inventory.namespace_labels(&key.namespace),
             account: Some(&pod.account),
@@ -115,12 +110,11 @@ impl<'i> Wearer<'i> {
         }
     }
 
-    /// A pod without labels and a name, as whoever is there when nobody asks: `none` are no labels.
+    /// A pod without labels, as whoever is there when nobody asks: `none` are no labels.
     pub(super) fn bare(inventory: &Inventory, namespace: &'i str, none: &'i Labels) -> Self {
         let account = inventory.account(namespace, DEFAULT_ACCOUNT);
         Self {
             own: Some(none),
-            name: "",
             namespace: Some(namespace),
             of_namespace: inventory.namespace_labels(namespace),
             account: Some(DEFAULT_ACCOUNT),
@@ -134,7 +128,6 @@ impl<'i> Wearer<'i> {
         let namespace = Some(&*key.namespace).filter(|name| !name.is_empty());
         Self {
             own: set.labels.as_ref(),
-            name: &key.name,
             namespace,
             of_namespace: namespace
                 .map_or(Some(Labels::new()), |name| inventory.namespace_labels(name)),
@@ -147,7 +140,6 @@ impl<'i> Wearer<'i> {
     pub(super) fn node(node: &'i Node) -> Self {
         Self {
             own: node.labels.as_ref(),
-            name: &node.metadata.key.name,
             namespace: None,
             of_namespace: Some(Labels::new()),
             account: None,
@@ -157,10 +149,6 @@ impl<'i> Wearer<'i> {
 }
 
 impl Wears for Wearer<'_> {
-    fn name(&self) -> &str {
-        self.name
-    }
-
     fn namespace(&self) -> Option<&str> {
         self.namespace
     }

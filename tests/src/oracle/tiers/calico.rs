@@ -12,6 +12,8 @@ use super::entity::{self, Place};
 use super::wearer::Wearer;
 use super::{Action, Opinion, Tier, is_of_calico, protocol, said, spec};
 
+/// Rules of a direction.
+const RULES_MAX: usize = 1024;
 const OF_EITHER: [&str; 8] = [
     "tier",
     "order",
@@ -164,11 +166,14 @@ impl Policy<'_> {
             },
             None => &[],
         };
-        let says = |rule: &Value| match self.action(rule) {
-            Ok(action) => said(action, self.matches(rule), may_open),
+        let matches = |index, rule: &Value| {
+            if index < RULES_MAX { self.matches(rule) } else { Err(Broken("too many rules")) }
+        };
+        let says = |index, rule: &Value| match self.action(rule) {
+            Ok(action) => said(action, matches(index, rule), may_open),
             Err(_) => Some(Action::Deny),
         };
-        rules.iter().enumerate().find_map(|(index, rule)| Some((index, says(rule)?)))
+        rules.iter().enumerate().find_map(|(index, rule)| Some((index, says(index, rule)?)))
     }
 
     fn action(&self, rule: &Value) -> Result<Action, Broken> {

@@ -12,6 +12,7 @@ use super::calico::text;
 use super::wearer::{Wearer, are_of};
 use super::{ports, service};
 
+const NETS_MAX: usize = 256;
 const FIELDS: [&str; 9] = [
     "nets",
     "notNets",
@@ -48,12 +49,12 @@ pub(super) fn matches(
     let Some(entity) = entity else { return Ok(true) };
     only(entity, &FIELDS)?;
     let wearers = Wearer::at(place.asked.cluster, end);
-    let is_in_nets = match filled(entity, "nets")? {
+    let is_in_nets = match nets(entity, "nets")? {
         Some(nets) => are_of(nets, end.address)?,
         None => true,
     };
     // Nets make their rule one of their family, those that are not meant too.
-    let is_in_others = match filled(entity, "notNets")? {
+    let is_in_others = match nets(entity, "notNets")? {
         Some(nets) => are_of(nets, end.address)? || !have_family(nets, end.address),
         None => false,
     };
@@ -79,6 +80,15 @@ pub(super) fn matches(
 fn have_family(nets: &Value, address: IpAddr) -> bool {
     let mut all = nets.as_array().into_iter().flatten().filter_map(Value::as_str);
     all.any(|net| net.contains(':') == address.is_ipv6())
+}
+
+/// A list of nets, of which an end may have so many.
+fn nets<'a>(entity: &'a Value, name: &str) -> Result<Option<&'a Value>, Broken> {
+    let written = filled(entity, name)?;
+    match written.and_then(Value::as_array) {
+        Some(nets) if nets.len() > NETS_MAX => Err(Broken("too many nets")),
+        _ => Ok(written),
+    }
 }
 
 /// A list that says something; an empty one is as none.
