@@ -5,11 +5,11 @@
 //! address family cannot meet and are left out, as are pods without an address of their own, each
 //! with a notice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
-use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question};
+use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Policy, Question, Ruleset};
 use lockgate_dataplane::policy::{Compiled, compile};
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ pub fn matrix(inventory: &Inventory, request: &MatrixRequest) -> Result<Matrix, 
     explain::check_port(protocol, port)?;
     let resolved = resolve(inventory);
     let compiled = compile(&resolved.ruleset);
-    let owners = owners(&resolved.pods);
+    let (owners, names) = (owners(&resolved.pods), names(&resolved.ruleset));
     let (mut rows, mut apart) = (Vec::new(), Vec::new());
     for from in &resolved.pods {
         for to in &resolved.pods {
@@ -97,7 +97,7 @@ pub fn matrix(inventory: &Inventory, request: &MatrixRequest) -> Result<Matrix, 
                 service: explain::service(protocol, Family::of(source), (port, None), (None, None)),
             };
             let is_itself = from.endpoint == to.endpoint;
-            rows.push(row((from, to), is_itself, &question, &compiled));
+            rows.push(row((from, to), is_itself, &question, (&compiled, &names)));
         }
     }
     let notices = without_row(inventory).into_iter().chain(pairs_apart(&apart)).collect();
@@ -108,7 +108,7 @@ fn row(
     (from, to): (&PodView, &PodView),
     is_itself: bool,
     question: &Question,
-    compiled: &Compiled,
+    (compiled, names): (&Compiled, &[String]),
 ) -> Row {
     // Two pods with one address are still two, whatever the address says.
     let is_shared = !is_itself && question.source.pod == question.target.pod;
@@ -116,7 +116,7 @@ fn row(
     let cell = |cause: &Cause| match cause {
         _ if is_shared => Cell { verdict: Verdict::Deny, by: Vec::new() },
         Cause::Rule { policy, rule } | Cause::DenyRule { policy, rule } => {
-            let policy = compiled.table.policy_name(*policy).to_string();
+            let policy = names.get(policy.0 as usize).cloned().unwrap_or_default();
             let by = vec![RuleName { policy, rule: *rule }];
             Cell { verdict: Verdict::of(cause.allows()), by }
         }
@@ -130,6 +130,20 @@ fn row(
         egress: cell(&answer.egress),
         ingress: cell(&answer.ingress),
     }
+}
+
+/// What each policy is called; where two have one name, with the kind before it.
+fn names(ruleset: &Ruleset) -> Vec<String> {
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    for policy in &ruleset.policies {
+        *known.entry(&policy.name).or_default() += 1;
+    }
+    let named = |policy: &Policy| {
+        let has_namesake = known.get(&*policy.name).is_some_and(|count| *count > 1);
+        let kind = if has_namesake { format!("{} ", policy.kind) } else { String::new() };
+        format!("{kind}{}", policy.name)
+    };
+    ruleset.policies.iter().map(named).collect()
 }
 
 /// Which pod has an address: the first that claims it.

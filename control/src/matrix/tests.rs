@@ -120,3 +120,20 @@ fn the_matrix_as_text_is_as_it_was() {
          x/long -> x/long  allow\n"
     );
 }
+
+#[test]
+fn two_policies_of_one_name_are_told_apart() {
+    let calico = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: p, \
+                  namespace: x}\nspec: {order: 5, ingress: [{action: Allow}]}\n---\n";
+    let by = |text: &str| {
+        let row = seen(&(small() + text), TCP_80)
+            .rows
+            .into_iter()
+            .find(|row| row.from == "y/a" && row.to == "x/a")
+            .unwrap();
+        row.ingress.by.into_iter().map(|rule| rule.policy).collect::<Vec<_>>()
+    };
+    assert_eq!(by(calico), ["x/p"]);
+    let both = calico.to_owned() + &policy("x/p", "podSelector: {}");
+    assert_eq!(by(&both), ["NetworkPolicy.projectcalico.org x/p"]);
+}
