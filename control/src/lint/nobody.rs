@@ -114,13 +114,16 @@ impl Crowd<'_> {
             let Some(expression) = &side.not_selector else { continue };
             let labels = Selection::pods(Within::Anywhere, expression.clone());
             let left_out = Selection { takes_sets: true, ..labels };
-            if self.is_nobody(&left_out) && !self.ordered.selects_a_set(&left_out) {
-                let is_set = self.is_for_sets(&left_out);
+            if self.is_nobody(&left_out) {
+                let is_empty = self.ordered.selects_a_set(&left_out);
+                let is_set = !is_empty && self.is_for_sets(&left_out);
                 let code = if is_set { "missing-set" } else { "never-matches" };
-                let message = format!(
-                    "it leaves nobody out: no pod and no set of networks is {}",
-                    told(&left_out)
-                );
+                let who = told(&left_out);
+                let message = if is_empty {
+                    "it leaves nobody out: the sets of networks that it means are empty".to_owned()
+                } else {
+                    format!("it leaves nobody out: no pod and no set of networks is {who}")
+                };
                 found.push((Field::NotSelector(at, end), (code, message)));
             }
         }

@@ -39,6 +39,11 @@ pub(super) fn namespaces(
 }
 
 fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> bool {
+    let is_for_bare = |own: &Side| {
+        let selected = own.selection.as_ref();
+        let is_plain = *own == Side { selection: selected.cloned(), ..Side::default() };
+        is_plain && selected.is_none_or(|selection| ordered.selects_bare(namespace, selection))
+    };
     // What no rule has decided, and what of that rules pass on.
     let (mut left, mut passed) = (vec![Packets::all()], Vec::new());
     let is_for = |(_, asked): &(usize, &Asked<'_>)| {
@@ -48,7 +53,7 @@ fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> boo
     let mut policies = reading.policies.iter().enumerate().filter(is_for).peekable();
     while let Some((place, asked)) = policies.next() {
         for piece in reading.pieces.iter().filter(|piece| piece.at.policy == place) {
-            let is_whole = asked.rule(piece.at).is_some_and(|rule| rule.own == Side::default());
+            let is_whole = asked.rule(piece.at).is_some_and(|rule| is_for_bare(&rule.own));
             let is_ingress = piece.at.direction == Direction::Ingress;
             let decides = !matches!(piece.action, Action::Log);
             if is_ingress && is_whole && piece.is_exact && decides {
@@ -60,8 +65,9 @@ fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> boo
         }
         let tier = &asked.resolved.tier;
         if policies.peek().is_none_or(|(_, next)| next.resolved.tier != *tier) {
-            if tier.end == End::Deny {
-                left.clear();
+            // It isolates, unless its rules decide of everything.
+            if tier.end == End::Deny && !left.is_empty() {
+                return false;
             }
             passed.retain(|one| !one.is_empty());
             left.append(&mut passed);

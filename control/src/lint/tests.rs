@@ -500,7 +500,14 @@ fn a_namespace_is_open_until_something_isolates_all_of_it() {
         |rules: &str| open(&global("p", &format!("types: [Ingress], ingress: [{rules}]")));
     assert_eq!(passing("{action: Pass}"), "x y", "nothing is after it");
     assert_eq!(passing("{action: Deny}, {action: Pass}"), "");
-    assert_eq!(passing("{action: Pass, protocol: TCP}"), "x y");
+    assert_eq!(passing("{action: Pass, protocol: TCP}"), "", "the rest is isolated");
+    let bare = |selector: &str| {
+        let deny = format!("{{action: Deny, destination: {{selector: '{selector}'}}}}");
+        let text = global("p", &format!("types: [Ingress], ingress: [{deny}, {{action: Pass}}]"));
+        open(&(pod("x/bare", "10.0.9.9", "") + &text))
+    };
+    assert_eq!(bare("!has(app)"), "");
+    assert_eq!(bare("has(app)"), "x y");
     assert_eq!(passing("{action: Log}"), "");
     let deny = |peers: &str, tier: &str| {
         let rule = format!("ingress: [{{action: Deny, from: [{peers}]}}]");

@@ -103,7 +103,7 @@ impl<'n> Place<'n> {
             let message = format!("{} is not a field of {what}", quoted(name));
             let remedy = match closest(name, known) {
                 Some(near) => format!("write {near}"),
-                None => format!("remove it; the fields are {}", known.join(", ")),
+                None => format!("say it by these, or leave it unsaid: {}", known.join(", ")),
             };
             result = Err(report.error(&at, &message, &remedy));
         }

@@ -90,7 +90,8 @@ impl Known {
             };
         }
         // What selects and stands in an order denies where it says no more.
-        let is_placed = says("tier") || says("order") || kind.is_empty();
+        let is_called_so = kind.is_empty() || kind.to_ascii_lowercase().contains("policy");
+        let is_placed = is_called_so || says("tier") || says("order");
         let is_one = has_rules || says("types") || is_placed && says("selector");
         let is_staged = kind.to_ascii_lowercase().starts_with("staged");
         is_one.then_some(match (is_in_namespace, is_staged) {
@@ -218,6 +219,8 @@ mod tests {
             (calico, "P", false, "order selector", Some(Kind::GlobalNetworkPolicy)),
             (calico, "", true, "selector", Some(Kind::CalicoNetworkPolicy)),
             (calico, "", true, "nets", None),
+            (calico, "GlobalNetPolicy", false, "selector", Some(Kind::GlobalNetworkPolicy)),
+            (calico, "EgressGatewayPolicy", false, "rules", None),
             (calico, "IPPool", false, "cidr nodeSelector", None),
             (calico, "PacketCapture", true, "selector filters", None),
             ("policy.networking.k8s.io/v1alpha2", "CNP", false, "tier subject", {

@@ -10,6 +10,7 @@ use crate::manifest::fields::{Broken, Place, Report};
 use crate::manifest::labels;
 use crate::manifest::metadata::FIELDS;
 use crate::manifest::problem::quoted;
+use crate::manifest::tree::Value;
 use crate::selector::Labels;
 
 const UNREAD: &str = "until then what allows sees only what is readable of the set, and what \
@@ -65,6 +66,14 @@ impl NetworkSet {
                        rules mean by its labels, at its expectedIPs";
         report.warning(root, message, "leave the host's own firewall to guard it");
         let host = Self::written(root, &HOST, metadata, report);
+        let ports = root.field("spec").and_then(|spec| spec.field("ports"));
+        if let Some(at) =
+            ports.filter(|at| !matches!(&at.node.value, Value::List(ports) if ports.is_empty()))
+        {
+            let message = "names of a HostEndpoint's ports are not followed: no rule that asks for a port by \
+                           name means it";
+            report.warning(&at, message, "write the number in the rules");
+        }
         if host.is_whole && host.nets.is_empty() {
             let at = root.field("spec").unwrap_or_else(|| root.missing("spec")).missing(EXPECTED);
             let message = "a HostEndpoint without expectedIPs is nobody to rules";

@@ -222,7 +222,7 @@ fn check_alone(
     let has_ports = end.ports.is_some() || !end.not_ports.is_empty();
     if has_ports && role.direction == Direction::Egress {
         let message = "the ports of a service are its own: none stand beside it";
-        return Err(report.error(&place, message, "remove ports and notPorts"));
+        return Err(report.error(&place, message, "name a service that has those ports alone"));
     }
     Ok(())
 }

@@ -575,6 +575,10 @@ fn a_host_endpoint_is_whom_rules_mean_at_its_expected_addresses() {
         let is_nobody = problems.iter().any(|one| one.message.contains("nobody to rules"));
         assert_eq!(is_nobody, spec == known, "{spec}: {problems:?}");
     }
+    let named = "kind: HostEndpoint\nmetadata: {name: h}\nspec: {expectedIPs: [192.0.2.1], ports: \
+                 [{name: web, port: 80, protocol: TCP}]}\n";
+    let (_, problems) = reading(named, false, NetworkSet::read_host);
+    assert!(problems.iter().any(|one| one.field == "spec.ports"), "{problems:?}");
 }
 
 #[test]
