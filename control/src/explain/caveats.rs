@@ -7,7 +7,8 @@ use lockgate_dataplane::packet::answer::{GATEWAY_V4, GATEWAY_V6};
 
 use super::Side;
 use super::ends::Met;
-use crate::manifest::{Metadata, why_no_pods};
+use crate::manifest::{Metadata, ObjectKind, why_no_pods};
+use crate::policy::Known;
 
 /// What is to be known beside the verdict; mostly nothing.
 pub(super) fn of(from: &Met, to: &Met) -> Vec<String> {
@@ -37,9 +38,15 @@ pub(super) fn of(from: &Met, to: &Met) -> Vec<String> {
     caveats
 }
 
-/// Which of the policies that were asked are written twice.
+/// Which of the policies that were asked are written twice, and which other objects that may count.
 pub(super) fn of_rewritten(rewritten: &[(&Metadata, &Metadata)], sides: [&Side; 2]) -> Vec<String> {
     let is_asked = |counts: &Metadata| {
+        match counts.key.kind {
+            ObjectKind::Policy | ObjectKind::Ordered(Known::Policy(_)) => {}
+            // What rules mean, and where policies stand.
+            ObjectKind::Namespace | ObjectKind::Node | ObjectKind::Ordered(_) => return true,
+            _ => return false,
+        }
         let name = counts.key.path();
         let mut steps = sides.iter().flat_map(|side| &side.walk);
         steps.any(|step| {

@@ -886,4 +886,10 @@ fn a_policy_that_is_written_twice_is_a_caveat() {
     );
     assert!(explained(&twice, "y/a x/b TCP 80").caveats.len() == 1);
     assert_eq!(explained(&twice, "x/a y/a TCP 80").caveats, Vec::<String>::new());
+    let spaces = small() + &namespace("x", "team: x") + &namespace("x", "team: z");
+    assert!(
+        explained(&spaces, "y/a x/a TCP 80").caveats[0].starts_with("Namespace x is written twice")
+    );
+    let pods = small() + &pod("x/a", "10.0.1.1", "app: z");
+    assert_eq!(explained(&pods, "y/a x/b TCP 80").caveats, Vec::<String>::new());
 }

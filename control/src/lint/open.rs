@@ -34,7 +34,8 @@ pub(super) fn namespaces(
     let open = all.into_iter().filter(|(name, _)| is_open(name, reading, ordered));
     let message = "nothing isolates a pod of it for ingress that no policy selects by its labels: \
                    everyone reaches it";
-    let remedy = "add a NetworkPolicy with podSelector: {} and policyTypes: [Ingress]";
+    let remedy = "add a NetworkPolicy with podSelector: {} and policyTypes: [Ingress], and let no \
+                  policy pass what is to reach it";
     open.map(|(_, one)| finding("open-namespace", &one, "", message, remedy)).collect()
 }
 

@@ -83,7 +83,11 @@ fn tell_idle(spec: &Place<'_>, selects: Selects, report: &mut Report<'_>) {
             .filter(|at| matches!(&at.node.value, Value::List(items) if !items.is_empty()));
         if let (Some(at), false) = (listed, counts) {
             let message = format!("types leaves these {name} {NO_EFFECT}");
-            report.warning(&at, &message, "add the direction to types, or remove them");
+            report.warning(
+                &at,
+                &message,
+                "remove them; once types has the direction, they count as written",
+            );
         }
     }
 }
