@@ -4,7 +4,7 @@
 //! A kind or version that is not written as it must be is still that kind, but not *current*.
 
 use super::fields::closest;
-use crate::policy::{self, Known};
+use crate::policy::Known;
 
 /// The kinds that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,9 +73,7 @@ impl ObjectKind {
     #[must_use]
     pub fn spoken(self) -> &'static str {
         match self {
-            Self::Ordered(Known::Policy(policy::Kind::CalicoNetworkPolicy)) => {
-                "NetworkPolicy.projectcalico.org"
-            }
+            Self::Ordered(Known::Policy(kind)) => kind.spoken(),
             kind => kind.label(),
         }
     }

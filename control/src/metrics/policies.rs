@@ -54,7 +54,7 @@ impl PolicyCounts {
         // Looked for once, and only where there is no place left.
         let mut gone: Option<Vec<Named>> = None;
         for Counted { policy, kind, direction, opened, view, count } in counted {
-            let policy = (policy, kind);
+            let policy = (policy, *kind);
             if !self.named.contains_key(&policy) && self.named.len() >= self.named_max {
                 let gone = gone.get_or_insert_with(|| self.gone(ruleset));
                 if let Some(one) = gone.pop() {
@@ -81,7 +81,7 @@ impl PolicyCounts {
 
     /// The named policies that are there no more.
     fn gone(&self, ruleset: &Ruleset) -> Vec<Named> {
-        let there = ruleset.policies.iter().map(|policy| (&*policy.name, policy.kind));
+        let there = ruleset.policies.iter().map(|policy| (&*policy.name, *policy.kind));
         let there: HashSet<(&str, &str)> = there.collect();
         let is_gone = |(name, kind): &&Named| !there.contains(&(&**name, *kind));
         self.named.keys().filter(is_gone).cloned().collect()

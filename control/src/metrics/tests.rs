@@ -50,7 +50,7 @@ fn policy_counts() -> PolicyCounts {
     let counted = |policy: &str, direction, opened, count| Counted {
         view: View::Now,
         policy: policy.into(),
-        kind: "NetworkPolicy",
+        kind: &"NetworkPolicy",
         direction,
         opened,
         count,

@@ -140,16 +140,23 @@ impl Kind {
     /// Its name in manifests.
     #[must_use]
     pub fn label(self) -> &'static str {
+        if self == Self::CalicoNetworkPolicy { "NetworkPolicy" } else { self.spoken() }
+    }
+
+    /// Its name where it must not be taken for another kind's.
+    #[must_use]
+    pub fn spoken(self) -> &'static &'static str {
         match self {
-            Self::NetworkPolicy | Self::CalicoNetworkPolicy => "NetworkPolicy",
-            Self::GlobalNetworkPolicy => "GlobalNetworkPolicy",
-            Self::StagedNetworkPolicy => "StagedNetworkPolicy",
-            Self::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
-            Self::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
-            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
-            Self::AdminNetworkPolicy => "AdminNetworkPolicy",
-            Self::BaselineAdminNetworkPolicy => "BaselineAdminNetworkPolicy",
-            Self::Profile => "Profile",
+            Self::NetworkPolicy => &"NetworkPolicy",
+            Self::CalicoNetworkPolicy => &"NetworkPolicy.projectcalico.org",
+            Self::GlobalNetworkPolicy => &"GlobalNetworkPolicy",
+            Self::StagedNetworkPolicy => &"StagedNetworkPolicy",
+            Self::StagedGlobalNetworkPolicy => &"StagedGlobalNetworkPolicy",
+            Self::StagedKubernetesNetworkPolicy => &"StagedKubernetesNetworkPolicy",
+            Self::ClusterNetworkPolicy => &"ClusterNetworkPolicy",
+            Self::AdminNetworkPolicy => &"AdminNetworkPolicy",
+            Self::BaselineAdminNetworkPolicy => &"BaselineAdminNetworkPolicy",
+            Self::Profile => &"Profile",
         }
     }
 

@@ -168,8 +168,8 @@ impl View {
 pub struct Policy {
     /// `namespace/name`, or the name alone of what is in no namespace.
     pub name: Arc<str>,
-    /// What kind of object it is: two kinds may have one name.
-    pub kind: &'static str,
+    /// What kind of object it is: two kinds may have one name. Thin, for every rule has one, too.
+    pub kind: &'static &'static str,
     /// When it is asked.
     pub stage: Stage,
     /// With which others it is asked.
@@ -195,7 +195,7 @@ impl Policy {
         egress: Option<Arc<[Rule]>>,
     ) -> Self {
         let (tier, order, stage) = (Tier::default_tier(), Order::of(1000.0), Stage::InForce);
-        Self { name, kind: "NetworkPolicy", stage, tier, order, subjects, ingress, egress }
+        Self { name, kind: &"NetworkPolicy", stage, tier, order, subjects, ingress, egress }
     }
 
     /// What policies are sorted by, the first to be asked first: tier, order, name, namespace, kind,
@@ -204,7 +204,7 @@ impl Policy {
     pub fn rank(&self) -> (&Tier, Order, bool, &str, &str, &str) {
         let (namespace, name) = self.name.split_once('/').unwrap_or(("", &self.name));
         let is_object = !namespace.starts_with('(');
-        (&self.tier, self.order, is_object, name, namespace, self.kind)
+        (&self.tier, self.order, is_object, name, namespace, *self.kind)
     }
 }
 

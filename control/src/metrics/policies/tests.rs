@@ -6,7 +6,7 @@ use super::*;
 fn denied(policy: &str, count: u64) -> Counted {
     Counted {
         policy: policy.into(),
-        kind: "NetworkPolicy",
+        kind: &"NetworkPolicy",
         direction: Direction::Ingress,
         opened: false,
         view: View::Now,

@@ -160,7 +160,7 @@ impl<'i, W: World> Ordered<'i, W> {
         let subjects = groups.of(Group::Pods(subjects.all));
         let key = &policy.metadata.key;
         let name = key.path().into();
-        let kind = key.kind.spoken();
+        let kind = policy.kind.spoken();
         Some(Policy { name, kind, stage, tier, order, subjects, ingress, egress })
     }
 

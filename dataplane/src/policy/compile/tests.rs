@@ -146,7 +146,7 @@ fn any_ruleset() -> impl Strategy<Value = Ruleset> {
     )
         .prop_map(|(families, sets, policies)| {
             let policy = |(i, (subjects, ingress, egress, (tier, order, stage)))| {
-                let (name, kind): (Arc<str>, _) = (format!("demo/{i}").into(), "NetworkPolicy");
+                let (name, kind): (Arc<str>, _) = (format!("demo/{i}").into(), &"NetworkPolicy");
                 let [ingress, egress] =
                     [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
                 Policy { name, kind, stage, tier, order, subjects, ingress, egress }

@@ -108,7 +108,7 @@ pub struct Kept {
     /// By `PolicyId`.
     names: Shared<Arc<str>>,
     /// By `PolicyId`.
-    kinds: Vec<&'static str>,
+    kinds: Vec<&'static &'static str>,
     /// What was kept just after building: twice that is too much.
     size: usize,
     rebuilds: u64,
@@ -267,7 +267,7 @@ impl Kept {
             let policy = &self.model.ruleset.policies[at];
             let (name, kind) = (Arc::clone(&policy.name), policy.kind);
             if self.kinds.len() <= at {
-                self.kinds.resize(at + 1, "");
+                self.kinds.resize(at + 1, &"");
             }
             let is_another = |known: &Arc<str>| *known != name || self.kinds[at] != kind;
             if at < self.names.len() && !self.names[at].is_empty() && is_another(&self.names[at]) {

@@ -213,18 +213,23 @@ fn programs<'a>(
     first: usize,
     writer: &'a mut Writer,
 ) -> impl Iterator<Item = Program> + 'a {
-    let places: HashMap<GroupId, usize> = shape.groups.iter().copied().zip(0..).collect();
-    let mut lists: Vec<Vec<Line<'_>>> = vec![Vec::new(); shape.groups.len()];
-    for (group, line) in &lines.grouped {
-        if let Some(&place) = places.get(group) {
-            lists[place].push(*line);
-        }
-    }
+    let mut known: Vec<(GroupId, u32)> = shape.groups.iter().copied().zip(0..).collect();
+    known.sort_unstable();
+    let found = lines.grouped.iter().filter_map(|(group, line)| {
+        let at = known.binary_search_by_key(group, |place| place.0).ok()?;
+        Some((known[at].1, *line))
+    });
+    let mut listed: Vec<(u32, Line<'_>)> = found.collect();
+    listed.sort_by_key(|one| one.0);
     let mut own: Vec<Line<'_>> = Vec::new();
     shape.values[first..].iter().map(move |value| {
         own.clear();
         own.extend_from_slice(&lines.everyone);
-        value.iter().for_each(|&place| own.extend_from_slice(&lists[place as usize]));
+        for &place in value {
+            let begin = listed.partition_point(|one| one.0 < place);
+            let of_place = listed[begin..].iter().take_while(|one| one.0 == place);
+            own.extend(of_place.map(|one| one.1));
+        }
         writer.program(&own)
     })
 }

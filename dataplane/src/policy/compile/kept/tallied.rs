@@ -16,7 +16,7 @@ pub struct Counted {
     /// The policy, as `namespace/name`.
     pub policy: Arc<str>,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: &'static &'static str,
     /// As the policy of which side.
     pub direction: Direction,
     /// Whether a rule of it opened connections; else a rule of it denied packets, or it is among
@@ -29,7 +29,7 @@ pub struct Counted {
 }
 
 /// A policy, by name and kind.
-pub(super) type Owner = (Arc<str>, &'static str);
+pub(super) type Owner = (Arc<str>, &'static &'static str);
 
 /// The policies that a verdict is counted for.
 #[derive(Debug)]

@@ -137,7 +137,7 @@ pub(super) fn change(event: &Event, ruleset: &Ruleset, delta: &mut Delta) {
                     }
                     // The order of names is not that of places.
                     let name = format!("demo/{}", (id * 3 + subjects) % 5).into();
-                    let kind = ["NetworkPolicy", "Other"][usize::from(ingress.is_some())];
+                    let kind = [&"NetworkPolicy", &"Other"][usize::from(ingress.is_some())];
                     let [ingress, egress] =
                         [ingress, egress].map(|rules: Option<Vec<Rule>>| rules.map(Arc::from));
                     let subjects = SetId(subjects + newest);

@@ -46,7 +46,7 @@ fn verdicts(decision: Decision) -> Vec<(Direction, VerdictId)> {
 struct Held {
     table: PolicyTable,
     /// By policy.
-    kinds: Vec<&'static str>,
+    kinds: Vec<&'static &'static str>,
     decisions: Vec<Decision>,
 }
 
@@ -163,7 +163,7 @@ fn denial(kept: &Kept) -> VerdictId {
 fn counted(policy: &str, count: u64) -> Counted {
     Counted {
         policy: policy.into(),
-        kind: "NetworkPolicy",
+        kind: &"NetworkPolicy",
         direction: Direction::Ingress,
         opened: false,
         view: View::Now,
@@ -192,7 +192,7 @@ fn a_policy_that_takes_anothers_place_inherits_no_counts() {
     let (old, verdict) = (kept.table(), denial(&kept));
     old.count(WorkerId(0), Direction::Ingress, verdict);
     let new = isolated_by("demo/new").policies.remove(0);
-    let other = Policy { kind: "Other", ..new.clone() };
+    let other = Policy { kind: &"Other", ..new.clone() };
     let takes = |policy| Delta { policies: vec![(PolicyId(0), Some(policy))], ..Delta::default() };
     kept.apply(takes(new));
     // A worker that has not taken the new table yet goes on with the old one.
@@ -202,7 +202,7 @@ fn a_policy_that_takes_anothers_place_inherits_no_counts() {
     // Nor does one of its name that is of another kind.
     kept.apply(takes(other));
     kept.table().count(WorkerId(0), Direction::Ingress, denial(&kept));
-    assert_eq!(kept.take_counted(), [Counted { kind: "Other", ..counted("demo/new", 1) }]);
+    assert_eq!(kept.take_counted(), [Counted { kind: &"Other", ..counted("demo/new", 1) }]);
 }
 
 #[test]
