@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::packet::answer::{GATEWAY_V4, GATEWAY_V6};
 
-use super::Side;
 use super::ends::Met;
 use crate::manifest::{Metadata, ObjectKind, why_no_pods};
 use crate::policy::Known;
@@ -38,20 +37,19 @@ pub(super) fn of(from: &Met, to: &Met) -> Vec<String> {
     caveats
 }
 
-/// Which of the policies that were asked are written twice, and which other objects that may count.
-pub(super) fn of_rewritten(rewritten: &[(&Metadata, &Metadata)], sides: [&Side; 2]) -> Vec<String> {
-    let is_asked = |counts: &Metadata| {
-        match counts.key.kind {
-            ObjectKind::Policy | ObjectKind::Ordered(Known::Policy(_)) => {}
-            // What rules mean, and where policies stand.
-            ObjectKind::Namespace | ObjectKind::Node | ObjectKind::Ordered(_) => return true,
-            _ => return false,
+/// What is written twice of the policies that may be for these ends, in either version, and of what
+/// rules mean.
+pub(super) fn of_rewritten(rewritten: &[(&Metadata, &Metadata)], ends: [&Met; 2]) -> Vec<String> {
+    let is_there = |namespace: &str| {
+        let mut spaces = ends.iter().filter_map(|end| Some(end.shown.split_once('/')?.0));
+        namespace.is_empty() || spaces.any(|space| space == namespace)
+    };
+    let is_asked = |counts: &Metadata| match counts.key.kind {
+        ObjectKind::Policy | ObjectKind::Ordered(Known::Policy(_)) => {
+            is_there(&counts.key.namespace)
         }
-        let name = counts.key.path();
-        let mut steps = sides.iter().flat_map(|side| &side.walk);
-        steps.any(|step| {
-            step.kind == Some(counts.key.kind.spoken()) && step.policy.as_deref() == Some(&*name)
-        })
+        ObjectKind::Pod | ObjectKind::Service => false,
+        _ => true,
     };
     let told = |(counts, earlier): &(&Metadata, &Metadata)| {
         let place = |one: &Metadata| format!("{}:{}", one.origin.file, one.origin.line);

@@ -146,7 +146,8 @@ pub enum Reason {
 /// A rule, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RuleName {
-    /// `namespace/name`; where another policy that is asked is called so too, the kind before it.
+    /// `namespace/name`; where another that is asked (in a matrix: any other) is called so too, the
+    /// kind before it.
     pub policy: String,
     /// Its place in the policy's list for the direction, from 0.
     pub rule: u32,
@@ -287,7 +288,7 @@ impl<'i> Explainer<'i> {
             Staged { verdict: Verdict::both(&egress, &ingress), egress, ingress }
         });
         let mut caveats = caveats::of(&from, &to);
-        caveats.extend(caveats::of_rewritten(rewritten, [&egress, &ingress]));
+        caveats.extend(caveats::of_rewritten(rewritten, [&from, &to]));
         Ok(Explanation {
             verdict: Verdict::both(&egress, &ingress),
             from: from.shown,

@@ -33,7 +33,7 @@ pub const DEPTH_MAX: usize = 64;
 
 /// The namespace that a pod or a set of networks is in; what is in none has no such label.
 pub const NAMESPACE: &str = "projectcalico.org/namespace";
-/// The name of an object.
+/// The name of a namespace or a service account, behind what begins their labels.
 pub const NAME: &str = "projectcalico.org/name";
 /// The name of a pod's service account.
 pub const ACCOUNT: &str = "projectcalico.org/serviceaccount";

@@ -39,7 +39,7 @@ pub(super) fn of_strays(
     let kept = kept.iter().map(|key| told(key, None, "this one: it stays in force as last read"));
     let stand_ins = stand_ins.iter().map(|one| {
         let (key, line) = (&one.metadata().key, one.metadata().origin.line);
-        told(key, Some(line), "this policy: it isolates as stated and opens nothing")
+        told(key, Some(line), "this policy: it isolates or denies as stated, and opens nothing")
     });
     kept.chain(stand_ins).collect()
 }
@@ -204,43 +204,39 @@ fn equal_orders(inventory: &Inventory) -> Vec<Problem> {
     let is_stated = |one: &&OrderedPolicy| {
         one.staged.is_none() && one.order != Order::LAST && one.order != Order::FIRST
     };
-    let mut policies: Vec<_> = inventory.ordered_policies().filter(is_stated).collect();
-    policies.sort_by_key(|one| one.rank());
-    // By tier and order: the first for all namespaces, and the first of each.
-    let mut first: HashMap<(Option<&str>, Order, &str), &OrderedPolicy> = HashMap::new();
+    let mut places: BTreeMap<(Option<&str>, Order, bool), Vec<&OrderedPolicy>> = BTreeMap::new();
+    for policy in inventory.ordered_policies().filter(is_stated) {
+        // These come after all others of their order.
+        let is_later = policy.kind == Kind::AdminNetworkPolicy;
+        places.entry((policy.tier.as_deref(), policy.order, is_later)).or_default().push(policy);
+    }
     let mut found = Vec::new();
-    for policy in policies {
-        let (tier, space) = (policy.tier.as_deref(), &*policy.metadata.key.namespace);
-        let is_one = |one: &(Option<&str>, Order, &str)| {
-            (one.0, one.1) == (tier, policy.order)
-                && (one.2.is_empty() || space.is_empty() || one.2 == space)
-        };
-        let known = match space {
+    for mut equal in places.into_values().filter(|equal| equal.len() > 1) {
+        equal.sort_by_key(|one| one.rank());
+        // The first for all namespaces, and the first of each.
+        let mut first: HashMap<&str, &OrderedPolicy> = HashMap::new();
+        let all = equal.first().copied();
+        for policy in equal {
+            let space = &*policy.metadata.key.namespace;
             // One for all namespaces may be for the pods of any.
-            "" => first
-                .iter()
-                .filter(|(place, _)| is_one(place))
-                .map(|(_, one)| *one)
-                .min_by_key(|one| one.rank()),
-            space => ["", space]
-                .into_iter()
-                .find_map(|space| first.get(&(tier, policy.order, space)))
-                .copied(),
-        };
-        if let Some(known) = known {
-            let message = format!("its order is that of {} too, which is asked before it", {
-                &known.metadata.key
-            });
-            let text =
-                (message.as_str(), "give them different orders if it matters: see lockgate lint");
-            let is_cluster =
-                matches!(policy.kind, Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy);
-            let field = if is_cluster { "spec.priority" } else { "spec.order" };
-            found.push(finding(Severity::Notice, &policy.metadata, field, text));
+            let known = match space {
+                "" => all.filter(|one| one.metadata.key != policy.metadata.key),
+                space => first.get("").or_else(|| first.get(space)).copied(),
+            };
+            found.extend(known.map(|known| told_equal(policy, known)));
+            first.entry(space).or_insert(policy);
         }
-        first.entry((tier, policy.order, space)).or_insert(policy);
     }
     found
+}
+
+fn told_equal(policy: &OrderedPolicy, first: &OrderedPolicy) -> Problem {
+    let first = &first.metadata.key;
+    let message = format!("its order is that of {first} too, which is asked before it");
+    let text = (message.as_str(), "give them different orders if it matters: see lockgate lint");
+    let is_cluster = matches!(policy.kind, Kind::ClusterNetworkPolicy | Kind::AdminNetworkPolicy);
+    let field = if is_cluster { "spec.priority" } else { "spec.order" };
+    finding(Severity::Notice, &policy.metadata, field, text)
 }
 
 fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {

@@ -5,7 +5,8 @@
 
 use crate::manifest::Object;
 
-/// Every version of an object, by where it is written; the last is in force.
+/// Every version of an object, by where it is written; the last is in force. One that only may have
+/// been this object is before all that are: it must not take a denial's place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Versions(Vec<Object>);
 
@@ -26,8 +27,11 @@ impl Versions {
 
     /// Adds a version, in the place of one that was written at the same place.
     pub(super) fn put(&mut self, object: Object) {
-        let origin = |one: &Object| one.metadata().origin.clone();
-        match self.0.binary_search_by_key(&origin(&object), origin) {
+        let place = |one: &Object| {
+            let origin = one.metadata().origin.clone();
+            (!origin.is_stand_in(), origin)
+        };
+        match self.0.binary_search_by_key(&place(&object), place) {
             Ok(place) => {
                 if let Some(old) = self.0.get_mut(place) {
                     *old = object;

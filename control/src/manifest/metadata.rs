@@ -51,10 +51,26 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 pub struct Origin {
     /// The file's name; empty for an object that came from the cluster.
     pub file: Arc<str>,
-    /// Its place among the objects of the file, from 0.
+    /// Its place among the objects of the file, from 0; of a stand-in with [`STAND_IN`].
     pub index: u32,
     /// The line it begins on, from 1; 0 if unknown.
     pub line: u32,
+}
+
+/// Marks the place of what may have been an object: see [`Origin::is_stand_in`].
+const STAND_IN: u32 = 1 << 31;
+
+impl Origin {
+    /// Whether nobody can tell if the object is there: one that is counts, wherever it is written.
+    #[must_use]
+    pub fn is_stand_in(&self) -> bool {
+        self.index & STAND_IN != 0
+    }
+
+    /// The same, of what may have been an object.
+    pub(super) fn mark_stand_in(&mut self) {
+        self.index |= STAND_IN;
+    }
 }
 
 /// Which object.

@@ -172,7 +172,8 @@ impl Reader {
         let Some(kind) = stand_in(spot.node, called) else { return self.stray(spot, what) };
         self.stray(spot, &format!("{what}, but looks like a {}", kind.label()));
         // What is wrong inside it can wait until it is known to be a policy.
-        let (object, _) = self.object(spot.node, kind, false, called);
+        let (mut object, _) = self.object(spot.node, kind, false, called);
+        object.metadata_mut().origin.mark_stand_in();
         self.found.stand_ins.push(object);
     }
 

@@ -47,8 +47,8 @@ impl ObjectKey {
 pub(super) fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
     let Some(at) = annotation(root) else { return };
     if kind != ObjectKind::Policy {
-        let message = "only a NetworkPolicy of Kubernetes is staged by an annotation: this is \
-                       enforced as it is written";
+        let message = "only a NetworkPolicy of Kubernetes is staged by an annotation: here it says \
+                       nothing";
         let remedy = match kind {
             ObjectKind::Ordered(Known::Policy(Kind::CalicoNetworkPolicy)) => {
                 "write a StagedNetworkPolicy"

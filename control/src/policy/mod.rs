@@ -180,7 +180,7 @@ impl Kind {
 }
 
 /// What policies of one tier are sorted by, ascending.
-pub type Rank<'p> = (Order, u8, &'p str, &'p str, Kind);
+pub type Rank<'p> = (Order, u8, &'p str, &'p str, &'p str);
 
 /// Reads a policy of another API than `networking.k8s.io`; this cannot fail, only close.
 /// `is_current` is whether it is written as its kind must be.
@@ -208,11 +208,11 @@ pub(crate) fn read(
 }
 
 impl OrderedPolicy {
-    /// Its place in its tier: order, then name, then namespace, then kind.
+    /// Its place in its tier: order, then name, then namespace, then kind, as the ruleset has it.
     #[must_use]
     pub fn rank(&self) -> Rank<'_> {
         let key = &self.metadata.key;
-        (self.order, self.kind.family(), &key.name, &key.namespace, self.kind)
+        (self.order, self.kind.family(), &key.name, &key.namespace, self.kind.spoken())
     }
 
     /// Opens nothing any more: for one whose tier is not there, or cannot be read.

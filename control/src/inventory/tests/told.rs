@@ -1,6 +1,8 @@
 //! What is told of ordered policies with all objects in view, and of annotations.
 
+use crate::inventory::{Effect, Inventory};
 use crate::manifest::Severity::{self, Error, Notice, Warning};
+use crate::manifest::read_text;
 use crate::sample::{inventory, policy, small};
 
 /// Severity, object and field of what is told whose message holds a text.
@@ -49,6 +51,9 @@ fn cnp_1_equal_priorities_are_told() {
     assert_eq!(equal(&(calico("a", "x", "order: 5") + &calico("a", "y", "order: 5"))), []);
     assert_eq!(equal(&(calico("a", "", "") + &calico("b", "", ""))), [], "none is stated");
     assert_eq!(equal(&(calico("a", "", "order: 5, tier: kube-admin") + &all)), []);
+    // Of one name by kind, as they are asked.
+    let named = calico("a", "", "order: 5, tier: kube-admin") + &cluster("a", "Admin", 5);
+    assert_eq!(equal(&named), told("GlobalNetworkPolicy a"));
 }
 
 #[test]
@@ -90,4 +95,24 @@ fn an_annotation_stages_only_what_kubernetes_has_no_kind_for() {
         assert_eq!(told(&unread, "annotations").len(), 1, "{kind}");
     }
     assert_eq!(told(&calico("Tier", "t", "", ""), "annotation"), []);
+}
+
+#[test]
+fn what_may_have_been_a_policy_takes_no_policys_place() {
+    let deny = calico("GlobalNetworkPolicy", "lockdown", "", "ingress: [{action: Deny}]");
+    let stray = calico("Odd", "lockdown", "", "selector: has(x), types: [Egress]") + &small();
+    let files = [("a.yaml", &deny), ("z.yaml", &stray)];
+    for order in [[0, 1], [1, 0]] {
+        let mut inventory = Inventory::new();
+        for (file, text) in order.map(|at| files[at]) {
+            let _: Effect = inventory.set_file(file, read_text(file, text).unwrap());
+        }
+        let [policy] = inventory.ordered_policies().collect::<Vec<_>>()[..] else { panic!() };
+        assert_eq!(&*policy.metadata.origin.file, "a.yaml");
+        assert!(policy.ingress.is_some() && policy.egress.is_none(), "{policy:?}");
+        // Alone it stands for what it may have been.
+        let _: Effect = inventory.remove_file("a.yaml");
+        let [policy] = inventory.ordered_policies().collect::<Vec<_>>()[..] else { panic!() };
+        assert!(policy.ingress.is_none() && policy.egress.is_some(), "{policy:?}");
+    }
 }

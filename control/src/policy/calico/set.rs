@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::super::read::{host, net};
 use super::stored;
-use crate::expression::{NAME, NAMESPACE, OF_ACCOUNT, OF_NAMESPACE};
+use crate::expression::{NAMESPACE, OF_ACCOUNT, OF_NAMESPACE};
 use crate::manifest::Metadata;
 use crate::manifest::fields::{Broken, Place, Report};
 use crate::manifest::labels;
@@ -113,9 +113,7 @@ impl NetworkSet {
 /// Whether no label pretends to be one that only the switch itself gives.
 fn honest(root: &Place<'_>, labels: &Labels, report: &mut Report<'_>) -> bool {
     let is_ours = |key: &str| {
-        [NAMESPACE, NAME].contains(&key)
-            || key.starts_with(OF_NAMESPACE)
-            || key.starts_with(OF_ACCOUNT)
+        key == NAMESPACE || key.starts_with(OF_NAMESPACE) || key.starts_with(OF_ACCOUNT)
     };
     let Some((key, _)) = labels.iter().find(|(key, _)| is_ours(key)) else { return true };
     let message = format!("{} is no label that a set can give itself", quoted(key));

@@ -161,7 +161,7 @@ struct Scratch {
     intervals: Vec<(u16, Span)>,
 }
 
-/// Lists of intervals that are remembered from row to row as room for others.
+/// So much room for lists of intervals is kept from row to row.
 const KNOWN_ROOM: usize = 1024;
 
 /// What a line says of some ports of one protocol: what `intervals` sweeps over.

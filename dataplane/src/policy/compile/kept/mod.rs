@@ -9,7 +9,7 @@
 //!   policy_sets   lists of parts, while a pod has them
 //!   drafts        what the rows of one change are made of
 //!   rows          cells and programs of every policy set
-//!   tallied       whose verdicts are, by name, to be counted
+//!   tallied       whose verdicts are, by name and kind, to be counted
 //! ```
 //!
 //! | change | costs |

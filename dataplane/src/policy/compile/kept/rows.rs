@@ -24,7 +24,7 @@ pub(super) struct Rows {
     /// By policy set, and some empty ones to grow into.
     pub(super) all: Arc<[Row]>,
     pub(super) causes: Shared<Cause>,
-    /// Whose they are, by name.
+    /// Whose they are, by name and kind.
     pub(super) tallied: Tallied,
     /// By policy: how often its place has changed hands. Verdicts of another have other numbers.
     terms: Vec<u32>,

@@ -1,4 +1,4 @@
-//! Whose the verdicts of a table are, by name, and what of their tallies was told. Cold.
+//! Whose the verdicts of a table are, by name and kind, and what of their tallies was told. Cold.
 //!
 //! A number stays its owners' until everything is built anew: where another policy takes a
 //! policy's place, its verdicts get other numbers (`rows`). What was built before goes on being
