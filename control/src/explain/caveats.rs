@@ -1,5 +1,5 @@
 //! What the verdict of policy does not say: addresses that the switch drops or answers whatever
-//! policy says, packets that it never sees, and policies that are written twice.
+//! policy says, packets that it never sees, and what is written twice.
 
 use std::net::IpAddr;
 

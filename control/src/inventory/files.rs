@@ -3,7 +3,7 @@
 //! A document that is no object may have been any of those that its file has no more, and what
 //! isolated must not open by a slip: those objects stay in force, as last read, until the
 //! document is mended. One that looks like a policy the file never held isolates, and opens
-//! nothing.
+//! nothing, unless a sound one of that name is written anywhere.
 
 use std::collections::BTreeSet;
 

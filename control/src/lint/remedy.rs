@@ -19,8 +19,8 @@ pub(super) fn mending(kind: Kind, field: Field) -> String {
 pub(super) fn removal(kind: Kind, field: Field) -> &'static str {
     let has_types = dialect(kind) != Dialect::Cluster;
     match field {
-        // Calico has one peer to a rule.
         Field::Net(_) | Field::Port(..) => ONE_OF_LIST,
+        // Calico has one peer to a rule.
         Field::Peer(_) if dialect(kind) != Dialect::Calico => ONE_OF_LIST,
         Field::Rules(_) if has_types => "state the policy's types and remove the rules",
         Field::Rules(_) => "remove the rules",

@@ -51,7 +51,8 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 pub struct Origin {
     /// The file's name; empty for an object that came from the cluster.
     pub file: Arc<str>,
-    /// Its place among the objects of the file, from 0; marked where it [may be none](Self::is_stand_in).
+    /// Its place among the objects of the file, from 0; marked where it
+    /// [may be none](Self::is_stand_in).
     pub index: u32,
     /// The line it begins on, from 1; 0 if unknown.
     pub line: u32,

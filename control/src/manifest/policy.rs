@@ -112,7 +112,9 @@ impl NetworkPolicy {
         {
             if let (Some(at), Ok([_, ..]), false) = (spec.field(name), rules.as_deref(), counts) {
                 let message = format!("policyTypes leaves these {name} {NO_EFFECT}");
-                report.warning(&at, &message, "remove them; once policyTypes has the direction, they isolate and allow as written");
+                let remedy = "remove them; once policyTypes has the direction, they isolate and allow \
+                              as written";
+                report.warning(&at, &message, remedy);
             }
         }
         let shut = |rules: Result<Vec<_>, Broken>| {
