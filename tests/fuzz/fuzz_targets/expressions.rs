@@ -29,7 +29,11 @@ fuzz_target!(|bytes: &[u8]| {
     }
     assert_eq!(ours.is_ok(), selects_by_expression(text, &sets[0]).is_ok(), "{text:?} {ours:?}");
     let Ok(ours) = ours else { return };
-    assert_eq!(ours.to_string().parse(), Ok(ours.clone()), "{text:?}");
+    let printed = ours.to_string();
+    // Printed with spaces and parentheses, the longest texts are longer than may be read.
+    if printed.chars().count() <= LENGTH_MAX {
+        assert_eq!(printed.parse(), Ok(ours.clone()), "{text:?}");
+    }
     for set in &sets {
         matches(text, &ours, set);
     }
