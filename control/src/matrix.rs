@@ -5,11 +5,11 @@
 //! address family cannot meet and are left out, as are pods without an address of their own, each
 //! with a notice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
-use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Policy, Question, Ruleset};
+use lockgate_dataplane::policy::ruleset::{Cause, Party, PodIndex, Question};
 use lockgate_dataplane::policy::{Compiled, compile};
 use serde::Serialize;
 
@@ -79,7 +79,9 @@ pub fn matrix(inventory: &Inventory, request: &MatrixRequest) -> Result<Matrix, 
     explain::check_port(protocol, port)?;
     let resolved = resolve(inventory);
     let compiled = compile(&resolved.ruleset);
-    let (owners, names) = (owners(&resolved.pods), names(&resolved.ruleset));
+    let owners = owners(&resolved.pods);
+    let policies = resolved.ruleset.policies.iter();
+    let names: Vec<String> = policies.map(|policy| inventory.called(policy)).collect();
     let (mut rows, mut apart) = (Vec::new(), Vec::new());
     for from in &resolved.pods {
         for to in &resolved.pods {
@@ -130,20 +132,6 @@ fn row(
         egress: cell(&answer.egress),
         ingress: cell(&answer.ingress),
     }
-}
-
-/// What each policy is called; where two have one name, with the kind before it.
-fn names(ruleset: &Ruleset) -> Vec<String> {
-    let mut known: HashMap<&str, usize> = HashMap::new();
-    for policy in &ruleset.policies {
-        *known.entry(&policy.name).or_default() += 1;
-    }
-    let named = |policy: &Policy| {
-        let has_namesake = known.get(&*policy.name).is_some_and(|count| *count > 1);
-        let kind = if has_namesake { format!("{} ", policy.kind) } else { String::new() };
-        format!("{kind}{}", policy.name)
-    };
-    ruleset.policies.iter().map(named).collect()
 }
 
 /// Which pod has an address: the first that claims it.

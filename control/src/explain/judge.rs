@@ -126,10 +126,10 @@ impl<'q, 'i> Judge<'q, 'i> {
         let all = own.chain(self.inventory.lost_policies());
         let plain = all
             .filter(|policy| policy.rules(direction).is_some())
-            .map(|policy| (policy, self.inventory.stage(&policy.metadata.key)));
-        let plain = plain.filter(|(_, stage)| stage.stands(view));
-        let plain = plain.map(|(policy, stage)| Voice::plain(policy, stage));
-        let ordered = self.ordered.selecting(place, (view, direction)).map(Voice::ordered);
+            .map(|policy| Voice::plain(policy, self.inventory))
+            .filter(|voice| voice.stage().stands(view));
+        let ordered = self.ordered.selecting(place, (view, direction));
+        let ordered = ordered.map(|one| Voice::ordered(one, self.inventory));
         Voice::sorted(plain.chain(ordered).collect())
     }
 

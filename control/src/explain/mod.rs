@@ -146,8 +146,7 @@ pub enum Reason {
 /// A rule, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RuleName {
-    /// `namespace/name`; where another that is asked (in a matrix: any other) is called so too, the
-    /// kind before it.
+    /// `namespace/name`; where policies of several kinds are called so, the kind before it.
     pub policy: String,
     /// Its place in the policy's list for the direction, from 0.
     pub rule: u32,

@@ -856,6 +856,11 @@ fn two_of_one_name_are_told_apart_by_their_kinds() {
     assert_eq!(side.nearest.unwrap().policy, names[0]);
     assert!(side.walk.iter().all(|step| step.policy.as_deref().is_none_or(|name| name == "x/p")));
     assert_eq!(explained(&(small() + calico), "y/a x/a TCP 80").ingress.isolated_by, ["x/p"]);
+    // One of each side.
+    let text = with("podSelector: {}, policyTypes: [Egress], egress: [{}]") + calico;
+    let both = explained(&text, "x/a x/b TCP 80");
+    let by: Vec<_> = both.egress.by.iter().map(|rule| rule.policy.as_str()).collect();
+    assert_eq!((by, both.ingress.isolated_by), (vec![names[1]], vec![names[0].to_owned()]));
 }
 
 #[test]

@@ -1,8 +1,5 @@
 //! Tier by tier, policy by policy: who was asked, and what each said.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use lockgate_dataplane::policy::ruleset::{
     Action, Direction, End, Party, PodIndex, Policy, SetId, Stage, Tier,
 };
@@ -13,7 +10,7 @@ use super::judge::{Asked, Judge};
 use super::lowered::{OneLowered, Seen};
 use super::nearest::{self, Meeting, Miss};
 use super::{Reason, RuleName, Side, Verdict};
-use crate::inventory::Resident;
+use crate::inventory::{Inventory, Resident};
 use crate::manifest::{Metadata, NetworkPolicy};
 use crate::policy;
 use crate::policy::Listed;
@@ -78,8 +75,8 @@ impl Said {
 pub(super) struct Voice<'q, 'i> {
     standing: Policy,
     source: Source<'q, 'i>,
-    /// Another of those that are asked has its name: its kind is told with it.
-    has_namesake: bool,
+    /// What answers call it.
+    name: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,11 +86,11 @@ enum Source<'q, 'i> {
 }
 
 impl<'q, 'i> Voice<'q, 'i> {
-    pub(super) fn plain(policy: &'i NetworkPolicy, stage: Stage) -> Self {
+    pub(super) fn plain(policy: &'i NetworkPolicy, inventory: &'i Inventory) -> Self {
         let key = &policy.metadata.key;
-        let name = format!("{}/{}", key.namespace, key.name).into();
+        let (name, stage) = (key.path().into(), inventory.stage(key));
         let standing = Policy { stage, ..Policy::isolating(name, SetId(0), None, None) };
-        Self { standing, source: Source::Plain(policy), has_namesake: false }
+        Self { name: inventory.called(&standing), standing, source: Source::Plain(policy) }
     }
 
     /// Whether what is staged concerns it: it is not asked both before and after.
@@ -101,29 +98,19 @@ impl<'q, 'i> Voice<'q, 'i> {
         self.standing.stage != Stage::InForce
     }
 
-    pub(super) fn ordered(one: &'q OneLowered<'i>) -> Self {
+    pub(super) fn ordered(one: &'q OneLowered<'i>, inventory: &'i Inventory) -> Self {
         let (standing, source) = (one.meaning.clone(), Source::Ordered(one));
-        Self { standing, source, has_namesake: false }
+        Self { name: inventory.called(&standing), standing, source }
     }
 
     /// The same, the first to be asked first.
     pub(super) fn sorted(mut voices: Vec<Self>) -> Vec<Self> {
         voices.sort_by(|a, b| a.standing.rank().cmp(&b.standing.rank()));
-        let mut known: HashMap<Arc<str>, usize> = HashMap::new();
-        for voice in &voices {
-            *known.entry(Arc::clone(&voice.standing.name)).or_default() += 1;
-        }
-        for voice in &mut voices {
-            voice.has_namesake = known.get(&voice.standing.name).is_some_and(|count| *count > 1);
-        }
         voices
     }
 
-    pub(super) fn name(&self) -> String {
-        if self.has_namesake {
-            return format!("{} {}", self.standing.kind, self.standing.name);
-        }
-        self.standing.name.to_string()
+    pub(super) fn stage(&self) -> Stage {
+        self.standing.stage
     }
 
     pub(super) fn metadata(&self) -> &'i Metadata {
@@ -204,7 +191,7 @@ impl<'q, 'i> Walk<'q, 'i> {
                 match (action, rule) {
                     (Some(Action::Pass), _) => continue 'tiers,
                     (Some(action), Some(rule)) => {
-                        let by = RuleName { policy: voice.name(), rule };
+                        let by = RuleName { policy: voice.name.clone(), rule };
                         return self.decided(action, by, (voice, tier), heard);
                     }
                     _ => {}
@@ -237,7 +224,7 @@ impl<'q, 'i> Walk<'q, 'i> {
         heard: &mut Heard,
     ) -> Option<u32> {
         for (index, rule) in (0_u32..).zip(policy.rules(self.direction).unwrap_or_default()) {
-            let named = RuleName { policy: voice.name(), rule: index };
+            let named = RuleName { policy: voice.name.clone(), rule: index };
             let Some(rule) = rule else {
                 heard.broken.push(named);
                 continue;
@@ -264,7 +251,7 @@ impl<'q, 'i> Walk<'q, 'i> {
             if decides.is_some_and(|rule| rule.index < index) {
                 break;
             }
-            let named = RuleName { policy: voice.name(), rule: index };
+            let named = RuleName { policy: voice.name.clone(), rule: index };
             match listed {
                 Listed::Nothing | Listed::DenyAll => heard.broken.push(named),
                 Listed::Rule(rule) if rule.action == policy::Action::Allow => {
@@ -344,7 +331,7 @@ impl<'q, 'i> Walk<'q, 'i> {
 
 /// The names of policies.
 pub(super) fn names(voices: &[Voice<'_, '_>]) -> Vec<String> {
-    voices.iter().map(Voice::name).collect()
+    voices.iter().map(|voice| voice.name.clone()).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Where something cannot be known (`labels: None`, `is_whole: false`, a lost object) it says so:
 //! what allows sees what is readable of it, what denies must take it to be everything.
 
-use lockgate_dataplane::policy::ruleset::Stage;
+use lockgate_dataplane::policy::ruleset::{Policy, Stage};
 
 use super::Inventory;
 use crate::manifest::{
@@ -16,6 +16,20 @@ use crate::selector::{Labels, is_dns_subdomain};
 
 /// The least of the kinds of ordered policy, which are the last of all.
 const FIRST_ORDERED: ObjectKind = ObjectKind::Ordered(Known::Policy(Kind::NetworkPolicy));
+
+/// The kinds that answers name.
+const POLICIES: [ObjectKind; 10] = [
+    ObjectKind::Policy,
+    ObjectKind::Ordered(Known::Policy(Kind::CalicoNetworkPolicy)),
+    ObjectKind::Ordered(Known::Policy(Kind::GlobalNetworkPolicy)),
+    ObjectKind::Ordered(Known::Policy(Kind::StagedNetworkPolicy)),
+    ObjectKind::Ordered(Known::Policy(Kind::StagedGlobalNetworkPolicy)),
+    ObjectKind::Ordered(Known::Policy(Kind::StagedKubernetesNetworkPolicy)),
+    ObjectKind::Ordered(Known::Policy(Kind::ClusterNetworkPolicy)),
+    ObjectKind::Ordered(Known::Policy(Kind::AdminNetworkPolicy)),
+    ObjectKind::Ordered(Known::Policy(Kind::BaselineAdminNetworkPolicy)),
+    ObjectKind::Ordered(Known::Profile),
+];
 
 /// Who backs a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -196,6 +210,19 @@ impl Inventory {
             Some(Object::Node(node)) => Some(node),
             _ => None,
         }
+    }
+
+    /// What a policy is called in answers: its name, and its kind before it where policies of
+    /// several kinds are called so.
+    #[must_use]
+    pub fn called(&self, policy: &Policy) -> String {
+        let (namespace, name) = policy.name.split_once('/').unwrap_or(("", &policy.name));
+        let is_there = |kind: &ObjectKind| self.find(*kind, namespace, name).is_some();
+        let namesakes = POLICIES.iter().filter(|kind| is_there(kind)).count();
+        if namesakes > 1 {
+            return format!("{} {}", policy.kind, policy.name);
+        }
+        policy.name.to_string()
     }
 
     /// When an enforced policy is asked: no more once what is staged under its name is in force.
