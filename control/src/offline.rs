@@ -119,6 +119,7 @@ pub fn answer_lint(
     let mut findings = lint::lint(&inventory);
     lint::place(&arguments.manifests, &mut findings);
     let mut beside = inventory.problems();
+    manifest::place(&arguments.manifests, &mut beside);
     beside.retain(|one| {
         let is_it = |found: &Finding| {
             (&found.problem.object, &found.problem.field) == (&one.object, &one.field)

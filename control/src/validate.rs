@@ -24,6 +24,8 @@ pub fn problems(directory: &Path) -> Result<Vec<Problem>, Problem> {
         }
     }
     problems.extend(inventory.problems());
+    // What is told of how objects fit each other has the lines of the objects.
+    manifest::place(directory, &mut problems);
     problems.sort();
     Ok(problems)
 }
@@ -54,6 +56,42 @@ mod tests {
         assert_eq!(files, ["a.yaml", "b.yml", "c.json", "c.json"]);
         assert!(has_errors(&found));
         assert!(problems(&directory).unwrap_err().message.contains("cannot read the directory"));
+    }
+
+    #[test]
+    fn every_problem_has_the_line_of_its_field() {
+        let text = "apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: a}
+spec:
+  order: 5
+  tier: nope
+  ingress:
+  - action: Allow
+    source:
+      notNets: [0.0.0.0/0]
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: b}
+spec:
+  tier: nope
+  order: 5
+";
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("all.yaml"), text).unwrap();
+        let found = problems(directory.path()).unwrap();
+        let told: Vec<_> = found
+            .iter()
+            .map(|one| (one.line.unwrap(), one.object.as_str(), one.field.as_str()))
+            .collect();
+        let wanted = [
+            (6, "GlobalNetworkPolicy a", "spec.tier"),
+            (10, "GlobalNetworkPolicy a", "spec.ingress[0].source.notNets"),
+            (16, "GlobalNetworkPolicy b", "spec.tier"),
+            (17, "GlobalNetworkPolicy b", "spec.order"),
+        ];
+        assert_eq!(told, wanted);
     }
 
     #[test]

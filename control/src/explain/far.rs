@@ -6,13 +6,16 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::judge::Fit;
-use lockgate_dataplane::policy::ruleset::Service;
+use lockgate_dataplane::policy::ruleset::{self, Direction};
 
 use super::nearest::{Miss, Part};
 use crate::inventory::Inventory;
-use crate::manifest::Pod;
+use crate::manifest::{ObjectKey, Pod, SlicePort};
+use crate::policy::calico::NetworkSet;
 use crate::policy::kubernetes::number;
-use crate::policy::{Family, Icmp, Numbers, Rule, Selection, Side, Told, Traffic, Within, tell};
+use crate::policy::{
+    EVERY, Family, Icmp, Numbers, Rule, Selection, Service, Side, Span, Told, Traffic, Within, tell,
+};
 use crate::resolve::{Wearer, Wears};
 
 /// One end of a packet.
@@ -21,6 +24,8 @@ pub(super) struct Met<'q, 'i> {
     /// What it wears, if selectors see it.
     pub(super) wearer: Option<Wearer<'i>>,
     pub(super) address: IpAddr,
+    /// The sets of networks, and host endpoints, that have the address.
+    pub(super) sets: Vec<(Wearer<'i>, &'i ObjectKey)>,
     pub(super) shown: &'q str,
 }
 
@@ -28,13 +33,26 @@ pub(super) struct Met<'q, 'i> {
 #[derive(Debug)]
 pub(super) struct Packet<'q, 'i> {
     pub(super) inventory: &'i Inventory,
+    pub(super) direction: Direction,
     pub(super) own: Met<'q, 'i>,
     pub(super) other: Met<'q, 'i>,
     /// The receiving pod, whose named ports count.
     pub(super) target: Option<&'i Pod>,
     /// The sending pod, whose names for ports of the source count.
     pub(super) sender: Option<&'i Pod>,
-    pub(super) service: Service,
+    pub(super) service: ruleset::Service,
+}
+
+impl<'i> Packet<'_, 'i> {
+    /// The sets of networks that have an address.
+    pub(super) fn sets(
+        inventory: &'i Inventory,
+        address: IpAddr,
+    ) -> Vec<(Wearer<'i>, &'i ObjectKey)> {
+        let has = |set: &&NetworkSet| set.nets.iter().any(|net| net.contains(&address));
+        let sets = inventory.network_sets().filter(has);
+        sets.map(|set| (Wearer::set(inventory, set), &set.metadata.key)).collect()
+    }
 }
 
 /// Why a rule does not match, where this is all that fits; `None` is nothing.
@@ -42,12 +60,10 @@ pub(super) fn misses(rule: &Rule, fit: Option<Fit>, packet: &Packet<'_, '_>) -> 
     let fails = |part: fn(Fit) -> bool| fit.is_none_or(|fit| !part(fit));
     let mut missed = Vec::new();
     if fails(|fit| fit.own) {
-        let of_own = of_side(&rule.own, &packet.own, packet.inventory);
-        missed.extend(of_own.into_iter().map(|miss| miss.of(Part::Own)));
+        missed.extend(of_own(rule, packet));
     }
     if fails(|fit| fit.peer) {
-        let peers = rule.peers.iter().map(|peer| of_side(peer, &packet.other, packet.inventory));
-        missed.extend(peers.min_by_key(Vec::len).unwrap_or_default());
+        missed.extend(of_peer(rule, packet));
         // Addresses of another version of IP are left out of the peers.
         let families = rule.traffic.iter().map(|traffic| of_family(traffic, packet));
         if missed.is_empty() && fit.is_some_and(|fit| fit.port) {
@@ -55,14 +71,65 @@ pub(super) fn misses(rule: &Rule, fit: Option<Fit>, packet: &Packet<'_, '_>) -> 
         }
     }
     if fails(|fit| fit.port) {
-        let kinds = rule.traffic.iter().map(|traffic| of_traffic(traffic, packet));
-        missed.extend(kinds.min_by_key(Vec::len).unwrap_or_default());
+        missed.extend(of_kind(rule, packet));
+    }
+    // A name of a port is as much a matter of who has it.
+    if missed.is_empty() {
+        missed = [of_own(rule, packet), of_peer(rule, packet), of_kind(rule, packet)].concat();
     }
     if missed.is_empty() {
         let detail = "it is not known for certain that the rule means this packet".to_owned();
         missed.push(Miss::new(Part::Unknown, detail));
     }
     missed
+}
+
+fn of_own(rule: &Rule, packet: &Packet<'_, '_>) -> Vec<Miss> {
+    let missed = of_side(&rule.own, &packet.own, packet.inventory);
+    missed.into_iter().map(|miss| miss.of(Part::Own)).collect()
+}
+
+fn of_peer(rule: &Rule, packet: &Packet<'_, '_>) -> Vec<Miss> {
+    let peers = rule.peers.iter().map(|peer| of_side(peer, &packet.other, packet.inventory));
+    peers.min_by_key(Vec::len).unwrap_or_default()
+}
+
+fn of_kind(rule: &Rule, packet: &Packet<'_, '_>) -> Vec<Miss> {
+    let kinds = rule.traffic.iter().map(|traffic| of_traffic(traffic, packet));
+    let mut missed = kinds.min_by_key(Vec::len).unwrap_or_default();
+    if packet.direction == Direction::Egress {
+        let services = rule.peers.iter().filter_map(|peer| peer.service.as_ref());
+        missed.extend(services.filter_map(|service| of_backend(service, packet)));
+    }
+    missed
+}
+
+/// Ports that a backend of a service has, where it is asked at another.
+fn of_backend(service: &Service, packet: &Packet<'_, '_>) -> Option<Miss> {
+    let backends = packet.inventory.backends(&service.namespace, &service.name);
+    let own =
+        backends.slices.iter().filter(|slice| slice.addresses.contains(&packet.other.address));
+    let ports: Vec<_> = own.flat_map(|slice| &slice.ports).collect();
+    let ruleset::Service { protocol, port, .. } = packet.service;
+    let is_it = |one: &&&SlicePort| {
+        one.protocol == protocol && one.number.is_none_or(|number| number == port)
+    };
+    if ports.is_empty() || ports.iter().any(|one| is_it(&one)) {
+        return None;
+    }
+    let written = |one: &&SlicePort| {
+        let port = one.number.map_or("every port".to_owned(), |port| port.to_string());
+        format!("{} {port}", number(one.protocol))
+    };
+    let mut wanted: Vec<String> = ports.iter().map(written).collect();
+    wanted.dedup();
+    let (namespace, name) = (&service.namespace, &service.name);
+    let detail = format!(
+        "{} of {namespace}/{name} wanted, is {} {port}",
+        wanted.join(" or "),
+        number(protocol)
+    );
+    Some(Miss::new(Part::Port, detail))
 }
 
 fn of_side(side: &Side, met: &Met<'_, '_>, inventory: &Inventory) -> Vec<Miss> {
@@ -87,6 +154,12 @@ fn of_side(side: &Side, met: &Met<'_, '_>, inventory: &Inventory) -> Vec<Miss> {
             let detail = format!("{expression} matches {}, and is left out", met.shown);
             missed.push(Miss::new(Part::Except, detail));
         }
+        let sets = met.sets.iter().filter(|(set, _)| set.judge(expression) != Some(false));
+        missed.extend(sets.take(1).map(|(_, key)| {
+            let detail =
+                format!("{expression} matches {key}, which has {address}, and is left out");
+            Miss::new(Part::Except, detail)
+        }));
     }
     if let Some(service) = &side.service {
         let backends = inventory.backends(&service.namespace, &service.name);
@@ -104,6 +177,10 @@ fn of_side(side: &Side, met: &Met<'_, '_>, inventory: &Inventory) -> Vec<Miss> {
 }
 
 fn of_selection(selection: &Selection, met: &Met<'_, '_>) -> Vec<Miss> {
+    let mut sets = met.sets.iter().filter(|_| selection.takes_sets);
+    if sets.any(|(set, _)| set.is_selected(selection) == Some(true)) {
+        return Vec::new();
+    }
     let Some(wearer) = &met.wearer else {
         let what = if selection.takes_sets { "a pod or a network set" } else { "a pod" };
         let detail = format!("{what} wanted, {} is none that this selects", met.shown);
@@ -158,7 +235,7 @@ fn of_traffic(traffic: &Traffic, packet: &Packet<'_, '_>) -> Vec<Miss> {
     missed
 }
 
-fn of_protocol(traffic: &Traffic, service: Service) -> Miss {
+fn of_protocol(traffic: &Traffic, service: ruleset::Service) -> Miss {
     let wanted = match (traffic.protocol, traffic.not_protocol) {
         (Some(wanted), _) => format!("{wanted} wanted"),
         (None, Some(not)) => format!("any but {not} wanted"),
@@ -173,7 +250,7 @@ fn of_protocol(traffic: &Traffic, service: Service) -> Miss {
 
 /// Ports, or what stands for them.
 fn of_numbers(told: &Told<'_>, traffic: &Traffic, packet: &Packet<'_, '_>) -> Vec<Miss> {
-    let Service { protocol, port, source_port } = packet.service;
+    let ruleset::Service { protocol, port, source_port } = packet.service;
     let bears = |pod: Option<&Pod>, name: &str, port| {
         pod.is_some_and(|pod| pod.port(name, protocol) == Some(port))
     };
@@ -186,16 +263,15 @@ fn of_numbers(told: &Told<'_>, traffic: &Traffic, packet: &Packet<'_, '_>) -> Ve
                 Miss::new(Part::Message, of_message(traffic, (kind, code)))
             }
             Protocol::Tcp | Protocol::Udp | Protocol::Sctp => {
-                let known = |name: &str| packet.target.and_then(|pod| pod.port(name, protocol));
-                Miss::new(Part::Port, format!("{} wanted, is {port}", written(&told.target, known)))
+                let wanted = written(&told.target, (packet.target, protocol));
+                Miss::new(Part::Port, format!("{wanted} wanted, is {port}"))
             }
         });
     }
     if protocol.has_ports()
         && !told.source.has(source_port, |name| bears(packet.sender, name, source_port))
     {
-        let known = |name: &str| packet.sender.and_then(|pod| pod.port(name, protocol));
-        let wanted = written(&told.source, known);
+        let wanted = written(&told.source, (packet.sender, protocol));
         missed.push(Miss::new(Part::SourcePort, format!("{wanted} wanted, is {source_port}")));
     }
     missed
@@ -213,13 +289,19 @@ fn of_message(traffic: &Traffic, (kind, code): (u8, u8)) -> String {
 }
 
 /// Ports as they are wanted, with what the pod calls by their names.
-fn written(numbers: &Numbers<'_>, known: impl Fn(&str) -> Option<u16>) -> String {
-    let span = |&(first, last): &(u16, u16)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
+fn written(numbers: &Numbers<'_>, (pod, protocol): (Option<&Pod>, Protocol)) -> String {
+    let span = |span: &Span| match *span {
+        EVERY => "any".to_owned(),
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
     };
     let name = |name: &&str| {
-        let number = known(name).map_or("none of the pod's".to_owned(), |one| one.to_string());
-        format!("{name} ({number})")
+        let known = pod.map(|pod| pod.port(name, protocol));
+        match known {
+            Some(Some(number)) => format!("{name} ({number})"),
+            Some(None) => format!("{name} (none of the pod's)"),
+            None => format!("{name} (of no pod)"),
+        }
     };
     let mut wanted: Vec<String> = numbers.spans.iter().map(span).collect();
     wanted.extend(numbers.named.iter().map(name));

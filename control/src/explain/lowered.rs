@@ -9,6 +9,7 @@ use lockgate_dataplane::policy::ruleset::{
     Action, Direction, Party, PeerSet, PodIndex, Policy, Rule as Resolved, Service, View,
 };
 
+use super::nearest::{Miss, Part};
 use crate::inventory::{Inventory, Resident};
 use crate::policy::{Family, Listed, OrderedPolicy, Traffic};
 use crate::resolve::{Everyone, Ordered, Realm, Sets};
@@ -26,6 +27,7 @@ pub(super) struct Written<'i> {
 /// Those that select one of the ends of a question.
 #[derive(Clone, Debug)]
 pub(super) struct Lowered<'i> {
+    realm: Rc<Realm<'i>>,
     policies: Vec<OneLowered<'i>>,
     sets: Vec<PeerSet>,
     has_staged: bool,
@@ -101,7 +103,7 @@ impl<'i> Written<'i> {
         let policies: Vec<_> = self.policies.iter().filter(selects).filter_map(lower).collect();
         // What is staged may be that one goes, which is not among these.
         let has_staged = self.policies.iter().any(|one| one.staged.is_some());
-        Lowered { policies, sets: sets.into_list(), has_staged }
+        Lowered { realm: Rc::clone(&self.realm), policies, sets: sets.into_list(), has_staged }
     }
 }
 
@@ -122,6 +124,18 @@ impl<'i> Lowered<'i> {
             let set = usize::try_from(one.meaning.subjects.0).ok().and_then(|at| self.sets.get(at));
             one.meaning.rules(direction).is_some() && set.is_some_and(|set| set.has_pod(pod))
         })
+    }
+
+    /// Why nothing that a policy allows counts, whatever it is.
+    pub(super) fn shut(&self, policy: &OrderedPolicy) -> Option<Miss> {
+        // One whose tier cannot be read denies everything by itself.
+        let tier = policy.tier.as_deref()?;
+        let detail = match self.realm.opens(tier) {
+            Some(true) => return None,
+            Some(false) => format!("the Tier {tier} cannot be read: nothing in it opens anything"),
+            None => format!("there is no Tier {tier}: its policies open nothing"),
+        };
+        Some(Miss::new(Part::Tier, detail))
     }
 
     /// The rule that decides, if one matches.

@@ -17,6 +17,8 @@ use crate::selector::{LabelSelector, Labels};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
+    /// The policy's tier, which is not there, or not known.
+    Tier,
     /// What a rule of Calico says of its own side.
     Own,
     /// The namespace of the other pod.
@@ -52,6 +54,7 @@ impl Part {
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
+            Self::Tier => "tier",
             Self::Own => "own side",
             Self::Namespace => "namespace",
             Self::PodLabels => "pod labels",
@@ -93,6 +96,10 @@ pub(super) struct Miss {
 impl Miss {
     pub(super) fn new(part: Part, detail: String) -> Self {
         Self { part, detail }
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.part == Part::Unknown
     }
 
     /// The same as a miss of another part.

@@ -148,7 +148,7 @@ impl<'q, 'i> Walk<'q, 'i> {
     ) -> Self {
         let (own, other) = asked.sides(direction);
         let seen_pod = |met| judge.resident(met).filter(|one: &&Resident<'i>| !one.is_denied);
-        let wearer = |one: &Resident<'i>| Wearer::pod(judge.inventory, one);
+        let wearer = |one: &Resident<'i>| Wearer::pod(judge.inventory, one.pod);
         let far = seen_pod(other).map(|one| one.pod);
         let (sender, target) = match direction {
             Direction::Ingress => (far, Some(subject.pod)),
@@ -162,10 +162,12 @@ impl<'q, 'i> Walk<'q, 'i> {
         let met = |met: &'q super::ends::Met, who: Option<&Resident<'i>>| far::Met {
             wearer: who.map(wearer),
             address: met.address,
+            sets: Packet::sets(judge.inventory, met.address),
             shown: &met.shown,
         };
         let packet = Packet {
             inventory: judge.inventory,
+            direction,
             own: met(own, Some(subject)),
             other: met(other, seen_pod(other)),
             target,
@@ -257,7 +259,12 @@ impl<'q, 'i> Walk<'q, 'i> {
                 Listed::Rule(rule) if rule.action == policy::Action::Allow => {
                     let (meaning, direction) = (&one.meaning, self.direction);
                     let fit = lowered.nearest_fit(meaning, direction, index, &self.seen);
-                    heard.misses.push((named, far::misses(rule, fit, &self.packet)));
+                    let mut missed = far::misses(rule, fit, &self.packet);
+                    if let Some(shut) = lowered.shut(one.source) {
+                        missed.retain(|miss| !miss.is_unknown());
+                        missed.insert(0, shut);
+                    }
+                    heard.misses.push((named, missed));
                 }
                 Listed::Rule(_) => {}
             }

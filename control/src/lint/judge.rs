@@ -213,32 +213,45 @@ impl<'r> Judge<'r> {
         (left, by)
     }
 
-    /// The rules that allow all of this later in the same tier, before anything else decides.
+    /// The rules that allow all of this later, before anything else decides.
     fn allowed_after(
         &self,
         steps: &[Step],
         mut left: Vec<Packets>,
         own: At,
     ) -> Option<BTreeSet<At>> {
-        let mut by = BTreeSet::new();
+        let (mut passed, mut by) = (Vec::new(), BTreeSet::new());
         for step in steps {
-            if left.is_empty() || left.len() > PARTS_MAX {
-                break;
+            if left.len().max(passed.len()) > PARTS_MAX {
+                return None;
             }
-            let piece = self.reading.piece(*step)?;
+            let Some(piece) = self.reading.piece(*step) else {
+                if *step == Step::End(true) && !left.is_empty() {
+                    return None;
+                }
+                left.append(&mut passed);
+                continue;
+            };
             let is_other = piece.at != own && piece.action != Action::Log;
             if !is_other || !left.iter().any(|one| one.meets(&piece.packets)) {
                 continue;
             }
-            if piece.action != Action::Allow {
-                return None;
+            let is_gone = self.gone.contains(&piece.at);
+            match piece.action {
+                Action::Allow if is_gone => continue,
+                Action::Allow => {
+                    by.insert(piece.at);
+                }
+                Action::Pass if piece.is_exact && !is_gone => {
+                    let met = left.iter().filter(|one| one.meets(&piece.packets));
+                    passed.extend(met.map(|one| one.and(&piece.packets)));
+                }
+                // Whether or not it is taken away with what makes it idle.
+                _ => return None,
             }
-            if !self.gone.contains(&piece.at) {
-                left = left.into_iter().flat_map(|one| one.less(&piece.packets)).collect();
-                by.insert(piece.at);
-            }
+            left = left.into_iter().flat_map(|one| one.less(&piece.packets)).collect();
         }
-        left.is_empty().then_some(by)
+        (left.is_empty() && passed.is_empty()).then_some(by)
     }
 
     /// Policies of one order in one tier of which the name decides.

@@ -27,7 +27,6 @@ mod spans;
 mod spell;
 mod tiers;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -67,16 +66,9 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Gives findings the lines of the fields that they are about, from the files of a directory; where
-/// one cannot be read any more, that of the object stays.
+/// Gives findings the lines of the fields that they are about, from the files of a directory.
 pub fn place(directory: &Path, findings: &mut [Finding]) {
-    let mut texts: BTreeMap<String, String> = BTreeMap::new();
-    for Finding { problem, .. } in findings.iter_mut() {
-        let (Some(file), Some(line)) = (&problem.file, problem.line) else { continue };
-        let read = || std::fs::read_to_string(directory.join(file)).unwrap_or_default();
-        let text = texts.entry(file.clone()).or_insert_with(read);
-        problem.line = Some(manifest::line(text, (line, &problem.object), &problem.field));
-    }
+    manifest::place(directory, findings.iter_mut().map(|one| &mut one.problem));
     findings.sort_by(|a, b| a.problem.cmp(&b.problem));
 }
 
@@ -88,8 +80,9 @@ pub fn lint(inventory: &Inventory) -> Vec<Finding> {
     let policies = written(&settled);
     let parts: Vec<_> = policies.iter().map(apart).collect();
     let ordered = Ordered::new(&settled, &residents);
-    let reading = Reading::new(&settled, &residents, (&policies, &parts), &ordered);
+    let reading = Reading::new(&residents, (&policies, &parts), &ordered);
     let crowd = Crowd {
+        inventory: &settled,
         reading: &reading,
         ordered: &ordered,
         residents: &residents,

@@ -10,15 +10,15 @@ use super::remedy::mending;
 use super::spell::{Blamed, Field, told};
 use super::{Finding, finding};
 use crate::expression::{Expression, Needs, Seen};
-use crate::inventory::{ADD_TIER, Resident, absent_tier};
+use crate::inventory::{ADD_TIER, Inventory, Resident, absent_tier};
+use crate::manifest::Pod;
 use crate::policy::kubernetes::number;
-use crate::policy::{
-    DEFAULT_TIER, IpProtocol, Kind, Listed, Ports, Rule, Selection, Side, Traffic, Within,
-};
-use crate::resolve::Ordered;
+use crate::policy::{IpProtocol, Kind, Listed, Ports, Rule, Selection, Side, Traffic, Within};
+use crate::resolve::{Ordered, Wearer, Wears};
 
 /// What is asked who is meant.
 pub(super) struct Crowd<'r> {
+    pub(super) inventory: &'r Inventory,
     pub(super) reading: &'r Reading<'r>,
     pub(super) ordered: &'r Ordered<'r>,
     pub(super) residents: &'r [Resident<'r>],
@@ -42,9 +42,13 @@ impl Crowd<'_> {
     fn of_policy(&self, place: usize, asked: &Asked<'_>, matching: &BTreeSet<At>) -> Vec<Finding> {
         let written = asked.written;
         if !asked.has_tier {
-            let tier = written.tier.as_deref().unwrap_or(DEFAULT_TIER);
-            let (message, field) = (absent_tier(tier), "spec.tier");
-            return vec![finding("missing-tier", &written.metadata, field, &message, ADD_TIER)];
+            // One that is there and is broken is told of by what reads it.
+            let absent = written.tier.as_deref().filter(|one| self.ordered.opens(one).is_none());
+            let told = absent.map(|tier| {
+                let (message, field) = (absent_tier(tier), "spec.tier");
+                finding("missing-tier", &written.metadata, field, &message, ADD_TIER)
+            });
+            return told.into_iter().collect();
         }
         let subject = &written.subject;
         let is_empty = self.is_known && asked.subjects.pods.is_empty();
@@ -99,7 +103,30 @@ impl Crowd<'_> {
         let message = "it matches nothing: nothing of it is left by what stands beside it";
         found.extend(nets.map(|one| (Field::Net(*one), ("never-matches", message.to_owned()))));
         found.extend(self.leaving_nobody_out(rule, at));
+        found.extend(self.absent_sets(rule, at));
         found
+    }
+
+    /// Sets of networks that are not there among those that a selector means, one or another.
+    fn absent_sets(&self, rule: &Rule, at: At) -> Vec<(Field, Wrong)> {
+        let peers = rule.peers.iter().enumerate().filter(|_| self.is_known);
+        let meant = peers.filter_map(|(peer, side)| Some((peer, side.selection.as_ref()?)));
+        let of_one = |(peer, selection): (usize, &Selection)| {
+            let parts = match &selection.labels {
+                Expression::Or(parts) if !self.is_nobody(selection) => parts.as_slice(),
+                _ => &[],
+            };
+            let one = |part: &Expression| Selection { labels: part.clone(), ..selection.clone() };
+            let absent = parts.iter().map(one).filter(|one| {
+                self.is_for_sets(one) && self.is_nobody(one) && !self.ordered.selects_a_set(one)
+            });
+            let wrong = |one: Selection| {
+                let message = format!("no pod and no set of networks is {}", told(&one));
+                (Field::Selector(At { peer, ..at }), ("missing-set", message))
+            };
+            absent.map(wrong).collect::<Vec<_>>()
+        };
+        meant.flat_map(of_one).collect()
     }
 
     /// What a rule leaves out that nobody is and nobody has: it matches what it was not to match.
@@ -242,8 +269,21 @@ impl Crowd<'_> {
             {
                 format!("it selects nothing: no {whom} is in namespace {name}")
             }
-            _ => format!("it selects nothing: no {whom} is {}", told(selection)),
+            _ => {
+                let unseen = self.unseen(selection).unwrap_or_default();
+                format!("it selects nothing: no {whom} is {}{unseen}", told(selection))
+            }
         }
+    }
+
+    /// A pod that is selected and that policies do not see, in words.
+    fn unseen(&self, selection: &Selection) -> Option<String> {
+        let pods = self.inventory.pods().filter(|pod| pod.host_network || pod.is_completed);
+        let is_selected =
+            |pod: &&Pod| Wearer::pod(self.inventory, pod).is_selected(selection) == Some(true);
+        let pod = pods.into_iter().find(is_selected)?;
+        let why = if pod.is_completed { "has ended" } else { "is on its node's network" };
+        Some(format!(" ({} is, but it {why})", pod.metadata.key.path()))
     }
 }
 

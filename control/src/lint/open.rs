@@ -31,15 +31,21 @@ pub(super) fn namespaces(
     for going in inventory.namespaces().filter(|one| one.is_terminating) {
         all.remove(&*going.metadata.key.name);
     }
-    let open = all.into_iter().filter(|(name, _)| is_open(name, reading, ordered));
-    let message = "nothing isolates a pod of it for ingress that no policy selects by its labels: \
-                   everyone reaches it";
+    let open = all.into_iter().filter_map(|(name, one)| Some((open(name, reading, ordered)?, one)));
     let remedy = "add a NetworkPolicy with podSelector: {} and policyTypes: [Ingress], and let no \
                   policy pass what is to reach it";
-    open.map(|(_, one)| finding("open-namespace", &one, "", message, remedy)).collect()
+    let told = |(who, one): (&str, Metadata)| {
+        let message = format!(
+            "nothing isolates a pod of it for ingress that no policy selects by its labels: {who} \
+             reaches it"
+        );
+        finding("open-namespace", &one, "", &message, remedy)
+    };
+    open.map(told).collect()
 }
 
-fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> bool {
+/// Who reaches a pod without labels that nothing isolates; `None` of one that is isolated.
+fn open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> Option<&'static str> {
     let is_for_bare = |own: &Side| {
         let selected = own.selection.as_ref();
         let is_plain = *own == Side { selection: selected.cloned(), ..Side::default() };
@@ -47,6 +53,7 @@ fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> boo
     };
     // What no rule has decided, and what of that rules pass on.
     let (mut left, mut passed) = (vec![Packets::all()], Vec::new());
+    let mut who = "everyone";
     let is_for = |(_, asked): &(usize, &Asked<'_>)| {
         asked.resolved.rules(Direction::Ingress).is_some()
             && ordered.selects_bare(namespace, &asked.written.subject)
@@ -54,12 +61,18 @@ fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> boo
     let mut policies = reading.policies.iter().enumerate().filter(is_for).peekable();
     while let Some((place, asked)) = policies.next() {
         for piece in reading.pieces.iter().filter(|piece| piece.at.policy == place) {
-            let is_whole = asked.rule(piece.at).is_some_and(|rule| is_for_bare(&rule.own));
+            // One that is broken denies everything, as it is enforced.
+            let rule = asked.rule(piece.at);
+            let is_whole = rule.is_none_or(|rule| piece.is_exact && is_for_bare(&rule.own));
             let is_ingress = piece.at.direction == Direction::Ingress;
             let decides = !matches!(piece.action, Action::Log);
-            if is_ingress && is_whole && piece.is_exact && decides {
-                if piece.action == Action::Pass {
-                    passed.extend(left.iter().map(|one| one.and(&piece.packets)));
+            if is_ingress && is_whole && decides {
+                match piece.action {
+                    Action::Pass => passed.extend(left.iter().map(|one| one.and(&piece.packets))),
+                    Action::Deny if left.iter().any(|one| one.meets(&piece.packets)) => {
+                        who = "whoever no rule denies";
+                    }
+                    _ => {}
                 }
                 left = left.into_iter().flat_map(|one| one.less(&piece.packets)).collect();
             }
@@ -68,11 +81,11 @@ fn is_open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> boo
         if policies.peek().is_none_or(|(_, next)| next.resolved.tier != *tier) {
             // It isolates, unless its rules decide of everything.
             if tier.end == End::Deny && !left.is_empty() {
-                return false;
+                return None;
             }
             passed.retain(|one| !one.is_empty());
             left.append(&mut passed);
         }
     }
-    !left.is_empty()
+    (!left.is_empty()).then_some(who)
 }

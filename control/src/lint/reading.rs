@@ -12,7 +12,7 @@ use lockgate_dataplane::policy::ruleset::{
 use super::spans::{Packets, Spans};
 use crate::inventory::{Inventory, Resident};
 use crate::policy::kubernetes::lower;
-use crate::policy::{Listed, OrderedPolicy, Rule, Side, is_always_there};
+use crate::policy::{Listed, OrderedPolicy, Rule, Side};
 use crate::resolve::{Ordered, Sets};
 
 /// Where a part of a rule is written.
@@ -106,7 +106,6 @@ fn split(listed: &Listed) -> Vec<(Listed, usize, Option<usize>)> {
 impl<'i> Reading<'i> {
     /// `apart` is what [`apart`] makes of each policy.
     pub(super) fn new(
-        inventory: &'i Inventory,
         residents: &'i [Resident<'i>],
         (written, apart): (&'i [OrderedPolicy], &'i [OrderedPolicy]),
         ordered: &Ordered<'i>,
@@ -115,9 +114,7 @@ impl<'i> Reading<'i> {
         let resolved = written.iter().zip(apart).filter_map(|(written, apart)| {
             let resolved = ordered.policy(apart, &mut sets)?;
             let subjects = sets.set(resolved.subjects)?;
-            let opens = |name: &str| {
-                is_always_there(name) || inventory.tier(name).is_some_and(|tier| tier.opens)
-            };
+            let opens = |name: &str| ordered.opens(name) == Some(true);
             let has_tier = written.tier.as_deref().is_some_and(opens);
             Some(Asked { written, resolved, subjects, has_tier, parts: Vec::new() })
         });

@@ -7,8 +7,8 @@ use crate::policy::Kind;
 /// How to mend what means nobody.
 pub(super) fn mending(kind: Kind, field: Field) -> String {
     match field {
-        // Beside it a rule means a namespace, without it everybody.
-        Field::NotSelector(..) | Field::NotPort(..) => "mend it".to_owned(),
+        // What stands beside it is meant; without it a rule may mean everybody.
+        Field::NotSelector(..) | Field::NotPort(..) | Field::Selector(_) => "mend it".to_owned(),
         Field::Subject(Blamed::Name) => "mend the name, or remove the Profile".to_owned(),
         Field::Subject(_) => "mend the selector, or remove the policy".to_owned(),
         field => format!("mend it, or {}", removal(kind, field)),
@@ -17,16 +17,31 @@ pub(super) fn mending(kind: Kind, field: Field) -> String {
 
 /// How to take a part of a policy out.
 pub(super) fn removal(kind: Kind, field: Field) -> &'static str {
-    let has_types = dialect(kind) != Dialect::Cluster;
+    let spoken = dialect(kind);
+    // A profile has no types: its rules are all that it says.
+    let has_types = spoken != Dialect::Cluster && kind != Kind::Profile;
     match field {
-        Field::Net(_) | Field::Port(..) => ONE_OF_LIST,
+        Field::Net(_) if spoken == Dialect::Cluster => {
+            "remove it, the last of its list with the whole peer, the last peer with the whole rule"
+        }
         // Calico has one peer to a rule.
-        Field::Peer(_) if dialect(kind) != Dialect::Calico => ONE_OF_LIST,
+        Field::Peer(_) if spoken == Dialect::Calico => whole_rule(has_types),
+        Field::Net(_) | Field::Port(..) | Field::Peer(_) if has_types => {
+            "state the policy's types and remove it, the last of its list with the whole rule"
+        }
+        Field::Net(_) | Field::Port(..) | Field::Peer(_) => {
+            "remove it, the last of its list with the whole rule"
+        }
         Field::Rules(_) if has_types => "state the policy's types and remove the rules",
         Field::Rules(_) => "remove the rules",
-        _ if has_types => "state the policy's types and remove the whole rule",
-        _ => "remove the whole rule",
+        _ => whole_rule(has_types),
     }
 }
 
-const ONE_OF_LIST: &str = "remove it, the last of its list with the whole rule";
+fn whole_rule(has_types: bool) -> &'static str {
+    if has_types {
+        "state the policy's types and remove the whole rule"
+    } else {
+        "remove the whole rule"
+    }
+}

@@ -18,6 +18,8 @@ pub(super) enum Field {
     Net(At),
     /// A port, by the place of its kind of traffic and its own in that.
     Port(At, usize, usize),
+    /// Whom a rule of Calico means, at its other end.
+    Selector(At),
     /// Whom a rule of Calico leaves out, by the end of it.
     NotSelector(At, Direction),
     /// A port that a rule of Calico leaves out, by its place.
@@ -89,6 +91,7 @@ impl Field {
             Self::Rule(at) => rule(at),
             Self::Peer(at) => peer(at),
             Self::Own(at) => format!("{}.{}", rule(at), end(at.direction)),
+            Self::Selector(at) => format!("{}.selector", peer(at)),
             Self::NotSelector(at, of) => format!("{}.{}.notSelector", rule(at), end(of)),
             Self::NotPort(at, place) => format!("{}.destination.notPorts[{place}]", rule(at)),
             Self::Net(at) => {

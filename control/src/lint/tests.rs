@@ -541,8 +541,8 @@ fn findings_name_file_line_field_and_remedy() {
         told.to_string(),
         format!(
             "warning: t.yaml:{line}: NetworkPolicy x/p: spec.ingress[0].ports[0]: no pod of the policy's has a port \
-             named wbe in that protocol (mend it, or remove it, the last of its list \
-             with the whole rule) [never-matches]"
+             named wbe in that protocol (mend it, or state the policy's types and \
+             remove it, the last of its list with the whole rule) [never-matches]"
         )
     );
     let json = serde_json::to_value(told).unwrap();

@@ -103,7 +103,7 @@ impl<'n> Place<'n> {
             let message = format!("{} is not a field of {what}", quoted(name));
             let remedy = match closest(name, known) {
                 Some(near) => format!("write {near}"),
-                None => format!("say it by these, or leave it unsaid: {}", known.join(", ")),
+                None => format!("say it by {}; left out, it restricts nothing", known.join(", ")),
             };
             result = Err(report.error(&at, &message, &remedy));
         }

@@ -1,11 +1,27 @@
 //! Where in a text a part of an object stands, for what is found out long after it was read.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use super::json;
+use super::problem::Problem;
 use super::tree::{self, Node, Value};
+
+/// Gives problems that are told of an object the lines of the fields that they are about, from the
+/// files of a directory; where one cannot be read any more, that of the object stays.
+pub(crate) fn place<'p>(directory: &Path, problems: impl IntoIterator<Item = &'p mut Problem>) {
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    for problem in problems {
+        let (Some(file), Some(begin)) = (&problem.file, problem.line) else { continue };
+        let read = || std::fs::read_to_string(directory.join(file)).unwrap_or_default();
+        let text = texts.entry(file.clone()).or_insert_with(read);
+        problem.line = Some(line(text, (begin, &problem.object), &problem.field));
+    }
+}
 
 /// The line of a field of the object that begins in a line, or of what of the field's path is there.
 /// Where no such object is, that line.
-pub(crate) fn line(text: &str, (begin, object): (u32, &str), field: &str) -> u32 {
+fn line(text: &str, (begin, object): (u32, &str), field: &str) -> u32 {
     let documents = tree::parse("", &json::joined(text)).unwrap_or_default();
     let name = object.rsplit(['/', ' ']).next().unwrap_or_default();
     let found = documents.iter().find_map(|document| find(&document.root, begin, name));

@@ -38,7 +38,7 @@ pub use account::{DEFAULT_ACCOUNT, ServiceAccount};
 pub(crate) use address::why_no_pods;
 pub(crate) use block::HOST_BITS;
 pub use kind::ObjectKind;
-pub(crate) use lines::line;
+pub(crate) use lines::place;
 pub(crate) use metadata::is_lost_namespace;
 pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, Origin};
 pub use namespace::Namespace;

@@ -119,3 +119,96 @@ fn the_walk_is_told_of_every_kind_of_policy() {
         assert!(told.contains(line), "{told}");
     }
 }
+
+/// What came nearest misses, of a policy for x/a's egress.
+fn nearest(more: &str, spec: &str, question: &str) -> Vec<String> {
+    let text =
+        small() + more + &calico("NetworkPolicy", "x/p", &format!("types: [Egress], {spec}"));
+    let side = explained(&text, question).egress;
+    let nearest = side.nearest.clone().unwrap_or_else(|| panic!("{side:?}"));
+    let told = nearest.failed.iter().zip(nearest.detail);
+    told.map(|(part, detail)| format!("{}: {detail}", part.label())).collect()
+}
+
+#[test]
+fn a_port_that_a_backend_does_not_serve_is_told() {
+    let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s-1, namespace: \
+                 x, labels: {kubernetes.io/service-name: s}}\naddressType: IPv4\nendpoints: [{addresses: \
+                 [ADDRESS]}]\nports: [{name: web, port: 8080, protocol: TCP}]\n---\n";
+    let address = explained(&small(), "x/a x/b TCP 80").to_address.to_string();
+    let slice = slice.replace("ADDRESS", &address);
+    let rule = "egress: [{action: Allow, destination: {services: {name: s}}}]";
+    assert_eq!(
+        nearest(&slice, rule, "x/a x/b TCP 80"),
+        ["port: TCP 8080 of x/s wanted, is TCP 80"]
+    );
+    assert_eq!(
+        nearest(&slice, rule, "x/a x/b UDP 8080"),
+        ["port: TCP 8080 of x/s wanted, is UDP 8080"]
+    );
+    assert!(nearest(&slice, rule, "x/a y/a TCP 80")[0].starts_with("service: a backend of x/s"));
+}
+
+#[test]
+fn names_of_ports_are_told_wherever_they_are_looked_up() {
+    let rule = |ports: &str| {
+        format!("egress: [{{action: Allow, protocol: TCP, destination: {{{ports}}}}}]")
+    };
+    let ports = crate::sample::ports("{name: rare, containerPort: 8080}");
+    let pod = crate::sample::pod_with("x/n", "10.0.9.1", "app: n", &ports);
+    assert_eq!(
+        nearest(&pod, &rule("notPorts: [rare]"), "x/a x/n TCP 8080"),
+        ["port: any but not rare (8080) wanted, is 8080"]
+    );
+    assert_eq!(
+        nearest(&pod, &rule("ports: [rare]"), "x/a x/n TCP 80"),
+        ["port: rare (8080) wanted, is 80"]
+    );
+    assert_eq!(
+        nearest(&pod, &rule("ports: [rare]"), "x/a 192.0.2.1 TCP 80"),
+        ["port: rare (of no pod) wanted, is 80"]
+    );
+    assert_eq!(
+        nearest(&pod, &rule("ports: [rare]"), "x/a x/b TCP 80"),
+        ["port: rare (none of the pod's) wanted, is 80"]
+    );
+}
+
+#[test]
+fn sets_of_networks_are_seen_at_an_address() {
+    let set = calico("GlobalNetworkSet", "g", "nets: [192.0.2.0/24]")
+        .replace("metadata: {", "metadata: {labels: {net: 'yes'}, ");
+    let rule =
+        |end: &str| format!("egress: [{{action: Allow, protocol: UDP, destination: {{{end}}}}}]");
+    let protocol = "protocol: UDP wanted, is TCP";
+    let question = "x/a 192.0.2.1 TCP 80";
+    assert_eq!(
+        nearest(&set, &rule("namespaceSelector: global(), selector: net == 'yes'"), question),
+        [protocol]
+    );
+    assert_eq!(
+        nearest(&set, &rule("namespaceSelector: global(), notSelector: net == 'yes'"), question),
+        [
+            "except: net == \"yes\" matches GlobalNetworkSet g, which has 192.0.2.1, and is left out",
+            protocol
+        ]
+    );
+    let other =
+        nearest(&set, &rule("namespaceSelector: global(), selector: net == 'no'"), question);
+    assert!(other[0].starts_with("pod labels: a pod or a network set wanted"), "{other:?}");
+}
+
+#[test]
+fn a_tier_that_opens_nothing_is_why() {
+    let rule = "tier: t, egress: [{action: Allow, protocol: TCP}]";
+    let question = "x/a x/b TCP 80";
+    assert_eq!(
+        nearest("", rule, question),
+        ["tier: there is no Tier t: its policies open nothing"]
+    );
+    let broken = calico("Tier", "t", "order: first");
+    assert_eq!(
+        nearest(&broken, rule, question),
+        ["tier: the Tier t cannot be read: nothing in it opens anything"]
+    );
+}

@@ -115,7 +115,7 @@ fn a_remedy_takes_no_list_s_last_away_and_changes_no_types() {
         one.unwrap_or_else(|| panic!("{code}: {text}")).problem.remedy
     };
     let rule = "state the policy's types and remove the whole rule";
-    let item = "remove it, the last of its list with the whole rule";
+    let item = "state the policy's types and remove it, the last of its list with the whole rule";
     let nobody = ingress("action: Allow, source: {selector: app == 'z'}");
     assert_eq!(remedy(&nobody, "never-matches"), format!("mend it, or {rule}"));
     let from = "ingress: [{from: [{podSelector: {matchLabels: {app: z}}}]}]";
@@ -140,6 +140,108 @@ fn a_remedy_takes_no_list_s_last_away_and_changes_no_types() {
     let late = first + &global("p", "ingress: [{action: Allow}]");
     let told = remedy(&late, "unreached");
     assert_eq!(told, "state the policy's types and remove the rules");
+}
+
+#[test]
+fn a_remedy_speaks_of_what_the_kind_has() {
+    let remedy = |text: &str, code: &str| {
+        let found = lint(&inventory(&(small() + text)));
+        let one = found.into_iter().find(|one| one.code == code);
+        one.unwrap_or_else(|| panic!("{code}: {text}")).problem.remedy
+    };
+    // Nets stand in a peer, of which a rule has several.
+    let nets = "subject: {namespaces: {}}, egress: [{action: Deny, to: [{networks: [10.0.0.0/8]}]}, \
+                {action: Deny, to: [{networks: [10.1.0.0/16]}, {networks: [192.0.2.0/24]}]}]";
+    let told = remedy(&cluster("p", "Admin", 1, nets), "shadowed");
+    let item = "remove it, the last of its list with the whole peer, the last peer with the whole \
+                rule";
+    assert_eq!(told, format!("put it before them, or {item}"));
+    // A profile has no types.
+    let twice = calico("Profile", "kns.x", "ingress: [{action: Deny}, {action: Deny}]");
+    assert_eq!(remedy(&twice, "shadowed"), "put it before them, or remove the whole rule");
+}
+
+#[test]
+fn a_net_that_later_tiers_allow_is_redundant() {
+    let first = |end: &str| calico("Tier", "t", &format!("order: 1, defaultAction: {end}"));
+    let early = |rules: &str| global("e", &format!("tier: t, ingress: [{rules}]"));
+    let net = "{action: Allow, source: {nets: [10.1.0.0/16]}}";
+    let late = global("p", "ingress: [{action: Allow, source: {nets: [10.0.0.0/8]}}]");
+    let told = ["redundant-range GlobalNetworkPolicy e spec.ingress[0].source.nets[0]"];
+    assert_eq!(found(&(first("Pass") + &early(net) + &late)), told);
+    // Passed on, before the end that denies; and denied instead.
+    let passed = format!("{net}, {{action: Pass, source: {{nets: [10.1.0.0/16, 10.3.0.0/16]}}}}");
+    let nets = |text: &str| -> Vec<String> {
+        found(text).into_iter().filter(|one| one.contains("range GlobalNetworkPolicy e")).collect()
+    };
+    assert_eq!(nets(&(first("Deny") + &early(net) + &late)), NOTHING);
+    assert_eq!(nets(&(first("Deny") + &early(&passed) + &late)), told);
+    let denied = format!("{net}, {{action: Deny, source: {{nets: [10.1.2.0/24]}}}}");
+    assert_eq!(nets(&(first("Pass") + &early(&denied) + &late)), NOTHING);
+    let less = late.replace("10.0.0.0/8", "10.1.0.0/17");
+    assert_eq!(nets(&(first("Pass") + &early(net) + &less)), NOTHING);
+}
+
+#[test]
+fn a_tier_that_is_there_and_broken_is_not_missing() {
+    let text = calico("Tier", "t", "order: first") + &global("p", "tier: t, ingress: []");
+    assert_eq!(found(&text), NOTHING);
+    assert_eq!(found(&global("p", "tier: [t], ingress: []")), NOTHING);
+}
+
+#[test]
+fn who_reaches_an_open_namespace_is_told() {
+    let told = |text: &str| {
+        let found = lint(&inventory(&(small() + text)));
+        let open = found.into_iter().filter(|one| one.code == "open-namespace");
+        let mut told: Vec<String> = open.map(|one| one.problem.message).collect();
+        told.dedup();
+        told
+    };
+    let ends = |text: &str, end: &str| {
+        let told = told(text);
+        assert!(matches!(told.as_slice(), [one] if one.ends_with(end)), "{told:?}");
+    };
+    ends("", ": everyone reaches it");
+    let rules = |rules: &str| {
+        cluster("p", "Admin", 1, &format!("subject: {{namespaces: {{}}}}, ingress: [{rules}]"))
+    };
+    ends(&rules("{action: Deny, from: [{namespaces: {}}]}"), ": whoever no rule denies reaches it");
+    ends(&rules("{action: Pass, from: [{namespaces: {}}]}"), ": everyone reaches it");
+}
+
+#[test]
+fn what_is_broken_isolates_a_namespace_as_it_is_enforced() {
+    let broken = global("p", "ingress: [{action: Deny, protocol: nothing}]");
+    assert_eq!(lint(&inventory(&(small() + &broken))), []);
+}
+
+#[test]
+fn a_pod_that_policies_do_not_see_is_named() {
+    let told = |text: &str| {
+        let found = lint(&inventory(&(small() + text)));
+        found.into_iter().find(|one| one.code == "selects-nothing").unwrap().problem.message
+    };
+    let none = policy("x/p", "podSelector: {matchLabels: {app: n}}");
+    let message = "it selects nothing: no pod is in namespace x with app == \"n\"";
+    assert_eq!(told(&none), message);
+    let pod = crate::sample::pod_with("x/n", "10.0.9.1", "app: n", "hostNetwork: true");
+    assert_eq!(
+        told(&(none + &pod)),
+        format!("{message} (x/n is, but it is on its node's network)")
+    );
+}
+
+#[test]
+fn a_set_that_is_one_of_several_must_be_there() {
+    let rule = ingress("action: Allow, source: {selector: net == 'q' || app == 'b'}");
+    let told = ["missing-set GlobalNetworkPolicy p spec.ingress[0].source.selector"];
+    assert_eq!(found(&rule), told);
+    let set = calico("GlobalNetworkSet", "s", "nets: [192.0.2.0/24]")
+        .replace("metadata: {", "metadata: {labels: {net: q}, ");
+    assert_eq!(found(&(rule + &set)), NOTHING);
+    let pods = ingress("action: Allow, source: {selector: app == 'z' || app == 'b'}");
+    assert_eq!(found(&pods), NOTHING, "pods come and go");
 }
 
 #[test]

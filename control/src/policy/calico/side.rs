@@ -74,7 +74,8 @@ pub(super) fn end(at: &Place<'_>, role: &Role<'_>, report: &mut Report<'_>) -> R
     let end = End { side, ports: listed?, not_ports: unlisted?.unwrap_or_default() };
     if end.side.not_nets.iter().any(|net| net.prefix_len() == 0) {
         let message = "no address is outside of all: the rule matches nothing";
-        report.warning(&at.missing("notNets"), message, "name a smaller net");
+        let place = at.field("notNets").unwrap_or_else(|| at.missing("notNets"));
+        report.warning(&place, message, "name a smaller net");
     }
     check_alone(at, &end, role, report)?;
     Ok(end)

@@ -88,6 +88,11 @@ impl<'i> Realm<'i> {
         let has_lost_set = inventory.network_sets().any(|set| set.labels.is_none());
         Self { inventory, tiers, networks, has_lost_set }
     }
+
+    /// Whether what policies of a tier allow counts; `None` where no tier is called so.
+    pub(crate) fn opens(&self, tier: &str) -> Option<bool> {
+        self.tiers.get(tier).map(|one| one.1)
+    }
 }
 
 impl<'r, 'i> Ordered<'i, Everyone<'r, 'i>> {
@@ -112,6 +117,11 @@ impl<'r, 'i> Ordered<'i, Everyone<'r, 'i>> {
 impl<'i, W: World> Ordered<'i, W> {
     pub(crate) fn asking(realm: Rc<Realm<'i>>, world: W) -> Self {
         Self { realm, world }
+    }
+
+    /// Whether what policies of a tier allow counts; `None` where no tier is called so.
+    pub(crate) fn opens(&self, tier: &str) -> Option<bool> {
+        self.realm.opens(tier)
     }
 
     /// The world, with what it heard.

@@ -3,8 +3,8 @@
 use crate::expression::{
     ACCOUNT, Expression, NAME, NAMESPACE, OF_ACCOUNT, OF_NAMESPACE, ORCHESTRATOR, Seen,
 };
-use crate::inventory::{Inventory, Resident};
-use crate::manifest::{DEFAULT_ACCOUNT, Node};
+use crate::inventory::Inventory;
+use crate::manifest::{DEFAULT_ACCOUNT, Node, Pod};
 use crate::policy::calico::NetworkSet;
 use crate::policy::{Accounts, Selection, Within};
 use crate::selector::Labels;
@@ -98,8 +98,7 @@ pub(crate) struct Wearer<'i> {
 
 impl<'i> Wearer<'i> {
     /// A pod, which is none that is denied.
-    pub(crate) fn pod(inventory: &Inventory, resident: &Resident<'i>) -> Self {
-        let pod = resident.pod;
+    pub(crate) fn pod(inventory: &Inventory, pod: &'i Pod) -> Self {
         let key = &pod.metadata.key;
         Self {
             own: pod.labels.as_ref(),
@@ -123,7 +122,7 @@ impl<'i> Wearer<'i> {
     }
 
     /// A set of networks.
-    pub(super) fn set(inventory: &Inventory, set: &'i NetworkSet) -> Self {
+    pub(crate) fn set(inventory: &Inventory, set: &'i NetworkSet) -> Self {
         let key = &set.metadata.key;
         let namespace = Some(&*key.namespace).filter(|name| !name.is_empty());
         Self {

@@ -83,7 +83,7 @@ impl<'r, 'i> Everyone<'r, 'i> {
     ) -> Self {
         let seen = |place: PodIndex| {
             let one = residents.get(usize::try_from(place.0).ok()?)?;
-            (!one.is_denied).then(|| (place, Wearer::pod(inventory, one)))
+            (!one.is_denied).then(|| (place, Wearer::pod(inventory, one.pod)))
         };
         Self { residents, pods: places.into_iter().filter_map(seen).collect() }
     }
