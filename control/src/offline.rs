@@ -52,7 +52,10 @@ pub fn answer_explain(arguments: ExplainArguments) -> Result<String, OfflineErro
     request.check()?;
     let inventory = read(&arguments.manifests)?;
     let own_node = arguments.own_node.unwrap_or_default();
-    let answer = Explainer::new(&inventory).with_own_node(own_node).explain(&request)?;
+    let mut answer = Explainer::new(&inventory).with_own_node(own_node).explain(&request)?;
+    let sides = [&mut answer.egress, &mut answer.ingress];
+    let problems = sides.into_iter().flat_map(|side| &mut side.problems);
+    manifest::place(&arguments.manifests, problems);
     written(arguments.output, &answer, || answer.to_string())
 }
 
@@ -70,6 +73,7 @@ pub fn answer_matrix(arguments: &MatrixArguments) -> Result<(String, Vec<Problem
     let answer = matrix(&inventory, &request)?;
     let text = written(arguments.output, &answer, || answer.to_string())?;
     let mut beside = inventory.problems();
+    manifest::place(&arguments.manifests, &mut beside);
     // Notices of objects change no verdict.
     beside.retain(|one| one.severity != Severity::Notice);
     beside.extend(answer.notices);

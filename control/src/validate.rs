@@ -95,6 +95,36 @@ spec:
     }
 
     #[test]
+    fn what_changes_no_verdict_and_no_server_takes_is_told() {
+        let calico = "apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: a, labels: 5}
+spec: {ingress: [{action: Deny, protocol: TCP, destination: {ports: [0, '0:9', '1:9']}}]}
+---
+";
+        let plain = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: b, namespace: x, labels: {a: [b]}}
+spec: {podSelector: {}}
+";
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("all.yaml"), calico.to_owned() + plain).unwrap();
+        let found = problems(directory.path()).unwrap();
+        let told: Vec<_> = found
+            .iter()
+            .filter(|one| one.severity != Severity::Notice)
+            .map(|one| (one.severity, one.field.as_str()))
+            .collect();
+        let wanted = [
+            (Severity::Error, "metadata.labels"),
+            (Severity::Warning, "spec.ingress[0].destination.ports[0]"),
+            (Severity::Warning, "spec.ingress[0].destination.ports[1]"),
+            (Severity::Error, "metadata.labels[a]"),
+        ];
+        assert_eq!(told, wanted);
+    }
+
+    #[test]
     fn a_directory_without_a_manifest_is_told() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("notes.txt"), "a: [").unwrap();

@@ -10,7 +10,7 @@ use super::lowered::Lowered;
 use super::nearest::Meeting;
 use super::walk::{Voice, Walk, names};
 use super::{Reason, Side, Verdict};
-use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident};
+use crate::inventory::{Census, DENIED_POLICY, Inventory, Resident, without_tier};
 use crate::manifest::{Problem, Severity};
 
 /// A question whose ends are found.
@@ -92,7 +92,9 @@ impl<'q, 'i> Judge<'q, 'i> {
             problem.severity != Severity::Notice && !problem.field.starts_with(others)
         };
         let said = policies.iter().flat_map(|policy| self.inventory.problems_of(policy.metadata()));
-        said.filter(matters).cloned().collect()
+        let ordered = policies.iter().filter_map(Voice::source);
+        let without_tier = ordered.filter_map(|policy| without_tier(self.inventory, policy));
+        said.filter(matters).cloned().chain(without_tier).collect()
     }
 
     /// What is wrong with a pod that is denied everything.

@@ -13,7 +13,7 @@ use super::{Reason, RuleName, Side, Verdict};
 use crate::inventory::{Inventory, Resident};
 use crate::manifest::{Metadata, NetworkPolicy};
 use crate::policy;
-use crate::policy::Listed;
+use crate::policy::{Listed, OrderedPolicy};
 use crate::resolve::Wearer;
 
 /// One step of the walk through the tiers.
@@ -111,6 +111,14 @@ impl<'q, 'i> Voice<'q, 'i> {
 
     pub(super) fn stage(&self) -> Stage {
         self.standing.stage
+    }
+
+    /// The policy, where it is an ordered one.
+    pub(super) fn source(&self) -> Option<&'i OrderedPolicy> {
+        match self.source {
+            Source::Plain(_) => None,
+            Source::Ordered(one) => Some(one.source),
+        }
     }
 
     pub(super) fn metadata(&self) -> &'i Metadata {

@@ -190,8 +190,8 @@ fn unenforced(inventory: &Inventory, policy: &OrderedPolicy) -> Option<Problem> 
 /// What becomes of a policy whose tier is not there.
 pub(crate) fn absent_tier(tier: &str) -> String {
     format!(
-        "there is no Tier {tier}: the policy is asked after those of every tier that is there, and \
-         what it allows matches nothing"
+        "there is no Tier {tier}: the policy is asked after those of every tier that is there; what \
+         it allows matches nothing, and what it passes is denied"
     )
 }
 
@@ -243,12 +243,16 @@ fn ordered_policies(inventory: &Inventory) -> Vec<Problem> {
     let mut found = equal_orders(inventory);
     for policy in inventory.ordered_policies() {
         found.extend(unenforced(inventory, policy));
-        let Some(tier) = policy.tier.as_deref() else { continue };
-        if !is_always_there(tier) && inventory.tier(tier).is_none() {
-            let message = absent_tier(tier);
-            let text = (message.as_str(), ADD_TIER);
-            found.push(finding(Severity::Error, &policy.metadata, "spec.tier", text));
-        }
+        found.extend(without_tier(inventory, policy));
     }
     found
+}
+
+/// That a policy's tier is not there.
+pub(crate) fn without_tier(inventory: &Inventory, policy: &OrderedPolicy) -> Option<Problem> {
+    let tier = policy.tier.as_deref()?;
+    let is_there = is_always_there(tier) || inventory.tier(tier).is_some();
+    let message = absent_tier(tier);
+    let text = (message.as_str(), ADD_TIER);
+    (!is_there).then(|| finding(Severity::Error, &policy.metadata, "spec.tier", text))
 }

@@ -28,7 +28,7 @@ use files::FileHeld;
 use versions::Versions;
 
 pub(crate) use census::{Census, DENIED_POLICY, Resident};
-pub(crate) use findings::{ADD_TIER, absent_tier};
+pub(crate) use findings::{ADD_TIER, absent_tier, without_tier};
 pub use kinds::Backends;
 
 /// The label that every namespace bears with its own name (NP-12).

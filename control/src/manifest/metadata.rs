@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::fields::{Place, Report};
 use super::kind::ObjectKind;
+use super::labels;
 use super::problem::quoted;
 use super::tree::Value;
 use crate::policy::Known;
@@ -230,6 +231,11 @@ fn check(root: &Place<'_>, kind: ObjectKind, report: &mut Report<'_>) {
     }
     if let Some(at) = metadata.field("uid") {
         _ = at.text(report, "uid");
+    }
+    // Nothing is found by a policy's labels, and an API server refuses what are none.
+    let is_policy = matches!(kind, ObjectKind::Policy | ObjectKind::Ordered(Known::Policy(_)));
+    if let Some(at) = metadata.field("labels").filter(|_| is_policy) {
+        _ = labels::map(&at, report);
     }
     // Of a pod's it is told what that costs.
     if let Some(at) = metadata.field("annotations").filter(|_| kind != ObjectKind::Pod) {

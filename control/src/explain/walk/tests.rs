@@ -212,3 +212,15 @@ fn a_tier_that_opens_nothing_is_why() {
         ["tier: the Tier t cannot be read: nothing in it opens anything"]
     );
 }
+
+#[test]
+fn what_an_absent_tier_does_is_said_with_the_answer() {
+    let passes =
+        calico("NetworkPolicy", "x/p", "tier: t, types: [Egress], egress: [{action: Pass}]");
+    let side = explained(&(small() + &passes), "x/a x/b TCP 80").egress;
+    assert_eq!((side.verdict, side.reason), (Verdict::Deny, Reason::DenyRule));
+    let [problem] = side.problems.as_slice() else { panic!("{side:?}") };
+    assert!(problem.message.ends_with("what it passes is denied"), "{problem}");
+    let there = small() + &passes + &calico("Tier", "t", "order: 5");
+    assert_eq!(explained(&there, "x/a x/b TCP 80").egress.problems, []);
+}

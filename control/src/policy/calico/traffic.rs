@@ -70,6 +70,15 @@ fn icmp(at: &Place<'_>, report: &mut Report<'_>) -> Result<Option<Icmp>, Broken>
 
 /// A port: a number, a range `first:last` or a name.
 pub(super) fn ports(at: &Place<'_>, report: &mut Report<'_>) -> Result<Ports, Broken> {
+    let ports = written_ports(at, report)?;
+    if let Ports::Range(0, _) = ports {
+        let message = "ports begin with 1: Calico itself takes none that is 0";
+        report.warning(at, message, "begin with 1; until then port 0 is meant too");
+    }
+    Ok(ports)
+}
+
+fn written_ports(at: &Place<'_>, report: &mut Report<'_>) -> Result<Ports, Broken> {
     let Value::Text(text) = &at.node.value else {
         let port = whole(at, "a port", (0, u16::MAX), report)?;
         return Ok(Ports::Range(port, port));
