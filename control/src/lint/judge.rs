@@ -251,7 +251,8 @@ impl<'r> Judge<'r> {
             }
             left = left.into_iter().flat_map(|one| one.less(&piece.packets)).collect();
         }
-        (left.is_empty() && passed.is_empty()).then_some(by)
+        // Each list ends with the end of a tier.
+        left.is_empty().then_some(by)
     }
 
     /// Policies of one order in one tier of which the name decides.

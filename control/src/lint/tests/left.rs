@@ -176,6 +176,9 @@ fn a_net_that_later_tiers_allow_is_redundant() {
     };
     assert_eq!(nets(&(first("Deny") + &early(net) + &late)), NOTHING);
     assert_eq!(nets(&(first("Deny") + &early(&passed) + &late)), told);
+    // That rule is found shadowed itself, and without both the end denies.
+    let shadowed = passed.replace(", 10.3", "]}}, {action: Pass, source: {nets: [10.3");
+    assert_eq!(nets(&(first("Deny") + &early(&shadowed) + &late)), NOTHING);
     let denied = format!("{net}, {{action: Deny, source: {{nets: [10.1.2.0/24]}}}}");
     assert_eq!(nets(&(first("Pass") + &early(&denied) + &late)), NOTHING);
     let less = late.replace("10.0.0.0/8", "10.1.0.0/17");
