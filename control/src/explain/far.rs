@@ -149,17 +149,20 @@ fn of_side(side: &Side, met: &Met<'_, '_>, inventory: &Inventory) -> Vec<Miss> {
         missed.push(Miss::new(Part::Except, format!("{address} is in {net}, which is left out")));
     }
     if let Some(expression) = &side.not_selector {
-        let matches = met.wearer.as_ref().is_some_and(|one| one.judge(expression) != Some(false));
-        if matches {
-            let detail = format!("{expression} matches {}, and is left out", met.shown);
-            missed.push(Miss::new(Part::Except, detail));
-        }
-        let sets = met.sets.iter().filter(|(set, _)| set.judge(expression) != Some(false));
-        missed.extend(sets.take(1).map(|(_, key)| {
-            let detail =
-                format!("{expression} matches {key}, which has {address}, and is left out");
-            Miss::new(Part::Except, detail)
-        }));
+        let out = |known: Option<bool>, who: &str| {
+            let matches = match known {
+                Some(false) => return None,
+                Some(true) => "matches",
+                None => "may match",
+            };
+            Some(format!("{expression} {matches} {who}, and is left out"))
+        };
+        let own = met.wearer.as_ref().and_then(|one| out(one.judge(expression), met.shown));
+        let of_set = |(set, key): &(Wearer<'_>, &ObjectKey)| {
+            out(set.judge(expression), &format!("{key}, which has {address}"))
+        };
+        let details = own.into_iter().chain(met.sets.iter().find_map(of_set));
+        missed.extend(details.map(|detail| Miss::new(Part::Except, detail)));
     }
     if let Some(service) = &side.service {
         let backends = inventory.backends(&service.namespace, &service.name);

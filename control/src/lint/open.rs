@@ -66,13 +66,17 @@ fn open(namespace: &str, reading: &Reading<'_>, ordered: &Ordered<'_>) -> Option
             let is_whole = rule.is_none_or(|rule| piece.is_exact && is_for_bare(&rule.own));
             let is_ingress = piece.at.direction == Direction::Ingress;
             let decides = !matches!(piece.action, Action::Log);
-            if is_ingress && is_whole && decides {
-                match piece.action {
-                    Action::Pass => passed.extend(left.iter().map(|one| one.and(&piece.packets))),
-                    Action::Deny if left.iter().any(|one| one.meets(&piece.packets)) => {
-                        who = "whoever no rule denies";
-                    }
-                    _ => {}
+            if is_ingress && decides {
+                // One of which only a part is for such a pod may deny too.
+                let is_met = left.iter().any(|one| one.meets(&piece.packets));
+                if piece.action == Action::Deny && is_met {
+                    who = "whoever no rule denies";
+                }
+                if !is_whole {
+                    continue;
+                }
+                if piece.action == Action::Pass {
+                    passed.extend(left.iter().map(|one| one.and(&piece.packets)));
                 }
                 left = left.into_iter().flat_map(|one| one.less(&piece.packets)).collect();
             }

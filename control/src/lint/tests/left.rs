@@ -211,6 +211,9 @@ fn who_reaches_an_open_namespace_is_told() {
     };
     ends(&rules("{action: Deny, from: [{namespaces: {}}]}"), ": whoever no rule denies reaches it");
     ends(&rules("{action: Pass, from: [{namespaces: {}}]}"), ": everyone reaches it");
+    let tier = calico("Tier", "t", "order: 1, defaultAction: Pass");
+    let some = "tier: t, ingress: [{action: Deny, protocol: TCP, source: {ports: [7]}}]";
+    ends(&(tier + &global("p", some)), ": whoever no rule denies reaches it");
 }
 
 #[test]
