@@ -107,14 +107,15 @@ fn of_kind(rule: &Rule, packet: &Packet<'_, '_>) -> Vec<Miss> {
 /// Ports that a backend of a service has, where it is asked at another.
 fn of_backend(service: &Service, packet: &Packet<'_, '_>) -> Option<Miss> {
     let backends = packet.inventory.backends(&service.namespace, &service.name);
-    let own =
+    let mut own =
         backends.slices.iter().filter(|slice| slice.addresses.contains(&packet.other.address));
-    let ports: Vec<_> = own.flat_map(|slice| &slice.ports).collect();
+    own.clone().next()?;
+    let ports: Vec<_> = own.by_ref().flat_map(|slice| &slice.ports).collect();
     let ruleset::Service { protocol, port, .. } = packet.service;
-    let is_it = |one: &&&SlicePort| {
+    let is_it = |one: &&SlicePort| {
         one.protocol == protocol && one.number.is_none_or(|number| number == port)
     };
-    if ports.is_empty() || ports.iter().any(|one| is_it(&one)) {
+    if ports.iter().any(is_it) {
         return None;
     }
     let written = |one: &&SlicePort| {
@@ -123,13 +124,14 @@ fn of_backend(service: &Service, packet: &Packet<'_, '_>) -> Option<Miss> {
     };
     let mut wanted: Vec<String> = ports.iter().map(written).collect();
     wanted.dedup();
+    let wanted = if wanted.is_empty() { "no port".to_owned() } else { wanted.join(" or ") };
+    let is = match protocol {
+        Protocol::Other => port.to_string(),
+        known if known.has_ports() => format!("{} {port}", number(known)),
+        known => number(known).to_string(),
+    };
     let (namespace, name) = (&service.namespace, &service.name);
-    let detail = format!(
-        "{} of {namespace}/{name} wanted, is {} {port}",
-        wanted.join(" or "),
-        number(protocol)
-    );
-    Some(Miss::new(Part::Port, detail))
+    Some(Miss::new(Part::Port, format!("{wanted} of {namespace}/{name} wanted, is {is}")))
 }
 
 fn of_side(side: &Side, met: &Met<'_, '_>, inventory: &Inventory) -> Vec<Miss> {

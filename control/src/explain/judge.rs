@@ -92,9 +92,15 @@ impl<'q, 'i> Judge<'q, 'i> {
             problem.severity != Severity::Notice && !problem.field.starts_with(others)
         };
         let said = policies.iter().flat_map(|policy| self.inventory.problems_of(policy.metadata()));
-        let ordered = policies.iter().filter_map(Voice::source);
-        let without_tier = ordered.filter_map(|policy| without_tier(self.inventory, policy));
-        said.filter(matters).cloned().chain(without_tier).collect()
+        let mut found: Vec<Problem> = said.filter(matters).cloned().collect();
+        let ordered = || policies.iter().filter_map(Voice::source);
+        found.extend(ordered().filter_map(|policy| without_tier(self.inventory, policy)));
+        // Policies that are told of together are of one tier.
+        let tier = ordered().find_map(|policy| self.inventory.tier(policy.tier.as_deref()?));
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        let of_tier = tier.into_iter().flat_map(|one| self.inventory.problems_of(&one.metadata));
+        found.extend(of_tier.filter(is_error).cloned());
+        found
     }
 
     /// What is wrong with a pod that is denied everything.

@@ -121,7 +121,8 @@ impl Crowd<'_> {
                 self.is_for_sets(one) && self.is_nobody(one) && !self.ordered.selects_a_set(one)
             });
             let wrong = |one: Selection| {
-                let message = format!("no pod and no set of networks is {}", told(&one));
+                let unseen = self.unseen(&one).unwrap_or_default();
+                let message = format!("no pod and no set of networks is {}{unseen}", told(&one));
                 (Field::Selector(At { peer, ..at }), ("missing-set", message))
             };
             absent.map(wrong).collect::<Vec<_>>()

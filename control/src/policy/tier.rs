@@ -27,6 +27,7 @@ pub(super) const NETWORK_POLICY_ORDER: u32 = 1000;
 
 const SPEC_FIELDS: [&str; 2] = ["order", "defaultAction"];
 const FIRST: &str = "until then the tier is the first and nothing in it opens anything";
+const UNCHANGED: &str = "the tier is what it always is, whatever its object says";
 const DENIES: &str = "until then its default is Deny";
 
 /// The tiers that are always there: name, order, default.
@@ -67,20 +68,23 @@ pub struct Tier {
 impl Tier {
     /// Reads a tier; this cannot fail, only close.
     pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
+        let is_fixed = FIXED_TIERS.iter().any(|one| *one.0 == *metadata.key.name);
+        let first = if is_fixed { UNCHANGED } else { FIRST };
         let mut opens =
-            report.within(FIRST, |report| root.closed(report, "a Tier", &FIELDS)).is_ok();
+            report.within(first, |report| root.closed(report, "a Tier", &FIELDS)).is_ok();
         check_name(root, &metadata.key.name, report);
         let mut order = Ok(Order::LAST);
         let mut default_action = DefaultAction::Deny;
         if let Some(spec) = root.field("spec") {
             let is_closed =
-                report.within(FIRST, |report| spec.closed(report, "a Tier's spec", &SPEC_FIELDS));
+                report.within(first, |report| spec.closed(report, "a Tier's spec", &SPEC_FIELDS));
             opens &= is_closed.is_ok();
             if let Some(at) = spec.field("order") {
-                order = report.within(FIRST, |report| Order::read(&at, report));
+                order = report.within(first, |report| Order::read(&at, report));
             }
             if let Some(at) = spec.field("defaultAction") {
-                default_action = report.within(DENIES, |report| read_default(&at, report));
+                let denies = if is_fixed { UNCHANGED } else { DENIES };
+                default_action = report.within(denies, |report| read_default(&at, report));
             }
         }
         opens &= order.is_ok();

@@ -147,6 +147,12 @@ fn a_port_that_a_backend_does_not_serve_is_told() {
         ["port: TCP 8080 of x/s wanted, is UDP 8080"]
     );
     assert!(nearest(&slice, rule, "x/a y/a TCP 80")[0].starts_with("service: a backend of x/s"));
+    assert_eq!(nearest(&slice, rule, "x/a x/b ICMP"), ["port: TCP 8080 of x/s wanted, is ICMP"]);
+    let none = slice.replace("[{name: web, port: 8080, protocol: TCP}]", "[]");
+    assert_eq!(
+        nearest(&none, rule, "x/a x/b TCP 8080"),
+        ["port: no port of x/s wanted, is TCP 8080"]
+    );
 }
 
 #[test]
@@ -221,6 +227,10 @@ fn what_an_absent_tier_does_is_said_with_the_answer() {
     assert_eq!((side.verdict, side.reason), (Verdict::Deny, Reason::DenyRule));
     let [problem] = side.problems.as_slice() else { panic!("{side:?}") };
     assert!(problem.message.ends_with("what it passes is denied"), "{problem}");
+    let broken = small() + &passes + &calico("Tier", "t", "order: first");
+    let side = explained(&broken, "x/a x/b TCP 80").egress;
+    let [problem] = side.problems.as_slice() else { panic!("{side:?}") };
+    assert_eq!((problem.object.as_str(), problem.field.as_str()), ("Tier t", "spec.order"));
     let there = small() + &passes + &calico("Tier", "t", "order: 5");
     assert_eq!(explained(&there, "x/a x/b TCP 80").egress.problems, []);
 }
