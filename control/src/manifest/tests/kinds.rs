@@ -466,4 +466,10 @@ fn a_lost_policy_of_calico_is_for_every_pod_and_opens_nothing() {
     assert_eq!(policy.metadata.key.kind, ObjectKind::Ordered(Known::Policy(policy.kind)));
     assert_eq!(policy.ingress.as_deref(), Some(&[Listed::Nothing][..]));
     assert_eq!(policy.subject.within, crate::policy::Within::Anywhere);
+    let denies = text.replace("action: Allow", "action: Deny, source: {selector: has(a)}");
+    let found = read_text("t.yaml", &denies).unwrap();
+    let [Object::Ordered(policy)] = found.objects.as_slice() else { panic!("{found:?}") };
+    let Some([Listed::Rule(rule)]) = policy.ingress.as_deref() else { panic!("{policy:?}") };
+    let selection = rule.peers[0].selection.as_ref().unwrap();
+    assert_eq!(selection.within, crate::policy::Within::Anywhere, "whoever it may have meant");
 }
