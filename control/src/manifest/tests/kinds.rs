@@ -472,4 +472,8 @@ fn a_lost_policy_of_calico_is_for_every_pod_and_opens_nothing() {
     let Some([Listed::Rule(rule)]) = policy.ingress.as_deref() else { panic!("{policy:?}") };
     let selection = rule.peers[0].selection.as_ref().unwrap();
     assert_eq!(selection.within, crate::policy::Within::Anywhere, "whoever it may have meant");
+    let service = text.replace("action: Allow", "action: Deny, source: {services: {name: s}}");
+    let found = read_text("t.yaml", &service).unwrap();
+    let [Object::Ordered(policy)] = found.objects.as_slice() else { panic!("{found:?}") };
+    assert_eq!(policy.ingress.as_deref(), Some(&[Listed::DenyAll][..]));
 }

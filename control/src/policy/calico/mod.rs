@@ -128,7 +128,9 @@ fn read_spec(
     let opens =
         is_current && is_closed && subject.is_ok() && hosts.is_ok() && selects.is_known && !is_lost;
     let standing = Standing { opens, order };
-    let namespace = kind.is_namespaced().then(|| metadata.key.namespace.clone());
+    // What a lost policy denies, it must deny in every namespace.
+    let is_placed = kind.is_namespaced() && !is_lost;
+    let namespace = is_placed.then(|| metadata.key.namespace.clone());
     let read_rule = |direction| {
         let namespace = namespace.clone();
         move |at: &Place<'_>, report: &mut Report<'_>| {

@@ -11,7 +11,6 @@ use super::selector;
 use super::traffic::ports;
 use crate::expression::Expression;
 use crate::manifest::fields::{Broken, Place, Report, all};
-use crate::manifest::is_lost_namespace;
 use crate::manifest::problem::quoted;
 use crate::selector::{is_dns_label, is_dns_subdomain};
 
@@ -45,7 +44,7 @@ pub(super) struct Role<'r> {
     pub(super) direction: Direction,
     /// That of the pod which the policy selects.
     pub(super) is_own: bool,
-    /// The policy's namespace, if it has one.
+    /// The policy's namespace, if it has one that is known.
     pub(super) namespace: Option<&'r Arc<str>>,
 }
 
@@ -116,9 +115,7 @@ fn selection(
         || namespaces.is_some()
         || accounts.is_some()
         || (is_negated && role.namespace.is_some());
-    // Of a lost policy, which opens nothing, what denies must mean every namespace.
-    let known = role.namespace.filter(|namespace| !is_lost_namespace(namespace));
-    let own = known.map(|namespace| Within::Namespace(namespace.clone()));
+    let own = role.namespace.map(|namespace| Within::Namespace(namespace.clone()));
     Ok(is_about_endpoints.then(|| Selection {
         within: namespaces.or(own).unwrap_or(Within::Anywhere),
         labels: labels.unwrap_or(Expression::All),
