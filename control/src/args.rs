@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use lockgate_dataplane::endpoint::OwnNode;
 
 use crate::explain::{AskedProtocol, Family, Subject, parse_protocol};
-use crate::settings::{self, Raw, RawConnections, RawHostPort, RawLog, parse_own_node};
+use crate::settings::{self, Raw, RawCluster, RawConnections, RawHostPort, RawLog, parse_own_node};
 
 /// A userspace virtual switch: pods' packets reach it over AF_XDP, and what the network policies of
 /// a directory of manifests do not allow does not pass.
@@ -72,6 +72,15 @@ pub struct RunArguments {
     /// Directory of manifests (pods, namespaces, network policies); watched while running.
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
+    /// Watch the cluster of this kubeconfig instead of a directory.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Watch the cluster that this is a pod of, as its service account.
+    #[arg(long)]
+    pub in_cluster: bool,
+    /// What the cluster calls this node.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
     /// Configuration file, .toml or .yaml; none is read unless given.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -149,6 +158,7 @@ pub struct RunArguments {
 
 const FILE_HELP: &str = "\
 Settings of the configuration file (flags win over it):
+  cluster: kubeconfig, in_cluster, node
   manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
   denied, polling, node_addresses, own_node, listen, socket, lock, bpffs
   connections.capacity, connections.per_pod (most of one pod, of each worker's; a quarter)
@@ -302,6 +312,11 @@ impl RunArguments {
             socket: all.socket,
             lock: all.lock,
             bpffs: all.bpffs,
+            cluster: RawCluster {
+                kubeconfig: all.kubeconfig,
+                in_cluster: all.in_cluster.then_some(true),
+                node: all.node,
+            },
             connections: RawConnections { capacity: all.connections, ..Default::default() },
             host_port: RawHostPort {
                 interface: all.host_interface,
@@ -360,7 +375,6 @@ mod tests {
         for stated in [LISTEN, SOCKET, LOCK, BPFFS, DIRECTORY, "lockgate run --help"] {
             assert!(help.contains(stated), "{stated}: {help}");
         }
-        assert!(!help.contains("cluster"), "{help}");
         assert!(help.contains("virtual switch"), "{help}");
     }
 
@@ -398,10 +412,35 @@ mod tests {
         assert_eq!(settings.node_addresses.len(), 2);
         assert_eq!(settings.own_node, OwnNode::Judged);
         assert_eq!(settings.listen.to_string(), "[::1]:1");
-        let paths = [settings.manifests, settings.socket, settings.lock, settings.bpffs];
-        assert_eq!(paths, ["/m", "/s", "/l", "/b"].map(PathBuf::from));
+        assert_eq!(settings.source, settings::SourcePlan::Directory("/m".into()));
+        let paths = [settings.socket, settings.lock, settings.bpffs];
+        assert_eq!(paths, ["/s", "/l", "/b"].map(PathBuf::from));
         assert_eq!(settings.log_level, tracing::Level::WARN);
         assert_eq!(settings.log_format, settings::LogFormat::Json);
+    }
+
+    #[test]
+    fn the_cluster_is_named_by_its_kubeconfig_or_is_the_own_one() {
+        let source = |line: &str| {
+            let settings = Settings::new(run(line).to_raw(), &Machine { cores: vec![0] });
+            settings.map(|settings| settings.source).map_err(|error| error.to_string())
+        };
+        let node = "n1".to_owned();
+        let kubeconfig = Some("/k".into());
+        assert_eq!(
+            source("lockgate run --kubeconfig /k --node n1"),
+            Ok(settings::SourcePlan::Cluster { kubeconfig, node: node.clone() })
+        );
+        assert_eq!(
+            source("lockgate run --in-cluster --node n1"),
+            Ok(settings::SourcePlan::Cluster { kubeconfig: None, node })
+        );
+        let refused = |line: &str| source(line).unwrap_err();
+        assert!(refused("lockgate run").contains("nothing to judge by"));
+        assert!(refused("lockgate run --in-cluster").contains("give --node"));
+        assert!(refused("lockgate run --in-cluster --node a/b").contains("Node object"));
+        assert!(refused("lockgate run --manifests /m --node n1").contains("has no nodes"));
+        assert!(refused("lockgate run --manifests /m --in-cluster").contains("from one place"));
     }
 
     #[test]

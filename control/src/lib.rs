@@ -15,6 +15,7 @@
 pub mod args;
 pub mod ask;
 pub mod attach;
+pub mod cluster;
 pub mod dataplane;
 pub mod explain;
 pub mod expression;
@@ -46,7 +47,9 @@ pub mod selector;
 pub mod settings;
 pub mod show;
 pub mod socket;
+pub mod source;
 pub mod switch;
 pub mod sync;
 pub mod validate;
+pub mod watch;
 pub mod watch_dir;

@@ -2,7 +2,7 @@
 //!
 //! Start goes from what can be refused cheaply to what changes the machine: lock, manifests,
 //! capabilities, sockets; then interfaces, workers, the first snapshot. One task then owns all
-//! state and is woken by files, links, questions, signals and a tick a second. At the end the
+//! state and is woken by news of objects, links, questions, signals and a tick a second. At the end the
 //! interfaces that were made are removed; on those that were found the program stays and drops.
 
 use std::error::Error;
@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::ask::{Asked, questions};
 use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents};
+use crate::cluster::Cluster;
 use crate::dataplane::Dataplane;
 use crate::files::Files;
 use crate::http::{HttpError, HttpServer};
@@ -25,9 +26,11 @@ use crate::metrics::ApplyLatency;
 use crate::preflight::{self, PreflightError};
 use crate::privileges;
 use crate::report::Observer;
-use crate::settings::Settings;
+use crate::settings::{Settings, SourcePlan};
 use crate::socket::{ShowSocket, SocketError};
+use crate::source::{Feed, Source};
 use crate::sync::{Node, Sync};
+use crate::watch::{self, ClientError, Watches};
 use crate::watch_dir::{DirWatch, WatchError};
 
 /// How often workers are looked at and what failed is tried again.
@@ -47,6 +50,9 @@ pub enum RunError<E: Error + 'static> {
     /// The directory cannot be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The API server cannot be asked.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The machine lacks something.
     #[error(transparent)]
     Preflight(#[from] PreflightError),
@@ -83,7 +89,7 @@ fn lines(problems: &[Problem]) -> String {
 
 /// What wakes the loop.
 struct Wakers {
-    watch: DirWatch,
+    feed: Feed,
     links: LinkEvents,
     asked: Receiver<Asked>,
     hangup: Signal,
@@ -103,9 +109,7 @@ pub async fn run<D: Dataplane>(
     preflight::check(&settings)?;
     let _lock = Lock::take(&settings.lock)?;
     let _node = NodeLock::take(lock::NODE)?;
-    // Watched before it is read: a change in between is told of.
-    let watch = DirWatch::open(&settings.manifests)?;
-    let files = Files::read(&settings.manifests).map_err(RunError::Manifests)?;
+    let (source, feed) = open(&settings.source).await?;
     let (asker, incoming) = questions();
     let socket = ShowSocket::listen(&settings.socket)?;
     let http = HttpServer::listen(settings.listen).await?;
@@ -116,17 +120,17 @@ pub async fn run<D: Dataplane>(
     let (mut attacher, links) = Attacher::open(&settings.bpffs)?;
     let kind = |kind| signal(kind).map_err(|error| RunError::Process(error.to_string()));
     let wakers = Wakers {
-        watch,
+        feed,
         links,
         asked: incoming,
         hangup: kind(SignalKind::hangup())?,
         terminate: kind(SignalKind::terminate())?,
         interrupt: kind(SignalKind::interrupt())?,
     };
-    for problem in files.problems() {
-        warn!(%problem, "problem in the manifests");
+    for problem in source.problems() {
+        warn!(%problem, "{}", source.spoken());
     }
-    let begun = begin(&settings, &mut attacher, files, start).await;
+    let begun = begin(&settings, &mut attacher, source, start).await;
     let lowered = privileges::after_start().map_err(|error| RunError::Process(error.to_string()));
     let sync = match begun.and_then(|sync| lowered.map(|()| sync)) {
         Ok(sync) => sync,
@@ -154,11 +158,28 @@ pub async fn run<D: Dataplane>(
     ended
 }
 
+/// Opens the source of objects, and what tells of its changes.
+async fn open<E: Error + 'static>(from: &SourcePlan) -> Result<(Source, Feed), RunError<E>> {
+    match from {
+        SourcePlan::Directory(directory) => {
+            // Watched before it is read: a change in between is told of.
+            let watch = DirWatch::open(directory)?;
+            let files = Files::read(directory).map_err(RunError::Manifests)?;
+            Ok((Source::Files(files), Feed::Directory(watch)))
+        }
+        SourcePlan::Cluster { kubeconfig, node } => {
+            let client = watch::connect(kubeconfig.as_deref()).await?;
+            let cluster = Box::new(Cluster::new(node));
+            Ok((Source::Cluster(cluster), Feed::Cluster(Watches::start(&client))))
+        }
+    }
+}
+
 /// Makes interfaces and workers, and the state around them.
 async fn begin<D: Dataplane>(
     settings: &Settings,
     attacher: &mut Attacher,
-    files: Files,
+    source: Source,
     start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
 ) -> Result<Sync<D>, RunError<D::Error>> {
     let latency = ApplyLatency::new().map_err(|e| RunError::Process(e.to_string()))?;
@@ -176,7 +197,7 @@ async fn begin<D: Dataplane>(
         ports_max: usize::from(settings.ports_max),
         policy_metrics_max: settings.policy_metrics_max,
     };
-    let mut sync = Sync::new(node, files, dataplane, latency);
+    let mut sync = Sync::new(node, source, dataplane, latency);
     if let Some(probed) = probed {
         sync.add_host(probed).map_err(RunError::Switch)?;
     }
@@ -198,7 +219,7 @@ async fn turn<D: Dataplane>(
     loop {
         sync.advance(attacher).await;
         tokio::select! {
-            settled = wakers.watch.settled() => sync.files_settled(&settled),
+            news = wakers.feed.news() => sync.learn(news),
             _ = wakers.links.changed() => sync.links_changed(),
             Some(asked) = wakers.asked.recv() => {
                 // Who asked may have gone.
@@ -210,8 +231,8 @@ async fn turn<D: Dataplane>(
                 sync.tick();
             }
             _ = wakers.hangup.recv() => {
-                info!("reading the directory anew");
-                wakers.watch.renew();
+                info!("reading everything anew");
+                wakers.feed.renew();
             }
             _ = wakers.terminate.recv() => break,
             _ = wakers.interrupt.recv() => break,

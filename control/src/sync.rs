@@ -1,7 +1,7 @@
-//! From what the directory and the kernel say to what the workers judge by.
+//! From what the source of objects and the kernel say to what the workers judge by.
 //!
 //! ```text
-//! Files -> Resolver -> Compiler -> Ports (ports that are missing are added)
+//! Source -> Resolver -> Compiler -> Ports (ports that are missing are added)
 //!                                    -> publish -> in force with every worker
 //!                                         -> ports that are no longer used are removed
 //! ```
@@ -27,7 +27,6 @@ use tracing::{info, warn};
 
 use crate::attach::Probed;
 use crate::dataplane::Dataplane;
-use crate::files::Files;
 use crate::interfaces::Interfaces;
 use crate::inventory::Effect;
 use crate::manifest::{Problem, Severity};
@@ -36,7 +35,7 @@ pub use crate::ports::Node;
 use crate::ports::Ports;
 use crate::resolve::{Resolved, resolve};
 use crate::resolver::Resolver;
-use crate::watch_dir::Settled;
+use crate::source::{News, Source};
 
 #[cfg(test)]
 mod tests;
@@ -56,7 +55,7 @@ struct Pending {
 /// How often all objects may be looked at for problems.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Problems in the manifests that were told.
+/// Problems of objects that were told.
 #[derive(Debug)]
 struct Told {
     problems: Vec<Problem>,
@@ -65,11 +64,11 @@ struct Told {
     is_stale: bool,
 }
 
-/// The agent's state: everything between the directory and the switch.
+/// The agent's state: everything between the source of objects and the switch.
 #[derive(Debug)]
 pub struct Sync<D: Dataplane> {
     node: Node,
-    files: Files,
+    source: Source,
     resolver: Resolver,
     compiler: Compiler,
     /// Everything resolved from nothing, once somebody asks.
@@ -96,13 +95,14 @@ pub struct Sync<D: Dataplane> {
 impl<D: Dataplane> Sync<D> {
     /// With nothing published yet; the first [`Sync::advance`] publishes.
     #[must_use]
-    pub fn new(node: Node, files: Files, dataplane: D, latency: ApplyLatency) -> Self {
-        let told = Told { problems: files.problems(), at: None, is_stale: false };
+    pub fn new(node: Node, source: impl Into<Source>, dataplane: D, latency: ApplyLatency) -> Self {
+        let source = source.into();
+        let told = Told { problems: source.problems(), at: None, is_stale: false };
         let workers = if node.policy_metrics_max == 0 { 0 } else { node.workers };
         Self {
             policy_counts: PolicyCounts::new(node.policy_metrics_max),
             node,
-            files,
+            source,
             resolver: Resolver::default(),
             compiler: Compiler::counted_by(workers),
             resolved: OnceCell::new(),
@@ -129,12 +129,20 @@ impl<D: Dataplane> Sync<D> {
         self.ports.add_host(probed, &mut self.dataplane)
     }
 
-    /// Files have changed and are quiet.
-    pub fn files_settled(&mut self, settled: &Settled) {
+    /// There is news of objects.
+    pub fn learn(&mut self, news: News) {
+        let was_whole = self.source.is_whole();
+        let (effect, at) = self.source.take(news);
+        self.changed(effect, at);
+        // What was learned before all was known counts from now on.
+        self.dirty |= !was_whole && self.source.is_whole();
+    }
+
+    /// Something is known otherwise since a time.
+    fn changed(&mut self, effect: Effect, at: Instant) {
         self.told.is_stale = true;
-        if self.files.take(&settled.changed) == Effect::Changed {
-            let oldest = self.settled.map_or(settled.at, |before| before.min(settled.at));
-            self.settled = Some(oldest);
+        if effect == Effect::Changed {
+            self.settled = Some(self.settled.map_or(at, |before| before.min(at)));
             self.dirty = true;
             self.resolved.take();
         }
@@ -154,10 +162,10 @@ impl<D: Dataplane> Sync<D> {
         if !self.told.is_stale {
             return;
         }
-        let problems = self.files.problems();
+        let problems = self.source.problems();
         let known: BTreeSet<&Problem> = self.told.problems.iter().collect();
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
-            warn!(%problem, "problem in the manifests");
+            warn!(%problem, "{}", self.source.spoken());
         }
         self.told = Told { problems, at: Some(Instant::now()), is_stale: false };
     }
@@ -190,7 +198,8 @@ impl<D: Dataplane> Sync<D> {
             self.links_changed();
         }
         let stalled = self.pending.is_some_and(|pending| pending.since.elapsed() > STALL);
-        if self.dirty && (self.pending.is_none() || stalled) {
+        let is_free = self.pending.is_none() || stalled;
+        if self.dirty && is_free && self.source.is_whole() {
             self.dirty = false;
             self.publish(interfaces).await;
         }
@@ -242,8 +251,8 @@ impl<D: Dataplane> Sync<D> {
 
     /// Takes in what the files say otherwise.
     fn resolve(&mut self) {
-        let changes = self.files.take_changes();
-        let delta = self.resolver.apply(self.files.inventory(), &changes);
+        let changes = self.source.take_changes();
+        let delta = self.resolver.apply(self.source.inventory(), &changes);
         if !delta.is_empty() {
             let topology = self.compiler.topology().clone();
             self.verdicts_differ |= self.compiler.apply(delta, &topology).verdicts;
@@ -306,7 +315,7 @@ impl<D: Dataplane> Sync<D> {
         problems
     }
 
-    /// Whether every worker judges by what the directory said at some time.
+    /// Whether every worker judges by what the source of objects said at some time.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
         self.dataplane.in_force() > Generation(0)
@@ -323,17 +332,17 @@ impl<D: Dataplane> Sync<D> {
         self.dataplane
     }
 
-    /// What the directory says.
+    /// What is known of objects.
     #[must_use]
-    pub fn files(&self) -> &Files {
-        &self.files
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Everything resolved from nothing, for whoever asks about all of it: on demand, for it
     /// costs the whole inventory.
     #[must_use]
     pub fn resolved(&self) -> &Resolved {
-        self.resolved.get_or_init(|| resolve(self.files.inventory()))
+        self.resolved.get_or_init(|| resolve(self.source.inventory()))
     }
 
     /// What changed last, resolved and kept.

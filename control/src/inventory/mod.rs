@@ -54,11 +54,20 @@ pub enum Effect {
     Changed,
 }
 
+impl Effect {
+    /// Of two changes together.
+    pub fn or(self, other: Self) -> Self {
+        if self == Self::Changed { self } else { other }
+    }
+}
+
 /// Everything known.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     objects: BTreeMap<ObjectKey, Versions>,
     files: BTreeMap<Arc<str>, FileHeld>,
+    /// What is to be said of objects that came from the cluster.
+    said: BTreeMap<ObjectKey, Vec<Problem>>,
     /// Policies that went before the pods of their terminating namespace, and still isolate.
     departed: BTreeSet<ObjectKey>,
     /// Namespaces whose name cannot be read: each may be any that has no object.
@@ -116,8 +125,21 @@ impl Inventory {
             }
             Change::Remove(key) => self.watching(std::slice::from_ref(&key), |inventory| {
                 inventory.objects.remove(&key);
+                inventory.said.remove(&key);
             }),
         }
+    }
+
+    /// Takes in an object as the cluster tells it, with what is to be said of it.
+    pub fn tell(&mut self, object: Object, problems: Vec<Problem>) -> Effect {
+        let key = object.metadata().key.clone();
+        let effect = self.apply(Change::Set(object));
+        if problems.is_empty() {
+            self.said.remove(&key);
+        } else {
+            self.said.insert(key, problems);
+        }
+        effect
     }
 
     /// The pods in force, by namespace and name.
@@ -210,6 +232,7 @@ impl Inventory {
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let said = self.files.values().flat_map(|held| &held.problems);
+        let said = said.chain(self.said.values().flatten());
         let mut problems: Vec<Problem> = said.cloned().collect();
         problems.extend(findings::between_objects(self));
         problems.sort();
@@ -217,8 +240,7 @@ impl Inventory {
         problems
     }
 
-    /// What the file of an object says of it: nothing of an object that came from the cluster, nor
-    /// of how it fits with others.
+    /// What is to be said of an object by itself, and not of how it fits with others.
     pub(crate) fn problems_of<'a>(
         &'a self,
         metadata: &Metadata,
@@ -227,6 +249,7 @@ impl Inventory {
         let object = escape(&metadata.key.to_string());
         let held = self.files.get(&metadata.origin.file);
         let said = held.into_iter().flat_map(|held| &held.problems);
+        let said = said.chain(self.said.get(&metadata.key).into_iter().flatten());
         said.filter(move |problem| problem.object == object)
     }
 

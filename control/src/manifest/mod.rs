@@ -30,6 +30,7 @@ pub(crate) mod rule;
 mod service;
 mod slice;
 mod staged;
+pub(crate) mod told;
 pub(crate) mod tree;
 
 use std::path::Path;

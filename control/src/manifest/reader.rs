@@ -32,6 +32,18 @@ pub(super) fn read(file: &str, documents: &[Document]) -> Result<FileObjects, Pr
     }
 }
 
+/// Reads an object that an API server was asked for by its kind: items of its lists name none.
+pub(super) fn read_told(
+    node: &Node,
+    kind: ObjectKind,
+    api_version: &str,
+) -> (Object, Vec<Problem>) {
+    let (file, found) = ("".into(), FileObjects::default());
+    let mut reader = Reader { file, found, next: 0, holds_objects: false };
+    let is_current = kind.versions().contains(&api_version);
+    reader.object(node, kind, is_current, Called { kind: kind.label(), api_version })
+}
+
 /// As which policy something is read that has no known kind, if it looks like one.
 fn stand_in(node: &Node, called: Called<'_>) -> Option<ObjectKind> {
     let says = |name: &str| node.field("spec").is_some_and(|spec| spec.field(name).is_some());

@@ -74,7 +74,7 @@ pub(super) fn status<D: Dataplane>(observer: &Observer, sync: &mut Sync<D>) -> S
         epoch: epoch.0,
         generation: published.0,
         generation_in_force: sync.dataplane().in_force().0,
-        manifests: settings.manifests.display().to_string(),
+        manifests: settings.source.spoken(),
         listen: settings.listen.to_string(),
         pods: sync.resolver().pods(),
         pods_attached: sync.placed().attachments.len(),
@@ -147,7 +147,7 @@ pub(super) fn ports<D: Dataplane>(sync: &mut Sync<D>) -> PortList {
     }
     // Two pods that name one interface are never asked for: nobody knows whose it is.
     let named_twice =
-        sync.files().inventory().problems().into_iter().filter(|problem| {
+        sync.source().inventory().problems().into_iter().filter(|problem| {
             problem.severity == Severity::Error && problem.field == INTERFACE_FIELD
         });
     let not_attached = sync.ports().problems().cloned().chain(named_twice).collect();

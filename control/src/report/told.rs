@@ -23,7 +23,7 @@ pub(super) struct Teller<'i> {
 
 impl<'i> Teller<'i> {
     pub(super) fn new<D: Dataplane>(sync: &'i Sync<D>) -> Self {
-        let explainer = Explainer::new(sync.files().inventory());
+        let explainer = Explainer::new(sync.source().inventory());
         let explainer = explainer.with_own_node(sync.placed().own_node);
         let by_source = explainer.asks_source_ports();
         let now = (SystemTime::now(), sync.now());

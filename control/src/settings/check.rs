@@ -9,10 +9,11 @@ use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
 use lockgate_dataplane::worker::Denial;
 
 use super::{
-    CAPACITY, LISTEN, Machine, Raw, RawConnections, RawHostPort, RawTimeouts, SOCKET,
-    SettingsError, Timeouts,
+    CAPACITY, LISTEN, Machine, Raw, RawCluster, RawConnections, RawHostPort, RawTimeouts, SOCKET,
+    SettingsError, SourcePlan, Timeouts,
 };
 use crate::attach::{HostPortPlan, InterfaceName};
+use crate::selector::is_dns_subdomain;
 
 /// The longest path of a Unix socket (`sun_path` less its final zero), in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -76,6 +77,34 @@ const OWN_NODE: [(&str, OwnNode); 2] = [("exempt", OwnNode::Exempt), ("judged", 
 /// It is none of its words.
 pub fn parse_own_node(word: &str) -> Result<OwnNode, SettingsError> {
     own_node(Some(word.to_owned()))
+}
+
+/// Where objects come from: one of a directory, a kubeconfig, and the pod that this is.
+pub(super) fn source(
+    manifests: Option<PathBuf>,
+    cluster: RawCluster,
+) -> Result<SourcePlan, SettingsError> {
+    let RawCluster { kubeconfig, in_cluster, node } = cluster;
+    let is_inside = in_cluster == Some(true);
+    let given = [manifests.is_some(), kubeconfig.is_some(), is_inside];
+    match given.iter().filter(|one| **one).count() {
+        0 => return Err(SettingsError::NoSource),
+        1 => {}
+        _ => return Err(SettingsError::TwoSources),
+    }
+    if let Some(directory) = manifests {
+        return match node {
+            Some(node) => {
+                Err(text("cluster.node", &node, &"a directory of manifests has no nodes"))
+            }
+            None => Ok(SourcePlan::Directory(directory)),
+        };
+    }
+    let node = node.ok_or(SettingsError::Unset("cluster.node"))?;
+    if !is_dns_subdomain(&node) {
+        return Err(text("cluster.node", &node, &"it must be the name of a Node object"));
+    }
+    Ok(SourcePlan::Cluster { kubeconfig, node })
 }
 
 fn text(option: &'static str, value: &str, reason: &impl ToString) -> SettingsError {

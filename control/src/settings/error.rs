@@ -32,6 +32,18 @@ pub enum SettingsError {
     /// A setting that must be given.
     #[error("{0} is not set: give {flag} or put it into the configuration file", flag = flag(.0))]
     Unset(&'static str),
+    /// Nothing says where objects come from.
+    #[error(
+        "there is nothing to judge by: give --manifests DIR, --kubeconfig FILE or --in-cluster, or \
+         put manifests or a section cluster into the configuration file"
+    )]
+    NoSource,
+    /// More than one thing says where objects come from.
+    #[error(
+        "objects come from one place: leave one of manifests, cluster.kubeconfig and \
+         cluster.in_cluster"
+    )]
+    TwoSources,
     /// A number out of bounds.
     #[error("{option} is {value}: it must be from {low} to {high}")]
     Bounds {
@@ -85,7 +97,8 @@ pub enum SettingsError {
     Frames(FrameBudget),
 }
 
-/// The flag of a setting: `--host-peer` of `host_port.peer`.
+/// The flag of a setting: `--host-peer` of `host_port.peer`, `--node` of `cluster.node`.
 fn flag(setting: &str) -> String {
-    format!("--{}", setting.replace("host_port.", "host-").replace('_', "-"))
+    let setting = setting.replace("host_port.", "host-").replace("cluster.", "");
+    format!("--{}", setting.replace('_', "-"))
 }

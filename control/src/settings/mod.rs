@@ -26,7 +26,7 @@ pub use check::parse_own_node;
 use check::{absolute, bound, number, word};
 pub use error::SettingsError;
 pub use frames::FrameBudget;
-pub use raw::{Raw, RawConnections, RawHostPort, RawLog, RawTimeouts};
+pub use raw::{Raw, RawCluster, RawConnections, RawHostPort, RawLog, RawTimeouts};
 
 /// Where metrics are served unless set.
 pub const LISTEN: &str = "127.0.0.1:9790";
@@ -91,11 +91,39 @@ pub struct Timeouts {
     pub fragments: u32,
 }
 
+/// Where objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourcePlan {
+    /// A directory of manifests.
+    Directory(PathBuf),
+    /// The API server of a cluster.
+    Cluster {
+        /// How it is reached; `None`: as the service account of the pod that this is.
+        kubeconfig: Option<PathBuf>,
+        /// What the cluster calls this node.
+        node: String,
+    },
+}
+
+impl SourcePlan {
+    /// As it is shown.
+    #[must_use]
+    pub fn spoken(&self) -> String {
+        match self {
+            Self::Directory(directory) => directory.display().to_string(),
+            Self::Cluster { kubeconfig: Some(path), node } => {
+                format!("cluster of {} as node {node}", path.display())
+            }
+            Self::Cluster { kubeconfig: None, node } => format!("this cluster as node {node}"),
+        }
+    }
+}
+
 /// Everything that can be set, in bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The directory of manifests.
-    pub manifests: PathBuf,
+    /// Where objects come from.
+    pub source: SourcePlan,
     /// The core of each worker, by worker.
     pub cores: Vec<usize>,
     /// Frames of packet memory of each worker.
@@ -162,7 +190,7 @@ impl Settings {
         }
         let (capacity, per_pod) = check::connections(&raw.connections)?;
         Ok(Self {
-            manifests: raw.manifests.ok_or(SettingsError::Unset("manifests"))?,
+            source: check::source(raw.manifests, raw.cluster)?,
             cores,
             frames_per_worker,
             ports_max,

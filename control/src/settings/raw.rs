@@ -41,6 +41,9 @@ pub struct Raw {
     pub lock: Option<PathBuf>,
     /// Where programs are pinned.
     pub bpffs: Option<PathBuf>,
+    /// The cluster.
+    #[serde(default)]
+    pub cluster: RawCluster,
     /// Connections.
     #[serde(default)]
     pub connections: RawConnections,
@@ -50,6 +53,18 @@ pub struct Raw {
     /// Logging.
     #[serde(default)]
     pub log: RawLog,
+}
+
+/// The section `cluster`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCluster {
+    /// How the API server is reached.
+    pub kubeconfig: Option<PathBuf>,
+    /// `true`: as the service account of the pod that this is.
+    pub in_cluster: Option<bool>,
+    /// What the cluster calls this node.
+    pub node: Option<String>,
 }
 
 /// The section `connections`.
@@ -154,6 +169,7 @@ impl Raw {
             lock,
             bpffs
         );
+        over!(self.cluster, below.cluster, kubeconfig, in_cluster, node);
         let (above, under) = (&mut self.connections, below.connections);
         over!(above, under, capacity, per_pod);
         let (above, under) = (&mut above.timeouts, under.timeouts);

@@ -38,7 +38,7 @@ fn nothing_but_the_directory_must_be_set() {
     let paths = [&settings.socket, &settings.lock, &settings.bpffs].map(|path| path.to_str());
     assert_eq!(paths, [Some(SOCKET), Some(LOCK), Some(BPFFS)]);
     let error = Settings::new(Raw::default(), &machine()).unwrap_err().to_string();
-    assert!(error.starts_with("manifests is not set: give --manifests"), "{error}");
+    assert!(error.starts_with("there is nothing to judge by: give --manifests"), "{error}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use lockgate_dataplane::ids::Mac;
 use super::*;
 use crate::attach::{HostPortPlan, InterfaceName};
 use crate::fake::{Done, FakeLinks, FakeSwitch};
-use crate::watch_dir::Changed;
+use crate::files::Files;
+use crate::watch_dir::{Changed, Settled};
 
 struct Bench {
     directory: tempfile::TempDir,
@@ -61,7 +62,7 @@ impl Bench {
 
     fn settle(&mut self, name: &str) {
         let changed = Changed::Files([name.to_owned()].into());
-        self.sync.files_settled(&Settled { changed, at: Instant::now() });
+        self.sync.learn(News::Settled(Settled { changed, at: Instant::now() }));
     }
 
     fn problems(&mut self) -> Vec<String> {

@@ -1,0 +1,182 @@
+//! The cluster as the API server tells it. Pure.
+//!
+//! ```text
+//!   Heard --> Standing (per resource: what is held, what a list has shown)
+//!               `--> Pods (which node, who has an address) --> Inventory
+//! ```
+//!
+//! Nothing is enforced before every resource has been read once (NP-58): a policy that is not read
+//! yet denies nobody. From then on what is known stays in force, whatever becomes of the API server:
+//! an object goes when a list that has ended does not hold it, or when it is said to be gone, and
+//! never because nobody answers.
+
+mod pods;
+mod standing;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use crate::inventory::{Change, Effect, Inventory};
+use crate::manifest::{Object, ObjectKey, ObjectKind, Pod, Problem};
+use crate::watch::{Heard, RESOURCES, There, What};
+pub use pods::Attached;
+use pods::Pods;
+pub use standing::{Standing, State};
+
+/// What the API server has told.
+#[derive(Debug)]
+pub struct Cluster {
+    inventory: Inventory,
+    pods: Pods,
+    standings: BTreeMap<ObjectKind, Standing>,
+}
+
+impl Cluster {
+    /// With nothing heard yet, on the node of this name.
+    #[must_use]
+    pub fn new(node: &str) -> Self {
+        let standing = |resource| (resource, Standing::default());
+        Self {
+            inventory: Inventory::new(),
+            pods: Pods::new(node),
+            standings: RESOURCES.iter().map(|one| standing(one.kind)).collect(),
+        }
+    }
+
+    /// Takes in what was heard.
+    pub fn take(&mut self, heard: Heard, now: SystemTime) -> Effect {
+        let Heard { kind, what } = heard;
+        match what {
+            What::Begun(version) => {
+                self.standing(kind).begin(version);
+                Effect::Nothing
+            }
+            What::There(there) => self.put(kind, *there, now),
+            What::Gone(key) => {
+                let gone = self.standing(kind).forms(&key);
+                self.standing(kind).note(now);
+                self.remove(kind, gone)
+            }
+            What::Whole => {
+                let gone = self.standing(kind).end(now);
+                self.remove(kind, gone)
+            }
+            What::Absent => {
+                let gone = self.standing(kind).vanish(now);
+                self.remove(kind, gone)
+            }
+            What::Failed(trouble) => {
+                self.standing(kind).fail(trouble, now);
+                Effect::Nothing
+            }
+        }
+    }
+
+    fn standing(&mut self, kind: ObjectKind) -> &mut Standing {
+        self.standings.entry(kind).or_default()
+    }
+
+    fn put(&mut self, kind: ObjectKind, there: There, now: SystemTime) -> Effect {
+        let There { object, problems, facts, version } = there;
+        let key = object.metadata().key.clone();
+        let standing = self.standing(kind);
+        standing.note(now);
+        standing.version_seen(version);
+        // What was enforced and is staged now is another object, and so the other way round.
+        let other = standing.hold(&key);
+        let effect = self.remove(kind, other.into_iter().collect());
+        let told = match object {
+            Object::Pod(pod) => {
+                let changed = self.pods.put(pod, facts, &self.inventory);
+                self.dress(changed, Some((&key, problems)))
+            }
+            object => self.inventory.tell(object, problems),
+        };
+        effect.or(told)
+    }
+
+    /// Puts pods as they are now; `said` is what is to be said of the one that was told.
+    fn dress(&mut self, changed: Vec<Pod>, said: Option<(&ObjectKey, Vec<Problem>)>) -> Effect {
+        let mut effect = Effect::Nothing;
+        for pod in changed {
+            let told = said.as_ref().filter(|(key, _)| **key == pod.metadata.key);
+            let now = match told {
+                Some((_, problems)) => self.inventory.tell(Object::Pod(pod), problems.clone()),
+                None => self.inventory.apply(Change::Set(Object::Pod(pod))),
+            };
+            effect = effect.or(now);
+        }
+        effect
+    }
+
+    fn remove(&mut self, kind: ObjectKind, gone: BTreeSet<ObjectKey>) -> Effect {
+        let mut effect = Effect::Nothing;
+        for key in gone {
+            if !self.standing(kind).let_go(&key) {
+                continue;
+            }
+            let changed = match kind {
+                ObjectKind::Pod => self.pods.remove(&key, &self.inventory),
+                _ => Vec::new(),
+            };
+            effect = effect.or(self.inventory.apply(Change::Remove(key)));
+            effect = effect.or(self.dress(changed, None));
+        }
+        effect
+    }
+
+    /// A pod of this node has an interface and addresses from now on, whatever its status says
+    /// yet.
+    pub fn attach(&mut self, pod: &ObjectKey, attached: Attached) -> Effect {
+        let changed = self.pods.attach(pod, attached, &self.inventory);
+        self.dress(changed, None)
+    }
+
+    /// A pod's interface is no more, and its addresses are nobody's: they may be given to another
+    /// at once (NP-54).
+    pub fn detach(&mut self, pod: &ObjectKey, interface: &str) -> Effect {
+        let changed = self.pods.detach(pod, interface, &self.inventory);
+        self.dress(changed, None)
+    }
+
+    /// Whether the pod of a name is the one that a container runtime calls so.
+    #[must_use]
+    pub fn has_pod(&self, pod: &ObjectKey, uid: &str) -> bool {
+        self.pods.has(pod, uid)
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// The objects that mean something else since this was last called.
+    pub fn take_changes(&mut self) -> BTreeSet<ObjectKey> {
+        self.inventory.take_changes()
+    }
+
+    /// Whether every resource has been read once.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.standings.values().all(Standing::is_read)
+    }
+
+    /// How each resource stands.
+    pub fn standings(&self) -> impl Iterator<Item = (ObjectKind, &Standing)> {
+        self.standings.iter().map(|(kind, standing)| (*kind, standing))
+    }
+
+    /// Everything to be said of objects, and of the API server.
+    #[must_use]
+    pub fn problems(&self, now: SystemTime) -> Vec<Problem> {
+        let mut problems = self.inventory.problems();
+        let of_standing = |(kind, standing): (&ObjectKind, &Standing)| standing.problem(*kind, now);
+        problems.extend(self.standings.iter().filter_map(of_standing));
+        problems.sort();
+        problems
+    }
+}

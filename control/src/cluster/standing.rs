@@ -1,0 +1,200 @@
+//! How one resource of the API server stands: what of it is held, whether it was read, and what
+//! goes wrong.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use crate::manifest::{ObjectKey, ObjectKind, Problem, Severity};
+use crate::watch::{RESOURCES, Trouble};
+
+/// How long after a failure nothing more need be heard before it is over: longer than the longest
+/// pause between two tries. A watch that goes on tells nothing where nothing changes.
+const OVER: Duration = Duration::from_secs(30);
+
+/// What is known of a resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet.
+    #[default]
+    Unread,
+    /// Everything.
+    Read,
+    /// The API server does not have it.
+    Absent,
+}
+
+/// A failure that lasts.
+#[derive(Clone, Debug)]
+struct Failing {
+    trouble: Trouble,
+    since: SystemTime,
+    last: SystemTime,
+}
+
+/// How a resource stands.
+#[derive(Debug, Default)]
+pub struct Standing {
+    state: State,
+    /// In which version it is watched.
+    version: &'static str,
+    held: BTreeSet<ObjectKey>,
+    /// What the list that is under way has shown.
+    listed: Option<BTreeSet<ObjectKey>>,
+    failing: Option<Failing>,
+    /// When something was last heard of it.
+    heard: Option<SystemTime>,
+    lists: u64,
+    events: u64,
+    resource_version: String,
+}
+
+impl Standing {
+    pub(super) fn begin(&mut self, version: &'static str) {
+        self.version = version;
+        self.lists = self.lists.saturating_add(1);
+        self.listed = Some(BTreeSet::new());
+    }
+
+    /// Something was heard: it works.
+    pub(super) fn note(&mut self, now: SystemTime) {
+        self.failing = None;
+        self.heard = Some(now);
+        self.events = self.events.saturating_add(1);
+    }
+
+    pub(super) fn version_seen(&mut self, version: String) {
+        self.resource_version = version;
+    }
+
+    /// Notes that an object is there; gives the other form of it, where that was held.
+    pub(super) fn hold(&mut self, key: &ObjectKey) -> Option<ObjectKey> {
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key.clone());
+        }
+        self.held.insert(key.clone());
+        self.forms(key).into_iter().find(|form| form != key && self.held.contains(form))
+    }
+
+    /// What an object of the API may be read as: an annotation stages a policy.
+    pub(super) fn forms(&self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
+        let others = [key.staged(), key.enforced()];
+        let others = others.into_iter().flatten().filter(|form| self.held.contains(form));
+        others.chain([key.clone()]).collect()
+    }
+
+    /// Notes that an object is gone; whether it was held.
+    pub(super) fn let_go(&mut self, key: &ObjectKey) -> bool {
+        self.held.remove(key)
+    }
+
+    /// The list has ended: what it did not show.
+    pub(super) fn end(&mut self, now: SystemTime) -> BTreeSet<ObjectKey> {
+        self.note(now);
+        self.state = State::Read;
+        let listed = self.listed.take().unwrap_or_default();
+        self.held.difference(&listed).cloned().collect()
+    }
+
+    /// The API server has no such resource: what was held.
+    pub(super) fn vanish(&mut self, now: SystemTime) -> BTreeSet<ObjectKey> {
+        self.failing = None;
+        self.heard = Some(now);
+        self.state = State::Absent;
+        self.listed = None;
+        self.held.clone()
+    }
+
+    pub(super) fn fail(&mut self, trouble: Trouble, now: SystemTime) {
+        let since = self.failure(now).map_or(now, |failing| failing.since);
+        self.failing = Some(Failing { trouble, since, last: now });
+    }
+
+    /// What goes wrong now.
+    fn failure(&self, now: SystemTime) -> Option<&Failing> {
+        let failing = self.failing.as_ref()?;
+        let silent = now.duration_since(failing.last).unwrap_or_default();
+        (silent < OVER || self.state == State::Unread).then_some(failing)
+    }
+
+    /// Since when it fails, if it does.
+    #[must_use]
+    pub fn failing_since(&self, now: SystemTime) -> Option<SystemTime> {
+        self.failure(now).map(|failing| failing.since)
+    }
+
+    /// What goes wrong, as it is told.
+    #[must_use]
+    pub fn trouble(&self, now: SystemTime) -> Option<&Trouble> {
+        self.failure(now).map(|failing| &failing.trouble)
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether it has been read, or is known not to be there.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.state != State::Unread
+    }
+
+    /// In which version it is watched; empty before it is.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        self.version
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How often it was listed.
+    #[must_use]
+    pub fn lists(&self) -> u64 {
+        self.lists
+    }
+
+    /// How often something was heard of it.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// When something was last heard.
+    #[must_use]
+    pub fn heard(&self) -> Option<SystemTime> {
+        self.heard
+    }
+
+    /// `metadata.resourceVersion` of the object that was last heard of.
+    #[must_use]
+    pub fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+
+    /// What is to be said.
+    pub(super) fn problem(&self, kind: ObjectKind, now: SystemTime) -> Option<Problem> {
+        let Failing { trouble, since, .. } = self.failure(now)?;
+        let resource = RESOURCES.iter().find(|one| one.kind == kind)?.spoken();
+        let stays = match self.state {
+            State::Unread => "nothing is enforced before it is read",
+            State::Read | State::Absent => "what was last read stays in force",
+        };
+        let time = humantime::format_rfc3339_seconds(*since);
+        let message = format!("{}; since {time}; {stays}", trouble.message);
+        let none = (None, None);
+        let object = "API server";
+        Some(Problem::of_object(
+            Severity::Error,
+            none,
+            object,
+            &resource,
+            &message,
+            &trouble.remedy,
+        ))
+    }
+}

@@ -1,0 +1,294 @@
+use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use lockgate_dataplane::ids::Mac;
+
+use super::*;
+use crate::manifest::read_text;
+use crate::policy::{Kind, Known};
+use crate::watch::{PodFacts, Trouble};
+
+const NOW: SystemTime = UNIX_EPOCH;
+const NODE: &str = "here";
+
+struct Bench {
+    cluster: Cluster,
+}
+
+fn read(text: &str) -> (Object, Vec<Problem>) {
+    let mut found = read_text("", text).unwrap();
+    (found.objects.remove(0), found.problems)
+}
+
+fn policy(staged: bool) -> String {
+    let staged = if staged { "annotations: {lockgate.dev/staged: \"true\"}, " } else { "" };
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: deny, \
+         {staged}namespace: demo}}\nspec: {{podSelector: {{}}}}\n"
+    )
+}
+
+fn pod(name: &str, addresses: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: demo, uid: {name}-uid, \
+         annotations: {{lockgate.dev/interface: stolen}}}}\nspec: {{containers: []}}\nstatus: \
+         {{podIPs: [{addresses}]}}\n"
+    )
+}
+
+fn key(kind: ObjectKind, name: &str) -> ObjectKey {
+    ObjectKey { kind, namespace: "demo".into(), name: name.into() }
+}
+
+fn on(node: &str, born: u64) -> PodFacts {
+    PodFacts { node: node.to_owned(), born, ..PodFacts::default() }
+}
+
+fn attached(uid: &str, interface: &str, address: &str) -> Attached {
+    let addresses = vec![address.parse().unwrap()];
+    Attached { uid: uid.into(), interface: interface.into(), mac: Mac([2; 6]), addresses }
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { cluster: Cluster::new(NODE) }
+    }
+
+    fn hear(&mut self, kind: ObjectKind, what: What) -> Effect {
+        self.cluster.take(Heard { kind, what }, NOW)
+    }
+
+    fn there(&mut self, kind: ObjectKind, text: &str, facts: PodFacts) -> Effect {
+        let (object, problems) = read(text);
+        let there = There { object, problems, facts, version: "1".to_owned() };
+        self.hear(kind, What::There(Box::new(there)))
+    }
+
+    fn pod(&mut self, name: &str, address: &str, facts: PodFacts) -> Effect {
+        let address = if address.is_empty() { String::new() } else { format!("{{ip: {address}}}") };
+        self.there(ObjectKind::Pod, &pod(name, &address), facts)
+    }
+
+    /// The addresses of a pod, and its interface.
+    fn has(&self, name: &str) -> (Vec<String>, Option<String>) {
+        let pod = self.cluster.inventory().pod("demo", name).unwrap();
+        (pod.addresses.iter().map(IpAddr::to_string).collect(), pod.interface.clone())
+    }
+
+    fn addresses(&self, name: &str) -> Vec<String> {
+        self.has(name).0
+    }
+}
+
+fn trouble() -> Trouble {
+    let (message, remedy) = ("it broke".to_owned(), "mend it".to_owned());
+    Trouble { message, remedy, has_answered: true }
+}
+
+#[test]
+fn nothing_counts_before_every_resource_was_read_or_is_known_to_be_absent() {
+    let mut bench = Bench::new();
+    let last = RESOURCES.len() - 1;
+    for (place, resource) in RESOURCES.iter().enumerate() {
+        assert!(!bench.cluster.is_whole(), "{place}");
+        let _ = bench.hear(resource.kind, What::Begun("v1"));
+        let _ = bench.hear(resource.kind, What::Failed(trouble()));
+        assert!(!bench.cluster.is_whole(), "{place}");
+        let end = if place == last { What::Absent } else { What::Whole };
+        let _ = bench.hear(resource.kind, end);
+    }
+    assert!(bench.cluster.is_whole());
+    // A list that is read anew, and a failure, leave it so.
+    let _ = bench.hear(ObjectKind::Pod, What::Begun("v1"));
+    let _ = bench.hear(ObjectKind::Policy, What::Failed(trouble()));
+    assert!(bench.cluster.is_whole());
+}
+
+#[test]
+fn an_object_stays_until_a_whole_list_lacks_it() {
+    let mut bench = Bench::new();
+    let kind = ObjectKind::Policy;
+    let deny = key(kind, "deny");
+    let _ = bench.hear(kind, What::Begun("v1"));
+    assert_eq!(bench.there(kind, &policy(false), PodFacts::default()), Effect::Changed);
+    assert_eq!(bench.hear(kind, What::Whole), Effect::Nothing);
+    for what in [What::Failed(trouble()), What::Begun("v1"), What::Failed(trouble())] {
+        assert_eq!(bench.hear(kind, what), Effect::Nothing);
+        assert!(bench.cluster.inventory().policy(&deny).is_some());
+    }
+    assert_eq!(bench.hear(kind, What::Whole), Effect::Changed);
+    assert!(bench.cluster.inventory().policy(&deny).is_none());
+}
+
+#[test]
+fn a_resource_that_vanishes_takes_its_objects_along() {
+    let mut bench = Bench::new();
+    let kind = ObjectKind::Policy;
+    let _ = bench.there(kind, &policy(false), PodFacts::default());
+    assert_eq!(bench.hear(kind, What::Absent), Effect::Changed);
+    assert!(bench.cluster.inventory().policy(&key(kind, "deny")).is_none());
+}
+
+#[test]
+fn an_annotation_that_comes_and_goes_leaves_one_form_of_the_policy() {
+    let mut bench = Bench::new();
+    let kind = ObjectKind::Policy;
+    let staged =
+        key(ObjectKind::Ordered(Known::Policy(Kind::StagedKubernetesNetworkPolicy)), "deny");
+    let forms = |bench: &Bench| {
+        let inventory = bench.cluster.inventory();
+        let enforced = inventory.policy(&key(kind, "deny")).is_some();
+        (enforced, inventory.ordered_policies().any(|one| one.metadata.key == staged))
+    };
+    for is_staged in [false, true, false, true] {
+        let effect = bench.there(kind, &policy(is_staged), PodFacts::default());
+        assert_eq!(effect, Effect::Changed);
+        assert_eq!(forms(&bench), (!is_staged, is_staged));
+    }
+    // Its last form is told as gone.
+    assert_eq!(bench.hear(kind, What::Gone(staged.clone())), Effect::Changed);
+    assert_eq!(forms(&bench), (false, false));
+    // And a list that does not hold it any more takes it, whatever its form.
+    let _ = bench.there(kind, &policy(true), PodFacts::default());
+    let _ = bench.hear(kind, What::Begun("v1"));
+    assert_eq!(bench.hear(kind, What::Whole), Effect::Changed);
+    assert_eq!(forms(&bench), (false, false));
+}
+
+#[test]
+fn what_is_wrong_with_an_object_is_told_until_it_is_mended_or_gone() {
+    let mut bench = Bench::new();
+    let kind = ObjectKind::Policy;
+    let broken = policy(false).replace("podSelector: {}", "podSelector: 7");
+    let told = |bench: &Bench| {
+        let problems = bench.cluster.problems(NOW);
+        problems.iter().filter(|one| one.object == "NetworkPolicy demo/deny").count()
+    };
+    let _ = bench.there(kind, &broken, PodFacts::default());
+    assert_eq!(told(&bench), 1);
+    let _ = bench.there(kind, &policy(false), PodFacts::default());
+    assert_eq!(told(&bench), 0);
+    let _ = bench.there(kind, &broken, PodFacts::default());
+    let _ = bench.hear(kind, What::Gone(key(kind, "deny")));
+    assert_eq!(told(&bench), 0);
+}
+
+#[test]
+fn a_failure_is_told_with_its_beginning_until_it_is_over() {
+    let mut bench = Bench::new();
+    let kind = ObjectKind::Pod;
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let told = |bench: &Bench, seconds| {
+        bench.cluster.problems(at(seconds)).into_iter().map(|one| one.to_string()).next()
+    };
+    let _ = bench.hear(kind, What::Whole);
+    for seconds in [100, 120] {
+        let heard = Heard { kind, what: What::Failed(trouble()) };
+        let _ = bench.cluster.take(heard, at(seconds));
+    }
+    let text = told(&bench, 121).unwrap();
+    assert!(text.starts_with("error: API server: pods: it broke; since 1970-01-01T00:01:40Z"));
+    assert!(text.contains("stays in force") && text.contains("mend it"), "{text}");
+    assert!(told(&bench, 149).is_some());
+    assert_eq!(told(&bench, 151), None);
+    // What is heard ends it at once.
+    let _ = bench.cluster.take(Heard { kind, what: What::Failed(trouble()) }, at(200));
+    let _ = bench.cluster.take(Heard { kind, what: What::Whole }, at(201));
+    assert_eq!(told(&bench, 201), None);
+}
+
+#[test]
+fn a_pod_is_attached_by_the_agent_and_never_by_its_annotation() {
+    let mut bench = Bench::new();
+    let _ = bench.pod("a", "", on(NODE, 1));
+    assert_eq!(bench.has("a"), (vec![], None));
+    let a = key(ObjectKind::Pod, "a");
+    // Another pod of that name, and one of another node, are not meant.
+    let _ = bench.cluster.attach(&a, attached("old-uid", "lg0", "10.0.0.9"));
+    assert_eq!(bench.has("a"), (vec![], None));
+    let effect = bench.cluster.attach(&a, attached("a-uid", "lg1", "10.0.0.1"));
+    assert_eq!(effect, Effect::Changed);
+    assert_eq!(bench.has("a"), (vec!["10.0.0.1".to_owned()], Some("lg1".to_owned())));
+    // Its status comes later, and says the same or something else.
+    let _ = bench.pod("a", "10.0.0.7", on(NODE, 1));
+    assert_eq!(bench.addresses("a"), ["10.0.0.1"]);
+    // The old one's end is not the new one's.
+    assert_eq!(bench.cluster.detach(&a, "lg0"), Effect::Nothing);
+    assert_eq!(bench.cluster.detach(&a, "lg1"), Effect::Changed);
+    assert_eq!(bench.has("a"), (vec![], None));
+    let _ = bench.pod("a", "10.0.0.1", on(NODE, 1));
+    assert_eq!(bench.addresses("a"), [""; 0], "what was given back is nobody's");
+    let _ = bench.pod("b", "", on("elsewhere", 1));
+    let _ = bench.cluster.attach(&key(ObjectKind::Pod, "b"), attached("b-uid", "lg2", "10.0.0.2"));
+    assert_eq!(bench.has("b"), (vec![], None));
+}
+
+#[test]
+fn a_pod_that_a_kubelet_got_from_a_file_is_meant_by_what_the_kubelet_calls_it() {
+    let mut bench = Bench::new();
+    let facts = PodFacts { mirror: "from-file".to_owned(), ..on(NODE, 1) };
+    let _ = bench.pod("a", "", facts);
+    let a = key(ObjectKind::Pod, "a");
+    let _ = bench.cluster.attach(&a, attached("from-file", "lg1", "10.0.0.1"));
+    assert_eq!(bench.addresses("a"), ["10.0.0.1"]);
+    assert!(bench.cluster.has_pod(&a, "from-file") && bench.cluster.has_pod(&a, "a-uid"));
+    assert!(!bench.cluster.has_pod(&a, "other"));
+}
+
+#[test]
+fn of_those_who_claim_an_address_one_has_it() {
+    let mut bench = Bench::new();
+    let both = |bench: &Bench| (bench.addresses("a").len(), bench.addresses("b").len());
+    let _ = bench.pod("a", "10.0.0.1", on("elsewhere", 5));
+    let _ = bench.pod("b", "10.0.0.1", on("elsewhere", 4));
+    assert_eq!(both(&bench), (1, 0), "the younger");
+    let _ = bench.pod("b", "10.0.0.1", on("elsewhere", 6));
+    assert_eq!(both(&bench), (0, 1), "whoever comes first");
+    let _ = bench.pod("b", "10.0.0.1", PodFacts { is_leaving: true, ..on("elsewhere", 6) });
+    assert_eq!(both(&bench), (1, 0), "one that stays");
+    let _ = bench.pod("c", "", on(NODE, 1));
+    let c = key(ObjectKind::Pod, "c");
+    let _ = bench.cluster.attach(&c, attached("c-uid", "lg1", "10.0.0.1"));
+    assert_eq!(both(&bench), (0, 0));
+    assert_eq!(bench.addresses("c"), ["10.0.0.1"], "one that is attached");
+    let _ = bench.hear(ObjectKind::Pod, What::Gone(c));
+    assert_eq!(both(&bench), (1, 0), "and the next when it is gone");
+    let _ = bench.hear(ObjectKind::Pod, What::Gone(key(ObjectKind::Pod, "a")));
+    assert_eq!(bench.addresses("b"), ["10.0.0.1"]);
+    let _ = bench.pod("a", "10.0.0.2", on("elsewhere", 1));
+    let _ = bench.pod("b", "10.0.0.2", on("elsewhere", 6));
+    assert_eq!(both(&bench), (0, 1), "whoever moved there");
+    let _ = bench.pod("b", "10.0.0.3", on("elsewhere", 6));
+    assert_eq!(both(&bench), (1, 1), "and moved away");
+}
+
+proptest::proptest! {
+    /// Whatever happens in whatever order, who has an address in the end follows from what there is
+    /// in the end, and no address is two pods'.
+    #[test]
+    fn who_has_an_address_does_not_depend_on_the_order(
+        steps in proptest::collection::vec((0..4usize, 0..4u8, 0..4u64, proptest::bool::ANY), 1..24),
+    ) {
+        let names = ["a", "b", "c", "d"];
+        let mut bench = Bench::new();
+        let mut last: BTreeMap<usize, (u8, u64, bool)> = BTreeMap::new();
+        for (who, address, born, is_leaving) in steps {
+            if address == 0 {
+                last.remove(&who);
+                let _ = bench.hear(ObjectKind::Pod, What::Gone(key(ObjectKind::Pod, names[who])));
+            } else {
+                last.insert(who, (address, born, is_leaving));
+                let facts = PodFacts { is_leaving, ..on("elsewhere", born) };
+                let _ = bench.pod(names[who], &format!("10.0.0.{address}"), facts);
+            }
+            for (who, (address, born, is_leaving)) in &last {
+                let rank = (!is_leaving, *born, *who);
+                let beats = |(other, claim): (&usize, &(u8, u64, bool))| {
+                    claim.0 == *address && (!claim.2, claim.1, *other) > rank
+                };
+                let wants = if last.iter().any(beats) { 0 } else { 1 };
+                proptest::prop_assert_eq!(bench.addresses(names[*who]).len(), wants);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How long is waited before what failed is tried again: longer each time, never alike.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use kube::runtime::utils::Backoff;
+
+const FIRST: Duration = Duration::from_millis(250);
+/// Short enough that an API server that is back is heard soon, long enough that a thousand nodes
+/// with a score of watches do not keep it down.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Pauses that double, each less up to a half of it by chance.
+#[derive(Debug)]
+pub(super) struct Patience {
+    next: Duration,
+    chance: RandomState,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { next: FIRST, chance: RandomState::new() }
+    }
+}
+
+impl Patience {
+    /// The next pause.
+    pub(super) fn pause(&mut self) -> Duration {
+        let most = self.next;
+        self.next = most.saturating_mul(2).min(LONGEST);
+        let share = self.chance.hash_one(most.as_nanos()) % 1000;
+        most / 2 + (most / 2).mul_f64(f64::from(u16::try_from(share).unwrap_or(0)) / 1e3)
+    }
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.pause())
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.next = FIRST;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_begin_anew_after_a_success() {
+        let mut patience = Patience::default();
+        let pauses: Vec<Duration> = patience.by_ref().take(20).collect();
+        assert!(pauses[0] >= FIRST / 2 && pauses[0] <= FIRST);
+        assert!(pauses.iter().all(|pause| *pause <= LONGEST));
+        assert!(pauses[19] >= LONGEST / 2);
+        patience.reset();
+        assert!(patience.pause() <= FIRST);
+    }
+}

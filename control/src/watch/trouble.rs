@@ -1,0 +1,150 @@
+//! What goes wrong with the API server, in words that say what to do.
+
+use kube::Error;
+use kube::runtime::watcher::Error as WatchError;
+
+use super::Resource;
+
+/// Something that went wrong, and is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    /// Whether the API server answered at all.
+    pub has_answered: bool,
+}
+
+const NOT_FOUND: u16 = 404;
+
+/// Whether the API server says that it has no such thing.
+pub(super) fn is_not_found(error: &Error) -> bool {
+    code(error) == Some(NOT_FOUND)
+}
+
+/// Whether a watch ended because its resource is no more.
+pub(super) fn is_of_gone_resource(error: &WatchError) -> bool {
+    match error {
+        WatchError::InitialListFailed(error)
+        | WatchError::WatchStartFailed(error)
+        | WatchError::WatchFailed(error) => is_not_found(error),
+        WatchError::WatchError(status) => status.code == NOT_FOUND,
+        WatchError::NoResourceVersion => false,
+    }
+}
+
+fn code(error: &Error) -> Option<u16> {
+    match error {
+        Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+impl Trouble {
+    /// What a watch says.
+    pub(super) fn of_watch(resource: &Resource, error: &WatchError) -> Self {
+        match error {
+            WatchError::InitialListFailed(error)
+            | WatchError::WatchStartFailed(error)
+            | WatchError::WatchFailed(error) => Self::of(resource, error),
+            WatchError::WatchError(status) => {
+                Self::answered(resource, status.code, &status.message)
+            }
+            WatchError::NoResourceVersion => Self {
+                message: format!("{} cannot be watched", resource.spoken()),
+                remedy: "see the API server's log: its list has no resourceVersion".to_owned(),
+                has_answered: true,
+            },
+        }
+    }
+
+    /// What a request says.
+    pub(super) fn of(resource: &Resource, error: &Error) -> Self {
+        match error {
+            Error::Api(status) => Self::answered(resource, status.code, &status.message),
+            _ => Self::silent(resource, &causes(error)),
+        }
+    }
+
+    fn answered(resource: &Resource, code: u16, message: &str) -> Self {
+        let name = resource.spoken();
+        let remedy = match code {
+            401 => "renew the token or certificate of the kubeconfig or service account: the API \
+                    server does not know it, or it has expired"
+                .to_owned(),
+            403 => format!(
+                "let the agent's role list and watch {name}: nothing is enforced of what cannot be \
+                 read"
+            ),
+            410 => "nothing to do: the list is read anew".to_owned(),
+            429 | 500..=599 => {
+                "nothing to do if it passes; else see the API server's log".to_owned()
+            }
+            _ => "see the API server's log".to_owned(),
+        };
+        let message = format!("{name} cannot be read: the API server says {code}: {message}");
+        Self { message, remedy, has_answered: true }
+    }
+
+    fn silent(resource: &Resource, causes: &str) -> Self {
+        let lower = causes.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+        let remedy = if says(&["unknownissuer", "certificate"]) {
+            "name the CA that signed the API server's certificate: certificate-authority of the \
+             kubeconfig, or ca.crt of the service account"
+        } else if says(&["token", "exec plugin", "auth"]) {
+            "mend the credentials that the kubeconfig names"
+        } else {
+            "the last good tables stay in force; see that the API server runs and can be reached \
+             from this node"
+        };
+        let message = format!("{} cannot be read: {causes}", resource.spoken());
+        Self { message, remedy: remedy.to_owned(), has_answered: false }
+    }
+}
+
+/// An error with all that caused it, each said once.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(error), |&one| one.source());
+    let mut text = String::new();
+    for cause in all.map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let joint = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{joint}{cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::RESOURCES;
+    use kube::core::Status;
+
+    fn told(code: u16) -> Trouble {
+        let status = Status { code, message: "no".to_owned(), ..Status::default() };
+        Trouble::of(&RESOURCES[1], &Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_read_is_named_with_what_its_role_lacks() {
+        let trouble = told(403);
+        assert_eq!(trouble.message, "pods cannot be read: the API server says 403: no");
+        assert!(trouble.remedy.contains("list and watch pods"), "{}", trouble.remedy);
+        assert!(told(401).remedy.contains("expired"));
+        assert!(trouble.has_answered);
+    }
+
+    #[test]
+    fn a_silent_server_leaves_the_tables_and_an_unknown_ca_is_told_as_such() {
+        let refused = Error::Service("connection refused".into());
+        let trouble = Trouble::of(&RESOURCES[1], &refused);
+        assert!(trouble.remedy.contains("stay in force"), "{}", trouble.remedy);
+        assert!(!trouble.has_answered);
+        let unknown = Error::Service("invalid peer certificate: UnknownIssuer".into());
+        let trouble = Trouble::of(&RESOURCES[1], &unknown);
+        assert!(trouble.remedy.contains("CA that signed"), "{}", trouble.remedy);
+    }
+}
