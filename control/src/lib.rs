@@ -16,6 +16,7 @@ pub mod args;
 pub mod ask;
 pub mod attach;
 pub mod cluster;
+pub mod cni;
 pub mod dataplane;
 pub mod explain;
 pub mod expression;

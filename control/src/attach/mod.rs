@@ -16,8 +16,11 @@ mod events;
 mod found;
 mod inert;
 mod interface;
+mod namespace;
 mod netlink;
 mod own;
+mod pod_end;
+mod switch_end;
 
 use std::error::Error;
 use std::io;
@@ -30,8 +33,9 @@ use lockgate_dataplane::port::program::ProgramError;
 pub use events::LinkEvents;
 pub use inert::InertError;
 pub use interface::{InterfaceName, NAME_BYTES_MAX, NameError};
-pub use netlink::{Link, Netlink, NetlinkError};
+pub use netlink::{Link, Netlink, NetlinkError, VethPlan};
 pub use own::HostPortPlan;
+pub use pod_end::{Difference, GATEWAY_V4, GATEWAY_V6, PodEnd, PodEndError};
 
 /// The alias of every interface that the switch made.
 pub const ALIAS: &str = "lockgate";

@@ -13,11 +13,10 @@ use lockgate_dataplane::ids::Mac;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
 };
-use nix::sched::{CloneFlags, setns};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::interface::InterfaceName;
-use super::{channels, events::LinkEvents};
+use super::{channels, events::LinkEvents, namespace::inside};
 
 /// The kernel's answers to requests that failed: no such device, device or entry.
 const ENODEV: i32 = -19;
@@ -36,7 +35,8 @@ pub struct NetlinkError {
 
 impl NetlinkError {
     /// Whether there is something already of the name that was to be given.
-    pub(super) fn is_taken(&self) -> bool {
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
 }
@@ -84,7 +84,7 @@ pub struct VethPlan<'a> {
 /// A connection to the kernel.
 #[derive(Clone, Debug)]
 pub struct Netlink {
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 impl Netlink {
@@ -93,9 +93,17 @@ impl Netlink {
     /// # Errors
     /// Where the kernel gives no netlink socket.
     pub fn open() -> io::Result<(Self, LinkEvents)> {
+        Ok((Self::connect()?, LinkEvents::open()?))
+    }
+
+    /// Opens a connection, in the calling thread's network namespace. Needs a running tokio.
+    ///
+    /// # Errors
+    /// Where the kernel gives no netlink socket.
+    pub fn connect() -> io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
-        Ok((Self { handle }, LinkEvents::open()?))
+        Ok(Self { handle })
     }
 
     /// All interfaces.
@@ -209,20 +217,11 @@ impl Netlink {
             interface: name.to_string(),
             source,
         };
-        std::thread::scope(|scope| {
-            let entered = scope.spawn(|| {
-                setns(netns, CloneFlags::CLONE_NEWNET).map_err(|errno| wrong(errno.into()))?;
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.map_err(wrong)?.block_on(async {
-                    let (connection, handle, _) = rtnetlink::new_connection().map_err(wrong)?;
-                    tokio::spawn(connection);
-                    let there = Self { handle };
-                    let Some(link) = there.link(name).await? else { return Ok(false) };
-                    there.set_up(&link, true).await.map(|()| true)
-                })
-            });
-            entered.join().unwrap_or_else(|_| Err(wrong(io::Error::other("its thread died"))))
-        })
+        let found = inside(netns, async |there| {
+            let Some(link) = there.link(name).await? else { return Ok(false) };
+            there.set_up(&link, true).await.map(|()| true)
+        });
+        found.map_err(wrong)?
     }
 
     /// Removes a link; one that is gone already is no error.
@@ -273,7 +272,7 @@ fn code(error: &rtnetlink::Error) -> Option<i32> {
     }
 }
 
-fn refused(
+pub(super) fn refused(
     action: &'static str,
     interface: &str,
 ) -> impl FnOnce(rtnetlink::Error) -> NetlinkError + use<> {
