@@ -41,6 +41,10 @@ enum Order {
         /// How many nodes there are.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(NODES_MAX)))]
         nodes: u8,
+        /// Pods get their interfaces from Debian's plugins, which know no policy: for proving
+        /// only that nodes work.
+        #[arg(long)]
+        plain_plugins: bool,
     },
     /// Runs kubectl as the administrator.
     #[command(disable_help_flag = true)]
@@ -90,9 +94,10 @@ fn run(arguments: &Arguments) -> Result<(), LabError> {
     }
     match &arguments.order {
         Order::Build { what } => build(*what),
-        Order::Up { control_plane, nodes } => {
+        Order::Up { control_plane, nodes, plain_plugins } => {
             let nodes = if *control_plane { 0 } else { *nodes };
-            Cluster::up(&layout, &Options { nodes }).map(Cluster::leave)
+            let options = Options { nodes, plain_plugins: *plain_plugins };
+            Cluster::up(&layout, &options).map(Cluster::leave)
         }
         Order::Kubectl { arguments } => {
             let cluster = running(&layout)?;

@@ -1,38 +1,50 @@
 //! A real Kubernetes: its own programs, in network namespaces that nothing joins to the machine's.
 //!
 //! [`programs`] builds them, [`certificates`] says who is who, [`network`] makes the namespaces,
-//! [`control_plane`] starts etcd, the API server, the controllers and the scheduler, [`leftovers`]
-//! takes everything away. Everything is found again by [`Layout`] alone: a cluster that one process
+//! [`control_plane`] starts etcd, the API server, the controllers and the scheduler, [`node`] a
+//! kubelet on containerd, with [`images`] made here and [`mounts`], [`cgroups`] and [`sysctls`] of
+//! its own; [`leftovers`] takes everything away. Everything is found again by [`Layout`] alone: a cluster that one process
 //! started is asked, stopped and removed by any other (`scripts/cluster`).
 
 pub mod certificates;
+pub mod cgroups;
 pub mod control_plane;
 pub mod images;
 pub mod layout;
 pub mod leftovers;
+pub mod mounts;
 pub mod network;
+pub mod node;
 pub mod process;
 pub mod programs;
+pub mod sysctls;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::lab::LabError;
-use crate::lab::namespace::run;
+use crate::lab::namespace::{run, wait_for};
 
 pub use control_plane::ControlPlane;
 pub use layout::{Layout, NODES_MAX};
+pub use node::Node;
 pub use process::Process;
 pub use programs::Programs;
+
+/// How long what the control plane is to do may take. Busy machines need a part of it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a cluster is made of.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Nodes with a kubelet. None: the control plane alone.
     pub nodes: u8,
+    /// Pods get their interfaces from Debian's plugins, which know no policy: for proving only.
+    pub plain_plugins: bool,
 }
 
 /// A cluster. Dropping it takes it down, unless it was left.
@@ -58,7 +70,9 @@ impl Cluster {
             control_plane::make_state(layout.state())?;
             control_plane.start()?;
         }
-        let _ = options;
+        for number in 0..options.nodes.min(NODES_MAX) {
+            cluster.start_node(number, options.plain_plugins)?;
+        }
         Ok(cluster)
     }
 
@@ -74,6 +88,40 @@ impl Cluster {
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    fn start_node(&self, number: u8, plain_plugins: bool) -> Result<(), LabError> {
+        let node = self.node(number);
+        sysctls::note(self.layout.state())?;
+        network::make(&self.layout, number + 1)?;
+        if !node.runs() {
+            node.start()?;
+        }
+        if plain_plugins {
+            let name = node.place().name.clone();
+            // The controllers give each node its part of the pods' addresses.
+            let ranges =
+                self.awaited(&["get", "node", &name, "-o", "jsonpath={.spec.podCIDRs[*]}"])?;
+            node.prove_with_plain_plugins(&ranges.split(' ').collect::<Vec<_>>())?;
+            self.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "node", &name])?;
+        }
+        Ok(())
+    }
+
+    /// What kubectl says, as soon as that is something.
+    fn awaited(&self, arguments: &[&str]) -> Result<String, LabError> {
+        let mut said = String::new();
+        wait_for(&format!("`kubectl {}`", arguments.join(" ")), PATIENCE, || {
+            said = self.kubectl(arguments).unwrap_or_default();
+            !said.is_empty()
+        })?;
+        Ok(said)
+    }
+
+    /// A node by its number, running or not.
+    #[must_use]
+    pub fn node(&self, number: u8) -> Node {
+        Node::of(&self.layout, &self.programs, number)
     }
 
     /// Its control plane.
@@ -178,6 +226,11 @@ impl Cluster {
     }
 
     fn remove(&self) -> Result<(), LabError> {
+        for number in 0..NODES_MAX {
+            let node = self.node(number);
+            node.kubelet().stop()?;
+            node.containerd().stop()?;
+        }
         for process in self.control_plane().processes() {
             process.stop()?;
         }
