@@ -1,7 +1,7 @@
 //! Lockgate's tests: what they share.
 //!
 //! `oracle` judges Kubernetes objects by their text; `worlds` makes such objects up, and `cluster`
-//! many; `cases` reads the folders of `tests/cases`; `world` is a simulated node; `lab` makes a node
+//! many; `cases` reads the folders of `tests/cases`; `world` is a simulated node; `kubernetes` is a real cluster; `lab` makes a node
 //! of network namespaces and real sockets; `packets` builds packets, `corpus` those of attackers;
 //! `panics` walks the release binary; `allocator` counts. `api` is an API server and what is told of it. `product` is the
 //! product in the oracle's words, `agent` its middle from objects to tables, `twins` those tables
@@ -21,6 +21,7 @@ pub mod connections;
 pub mod corpus;
 pub mod fragments;
 pub mod frames;
+pub mod kubernetes;
 pub mod lab;
 pub mod oracle;
 pub mod packets;

@@ -1,0 +1,171 @@
+//! `lockgate-cluster`: a real Kubernetes in namespaces of its own, from the command line.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use lockgate_tests::kubernetes::{Cluster, Layout, NODES_MAX, Options, Programs, programs};
+use lockgate_tests::lab::LabError;
+
+/// A real Kubernetes: its own programs, in network namespaces that nothing joins to the machine's.
+#[derive(Debug, Parser)]
+#[command(name = "lockgate-cluster")]
+struct Arguments {
+    /// The first part of the names of its namespaces and cgroups.
+    #[arg(long, default_value = "lgc")]
+    prefix: String,
+    /// The directory of its files: certificates, logs, what it stores.
+    #[arg(long, default_value = "target/cluster")]
+    state: PathBuf,
+    #[command(subcommand)]
+    order: Order,
+}
+
+#[derive(Debug, Subcommand)]
+enum Order {
+    /// Builds what is missing, once for each set of versions.
+    Build {
+        /// What is to be built.
+        #[arg(value_enum, default_value_t = What::All)]
+        what: What,
+    },
+    /// Starts what does not run yet, and waits until it answers.
+    Up {
+        /// No kubelet, no containers.
+        #[arg(long)]
+        control_plane: bool,
+        /// How many nodes there are.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(NODES_MAX)))]
+        nodes: u8,
+        /// Pods get their interfaces from Debian's plugins, which know no policy: for proving
+        /// only that nodes work.
+        #[arg(long)]
+        plain_plugins: bool,
+    },
+    /// Runs kubectl as the administrator.
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// What kubectl is told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Runs a command in the first node's network, with KUBECONFIG set.
+    Run {
+        /// The command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Prints KUBECONFIG and the names of the namespaces, for a shell.
+    Env,
+    /// Stops everything and takes away all that it left.
+    Down,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// All that `up` needs.
+    All,
+    /// What `up --control-plane` needs.
+    ControlPlane,
+    /// The upstream end-to-end tests.
+    E2e,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "cluster: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), LabError> {
+    let layout = Layout::new(&arguments.prefix, &arguments.state)
+        .map_err(LabError::io(format!("find {}", arguments.state.display())))?;
+    if !matches!(arguments.order, Order::Build { .. } | Order::Env) {
+        needs_root()?;
+    }
+    match &arguments.order {
+        Order::Build { what } => build(*what),
+        Order::Up { control_plane, nodes, plain_plugins } => {
+            let nodes = if *control_plane { 0 } else { *nodes };
+            let options = Options { nodes, plain_plugins: *plain_plugins };
+            Cluster::up(&layout, &options).map(Cluster::leave)
+        }
+        Order::Kubectl { arguments } => {
+            let cluster = running(&layout)?;
+            become_it(cluster.kubectl_command().args(arguments))
+        }
+        Order::Run { command } => {
+            let cluster = running(&layout)?;
+            let program = command[0].to_string_lossy().into_owned();
+            become_it(cluster.command(&program).args(&command[1..]))
+        }
+        Order::Env => env(&layout),
+        Order::Down => Cluster::find(&layout)?.down(),
+    }
+}
+
+fn needs_root() -> Result<(), LabError> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(LabError::Unexpected("it makes network namespaces: run it as root".to_owned()))
+}
+
+fn build(what: What) -> Result<(), LabError> {
+    let programs = Programs::find()?;
+    match what {
+        What::ControlPlane => programs.build(programs::CONTROL_PLANE)?,
+        What::E2e => programs.build(&[programs::E2E])?,
+        What::All => {
+            programs.build(programs::CONTROL_PLANE)?;
+            programs.build(programs::NODE)?;
+        }
+    }
+    say(&programs.directory().display().to_string());
+    Ok(())
+}
+
+fn running(layout: &Layout) -> Result<Cluster, LabError> {
+    let cluster = Cluster::find(layout)?;
+    if cluster.control_plane().runs() {
+        return Ok(cluster);
+    }
+    let state = layout.state().display();
+    Err(LabError::Unexpected(format!(
+        "no cluster runs in {state}, or not all of it: run `scripts/cluster up`"
+    )))
+}
+
+/// Becomes a command: its end is this process's own.
+fn become_it(command: &mut Command) -> Result<(), LabError> {
+    Err(LabError::Io { what: format!("start {command:?}"), source: command.exec() })
+}
+
+fn env(layout: &Layout) -> Result<(), LabError> {
+    let cluster = Cluster::find(layout)?;
+    say(&format!("KUBECONFIG={}", cluster.kubeconfig().display()));
+    say(&format!("CLUSTER_WIRE={}", layout.wire().name()));
+    for number in 0..NODES_MAX {
+        let node = layout.node(number);
+        if node.namespace.path().exists() {
+            let letter =
+                node.namespace.name().rsplit('-').next().unwrap_or_default().to_uppercase();
+            say(&format!("CLUSTER_NODE_{letter}={}", node.namespace.name()));
+        }
+    }
+    Ok(())
+}
+
+fn say(line: &str) {
+    // Where no one reads, no one misses it.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
