@@ -81,6 +81,13 @@ pub struct RunArguments {
     /// What the cluster calls this node.
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
+    /// Unix socket that the CNI plugin asks, mode 0600 [default: /run/lockgate/cni.sock].
+    #[arg(long, value_name = "PATH")]
+    pub cni_socket: Option<PathBuf>,
+    /// Directory that remembers what is attached until the machine starts anew
+    /// [default: /run/lockgate/attachments].
+    #[arg(long, value_name = "PATH")]
+    pub attachments: Option<PathBuf>,
     /// Configuration file, .toml or .yaml; none is read unless given.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -158,7 +165,7 @@ pub struct RunArguments {
 
 const FILE_HELP: &str = "\
 Settings of the configuration file (flags win over it):
-  cluster: kubeconfig, in_cluster, node
+  cluster: kubeconfig, in_cluster, node, cni_socket, attachments
   manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
   denied, polling, node_addresses, own_node, listen, socket, lock, bpffs
   connections.capacity, connections.per_pod (most of one pod, of each worker's; a quarter)
@@ -316,6 +323,8 @@ impl RunArguments {
                 kubeconfig: all.kubeconfig,
                 in_cluster: all.in_cluster.then_some(true),
                 node: all.node,
+                cni_socket: all.cni_socket,
+                attachments: all.attachments,
             },
             connections: RawConnections { capacity: all.connections, ..Default::default() },
             host_port: RawHostPort {
@@ -425,21 +434,23 @@ mod tests {
             let settings = Settings::new(run(line).to_raw(), &Machine { cores: vec![0] });
             settings.map(|settings| settings.source).map_err(|error| error.to_string())
         };
-        let node = "n1".to_owned();
-        let kubeconfig = Some("/k".into());
-        assert_eq!(
-            source("lockgate run --kubeconfig /k --node n1"),
-            Ok(settings::SourcePlan::Cluster { kubeconfig, node: node.clone() })
-        );
-        assert_eq!(
-            source("lockgate run --in-cluster --node n1"),
-            Ok(settings::SourcePlan::Cluster { kubeconfig: None, node })
-        );
+        let plan = |kubeconfig: Option<PathBuf>, at: [&str; 2]| {
+            let [cni_socket, attachments] = at.map(PathBuf::from);
+            let node = "n1".to_owned();
+            Ok(settings::SourcePlan::Cluster { kubeconfig, node, cni_socket, attachments })
+        };
+        let line = "lockgate run --kubeconfig /k --node n1 --cni-socket /c --attachments /a";
+        assert_eq!(source(line), plan(Some("/k".into()), ["/c", "/a"]));
+        let defaults = [settings::CNI_SOCKET, settings::ATTACHMENTS];
+        assert_eq!(source("lockgate run --in-cluster --node n1"), plan(None, defaults));
         let refused = |line: &str| source(line).unwrap_err();
         assert!(refused("lockgate run").contains("nothing to judge by"));
         assert!(refused("lockgate run --in-cluster").contains("give --node"));
         assert!(refused("lockgate run --in-cluster --node a/b").contains("Node object"));
-        assert!(refused("lockgate run --manifests /m --node n1").contains("has no nodes"));
+        for flag in ["--node n1", "--cni-socket /c", "--attachments /a"] {
+            let error = refused(&format!("lockgate run --manifests /m {flag}"));
+            assert!(error.contains("has none"), "{error}");
+        }
         assert!(refused("lockgate run --manifests /m --in-cluster").contains("from one place"));
     }
 

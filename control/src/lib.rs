@@ -15,6 +15,7 @@
 pub mod args;
 pub mod ask;
 pub mod attach;
+pub mod attachments;
 pub mod cluster;
 pub mod cni;
 pub mod dataplane;

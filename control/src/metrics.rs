@@ -5,6 +5,7 @@
 //! `policy_metrics_max`, reasons and states by their types, workers by `WORKERS_MAX`. Units are
 //! seconds and bytes.
 
+mod cluster;
 mod family;
 mod policies;
 
@@ -12,7 +13,7 @@ mod policies;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lockgate_dataplane::connection::State;
 use lockgate_dataplane::counters::{BATCH_BUCKETS, Cell, Counters, DropReason, PortCounters};
@@ -21,6 +22,7 @@ use lockgate_dataplane::port::XdpStatistics;
 use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, TextEncoder};
 
+use crate::cluster::Cluster;
 use family::{Families, Labels};
 pub use policies::PolicyCounts;
 
@@ -94,6 +96,8 @@ pub struct Scrape<'a> {
     pub policy_counts: &'a PolicyCounts,
     /// Problems by severity's label.
     pub problems: &'a [(&'static str, usize)],
+    /// The cluster, where objects are one's.
+    pub cluster: Option<&'a Cluster>,
     /// Lines of the log that found no room.
     pub log_lines_lost: usize,
     /// Apply latency.
@@ -108,6 +112,9 @@ impl Scrape<'_> {
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         let mut families = Families::default();
         self.agent(&mut families);
+        if let Some(cluster) = self.cluster {
+            cluster::families(cluster, SystemTime::now(), &mut families);
+        }
         self.packets(&mut families);
         self.rejects(&mut families);
         self.connections(&mut families);

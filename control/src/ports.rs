@@ -45,7 +45,9 @@ pub struct Node {
     pub host: Option<HostPortPlan>,
     /// How many workers there are, each with a queue of the host port.
     pub workers: u8,
-    /// Addresses of this node; empty: those its pods name.
+    /// What the cluster calls it; empty where objects are no cluster's.
+    pub name: String,
+    /// Addresses of this node; empty: those of its Node object, or those its pods name.
     pub addresses: Vec<IpAddr>,
     /// Whether what it sends to its own pods is judged.
     pub own_node: OwnNode,
@@ -154,6 +156,18 @@ impl Ports {
     /// Why some pods, or the host, have none.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.refused.values().map(|refused| &refused.problem)
+    }
+
+    /// Why an interface has none.
+    #[must_use]
+    pub fn refusal(&self, interface: &str) -> Option<&Problem> {
+        self.refused.get(interface).map(|refused| &refused.problem)
+    }
+
+    /// Whether an interface has a port, be it on its way out.
+    #[must_use]
+    pub fn has(&self, interface: &str) -> bool {
+        self.held.contains_key(interface) || self.leaving.has(interface, 0)
     }
 
     /// Whether time ran out before every port was tried.

@@ -2,6 +2,7 @@
 //! record it writes to the log.
 
 mod audit;
+mod cluster;
 mod denied;
 mod documents;
 mod told;
@@ -153,6 +154,7 @@ impl Observer {
             policies: sync.resolver().policies(),
             policy_counts: sync.policy_counts(),
             problems: &counts,
+            cluster: sync.source().cluster(),
             log_lines_lost: log::lines_lost(),
             latency: sync.latency(),
         };
@@ -175,6 +177,9 @@ struct Readiness {
     epoch: u64,
     generation: u64,
     generation_in_force: u64,
+    /// Where objects are a cluster's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<cluster::ClusterStanding>,
     problems: Vec<Problem>,
 }
 
@@ -185,6 +190,7 @@ fn ready<D: Dataplane>(sync: &mut Sync<D>) -> Answer {
         epoch: epoch.0,
         generation: published.0,
         generation_in_force: sync.dataplane().in_force().0,
+        cluster: sync.source().cluster().map(cluster::standing),
         problems: sync.problems(),
     };
     Answer { good: document.ready, body: json(&document) }

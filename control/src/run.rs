@@ -6,16 +6,18 @@
 //! interfaces that were made are removed; on those that were found the program stays and drops.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockgate_dataplane::runtime::Detach;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::ask::{Asked, questions};
 use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents};
+use crate::attachments::{self, Attachments, CniSocket, Store, StoreError, Wish};
 use crate::cluster::Cluster;
 use crate::dataplane::Dataplane;
 use crate::files::Files;
@@ -59,6 +61,9 @@ pub enum RunError<E: Error + 'static> {
     /// The Unix socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// What is kept of attached pods.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The address for metrics.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -92,6 +97,7 @@ struct Wakers {
     feed: Feed,
     links: LinkEvents,
     asked: Receiver<Asked>,
+    wishes: Receiver<Wish>,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -110,6 +116,11 @@ pub async fn run<D: Dataplane>(
     let _lock = Lock::take(&settings.lock)?;
     let _node = NodeLock::take(lock::NODE)?;
     let (source, feed) = open(&settings.source).await?;
+    let (wish, wishes) = attachments::wishes();
+    let cni = match &settings.source {
+        SourcePlan::Directory(_) => None,
+        SourcePlan::Cluster { cni_socket, .. } => Some(CniSocket::listen(cni_socket)?),
+    };
     let (asker, incoming) = questions();
     let socket = ShowSocket::listen(&settings.socket)?;
     let http = HttpServer::listen(settings.listen).await?;
@@ -123,6 +134,7 @@ pub async fn run<D: Dataplane>(
         feed,
         links,
         asked: incoming,
+        wishes,
         hangup: kind(SignalKind::hangup())?,
         terminate: kind(SignalKind::terminate())?,
         interrupt: kind(SignalKind::interrupt())?,
@@ -132,14 +144,19 @@ pub async fn run<D: Dataplane>(
     }
     let begun = begin(&settings, &mut attacher, source, start).await;
     let lowered = privileges::after_start().map_err(|error| RunError::Process(error.to_string()));
-    let sync = match begun.and_then(|sync| lowered.map(|()| sync)) {
-        Ok(sync) => sync,
+    let (sync, attachments) = match begun.and_then(|begun| lowered.map(|()| begun)) {
+        Ok(begun) => begun,
         Err(error) => {
             clean_up(&mut attacher).await;
             return Err(error);
         }
     };
-    let served = [tokio::spawn(socket.serve(asker.clone())), tokio::spawn(http.serve(asker))];
+    let mut served = JoinSet::new();
+    served.spawn(socket.serve(asker.clone()));
+    served.spawn(http.serve(asker));
+    if let Some(cni) = cni {
+        served.spawn(cni.serve(wish));
+    }
     info!(
         listen = %listening,
         socket = %settings.socket.display(),
@@ -148,12 +165,10 @@ pub async fn run<D: Dataplane>(
         frames = %settings.budget,
         "running"
     );
-    let sync = turn(sync, wakers, &mut attacher, Observer::new(settings)).await;
+    let state = State { sync, attachments, observer: Observer::new(settings) };
+    let sync = turn(state, wakers, &mut attacher).await;
     let ended = end(sync, &mut attacher, detach).await;
-    for server in served {
-        server.abort();
-        let _aborted = server.await; // the socket's file is gone after this
-    }
+    served.shutdown().await; // the sockets' files are gone after this
     info!("stopped");
     ended
 }
@@ -167,7 +182,7 @@ async fn open<E: Error + 'static>(from: &SourcePlan) -> Result<(Source, Feed), R
             let files = Files::read(directory).map_err(RunError::Manifests)?;
             Ok((Source::Files(files), Feed::Directory(watch)))
         }
-        SourcePlan::Cluster { kubeconfig, node } => {
+        SourcePlan::Cluster { kubeconfig, node, .. } => {
             let client = watch::connect(kubeconfig.as_deref()).await?;
             let cluster = Box::new(Cluster::new(node));
             Ok((Source::Cluster(cluster), Feed::Cluster(Watches::start(&client))))
@@ -181,7 +196,8 @@ async fn begin<D: Dataplane>(
     attacher: &mut Attacher,
     source: Source,
     start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
-) -> Result<Sync<D>, RunError<D::Error>> {
+) -> Result<(Sync<D>, Option<Attachments>), RunError<D::Error>> {
+    let attachments = remembered(&settings.source, attacher).await?;
     let latency = ApplyLatency::new().map_err(|e| RunError::Process(e.to_string()))?;
     let anchors = attacher.make_anchors(settings.workers()).await?;
     let probed = match &settings.host_port {
@@ -189,7 +205,12 @@ async fn begin<D: Dataplane>(
         None => None,
     };
     let dataplane = start(settings, &anchors).map_err(RunError::Switch)?;
+    let name = match &settings.source {
+        SourcePlan::Directory(_) => String::new(),
+        SourcePlan::Cluster { node, .. } => node.clone(),
+    };
     let node = Node {
+        name,
         host: settings.host_port.clone(),
         workers: settings.workers(),
         addresses: settings.node_addresses.clone(),
@@ -204,20 +225,46 @@ async fn begin<D: Dataplane>(
     if let Err(error) = attacher.sweep() {
         warn!(%error, "a pin of an interface that has gone is left");
     }
-    Ok(sync)
+    if let Some(attachments) = &attachments {
+        attachments.restore(&mut sync);
+    }
+    Ok((sync, attachments))
+}
+
+/// What a predecessor has attached, where pods are attached by a container runtime.
+async fn remembered<E: Error + 'static>(
+    source: &SourcePlan,
+    attacher: &Attacher,
+) -> Result<Option<Attachments>, RunError<E>> {
+    let SourcePlan::Cluster { attachments, .. } = source else { return Ok(None) };
+    let links = attacher.links().await?;
+    let is_there = |name: &str| links.iter().any(|link| link.name == name);
+    Ok(Some(Attachments::open(Store::open(attachments)?, is_there)?))
+}
+
+/// What the loop owns.
+struct State<D: Dataplane> {
+    sync: Sync<D>,
+    attachments: Option<Attachments>,
+    observer: Observer,
 }
 
 /// The loop.
 async fn turn<D: Dataplane>(
-    mut sync: Sync<D>,
+    state: State<D>,
     mut wakers: Wakers,
     attacher: &mut Attacher,
-    mut observer: Observer,
 ) -> Sync<D> {
+    let State { mut sync, mut attachments, mut observer } = state;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         sync.advance(attacher).await;
+        let mut is_waited_for = sync.is_pending();
+        if let Some(attachments) = &mut attachments {
+            attachments.settle(&mut sync, Instant::now());
+            is_waited_for |= attachments.has_waiting();
+        }
         tokio::select! {
             news = wakers.feed.news() => sync.learn(news),
             _ = wakers.links.changed() => sync.links_changed(),
@@ -225,7 +272,12 @@ async fn turn<D: Dataplane>(
                 // Who asked may have gone.
                 let _gone = asked.reply.send(observer.answer(asked.question, &mut sync));
             }
-            () = tokio::time::sleep(IN_FORCE_POLL), if sync.is_pending() => {}
+            Some(wish) = wakers.wishes.recv() => {
+                if let Some(attachments) = &mut attachments {
+                    attachments.take(wish, &mut sync, Instant::now());
+                }
+            }
+            () = tokio::time::sleep(IN_FORCE_POLL), if is_waited_for => {}
             _ = tick.tick() => {
                 observer.look(&mut sync);
                 sync.tick();

@@ -41,16 +41,18 @@ pub enum SocketError {
     /// Somebody answers there.
     #[error(
         "lockgate is already running: somebody listens on {}; stop it first, or change the \
-         setting socket",
-        .0.display()
+         setting {}",
+        .1.display(), .0
     )]
-    Busy(PathBuf),
+    Busy(&'static str, PathBuf),
     /// Something else than a socket has the name.
-    #[error("{} is there and is no socket: remove it, or change the setting socket", .0.display())]
-    NotASocket(PathBuf),
+    #[error("{} is there and is no socket: remove it, or change the setting {}", .1.display(), .0)]
+    NotASocket(&'static str, PathBuf),
     /// The system refused.
-    #[error("socket {}: {source}; {}", path.display(), paths::remedy("socket", path, source))]
+    #[error("socket {}: {source}; {}", path.display(), paths::remedy(setting, path, source))]
     Refused {
+        /// The setting that names it.
+        setting: &'static str,
         /// The socket.
         path: PathBuf,
         /// Why.
@@ -73,15 +75,7 @@ impl ShowSocket {
     /// # Errors
     /// [`SocketError`] where somebody is there already, or the system refuses.
     pub fn listen(path: &Path) -> Result<Self, SocketError> {
-        let wrong = |source| SocketError::Refused { path: path.to_owned(), source };
-        paths::prepare(path, Path::new(paths::DIRECTORY)).map_err(wrong)?;
-        remove_stale(path)?;
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let listener = UnixListener::bind(path);
-        umask(before);
-        let listener = listener.map_err(wrong)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(wrong)?;
-        Ok(Self { path: path.to_owned(), listener })
+        Ok(Self { path: path.to_owned(), listener: bind("socket", path)? })
     }
 
     /// Serves for ever.
@@ -114,13 +108,26 @@ impl Drop for ShowSocket {
     }
 }
 
-fn remove_stale(path: &Path) -> Result<(), SocketError> {
-    let wrong = |source| SocketError::Refused { path: path.to_owned(), source };
+/// Listens on a socket of a setting, see [`ShowSocket::listen`].
+pub(crate) fn bind(setting: &'static str, path: &Path) -> Result<UnixListener, SocketError> {
+    let wrong = |source| SocketError::Refused { setting, path: path.to_owned(), source };
+    paths::prepare(path, Path::new(paths::DIRECTORY)).map_err(wrong)?;
+    remove_stale(setting, path)?;
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    let listener = listener.map_err(wrong)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(wrong)?;
+    Ok(listener)
+}
+
+fn remove_stale(setting: &'static str, path: &Path) -> Result<(), SocketError> {
+    let wrong = |source| SocketError::Refused { setting, path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(wrong(error)),
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(SocketError::NotASocket(path.to_owned()));
+            return Err(SocketError::NotASocket(setting, path.to_owned()));
         }
         Ok(_) => {}
     }
@@ -128,7 +135,7 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(wrong)
         }
-        Ok(_) => Err(SocketError::Busy(path.to_owned())),
+        Ok(_) => Err(SocketError::Busy(setting, path.to_owned())),
         Err(error) => Err(wrong(error)),
     }
 }

@@ -16,6 +16,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::clock::Tick;
@@ -26,10 +27,11 @@ use lockgate_dataplane::policy::delta::Delta;
 use tracing::{info, warn};
 
 use crate::attach::Probed;
+use crate::cluster::{Attached, Cluster};
 use crate::dataplane::Dataplane;
 use crate::interfaces::Interfaces;
 use crate::inventory::Effect;
-use crate::manifest::{Problem, Severity};
+use crate::manifest::{ObjectKey, Problem, Severity};
 use crate::metrics::{ApplyLatency, PolicyCounts};
 pub use crate::ports::Node;
 use crate::ports::Ports;
@@ -146,6 +148,46 @@ impl<D: Dataplane> Sync<D> {
             self.dirty = true;
             self.resolved.take();
         }
+    }
+
+    /// A pod of this node has an interface from now on, where objects are a cluster's.
+    pub fn attach(&mut self, pod: &ObjectKey, attached: Attached) {
+        let Some(cluster) = self.source.cluster_mut() else { return };
+        let effect = cluster.attach(pod, attached);
+        self.changed(effect, Instant::now());
+    }
+
+    /// A pod has an interface no more.
+    pub fn detach(&mut self, pod: &ObjectKey, interface: &str) {
+        let Some(cluster) = self.source.cluster_mut() else { return };
+        let effect = cluster.detach(pod, interface);
+        self.changed(effect, Instant::now());
+    }
+
+    /// Whether the pod of a name is known, and the one that a container runtime calls so.
+    #[must_use]
+    pub fn knows_pod(&self, pod: &ObjectKey, uid: &str) -> bool {
+        self.source.cluster().is_some_and(|cluster| cluster.has_pod(pod, uid))
+    }
+
+    /// Something of the cluster that was not read yet.
+    #[must_use]
+    pub fn unread(&self) -> Option<String> {
+        self.source.cluster().and_then(Cluster::unread)
+    }
+
+    /// The newest snapshot, where an interface's port has a place in it.
+    #[must_use]
+    pub fn placed_at(&self, interface: &str) -> Option<Generation> {
+        let at = self.ports.held().get(interface)?.at.port;
+        let mut placed = self.compiler.topology().attachments.iter();
+        placed.any(|one| one.at.port == at).then_some(self.published)
+    }
+
+    /// Whether an interface has a port, or one that is not removed yet.
+    #[must_use]
+    pub fn has_port(&self, interface: &str) -> bool {
+        self.ports.has(interface)
     }
 
     /// Tells of problems that are new. To find them all objects are looked at: not with every
@@ -270,13 +312,24 @@ impl<D: Dataplane> Sync<D> {
     }
 
     fn topology(&self) -> Topology {
-        let set = &self.node.addresses;
-        let addresses = if set.is_empty() { self.resolver.node_addresses() } else { set };
         Topology {
             attachments: self.ports.attachments(self.resolver.local()),
             host: self.ports.host().map(|host| host.place.clone()),
-            node_addresses: addresses.to_vec(),
+            node_addresses: self.node_addresses().to_vec(),
             own_node: self.node.own_node,
+        }
+    }
+
+    /// The addresses of this node: those that are set, those that its object has, or those that
+    /// its pods name.
+    #[must_use]
+    pub fn node_addresses(&self) -> &[IpAddr] {
+        let set = &self.node.addresses;
+        let object = self.source.inventory().node(&self.node.name);
+        match object.filter(|node| !node.addresses.is_empty()) {
+            _ if !set.is_empty() => set,
+            Some(object) => &object.addresses,
+            None => self.resolver.node_addresses(),
         }
     }
 

@@ -11,6 +11,7 @@
 //! never because nobody answers.
 
 mod pods;
+mod server;
 mod standing;
 
 #[cfg(test)]
@@ -21,9 +22,10 @@ use std::time::SystemTime;
 
 use crate::inventory::{Change, Effect, Inventory};
 use crate::manifest::{Object, ObjectKey, ObjectKind, Pod, Problem};
-use crate::watch::{Heard, RESOURCES, There, What};
+use crate::watch::{Heard, RESOURCES, Resource, There, What};
 pub use pods::Attached;
 use pods::Pods;
+pub use server::Server;
 pub use standing::{Standing, State};
 
 /// What the API server has told.
@@ -32,6 +34,7 @@ pub struct Cluster {
     inventory: Inventory,
     pods: Pods,
     standings: BTreeMap<ObjectKind, Standing>,
+    server: Server,
 }
 
 impl Cluster {
@@ -43,12 +46,19 @@ impl Cluster {
             inventory: Inventory::new(),
             pods: Pods::new(node),
             standings: RESOURCES.iter().map(|one| standing(one.kind)).collect(),
+            server: Server::default(),
         }
     }
 
     /// Takes in what was heard.
     pub fn take(&mut self, heard: Heard, now: SystemTime) -> Effect {
-        let Heard { kind, what } = heard;
+        let (kind, what) = match heard {
+            Heard::Of(kind, what) => (kind, what),
+            Heard::Pulse(pulse) => {
+                self.server.feel(pulse, now);
+                return Effect::Nothing;
+            }
+        };
         match what {
             What::Begun(version) => {
                 self.standing(kind).begin(version);
@@ -165,9 +175,24 @@ impl Cluster {
         self.standings.values().all(Standing::is_read)
     }
 
+    /// A resource that was not read yet, as roles name it.
+    #[must_use]
+    pub fn unread(&self) -> Option<String> {
+        let unread = |one: &&Resource| {
+            self.standings.get(&one.kind).is_none_or(|standing| !standing.is_read())
+        };
+        RESOURCES.iter().find(unread).map(Resource::spoken)
+    }
+
     /// How each resource stands.
     pub fn standings(&self) -> impl Iterator<Item = (ObjectKind, &Standing)> {
         self.standings.iter().map(|(kind, standing)| (*kind, standing))
+    }
+
+    /// Whether the API server answers.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Everything to be said of objects, and of the API server.
@@ -176,6 +201,7 @@ impl Cluster {
         let mut problems = self.inventory.problems();
         let of_standing = |(kind, standing): (&ObjectKind, &Standing)| standing.problem(*kind, now);
         problems.extend(self.standings.iter().filter_map(of_standing));
+        problems.extend(self.server.problem(self.is_whole()));
         problems.sort();
         problems
     }

@@ -91,7 +91,8 @@ impl Standing {
     pub(super) fn end(&mut self, now: SystemTime) -> BTreeSet<ObjectKey> {
         self.note(now);
         self.state = State::Read;
-        let listed = self.listed.take().unwrap_or_default();
+        // The end of a list that never began shows nothing, and takes nothing away.
+        let Some(listed) = self.listed.take() else { return BTreeSet::new() };
         self.held.difference(&listed).cloned().collect()
     }
 

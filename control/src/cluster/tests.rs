@@ -55,7 +55,7 @@ impl Bench {
     }
 
     fn hear(&mut self, kind: ObjectKind, what: What) -> Effect {
-        self.cluster.take(Heard { kind, what }, NOW)
+        self.cluster.take(Heard::Of(kind, what), NOW)
     }
 
     fn there(&mut self, kind: ObjectKind, text: &str, facts: PodFacts) -> Effect {
@@ -183,7 +183,7 @@ fn a_failure_is_told_with_its_beginning_until_it_is_over() {
     };
     let _ = bench.hear(kind, What::Whole);
     for seconds in [100, 120] {
-        let heard = Heard { kind, what: What::Failed(trouble()) };
+        let heard = Heard::Of(kind, What::Failed(trouble()));
         let _ = bench.cluster.take(heard, at(seconds));
     }
     let text = told(&bench, 121).unwrap();
@@ -192,9 +192,26 @@ fn a_failure_is_told_with_its_beginning_until_it_is_over() {
     assert!(told(&bench, 149).is_some());
     assert_eq!(told(&bench, 151), None);
     // What is heard ends it at once.
-    let _ = bench.cluster.take(Heard { kind, what: What::Failed(trouble()) }, at(200));
-    let _ = bench.cluster.take(Heard { kind, what: What::Whole }, at(201));
+    let _ = bench.cluster.take(Heard::Of(kind, What::Failed(trouble())), at(200));
+    let _ = bench.cluster.take(Heard::Of(kind, What::Whole), at(201));
     assert_eq!(told(&bench, 201), None);
+}
+
+#[test]
+fn a_silent_server_is_told_with_the_time_until_it_answers() {
+    let mut bench = Bench::new();
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let _ = bench.cluster.take(Heard::Pulse(Ok(())), at(1));
+    assert_eq!(bench.cluster.problems(at(1)), []);
+    for seconds in [60, 62] {
+        let _ = bench.cluster.take(Heard::Pulse(Err(trouble())), at(seconds));
+    }
+    let server = bench.cluster.server();
+    assert_eq!((server.answered(), server.silent_since()), (Some(at(1)), Some(at(60))));
+    let told = bench.cluster.problems(at(63)).remove(0).to_string();
+    assert!(told.starts_with("error: API server: it broke; since 1970-01-01T00:01:00Z"), "{told}");
+    let _ = bench.cluster.take(Heard::Pulse(Ok(())), at(64));
+    assert_eq!(bench.cluster.problems(at(64)), []);
 }
 
 #[test]

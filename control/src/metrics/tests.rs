@@ -88,6 +88,7 @@ fn scrape(workers: &[Arc<Counters>], ports: &[PortScrape]) -> String {
         policies: 2,
         policy_counts: &policy_counts(),
         problems: &[("error", 1), ("warning", 0), ("notice", 2)],
+        cluster: None,
         log_lines_lost: 7,
         latency: &latency,
     };

@@ -10,6 +10,7 @@ use lockgate_dataplane::policy::ruleset::{PodIndex, Policy, Stage};
 use lockgate_dataplane::port::XdpStatistics;
 use serde::Serialize;
 
+use super::cluster::ClusterStanding;
 use super::{Observer, owner};
 use crate::ask::CONNECTIONS_SHOWN_MAX;
 use crate::dataplane::Dataplane;
@@ -35,6 +36,9 @@ pub(super) struct Status {
     changes_applied: u64,
     frames: String,
     workers: Vec<WorkerRow>,
+    /// Where objects are a cluster's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterStanding>,
     problems: Vec<Problem>,
 }
 
@@ -74,6 +78,7 @@ pub(super) fn status<D: Dataplane>(observer: &Observer, sync: &mut Sync<D>) -> S
         epoch: epoch.0,
         generation: published.0,
         generation_in_force: sync.dataplane().in_force().0,
+        cluster: sync.source().cluster().map(super::cluster::standing),
         manifests: settings.source.spoken(),
         listen: settings.listen.to_string(),
         pods: sync.resolver().pods(),

@@ -9,8 +9,8 @@ use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
 use lockgate_dataplane::worker::Denial;
 
 use super::{
-    CAPACITY, LISTEN, Machine, Raw, RawCluster, RawConnections, RawHostPort, RawTimeouts, SOCKET,
-    SettingsError, SourcePlan, Timeouts,
+    ATTACHMENTS, CAPACITY, CNI_SOCKET, LISTEN, Machine, Raw, RawCluster, RawConnections,
+    RawHostPort, RawTimeouts, SettingsError, SourcePlan, Timeouts,
 };
 use crate::attach::{HostPortPlan, InterfaceName};
 use crate::selector::is_dns_subdomain;
@@ -84,7 +84,7 @@ pub(super) fn source(
     manifests: Option<PathBuf>,
     cluster: RawCluster,
 ) -> Result<SourcePlan, SettingsError> {
-    let RawCluster { kubeconfig, in_cluster, node } = cluster;
+    let RawCluster { kubeconfig, in_cluster, node, cni_socket, attachments } = cluster;
     let is_inside = in_cluster == Some(true);
     let given = [manifests.is_some(), kubeconfig.is_some(), is_inside];
     match given.iter().filter(|one| **one).count() {
@@ -93,18 +93,22 @@ pub(super) fn source(
         _ => return Err(SettingsError::TwoSources),
     }
     if let Some(directory) = manifests {
-        return match node {
-            Some(node) => {
-                Err(text("cluster.node", &node, &"a directory of manifests has no nodes"))
-            }
-            None => Ok(SourcePlan::Directory(directory)),
+        let has_none = &"a directory of manifests has none";
+        let path = |path: PathBuf| path.display().to_string();
+        return match (node, cni_socket, attachments) {
+            (Some(node), ..) => Err(text("cluster.node", &node, has_none)),
+            (_, Some(one), _) => Err(text("cluster.cni_socket", &path(one), has_none)),
+            (.., Some(one)) => Err(text("cluster.attachments", &path(one), has_none)),
+            (None, None, None) => Ok(SourcePlan::Directory(directory)),
         };
     }
     let node = node.ok_or(SettingsError::Unset("cluster.node"))?;
     if !is_dns_subdomain(&node) {
         return Err(text("cluster.node", &node, &"it must be the name of a Node object"));
     }
-    Ok(SourcePlan::Cluster { kubeconfig, node })
+    let cni_socket = socket_path("cluster.cni_socket", cni_socket, CNI_SOCKET)?;
+    let attachments = absolute("cluster.attachments", attachments, ATTACHMENTS)?;
+    Ok(SourcePlan::Cluster { kubeconfig, node, cni_socket, attachments })
 }
 
 fn text(option: &'static str, value: &str, reason: &impl ToString) -> SettingsError {
@@ -234,12 +238,16 @@ pub(super) fn absolute(
     Err(text(option, &path.to_string_lossy(), &"it must be an absolute path"))
 }
 
-pub(super) fn socket_path(value: Option<PathBuf>) -> Result<PathBuf, SettingsError> {
-    let path = absolute("socket", value, SOCKET)?;
+pub(super) fn socket_path(
+    option: &'static str,
+    value: Option<PathBuf>,
+    default: &str,
+) -> Result<PathBuf, SettingsError> {
+    let path = absolute(option, value, default)?;
     if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
         let reason =
             format!("it is longer than the {SOCKET_PATH_BYTES_MAX} bytes of a socket's path");
-        return Err(text("socket", &path.to_string_lossy(), &reason));
+        return Err(text(option, &path.to_string_lossy(), &reason));
     }
     Ok(path)
 }

@@ -34,6 +34,13 @@ pub const LISTEN: &str = "127.0.0.1:9790";
 pub const SOCKET: &str = "/run/lockgate/lockgate.sock";
 /// The lock file unless set.
 pub const LOCK: &str = "/run/lockgate/lockgate.lock";
+/// The Unix socket of the CNI plugin unless set.
+pub const CNI_SOCKET: &str = "/run/lockgate/cni.sock";
+/// Where it is kept what is attached unless set.
+pub const ATTACHMENTS: &str = "/run/lockgate/attachments";
+/// The switch's side of the host port, and the node's, where a cluster is watched and nothing else
+/// is set.
+pub const HOST_PORT: [&str; 2] = ["lockgate-host", "lockgate0"];
 /// Where programs are pinned unless set.
 pub const BPFFS: &str = "/sys/fs/bpf/lockgate";
 /// Frames of each worker unless set.
@@ -102,6 +109,10 @@ pub enum SourcePlan {
         kubeconfig: Option<PathBuf>,
         /// What the cluster calls this node.
         node: String,
+        /// Where the CNI plugin asks.
+        cni_socket: PathBuf,
+        /// Where it is kept what is attached: a directory that a start of the machine empties.
+        attachments: PathBuf,
     },
 }
 
@@ -111,10 +122,10 @@ impl SourcePlan {
     pub fn spoken(&self) -> String {
         match self {
             Self::Directory(directory) => directory.display().to_string(),
-            Self::Cluster { kubeconfig: Some(path), node } => {
+            Self::Cluster { kubeconfig: Some(path), node, .. } => {
                 format!("cluster of {} as node {node}", path.display())
             }
-            Self::Cluster { kubeconfig: None, node } => format!("this cluster as node {node}"),
+            Self::Cluster { kubeconfig: None, node, .. } => format!("this cluster as node {node}"),
         }
     }
 }
@@ -173,7 +184,9 @@ impl Settings {
     /// The first setting that cannot be used.
     pub fn new(raw: Raw, machine: &Machine) -> Result<Self, SettingsError> {
         let cores = check::cores(&raw, machine)?;
-        let host_port = check::host_port(raw.host_port)?;
+        let source = check::source(raw.manifests, raw.cluster)?;
+        let is_cluster = matches!(source, SourcePlan::Cluster { .. });
+        let host_port = check::host_port(raw.host_port.or_default(is_cluster))?;
         let frames_per_worker =
             number("frames_per_worker", raw.frames_per_worker, FRAMES_PER_WORKER, 256, 1 << 18)?;
         let workers = u8::try_from(cores.len()).unwrap_or(u8::MAX);
@@ -190,7 +203,7 @@ impl Settings {
         }
         let (capacity, per_pod) = check::connections(&raw.connections)?;
         Ok(Self {
-            source: check::source(raw.manifests, raw.cluster)?,
+            source,
             cores,
             frames_per_worker,
             ports_max,
@@ -216,7 +229,7 @@ impl Settings {
             node_addresses: check::node_addresses(raw.node_addresses.unwrap_or_default())?,
             own_node: check::own_node(raw.own_node)?,
             listen: check::listen(raw.listen)?,
-            socket: check::socket_path(raw.socket)?,
+            socket: check::socket_path("socket", raw.socket, SOCKET)?,
             lock: absolute("lock", raw.lock, LOCK)?,
             bpffs: absolute("bpffs", raw.bpffs, BPFFS)?,
             log_level: check::log_level(raw.log.level)?,

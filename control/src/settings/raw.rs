@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::SettingsError;
+use super::{HOST_PORT, SettingsError};
 use crate::manifest;
 
 /// Settings as written. Numbers are wide, so that what is out of bounds is told as such.
@@ -65,6 +65,10 @@ pub struct RawCluster {
     pub in_cluster: Option<bool>,
     /// What the cluster calls this node.
     pub node: Option<String>,
+    /// Where the CNI plugin asks.
+    pub cni_socket: Option<PathBuf>,
+    /// Where it is kept what is attached.
+    pub attachments: Option<PathBuf>,
 }
 
 /// The section `connections`.
@@ -112,6 +116,18 @@ pub struct RawHostPort {
     pub netns: Option<String>,
     /// MTU of both sides.
     pub mtu: Option<i64>,
+}
+
+impl RawHostPort {
+    /// A cluster's node has a host port, whatever is set.
+    pub(super) fn or_default(mut self, is_cluster: bool) -> Self {
+        if is_cluster && self.interface.is_none() && self.netns.is_none() {
+            let [interface, peer] = HOST_PORT.map(str::to_owned);
+            self.interface = Some(interface);
+            self.peer.get_or_insert(peer);
+        }
+        self
+    }
 }
 
 /// The section `log`.
@@ -169,7 +185,7 @@ impl Raw {
             lock,
             bpffs
         );
-        over!(self.cluster, below.cluster, kubeconfig, in_cluster, node);
+        over!(self.cluster, below.cluster, kubeconfig, in_cluster, node, cni_socket, attachments);
         let (above, under) = (&mut self.connections, below.connections);
         over!(above, under, capacity, per_pod);
         let (above, under) = (&mut above.timeouts, under.timeouts);

@@ -13,6 +13,7 @@
 
 mod client;
 mod patience;
+mod pulse;
 mod resource;
 mod seen;
 mod trouble;
@@ -42,16 +43,16 @@ const WATCH_SECONDS: u32 = 90;
 /// How long an absent resource is not asked for.
 const ABSENT_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// What is heard of a resource.
+/// What is heard.
 #[derive(Debug)]
-pub struct Heard {
-    /// Of which.
-    pub kind: ObjectKind,
-    /// What.
-    pub what: What,
+pub enum Heard {
+    /// Of a resource.
+    Of(ObjectKind, What),
+    /// Whether the API server answers at all.
+    Pulse(Result<(), Trouble>),
 }
 
-/// What is heard.
+/// What is heard of a resource.
 #[derive(Debug)]
 pub enum What {
     /// A list begins: what it does not hold by its end is gone.
@@ -98,6 +99,7 @@ impl Watches {
             let watch = Watch { client: client.clone(), resource, to: sender.clone() };
             tasks.spawn(watch.run());
         }
+        tasks.spawn(pulse::run(client.clone(), sender));
         Self { heard, _tasks: tasks }
     }
 
@@ -201,7 +203,6 @@ impl Watch {
     }
 
     async fn say(&self, what: What) -> Result<(), Over> {
-        let heard = Heard { kind: self.resource.kind, what };
-        self.to.send(heard).await.map_err(|_| Over)
+        self.to.send(Heard::Of(self.resource.kind, what)).await.map_err(|_| Over)
     }
 }

@@ -1,0 +1,385 @@
+//! Pods that a container runtime has attached: what the CNI plugin asks for, and when it is
+//! answered.
+//!
+//! ```text
+//!   attach --> on disk --> the pod has interface and addresses --> port, snapshot
+//!                                     answered when that snapshot is in force with every worker
+//!   detach --> the pod has them no more --> snapshot, port removed
+//!                                     answered when nothing is sent there; then off the disk
+//! ```
+//!
+//! What is attached is on disk before it counts, and is there until it counts no more: an agent
+//! that begins anew attaches the same pods, if their interfaces are still there (NP-52, NP-54).
+
+mod socket;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use lockgate_dataplane::ids::Generation;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::cluster;
+use crate::cni::protocol::{
+    Attach, Attached, Attachment, Check, Collected, Detached, Done, Gone, Question, Refusal,
+    Refused,
+};
+use crate::dataplane::Dataplane;
+use crate::manifest::{ObjectKey, ObjectKind};
+use crate::sync::Sync;
+pub use socket::{CniSocket, wishes};
+pub use store::{Store, StoreError};
+
+/// The longest that anything is waited for, whatever the plugin says.
+const LONGEST: Duration = Duration::from_secs(120);
+/// How long a detachment may wait for the workers.
+const DETACH: Duration = Duration::from_secs(10);
+
+/// Codes of the CNI specification.
+const UNKNOWN_CONTAINER: u32 = 3;
+const IO: u32 = 5;
+const TRY_AGAIN: u32 = 11;
+const NOT_AVAILABLE: u32 = 50;
+
+/// A question and the way back; the answer is one line of JSON.
+#[derive(Debug)]
+pub struct Wish {
+    /// What is asked.
+    pub question: Question,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<String>,
+}
+
+/// Somebody who waits.
+#[derive(Debug)]
+struct Waiting {
+    what: What,
+    until: Instant,
+    reply: oneshot::Sender<String>,
+}
+
+#[derive(Debug)]
+enum What {
+    /// Until its policy is in force; in which snapshot it is, once it is in one.
+    Attach(Attachment, Option<Generation>),
+    /// Until all of these are gone.
+    Detach(Vec<Gone>, bool),
+}
+
+/// What is attached, and who waits.
+#[derive(Debug)]
+pub struct Attachments {
+    store: Store,
+    all: BTreeMap<Attachment, Attach>,
+    /// Those that go: still on disk.
+    going: BTreeSet<Attachment>,
+    waiting: Vec<Waiting>,
+}
+
+impl Attachments {
+    /// What is on disk, of which the interfaces are still there.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the directory cannot be used.
+    pub fn open(store: Store, is_there: impl Fn(&str) -> bool) -> Result<Self, StoreError> {
+        let mut all = BTreeMap::new();
+        for (attachment, attach) in store.read()? {
+            if is_there(attach.interface.as_str()) {
+                all.insert(attachment, attach);
+                continue;
+            }
+            let interface = &attach.interface;
+            info!(%interface, pod = %spoken(&attach), "its interface has gone: not attached any more");
+            store.remove(&attachment)?;
+        }
+        Ok(Self { store, all, going: BTreeSet::new(), waiting: Vec::new() })
+    }
+
+    /// Tells the agent of everything that is attached: at its start.
+    pub fn restore<D: Dataplane>(&self, sync: &mut Sync<D>) {
+        for attach in self.all.values() {
+            sync.attach(&key(attach), seen(attach));
+        }
+    }
+
+    /// What is attached.
+    pub fn all(&self) -> impl Iterator<Item = &Attach> {
+        self.all.values()
+    }
+
+    /// Takes a question in.
+    pub fn take<D: Dataplane>(&mut self, wish: Wish, sync: &mut Sync<D>, now: Instant) {
+        let Wish { question, reply } = wish;
+        let answer = match question {
+            Question::Ready {} => ready(sync).map(|()| line(&Done {})),
+            Question::Check(check) => self.check(&check, sync).map(|()| line(&Done {})),
+            Question::Attach(attach) => match self.attach(&attach, sync) {
+                Ok(attachment) => {
+                    let limit = Duration::from_millis(attach.timeout_ms).min(LONGEST);
+                    let what = What::Attach(attachment, None);
+                    self.waiting.push(Waiting { what, until: now + limit, reply });
+                    return;
+                }
+                Err(refusal) => Err(refusal),
+            },
+            Question::Detach(attachment) => {
+                let gone = self.detach(&attachment, sync).into_iter().collect();
+                return self.wait_for_end(gone, false, now, reply);
+            }
+            Question::Gc { valid } => {
+                let valid: BTreeSet<Attachment> = valid.into_iter().collect();
+                let stale: Vec<_> =
+                    self.all.keys().filter(|one| !valid.contains(*one)).cloned().collect();
+                let gone = stale.iter().filter_map(|one| self.detach(one, sync)).collect();
+                return self.wait_for_end(gone, true, now, reply);
+            }
+        };
+        // Who asked may have gone.
+        let _gone = reply.send(answer.unwrap_or_else(refused));
+    }
+
+    /// Answers whoever need not wait any longer: after each step of the agent.
+    pub fn settle<D: Dataplane>(&mut self, sync: &mut Sync<D>, now: Instant) {
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            let answer = match &mut waiting.what {
+                What::Attach(attachment, placed) => {
+                    self.attached(attachment, placed, sync, now >= waiting.until)
+                }
+                What::Detach(gone, is_gc) => {
+                    self.detached(gone, *is_gc, sync, now >= waiting.until)
+                }
+            };
+            match answer {
+                Some(answer) => _ = waiting.reply.send(answer),
+                None => self.waiting.push(waiting),
+            }
+        }
+    }
+
+    /// Whether somebody waits: then the workers are to be looked at again soon.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn attach<D: Dataplane>(
+        &mut self,
+        attach: &Attach,
+        sync: &mut Sync<D>,
+    ) -> Result<Attachment, Refusal> {
+        let attachment =
+            Attachment { container: attach.container.clone(), ifname: attach.ifname.clone() };
+        let pod = key(attach);
+        let same_pod = |(other, known): &(&Attachment, &Attach)| {
+            **other != attachment && other.container == attachment.container && key(known) == pod
+        };
+        if let Some((other, _)) = self.all.iter().find(same_pod) {
+            let message = format!(
+                "pod {} has its port at {} already, and a pod has one",
+                spoken(attach),
+                other.ifname
+            );
+            let remedy = "attach further interfaces by another plugin";
+            return Err(refusal(UNKNOWN_CONTAINER, &message, remedy));
+        }
+        self.store.write(&attachment, attach).map_err(|error| {
+            let remedy = "make room there, or mount it writable";
+            refusal(IO, &error.to_string(), remedy)
+        })?;
+        self.going.remove(&attachment);
+        self.all.insert(attachment.clone(), attach.clone());
+        info!(pod = %spoken(attach), interface = %attach.interface, "attaching");
+        sync.attach(&pod, seen(attach));
+        Ok(attachment)
+    }
+
+    /// The answer to an attachment, if there is one by now.
+    fn attached<D: Dataplane>(
+        &mut self,
+        attachment: &Attachment,
+        placed: &mut Option<Generation>,
+        sync: &mut Sync<D>,
+        is_late: bool,
+    ) -> Option<String> {
+        let Some(attach) = self.all.get(attachment).filter(|_| !self.going.contains(attachment))
+        else {
+            let remedy = "nothing to do: the runtime took it back";
+            return Some(refused(refusal(TRY_AGAIN, "the pod was detached meanwhile", remedy)));
+        };
+        if placed.is_none() {
+            *placed = sync.placed_at(attach.interface.as_str());
+        }
+        if let Some(generation) = placed.filter(|one| *one <= sync.dataplane().in_force()) {
+            return Some(line(&Attached { generation: generation.0 }));
+        }
+        if !is_late {
+            return None;
+        }
+        let (message, remedy) = why(attach, placed.is_some(), sync);
+        warn!(pod = %spoken(attach), reason = %message, "not attached in time");
+        // The plugin undoes the rest, and asks for this too: then it is off the disk.
+        self.detach(attachment, sync);
+        Some(refused(refusal(TRY_AGAIN, &message, &remedy)))
+    }
+
+    /// Begins to let an attachment go; `None` where it is not known.
+    fn detach<D: Dataplane>(
+        &mut self,
+        attachment: &Attachment,
+        sync: &mut Sync<D>,
+    ) -> Option<Gone> {
+        let attach = self.all.get(attachment)?;
+        if self.going.insert(attachment.clone()) {
+            info!(pod = %spoken(attach), interface = %attach.interface, "detaching");
+            sync.detach(&key(attach), attach.interface.as_str());
+        }
+        let Attachment { container, ifname } = attachment.clone();
+        Some(Gone { container, ifname, interface: attach.interface.clone() })
+    }
+
+    fn wait_for_end(
+        &mut self,
+        gone: Vec<Gone>,
+        is_gc: bool,
+        now: Instant,
+        reply: oneshot::Sender<String>,
+    ) {
+        let what = What::Detach(gone, is_gc);
+        self.waiting.push(Waiting { what, until: now + DETACH, reply });
+    }
+
+    /// The answer to a detachment, if there is one by now.
+    fn detached<D: Dataplane>(
+        &mut self,
+        gone: &mut Vec<Gone>,
+        is_gc: bool,
+        sync: &mut Sync<D>,
+        is_late: bool,
+    ) -> Option<String> {
+        if let Some(left) = gone.iter().find(|one| sync.has_port(one.interface.as_str())) {
+            let message = format!("a worker may still send to {}", left.interface);
+            let remedy = "ask again; see lockgate_worker_turns_total if it goes on";
+            return is_late.then(|| refused(refusal(TRY_AGAIN, &message, remedy)));
+        }
+        for one in gone.iter() {
+            let Gone { container, ifname, .. } = one.clone();
+            let attachment = Attachment { container, ifname };
+            if let Err(error) = self.store.remove(&attachment) {
+                let remedy = "mount it writable";
+                return Some(refused(refusal(IO, &error.to_string(), remedy)));
+            }
+            self.going.remove(&attachment);
+            self.all.remove(&attachment);
+        }
+        let detached = std::mem::take(gone);
+        Some(match is_gc {
+            true => line(&Collected { detached }),
+            false => {
+                let interface = detached.into_iter().next().map(|one| one.interface);
+                line(&Detached { interface })
+            }
+        })
+    }
+
+    fn check<D: Dataplane>(&self, check: &Check, sync: &mut Sync<D>) -> Result<(), Refusal> {
+        let attachment =
+            Attachment { container: check.container.clone(), ifname: check.ifname.clone() };
+        let Some(attach) = self.all.get(&attachment) else {
+            let message = format!("container {} has no port here", check.container);
+            let remedy = "let the runtime remove the pod and make it anew";
+            return Err(refusal(UNKNOWN_CONTAINER, &message, remedy));
+        };
+        let differs = |what: &str, have: &str, want: &str| {
+            let message = format!("its {what} is {have}, and was {want} when it was attached");
+            refusal(TRY_AGAIN, &message, "let the runtime remove the pod and make it anew")
+        };
+        if attach.interface != check.interface {
+            let (have, want) = (check.interface.as_str(), attach.interface.as_str());
+            return Err(differs("interface", have, want));
+        }
+        if attach.mac != check.mac {
+            return Err(differs("MAC", &check.mac.to_string(), &attach.mac.to_string()));
+        }
+        let set = |list: &[std::net::IpAddr]| list.iter().copied().collect::<BTreeSet<_>>();
+        if set(&attach.addresses) != set(&check.addresses) {
+            let text = |list: &[std::net::IpAddr]| format!("{:?}", set(list));
+            return Err(differs("address", &text(&check.addresses), &text(&attach.addresses)));
+        }
+        let placed = sync.placed_at(attach.interface.as_str());
+        if placed.is_none_or(|one| one > sync.dataplane().in_force()) {
+            let (message, remedy) = why(attach, placed.is_some(), sync);
+            return Err(refusal(TRY_AGAIN, &message, &remedy));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a pod would be attached now.
+fn ready<D: Dataplane>(sync: &mut Sync<D>) -> Result<(), Refusal> {
+    if sync.is_ready() {
+        return Ok(());
+    }
+    let message = match sync.unread() {
+        Some(unread) => format!("the cluster's {unread} were not read yet"),
+        None => "no snapshot is in force yet".to_owned(),
+    };
+    Err(refusal(NOT_AVAILABLE, &message, "wait; /readyz of the agent says what it waits for"))
+}
+
+/// Why a pod is not attached, and what to do.
+fn why<D: Dataplane>(attach: &Attach, is_placed: bool, sync: &mut Sync<D>) -> (String, String) {
+    if is_placed {
+        let message = "a worker does not use the snapshot that the pod is in".to_owned();
+        return (message, "see lockgate_worker_turns_total; restart the switch".to_owned());
+    }
+    if let Some(unread) = sync.unread() {
+        let message = format!("the cluster's {unread} were not read yet");
+        return (message, "see /readyz of the agent; nothing is attached before".to_owned());
+    }
+    if !sync.knows_pod(&key(attach), attach.uid.as_deref().unwrap_or_default()) {
+        let message = format!("the API server has not told of pod {} on this node", spoken(attach));
+        return (message, "see that the agent's --node is what this node is called".to_owned());
+    }
+    match sync.ports().refusal(attach.interface.as_str()) {
+        Some(problem) => (problem.message.clone(), problem.remedy.clone()),
+        None => ("the switch has not given it a port yet".to_owned(), "wait".to_owned()),
+    }
+}
+
+fn key(attach: &Attach) -> ObjectKey {
+    let (namespace, name) = (attach.namespace.as_str().into(), attach.pod.as_str().into());
+    ObjectKey { kind: ObjectKind::Pod, namespace, name }
+}
+
+fn spoken(attach: &Attach) -> String {
+    format!("{}/{}", attach.namespace, attach.pod)
+}
+
+/// As the cluster takes it in.
+fn seen(attach: &Attach) -> cluster::Attached {
+    cluster::Attached {
+        uid: attach.uid.clone().unwrap_or_default(),
+        interface: attach.interface.to_string(),
+        mac: attach.mac,
+        addresses: attach.addresses.clone(),
+    }
+}
+
+fn refusal(code: u32, message: &str, remedy: &str) -> Refusal {
+    Refusal { code, message: message.to_owned(), details: remedy.to_owned() }
+}
+
+fn refused(error: Refusal) -> String {
+    line(&Refused { error })
+}
+
+fn line(answer: &impl Serialize) -> String {
+    // These are plain data: there is nothing that JSON could not say.
+    serde_json::to_string(answer).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+}

@@ -1,0 +1,338 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lockgate_dataplane::ids::Mac;
+use serde_json::{Value, json};
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::*;
+use crate::attach::InterfaceName;
+use crate::cluster::Cluster;
+use crate::fake::{FakeLinks, FakeSwitch};
+use crate::manifest::read_text;
+use crate::metrics::ApplyLatency;
+use crate::ports::Node;
+use crate::source::{News, Source};
+use crate::watch::{Heard, PodFacts, RESOURCES, There, What as Said};
+
+const NODE: &str = "here";
+
+struct Bench {
+    directory: tempfile::TempDir,
+    sync: Sync<FakeSwitch>,
+    links: FakeLinks,
+    taken: Arc<AtomicU64>,
+    attachments: Attachments,
+    now: Instant,
+}
+
+type Answer = oneshot::Receiver<String>;
+
+fn sync(switch: FakeSwitch) -> Sync<FakeSwitch> {
+    let node = Node { ports_max: 10, name: NODE.to_owned(), ..Node::default() };
+    let source = Source::Cluster(Box::new(Cluster::new(NODE)));
+    Sync::new(node, source, switch, ApplyLatency::new().unwrap())
+}
+
+fn attach(name: &str, interface: &str, address: &str) -> Attach {
+    Attach {
+        container: format!("sandbox-of-{name}-at-{interface}"),
+        ifname: InterfaceName::new("eth0").unwrap(),
+        namespace: "demo".to_owned(),
+        pod: name.to_owned(),
+        uid: Some(format!("{name}-uid")),
+        netns: "/run/netns/x".to_owned(),
+        interface: InterfaceName::new(interface).unwrap(),
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        addresses: vec![address.parse().unwrap()],
+        timeout_ms: 1000,
+    }
+}
+
+fn of(attach: &Attach) -> Attachment {
+    Attachment { container: attach.container.clone(), ifname: attach.ifname.clone() }
+}
+
+impl Bench {
+    /// With interfaces ea and eb, a cluster that was read, and no pod.
+    fn new() -> Self {
+        let mut bench = Self::unread();
+        bench.read();
+        bench
+    }
+
+    fn unread() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let switch = FakeSwitch::quick();
+        let taken = Arc::clone(&switch.taken);
+        let store = Store::open(&directory.path().join("attachments")).unwrap();
+        let attachments = Attachments::open(store, |_| true).unwrap();
+        let (links, now) = (FakeLinks::with(&["ea", "eb"]), Instant::now());
+        Self { directory, sync: sync(switch), links, taken, attachments, now }
+    }
+
+    /// Every resource has been read.
+    fn read(&mut self) {
+        for resource in RESOURCES {
+            self.hear(resource.kind, Said::Whole);
+        }
+    }
+
+    fn hear(&mut self, kind: ObjectKind, what: Said) {
+        self.sync.learn(News::Heard(vec![Heard::Of(kind, what)], Instant::now()));
+    }
+
+    fn pod(&mut self, name: &str) {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: demo, uid: {name}-uid}}"
+        );
+        let object = read_text("", &text).unwrap().objects.remove(0);
+        let facts = PodFacts { node: NODE.to_owned(), ..PodFacts::default() };
+        let there = There { object, problems: Vec::new(), facts, version: String::new() };
+        self.hear(ObjectKind::Pod, Said::There(Box::new(there)));
+    }
+
+    fn ask(&mut self, question: Question) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.attachments.take(Wish { question, reply }, &mut self.sync, self.now);
+        answer
+    }
+
+    async fn turn(&mut self) {
+        for _ in 0..5 {
+            self.sync.advance(&mut self.links).await;
+            self.attachments.settle(&mut self.sync, self.now);
+        }
+    }
+
+    async fn attach(&mut self, wanted: Attach) -> Value {
+        let mut answer = self.ask(Question::Attach(wanted));
+        self.turn().await;
+        said(&mut answer).unwrap()
+    }
+
+    fn on_disk(&self) -> usize {
+        std::fs::read_dir(self.directory.path().join("attachments")).unwrap().count()
+    }
+}
+
+/// The answer, if there is one.
+fn said(answer: &mut Answer) -> Option<Value> {
+    match answer.try_recv() {
+        Ok(line) => Some(serde_json::from_str(&line).unwrap()),
+        Err(TryRecvError::Empty) => None,
+        Err(TryRecvError::Closed) => panic!("nobody will answer"),
+    }
+}
+
+fn message(answer: &Value) -> &str {
+    answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{answer}"))
+}
+
+#[tokio::test]
+async fn an_attachment_is_answered_when_every_worker_judges_by_a_snapshot_that_has_it() {
+    let mut bench = Bench::new();
+    bench.turn().await;
+    bench.taken.store(1, Ordering::Relaxed);
+    bench.pod("a");
+    let mut answer = bench.ask(Question::Attach(attach("a", "ea", "10.0.0.1")));
+    bench.turn().await;
+    assert_eq!(said(&mut answer), None, "workers judge by the first snapshot");
+    bench.taken.store(2, Ordering::Relaxed);
+    bench.turn().await;
+    assert_eq!(said(&mut answer), Some(json!({"generation": 2})));
+    let placed = bench.sync.placed().attachments.len();
+    assert_eq!((placed, bench.on_disk()), (1, 1));
+}
+
+#[tokio::test]
+async fn snapshots_that_follow_each_other_do_not_keep_an_attachment_waiting() {
+    let mut bench = Bench::new();
+    bench.turn().await;
+    bench.taken.store(1, Ordering::Relaxed);
+    bench.pod("a");
+    let mut answer = bench.ask(Question::Attach(attach("a", "ea", "10.0.0.1")));
+    bench.turn().await;
+    // The workers have taken the second when the third is published.
+    bench.taken.store(2, Ordering::Relaxed);
+    bench.pod("b");
+    let _waits = bench.ask(Question::Attach(attach("b", "eb", "10.0.0.2")));
+    bench.turn().await;
+    assert_eq!(bench.sync.numbers().1, Generation(3));
+    assert_eq!(said(&mut answer), Some(json!({"generation": 2})));
+}
+
+#[tokio::test]
+async fn who_waits_too_long_hears_why_and_nothing_is_left() {
+    let late = Duration::from_secs(2);
+    let mut unread = Bench::unread();
+    let mut answer = unread.ask(Question::Attach(attach("a", "ea", "10.0.0.1")));
+    unread.turn().await;
+    assert_eq!(said(&mut answer), None);
+    unread.now += late;
+    unread.turn().await;
+    let said_unread = said(&mut answer).unwrap();
+    assert_eq!(message(&said_unread), "the cluster's namespaces were not read yet");
+    assert_eq!(said_unread["error"]["code"], 11);
+
+    let mut unknown = Bench::new();
+    let mut answer = unknown.ask(Question::Attach(attach("a", "ea", "10.0.0.1")));
+    unknown.now += late;
+    unknown.turn().await;
+    assert!(message(&said(&mut answer).unwrap()).contains("has not told of pod demo/a"));
+
+    let mut missing = Bench::new();
+    missing.pod("a");
+    let wanted = attach("a", "gone", "10.0.0.1");
+    let mut answer = missing.ask(Question::Attach(wanted.clone()));
+    missing.turn().await;
+    missing.now += late;
+    missing.turn().await;
+    let answer = said(&mut answer).unwrap();
+    assert!(message(&answer).contains("interface gone does not exist"), "{answer}");
+    // The plugin takes back what it began.
+    let mut answer = missing.ask(Question::Detach(of(&wanted)));
+    missing.turn().await;
+    assert_eq!(said(&mut answer), Some(json!({"interface": "gone"})));
+    assert_eq!((missing.on_disk(), missing.attachments.all().count()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_detachment_is_answered_when_the_port_is_gone() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    let wanted = attach("a", "ea", "10.0.0.1");
+    bench.attach(wanted.clone()).await;
+    bench.taken.store(1, Ordering::Relaxed);
+    let mut answer = bench.ask(Question::Detach(of(&wanted)));
+    bench.turn().await;
+    assert_eq!(said(&mut answer), None, "workers still send there");
+    assert_eq!(bench.on_disk(), 1);
+    bench.taken.store(u64::MAX, Ordering::Relaxed);
+    bench.turn().await;
+    assert_eq!(said(&mut answer), Some(json!({"interface": "ea"})));
+    assert_eq!((bench.on_disk(), bench.sync.placed().attachments.len()), (0, 0));
+    // Again, it is nobody's.
+    let mut answer = bench.ask(Question::Detach(of(&wanted)));
+    bench.turn().await;
+    assert_eq!(said(&mut answer), Some(json!({})));
+}
+
+#[tokio::test]
+async fn a_check_compares_what_the_runtime_remembers() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    let wanted = attach("a", "ea", "10.0.0.1");
+    let check = Check {
+        container: wanted.container.clone(),
+        ifname: wanted.ifname.clone(),
+        interface: wanted.interface.clone(),
+        mac: wanted.mac,
+        addresses: wanted.addresses.clone(),
+    };
+    let mut unknown = bench.ask(Question::Check(check.clone()));
+    let unknown = said(&mut unknown).unwrap();
+    assert_eq!(unknown["error"]["code"], 3, "{unknown}");
+    bench.attach(wanted).await;
+    let mut good = bench.ask(Question::Check(check.clone()));
+    assert_eq!(said(&mut good), Some(json!({})));
+    for (wrong, what) in [
+        (Check { interface: InterfaceName::new("eb").unwrap(), ..check.clone() }, "interface"),
+        (Check { mac: Mac([2; 6]), ..check.clone() }, "MAC"),
+        (Check { addresses: Vec::new(), ..check.clone() }, "address"),
+    ] {
+        let mut answer = bench.ask(Question::Check(wrong));
+        let answer = said(&mut answer).unwrap();
+        assert!(message(&answer).starts_with(&format!("its {what} is ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_collection_takes_what_is_not_named() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    bench.pod("b");
+    let (a, b) = (attach("a", "ea", "10.0.0.1"), attach("b", "eb", "10.0.0.2"));
+    bench.attach(a.clone()).await;
+    bench.attach(b.clone()).await;
+    let mut answer = bench.ask(Question::Gc { valid: vec![of(&a)] });
+    bench.turn().await;
+    let gone = json!({"container": b.container, "ifname": "eth0", "interface": "eb"});
+    assert_eq!(said(&mut answer), Some(json!({"detached": [gone]})));
+    let left: Vec<&str> = bench.attachments.all().map(|one| one.pod.as_str()).collect();
+    assert_eq!(left, ["a"]);
+}
+
+#[tokio::test]
+async fn a_successor_has_the_same_pods_where_their_interfaces_are_still_there() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    bench.pod("b");
+    bench.attach(attach("a", "ea", "10.0.0.1")).await;
+    bench.attach(attach("b", "eb", "10.0.0.2")).await;
+    // A write that was cut off, and what is no attachment.
+    let at = bench.directory.path().join("attachments");
+    std::fs::write(at.join("lg0.new"), "{").unwrap();
+    std::fs::write(at.join("lg1"), "{").unwrap();
+    bench.sync = sync(FakeSwitch::quick());
+    let store = Store::open(&at).unwrap();
+    bench.attachments = Attachments::open(store, |name| name == "ea").unwrap();
+    bench.attachments.restore(&mut bench.sync);
+    bench.pod("a");
+    bench.pod("b");
+    bench.turn().await;
+    assert_eq!(bench.sync.placed().attachments.len(), 0, "the cluster is not read yet");
+    bench.read();
+    bench.turn().await;
+    assert_eq!(bench.sync.placed().attachments.len(), 1);
+    assert_eq!(bench.on_disk(), 3, "what cannot be read is left, the other pod's file is gone");
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_made_anew_takes_the_place_of_the_old_one() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    let (old, new) = (attach("a", "ea", "10.0.0.1"), attach("a", "eb", "10.0.0.2"));
+    bench.attach(old.clone()).await;
+    assert!(bench.attach(new).await["generation"].is_u64());
+    let mut answer = bench.ask(Question::Detach(of(&old)));
+    bench.turn().await;
+    assert_eq!(said(&mut answer), Some(json!({"interface": "ea"})));
+    let addresses = &bench.sync.source().inventory().pod("demo", "a").unwrap().addresses;
+    assert_eq!(*addresses, ["10.0.0.2".parse::<std::net::IpAddr>().unwrap()]);
+}
+
+#[tokio::test]
+async fn a_second_interface_of_one_pod_is_refused_with_the_remedy() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    let first = attach("a", "ea", "10.0.0.1");
+    bench.attach(first.clone()).await;
+    let second = Attach { ifname: InterfaceName::new("net1").unwrap(), ..first };
+    let mut answer = bench.ask(Question::Attach(second));
+    let answer = said(&mut answer).unwrap();
+    assert!(message(&answer).contains("has its port at eth0 already"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_written_attaches_nothing() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    std::fs::remove_dir_all(bench.directory.path().join("attachments")).unwrap();
+    let mut answer = bench.ask(Question::Attach(attach("a", "ea", "10.0.0.1")));
+    let answer = said(&mut answer).unwrap();
+    assert_eq!(answer["error"]["code"], 5, "{answer}");
+    bench.turn().await;
+    assert_eq!(bench.sync.placed().attachments.len(), 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_has_read_everything_is_ready() {
+    let mut bench = Bench::unread();
+    let mut answer = bench.ask(Question::Ready {});
+    assert_eq!(said(&mut answer).unwrap()["error"]["code"], 50);
+    bench.read();
+    bench.turn().await;
+    let mut answer = bench.ask(Question::Ready {});
+    assert_eq!(said(&mut answer), Some(json!({})));
+}
