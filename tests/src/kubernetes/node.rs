@@ -240,13 +240,15 @@ impl Node {
     }
 }
 
+/// Containers are not better protected from a lack of memory than containerd itself, which has not
+/// everywhere the right to grant that (`CAP_SYS_RESOURCE`); without it, runc starts none.
 fn containerd_settings() -> String {
     let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
     format!(
         "version = 2\nroot = \"/var/lib/containerd\"\nstate = \"/run/containerd\"\n\
          disabled_plugins = {WITHOUT:?}\n\
          [grpc]\naddress = \"{SOCKET}\"\n\
-         [{cri}]\nsandbox_image = \"{}\"\n\
+         [{cri}]\nsandbox_image = \"{}\"\nrestrict_oom_score_adj = true\n\
          [{cri}.containerd]\nsnapshotter = \"overlayfs\"\n\
          [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
          [{cri}.containerd.runtimes.runc.options]\nSystemdCgroup = false\n\
