@@ -57,6 +57,12 @@ fn roots() -> Result<Vec<PathBuf>, LabError> {
     Ok(fields.filter(is_root).map(|field| field[1].into()).collect())
 }
 
+/// The processes in the cgroups of this name.
+#[must_use]
+pub fn processes_of(name: &str) -> Vec<i32> {
+    list(name).unwrap_or_default().iter().flat_map(|root| processes(root)).collect()
+}
+
 fn processes(cgroup: &Path) -> Vec<i32> {
     let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
     let mut ids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();

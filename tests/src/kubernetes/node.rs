@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -95,6 +96,12 @@ impl Node {
     #[must_use]
     pub fn kubelet(&self) -> Process {
         Process::of(&self.programs.path(programs::KUBELET), &self.place.state)
+    }
+
+    /// A command that will run on the node: in its network, with its view of files.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        mounts::command(&self.place, program)
     }
 
     /// Writes a CNI configuration of Debian's plugins, which knows no policy: for proving that the
