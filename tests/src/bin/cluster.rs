@@ -53,8 +53,12 @@ enum Order {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Runs a command in the first node's network, with KUBECONFIG set.
+    /// Runs a command on a node, with KUBECONFIG set: in its network, and with its own /run/netns,
+    /// /etc/cni, /opt/cni, /sys/fs/bpf … if a kubelet has been started there.
     Run {
+        /// Which node.
+        #[arg(long, default_value = "node-a")]
+        node: String,
         /// The command.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
@@ -103,11 +107,7 @@ fn run(arguments: &Arguments) -> Result<(), LabError> {
             let cluster = running(&layout)?;
             become_it(cluster.kubectl_command().args(arguments))
         }
-        Order::Run { command } => {
-            let cluster = running(&layout)?;
-            let program = command[0].to_string_lossy().into_owned();
-            become_it(cluster.command(&program).args(&command[1..]))
-        }
+        Order::Run { node, command } => on_node(&running(&layout)?, node, command),
         Order::Env => env(&layout),
         Order::Down => Cluster::find(&layout)?.down(),
     }
@@ -143,6 +143,18 @@ fn running(layout: &Layout) -> Result<Cluster, LabError> {
     Err(LabError::Unexpected(format!(
         "no cluster runs in {state}, or not all of it: run `scripts/cluster up`"
     )))
+}
+
+fn on_node(cluster: &Cluster, name: &str, command: &[OsString]) -> Result<(), LabError> {
+    let nodes = (0..NODES_MAX).map(|number| cluster.node(number));
+    let node = nodes
+        .into_iter()
+        .find(|node| node.place().name == name && node.place().namespace.path().exists());
+    let node = node.ok_or_else(|| {
+        LabError::Unexpected(format!("there is no node {name}: `scripts/cluster env` lists them"))
+    })?;
+    let mut within = node.command(&command[0].to_string_lossy());
+    become_it(within.args(&command[1..]).env("KUBECONFIG", cluster.kubeconfig()))
 }
 
 /// Becomes a command: its end is this process's own.

@@ -1,13 +1,12 @@
-//! The cgroups of a node's pods: one below the root of each hierarchy of version 1, or the one of
-//! version 2.
+//! The cgroups of a node's pods: one below the root of each hierarchy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::leftovers::end_all;
 use crate::lab::LabError;
 use crate::lab::namespace::wait_for;
-use std::time::Duration;
 
 /// How long a cgroup may stay busy after its last process.
 const GRACE: Duration = Duration::from_secs(10);
@@ -50,15 +49,18 @@ pub fn list(name: &str) -> Result<Vec<PathBuf>, LabError> {
     Ok(roots()?.into_iter().map(|root| root.join(name)).filter(|path| path.exists()).collect())
 }
 
-/// The roots of all hierarchies in use: those of version 1, else that of version 2.
+/// The roots of all hierarchies: where both versions are mounted, runc uses both.
 fn roots() -> Result<Vec<PathBuf>, LabError> {
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(LabError::io("read mounts"))?;
-    let of = |kind: &str| -> Vec<PathBuf> {
-        let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        fields.filter(|field| field.get(2) == Some(&kind)).map(|field| field[1].into()).collect()
-    };
-    let (first, second) = (of("cgroup"), of("cgroup2"));
-    Ok(if first.is_empty() { second } else { first })
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let is_root = |field: &Vec<&str>| matches!(field.get(2), Some(&("cgroup" | "cgroup2")));
+    Ok(fields.filter(is_root).map(|field| field[1].into()).collect())
+}
+
+/// The processes in the cgroups of this name.
+#[must_use]
+pub fn processes_of(name: &str) -> Vec<i32> {
+    list(name).unwrap_or_default().iter().flat_map(|root| processes(root)).collect()
 }
 
 fn processes(cgroup: &Path) -> Vec<i32> {

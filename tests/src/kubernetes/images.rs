@@ -4,6 +4,7 @@
 //! An archive is a tar of an OCI layout: one layer, one configuration, one manifest, an index that
 //! gives it its name.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -107,7 +108,11 @@ impl Image {
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn blob(kind: &str, bytes: &[u8]) -> Value {

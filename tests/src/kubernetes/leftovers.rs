@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -43,6 +43,59 @@ pub fn remove(layout: &Layout) -> Result<(), LabError> {
     }
     sysctls::restore(layout.state())?;
     remove_directory(layout.state())
+}
+
+/// Every process of a cluster: of its namespaces, its nodes' views of files and their cgroups.
+#[must_use]
+pub fn processes(layout: &Layout) -> Vec<i32> {
+    let names = namespace::list(layout.prefix());
+    let mut ids: Vec<i32> = names.iter().flat_map(|name| namespace::processes(name)).collect();
+    for node in (0..NODES_MAX).map(|number| layout.node(number)) {
+        ids.extend(in_mounts_of(&node));
+        ids.extend(cgroups::processes_of(&node.cgroup));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// What is there of a cluster, whether it runs or not: namespaces, cgroups, mounts, files.
+///
+/// # Errors
+/// When the lists of mounts can't be read.
+pub fn list(layout: &Layout) -> Result<Vec<String>, LabError> {
+    let mut found = namespace::list(layout.prefix());
+    for node in (0..NODES_MAX).map(|number| layout.node(number)) {
+        found.extend(cgroups::list(&node.cgroup)?.iter().map(|path| path.display().to_string()));
+    }
+    found.extend(mounts::list(layout.state())?.iter().map(|path| path.display().to_string()));
+    if layout.state().exists() {
+        found.push(layout.state().display().to_string());
+    }
+    Ok(found)
+}
+
+/// Moves the logs of a cluster beside its state, where they stay until the next one fails.
+///
+/// # Errors
+/// When they can't be moved.
+pub fn keep_logs(layout: &Layout) -> Result<PathBuf, LabError> {
+    let kept = layout.state().with_added_extension("failed");
+    let what = || format!("keep logs in {}", kept.display());
+    remove_directory(&kept)?;
+    fs::create_dir_all(&kept).map_err(LabError::io(what()))?;
+    let nodes = (0..NODES_MAX).map(|number| layout.node(number).state);
+    for directory in nodes.chain([layout.state().to_owned()]) {
+        for path in fs::read_dir(&directory).into_iter().flatten().flatten().map(|it| it.path()) {
+            if path.extension().is_some_and(|end| end == "log") {
+                let name = path.strip_prefix(layout.state()).unwrap_or(&path).display().to_string();
+                let to = kept.join(name.replace('/', "-"));
+                // A copy: the node's own directory may be a mount of its own.
+                fs::copy(&path, to).map_err(LabError::io(what()))?;
+            }
+        }
+    }
+    Ok(kept)
 }
 
 /// The processes that see files as a node does: containerd's shims, and what was run there.

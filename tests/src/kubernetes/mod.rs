@@ -19,6 +19,7 @@ pub mod process;
 pub mod programs;
 pub mod sysctls;
 
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -36,7 +37,7 @@ pub use process::Process;
 pub use programs::Programs;
 
 /// How long what the control plane is to do may take. Busy machines need a part of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a cluster is made of.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +60,9 @@ impl Cluster {
     /// Starts what does not run yet, and waits until all of it answers.
     ///
     /// # Errors
-    /// When a part does not come up: with the end of its log, which stays when it is taken down.
+    /// When a part does not come up: with the end of its log. What did come up is taken down.
     pub fn up(layout: &Layout, options: &Options) -> Result<Self, LabError> {
+        let _alone = alone(layout)?;
         let programs = Programs::find()?;
         let cluster = Self { layout: layout.clone(), programs, left: false };
         let control_plane = cluster.control_plane();
@@ -222,6 +224,7 @@ impl Cluster {
     /// When something can't be removed.
     pub fn down(mut self) -> Result<(), LabError> {
         self.left = true;
+        let _alone = alone(&self.layout)?;
         self.remove()
     }
 
@@ -240,10 +243,28 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if !self.left
-            && let Err(error) = self.remove()
-        {
+        if self.left {
+            return;
+        }
+        // Somebody gave up on it: what its programs said may be why.
+        match leftovers::keep_logs(&self.layout) {
+            Ok(kept) => eprintln!("cluster: taken down; its logs are in {}", kept.display()),
+            Err(error) => eprintln!("cluster: {error}"),
+        }
+        if let Err(error) = self.remove() {
             eprintln!("cluster: {error}; run `scripts/cluster down`");
         }
     }
+}
+
+/// Waits until nobody else starts or ends this cluster. The lock goes when it is dropped.
+fn alone(layout: &Layout) -> Result<File, LabError> {
+    let path = layout.state().with_added_extension("lock");
+    let what = || format!("lock {}", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(LabError::io(what()))?;
+    }
+    let file = File::create(&path).map_err(LabError::io(what()))?;
+    file.lock().map_err(LabError::io(what()))?;
+    Ok(file)
 }

@@ -94,11 +94,13 @@ pub fn enter<T: Send>(node: &NodePlace, work: impl FnOnce() -> T + Send) -> Resu
     })?
 }
 
-/// A command that will run in a node's network, with its view of files.
+/// A command that will run in a node's network, with its view of files if it has one of its own.
 #[must_use]
 pub fn command(node: &NodePlace, program: &str) -> Command {
     let mut command = Command::new("nsenter");
-    command.arg(format!("--mount={}", node.mounts().display()));
+    if node.mounts().exists() {
+        command.arg(format!("--mount={}", node.mounts().display()));
+    }
     command.arg(format!("--net={}", node.namespace.path().display())).arg(program);
     command
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -95,6 +96,12 @@ impl Node {
     #[must_use]
     pub fn kubelet(&self) -> Process {
         Process::of(&self.programs.path(programs::KUBELET), &self.place.state)
+    }
+
+    /// A command that will run on the node: in its network, with its view of files.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        mounts::command(&self.place, program)
     }
 
     /// Writes a CNI configuration of Debian's plugins, which knows no policy: for proving that the
@@ -240,13 +247,15 @@ impl Node {
     }
 }
 
+/// Containers are not better protected from a lack of memory than containerd itself, which has not
+/// everywhere the right to grant that (`CAP_SYS_RESOURCE`); without it, runc starts none.
 fn containerd_settings() -> String {
     let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
     format!(
         "version = 2\nroot = \"/var/lib/containerd\"\nstate = \"/run/containerd\"\n\
          disabled_plugins = {WITHOUT:?}\n\
          [grpc]\naddress = \"{SOCKET}\"\n\
-         [{cri}]\nsandbox_image = \"{}\"\n\
+         [{cri}]\nsandbox_image = \"{}\"\nrestrict_oom_score_adj = true\n\
          [{cri}.containerd]\nsnapshotter = \"overlayfs\"\n\
          [{cri}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\
          [{cri}.containerd.runtimes.runc.options]\nSystemdCgroup = false\n\

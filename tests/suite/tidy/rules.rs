@@ -92,6 +92,7 @@ impl Source {
             || self.path.contains("/tests/")
             || self.path.starts_with("tests/suite/")
             || self.path.starts_with("tests/lab/")
+            || self.path.starts_with("tests/cluster-suite/")
             || self.path.starts_with("tests/fuzz/")
     }
 
