@@ -17,6 +17,7 @@ pub mod config;
 pub mod environment;
 pub mod failure;
 pub mod gc;
+pub mod install;
 pub mod ipam;
 pub mod names;
 pub mod outcome;
