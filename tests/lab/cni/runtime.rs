@@ -218,6 +218,11 @@ impl Runtime {
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 
+    /// Whether nothing of any pod is left.
+    pub(super) fn is_nothing_left(&self) -> bool {
+        self.wires().is_empty() && self.leases().is_empty() && self.records().is_empty()
+    }
+
     /// Fails where anything of any pod is left.
     pub(super) fn assert_nothing_left(&self, after: &str) {
         let left = (self.wires(), self.leases(), self.records());
