@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod cases;
+mod cni;
 mod evasion;
 mod exhaustion;
 mod fail_closed;
@@ -55,6 +56,7 @@ const CASES: &[&[Case]] = &[
     leaks::CASES,
     exhaustion::CASES,
     bad_input::CASES,
+    cni::CASES,
 ];
 
 fn main() -> ExitCode {

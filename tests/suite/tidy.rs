@@ -14,7 +14,7 @@ use lockgate_dataplane::counters::DropReason;
 use rules::Source;
 
 /// Lines that a crate may have without its tests; raised only by a decision record.
-const BUDGETS: &[(&str, usize)] = &[("dataplane", 19_750), ("control", 24_500)];
+const BUDGETS: &[(&str, usize)] = &[("dataplane", 19_750), ("control", 27_500)];
 
 /// Lines that a script may have.
 const SCRIPT_LINES_MAX: usize = 79;
@@ -71,6 +71,7 @@ fn crates_without_unsafe_code_forbid_it_or_deny_it() {
         ("dataplane/src/lib.rs", "#![deny(unsafe_code)]"),
         ("control/src/lib.rs", "#![forbid(unsafe_code)]"),
         ("control/src/main.rs", "#![forbid(unsafe_code)]"),
+        ("control/src/bin/lockgate-cni.rs", "#![forbid(unsafe_code)]"),
         ("bench/src/lib.rs", "#![forbid(unsafe_code)]"),
         ("tests/src/lib.rs", "#![deny(unsafe_code)]"),
         ("tests/loom/src/lib.rs", "#![forbid(unsafe_code)]"),
@@ -85,9 +86,14 @@ fn a_foreign_crate_stays_in_its_place() {
     check("", rules::foreign);
 }
 
+/// Where another program is started: what gives addresses is one, by the CNI specification.
+const PROGRAMS: &[&str] = &["control/src/cni/ipam.rs"];
+
 #[test]
-fn the_product_starts_no_other_program() {
-    check("control/src", rules::no_programs);
+fn the_product_starts_no_other_program_but_an_ipam_plugin() {
+    check("control/src", |source| {
+        if PROGRAMS.contains(&source.path.as_str()) { vec![] } else { rules::no_programs(source) }
+    });
     check("dataplane/src", rules::no_programs);
 }
 

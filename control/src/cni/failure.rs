@@ -42,7 +42,7 @@ impl Code {
 
 /// Why it was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}; {details}")]
+#[error("{message}{}", told(.details))]
 pub struct Failure {
     /// Its kind.
     pub code: Code,
@@ -79,10 +79,18 @@ impl Failure {
     #[must_use]
     pub fn and(mut self, undoing: Option<Self>) -> Self {
         if let Some(other) = undoing {
-            self.details = format!("{}; undoing it failed, too: {other}", self.details);
+            let mut told = vec![std::mem::take(&mut self.details)];
+            told.retain(|text| !text.is_empty());
+            told.push(format!("undoing it failed, too: {other}"));
+            self.details = told.join("; ");
         }
         self
     }
+}
+
+/// The remedy as it stands behind the message.
+fn told(details: &str) -> String {
+    if details.is_empty() { String::new() } else { format!("; {details}") }
 }
 
 impl From<Refusal> for Failure {

@@ -12,9 +12,12 @@
 
 pub mod add;
 pub mod agent;
+pub mod check;
 pub mod config;
 pub mod environment;
 pub mod failure;
+pub mod gc;
+pub mod install;
 pub mod ipam;
 pub mod names;
 pub mod outcome;

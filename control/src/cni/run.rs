@@ -8,8 +8,8 @@ use super::add::{Added, Wanted};
 use super::config::{Config, decode};
 use super::environment::{Call, Command};
 use super::failure::{Code, Failure};
-use super::plugin::{Plugin, interface};
-use super::protocol::{Attachment, LINE_BYTES_MAX};
+use super::plugin::Plugin;
+use super::protocol::LINE_BYTES_MAX;
 use super::version::Version;
 
 /// How a call went.
@@ -67,7 +67,13 @@ fn answer(
         return Ok(Answer::Versions(Version::document(asked)));
     }
     let document = document?.as_object().cloned().unwrap_or_default();
-    let config = Config::read(&document, known?)?;
+    let known = known?;
+    if known < Version::V1_1 && matches!(call.command, Command::Gc | Command::Status) {
+        let message = format!("there is no GC and no STATUS in specification {}", known.text());
+        let remedy = "set cniVersion of the network configuration to 1.1.0";
+        return Err(Failure::new(Code::INCOMPATIBLE_VERSION, message, remedy));
+    }
+    let config = Config::read(&document, known)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         let remedy = "see that the node has memory and file descriptors left";
@@ -83,16 +89,13 @@ async fn carry_out(config: Config, call: Call) -> Result<Answer, Failure> {
             plugin.add(&Wanted { attachment, netns, pod }).await.map(Answer::Added)
         }
         Command::Del { attachment } => plugin.del(attachment).await.map(|()| Answer::Nothing),
-        _ => Err(Failure::new(Code::ENVIRONMENT, "not yet", "")),
-    }
-}
-
-impl Plugin {
-    /// Lets a pod go; one that is gone, or was never there, is no error.
-    async fn del(&self, attachment: &Attachment) -> Result<(), Failure> {
-        let record = self.records.take(&interface(attachment)?, self.until).await?;
-        self.release(attachment).await?;
-        record.map_or(Ok(()), super::record::Record::remove)
+        Command::Check { attachment, netns } => {
+            plugin.check(attachment, netns).await.map(|()| Answer::Nothing)
+        }
+        Command::Gc => plugin.gc().await.map(|()| Answer::Nothing),
+        Command::Status => plugin.status().await.map(|()| Answer::Nothing),
+        // Answered before: it is about no network.
+        Command::Version => Ok(Answer::Nothing),
     }
 }
 
@@ -108,4 +111,68 @@ fn read(input: impl Read) -> Result<Vec<u8>, Failure> {
         return Err(wrong(format!("the network configuration has more than {most} bytes")));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a call that never gets as far as the machine.
+    fn answered(command: &str, config: &str) -> (Value, Option<Failure>) {
+        let variable = |name: &str| {
+            let value = match name {
+                "CNI_COMMAND" => command,
+                "CNI_CONTAINERID" => "c1",
+                "CNI_IFNAME" => "eth0",
+                "CNI_NETNS" => "/run/netns/not-there",
+                "CNI_PATH" => "/not-there",
+                "CNI_ARGS" => "K8S_POD_NAMESPACE=demo;K8S_POD_NAME=web",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let finished = run(variable, config.as_bytes());
+        (serde_json::from_str(&finished.text).unwrap_or_default(), finished.failure)
+    }
+
+    #[test]
+    fn a_failure_is_told_in_the_version_of_the_configuration() {
+        for version in Version::ALL {
+            let config = format!(r#"{{"cniVersion":"{}","name":"pods"}}"#, version.text());
+            let (document, failure) = answered("ADD", &config);
+            assert_eq!(document["cniVersion"], version.text());
+            assert_eq!(document["code"], 7);
+            let message = "ipam of the network configuration is missing";
+            assert_eq!((&document["msg"], failure.is_some()), (&message.into(), true));
+        }
+        assert_eq!(answered("ADD", r#"{"cniVersion":"9.9.9"}"#).0["code"], 1);
+        assert_eq!(answered("ADD", "garbage").0["code"], 6);
+        assert_eq!(answered("ADD", "garbage").0["cniVersion"], "1.1.0");
+        assert_eq!(answered("NEW", "{}").0["code"], 4);
+    }
+
+    #[test]
+    fn version_is_answered_whatever_the_configuration() {
+        for config in ["", "{}", "garbage", r#"{"cniVersion":"0.4.0"}"#] {
+            let (document, failure) = answered("VERSION", config);
+            assert_eq!((&document["supportedVersions"][2], failure), (&"1.1.0".into(), None));
+        }
+        assert_eq!(answered("VERSION", r#"{"cniVersion":"0.4.0"}"#).0["cniVersion"], "0.4.0");
+    }
+
+    #[test]
+    fn gc_and_status_are_of_1_1_0() {
+        for (version, code) in [("0.4.0", 1), ("1.0.0", 1), ("1.1.0", 7)] {
+            for command in ["GC", "STATUS"] {
+                let config = format!(r#"{{"cniVersion":"{version}","name":"pods"}}"#);
+                assert_eq!(answered(command, &config).0["code"], code, "{command} {version}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_configuration_without_end_is_refused() {
+        let long = " ".repeat(LINE_BYTES_MAX + 1);
+        assert!(answered("ADD", &long).1.unwrap().message.contains("more than"));
+    }
 }
