@@ -391,7 +391,8 @@ fn a_list() -> Outcome {
         mtu: 1500,
         timeout_seconds: 5,
         data_dir: runtime.directory().join("ipam"),
-        pod_cidrs: vec!["10.244.0.0/24".parse()?, "fd00:244::/64".parse()?],
+        // portmap 1.1.1's CHECK looks for the IPv4 rules among those of IPv6, and fails.
+        pod_cidrs: vec!["10.244.0.0/24".parse()?],
     };
     let list = network.document();
     let ports =
