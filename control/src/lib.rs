@@ -23,6 +23,7 @@ pub mod expression;
 #[cfg(test)]
 mod fake;
 pub mod files;
+pub mod host;
 pub mod http;
 pub mod interfaces;
 pub mod inventory;
