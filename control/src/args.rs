@@ -88,6 +88,25 @@ pub struct RunArguments {
     /// [default: /run/lockgate/attachments].
     #[arg(long, value_name = "PATH")]
     pub attachments: Option<PathBuf>,
+    /// Install the CNI plugin and its configuration [default: true].
+    #[arg(long, value_name = "BOOL")]
+    pub cni_install: Option<bool>,
+    /// Directory of CNI plugins [default: /opt/cni/bin].
+    #[arg(long, value_name = "PATH")]
+    pub cni_bin_dir: Option<PathBuf>,
+    /// Directory of their configurations [default: /etc/cni/net.d].
+    #[arg(long, value_name = "PATH")]
+    pub cni_conf_dir: Option<PathBuf>,
+    /// Directory that remembers which addresses are taken [default: /run/lockgate/ipam].
+    #[arg(long, value_name = "PATH")]
+    pub ipam_dir: Option<PathBuf>,
+    /// Give what pods send out of the cluster an address of this node [default: true].
+    #[arg(long, value_name = "BOOL")]
+    pub masquerade: Option<bool>,
+    /// Addresses of services that the node itself reaches through the switch; may be repeated
+    /// [default: none].
+    #[arg(long = "service-cidr", value_name = "CIDR", action = ArgAction::Append)]
+    pub service_cidrs: Vec<String>,
     /// Configuration file, .toml or .yaml; none is read unless given.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -165,7 +184,8 @@ pub struct RunArguments {
 
 const FILE_HELP: &str = "\
 Settings of the configuration file (flags win over it):
-  cluster: kubeconfig, in_cluster, node, cni_socket, attachments
+  cluster: kubeconfig, in_cluster, node, cni_socket, attachments, cni_install, cni_bin_dir,
+    cni_conf_dir, ipam_dir, masquerade, service_cidrs
   manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
   denied, polling, node_addresses, own_node, listen, socket, lock, bpffs
   connections.capacity, connections.per_pod (most of one pod, of each worker's; a quarter)
@@ -325,6 +345,12 @@ impl RunArguments {
                 node: all.node,
                 cni_socket: all.cni_socket,
                 attachments: all.attachments,
+                cni_install: all.cni_install,
+                cni_bin_dir: all.cni_bin_dir,
+                cni_conf_dir: all.cni_conf_dir,
+                ipam_dir: all.ipam_dir,
+                masquerade: all.masquerade,
+                service_cidrs: Some(all.service_cidrs).filter(|list| !list.is_empty()),
             },
             connections: RawConnections { capacity: all.connections, ..Default::default() },
             host_port: RawHostPort {
@@ -434,22 +460,37 @@ mod tests {
             let settings = Settings::new(run(line).to_raw(), &Machine { cores: vec![0] });
             settings.map(|settings| settings.source).map_err(|error| error.to_string())
         };
-        let plan = |kubeconfig: Option<PathBuf>, at: [&str; 2]| {
-            let [cni_socket, attachments] = at.map(PathBuf::from);
-            let node = "n1".to_owned();
-            Ok(settings::SourcePlan::Cluster { kubeconfig, node, cni_socket, attachments })
+        let plan = |line: &str| match source(line) {
+            Ok(settings::SourcePlan::Cluster(plan)) => *plan,
+            other => panic!("{other:?}"),
         };
-        let line = "lockgate run --kubeconfig /k --node n1 --cni-socket /c --attachments /a";
-        assert_eq!(source(line), plan(Some("/k".into()), ["/c", "/a"]));
-        let defaults = [settings::CNI_SOCKET, settings::ATTACHMENTS];
-        assert_eq!(source("lockgate run --in-cluster --node n1"), plan(None, defaults));
+        let most = plan("lockgate run --in-cluster --node n1");
+        assert_eq!((most.kubeconfig, most.node.as_str()), (None, "n1"));
+        let paths = [most.cni_socket, most.attachments];
+        assert_eq!(paths, [settings::CNI_SOCKET, settings::ATTACHMENTS].map(PathBuf::from));
+        let cni = most.cni.unwrap();
+        let paths = [cni.bin_dir, cni.conf_dir, cni.ipam_dir];
+        let defaults = [settings::CNI_BIN_DIR, settings::CNI_CONF_DIR, settings::IPAM_DIR];
+        assert_eq!((paths, most.masquerade), (defaults.map(PathBuf::from), true));
+        let set = plan(
+            "lockgate run --kubeconfig /k --node n1 --cni-socket /c --attachments /a --cni-bin-dir \
+             /b --cni-conf-dir /d --ipam-dir /i --masquerade false --service-cidr 10.96.0.0/12",
+        );
+        assert_eq!(set.kubeconfig, Some("/k".into()));
+        assert_eq!([set.cni_socket, set.attachments], ["/c", "/a"].map(PathBuf::from));
+        let cni = set.cni.unwrap();
+        let paths = [cni.bin_dir, cni.conf_dir, cni.ipam_dir];
+        assert_eq!((paths, set.masquerade), (["/b", "/d", "/i"].map(PathBuf::from), false));
+        assert_eq!(set.service_cidrs, ["10.96.0.0/12".parse().unwrap()]);
+        let none = plan("lockgate run --in-cluster --node n1 --cni-install false");
+        assert_eq!(none.cni, None);
         let refused = |line: &str| source(line).unwrap_err();
         assert!(refused("lockgate run").contains("nothing to judge by"));
         assert!(refused("lockgate run --in-cluster").contains("give --node"));
         assert!(refused("lockgate run --in-cluster --node a/b").contains("Node object"));
-        for flag in ["--node n1", "--cni-socket /c", "--attachments /a"] {
+        for flag in ["--node n1", "--cni-socket /c", "--masquerade true"] {
             let error = refused(&format!("lockgate run --manifests /m {flag}"));
-            assert!(error.contains("has none"), "{error}");
+            assert!(error.contains("is set, and objects come from a directory"), "{error}");
         }
         assert!(refused("lockgate run --manifests /m --in-cluster").contains("from one place"));
     }

@@ -24,6 +24,7 @@ pub mod expression;
 #[cfg(test)]
 mod fake;
 pub mod files;
+pub mod host;
 pub mod http;
 pub mod interfaces;
 pub mod inventory;
@@ -34,6 +35,7 @@ pub mod manifest;
 pub mod matrix;
 pub mod metrics;
 pub mod offline;
+pub mod outfit;
 pub mod paths;
 pub mod policy;
 pub mod ports;

@@ -25,10 +25,11 @@ use crate::http::{HttpError, HttpServer};
 use crate::lock::{self, Lock, LockError, NodeLock};
 use crate::manifest::Problem;
 use crate::metrics::ApplyLatency;
+use crate::outfit::Outfit;
 use crate::preflight::{self, PreflightError};
 use crate::privileges;
 use crate::report::Observer;
-use crate::settings::{Settings, SourcePlan};
+use crate::settings::{ClusterPlan, Settings, SourcePlan};
 use crate::socket::{ShowSocket, SocketError};
 use crate::source::{Feed, Source};
 use crate::sync::{Node, Sync};
@@ -117,10 +118,9 @@ pub async fn run<D: Dataplane>(
     let _node = NodeLock::take(lock::NODE)?;
     let (source, feed) = open(&settings.source).await?;
     let (wish, wishes) = attachments::wishes();
-    let cni = match &settings.source {
-        SourcePlan::Directory(_) => None,
-        SourcePlan::Cluster { cni_socket, .. } => Some(CniSocket::listen(cni_socket)?),
-    };
+    let plan = settings.source.cluster();
+    let cni = plan.map(|plan| CniSocket::listen(&plan.cni_socket)).transpose()?;
+    let outfit = plan.map(|plan| Outfit::new(plan, settings.host_port.as_ref()));
     let (asker, incoming) = questions();
     let socket = ShowSocket::listen(&settings.socket)?;
     let http = HttpServer::listen(settings.listen).await?;
@@ -165,7 +165,7 @@ pub async fn run<D: Dataplane>(
         frames = %settings.budget,
         "running"
     );
-    let state = State { sync, attachments, observer: Observer::new(settings) };
+    let state = State { sync, attachments, outfit, observer: Observer::new(settings) };
     let sync = turn(state, wakers, &mut attacher).await;
     let ended = end(sync, &mut attacher, detach).await;
     served.shutdown().await; // the sockets' files are gone after this
@@ -182,9 +182,9 @@ async fn open<E: Error + 'static>(from: &SourcePlan) -> Result<(Source, Feed), R
             let files = Files::read(directory).map_err(RunError::Manifests)?;
             Ok((Source::Files(files), Feed::Directory(watch)))
         }
-        SourcePlan::Cluster { kubeconfig, node, .. } => {
-            let client = watch::connect(kubeconfig.as_deref()).await?;
-            let cluster = Box::new(Cluster::new(node));
+        SourcePlan::Cluster(plan) => {
+            let client = watch::connect(plan.kubeconfig.as_deref()).await?;
+            let cluster = Box::new(Cluster::new(&plan.node));
             Ok((Source::Cluster(cluster), Feed::Cluster(Watches::start(&client))))
         }
     }
@@ -205,12 +205,8 @@ async fn begin<D: Dataplane>(
         None => None,
     };
     let dataplane = start(settings, &anchors).map_err(RunError::Switch)?;
-    let name = match &settings.source {
-        SourcePlan::Directory(_) => String::new(),
-        SourcePlan::Cluster { node, .. } => node.clone(),
-    };
     let node = Node {
-        name,
+        name: settings.source.cluster().map_or_else(String::new, |plan| plan.node.clone()),
         host: settings.host_port.clone(),
         workers: settings.workers(),
         addresses: settings.node_addresses.clone(),
@@ -236,7 +232,7 @@ async fn remembered<E: Error + 'static>(
     source: &SourcePlan,
     attacher: &Attacher,
 ) -> Result<Option<Attachments>, RunError<E>> {
-    let SourcePlan::Cluster { attachments, .. } = source else { return Ok(None) };
+    let Some(ClusterPlan { attachments, .. }) = source.cluster() else { return Ok(None) };
     let links = attacher.links().await?;
     let is_there = |name: &str| links.iter().any(|link| link.name == name);
     Ok(Some(Attachments::open(Store::open(attachments)?, is_there)?))
@@ -246,6 +242,7 @@ async fn remembered<E: Error + 'static>(
 struct State<D: Dataplane> {
     sync: Sync<D>,
     attachments: Option<Attachments>,
+    outfit: Option<Outfit>,
     observer: Observer,
 }
 
@@ -255,7 +252,7 @@ async fn turn<D: Dataplane>(
     mut wakers: Wakers,
     attacher: &mut Attacher,
 ) -> Sync<D> {
-    let State { mut sync, mut attachments, mut observer } = state;
+    let State { mut sync, mut attachments, mut outfit, mut observer } = state;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -280,6 +277,9 @@ async fn turn<D: Dataplane>(
             () = tokio::time::sleep(IN_FORCE_POLL), if is_waited_for => {}
             _ = tick.tick() => {
                 observer.look(&mut sync);
+                if let Some(outfit) = &mut outfit {
+                    sync.tell_of_node(outfit.keep(&mut sync, attacher).await);
+                }
                 sync.tick();
             }
             _ = wakers.hangup.recv() => {

@@ -92,6 +92,8 @@ pub struct Sync<D: Dataplane> {
     policy_counts: PolicyCounts,
     /// What is wrong with netlink.
     trouble: Option<Problem>,
+    /// What is wrong with what the node is given.
+    of_node: Vec<Problem>,
 }
 
 impl<D: Dataplane> Sync<D> {
@@ -120,6 +122,7 @@ impl<D: Dataplane> Sync<D> {
             told,
             latency,
             trouble: None,
+            of_node: Vec::new(),
         }
     }
 
@@ -210,6 +213,14 @@ impl<D: Dataplane> Sync<D> {
             warn!(%problem, "{}", self.source.spoken());
         }
         self.told = Told { problems, at: Some(Instant::now()), is_stale: false };
+    }
+
+    /// What is wrong with what the node is given, as of now.
+    pub fn tell_of_node(&mut self, problems: Vec<Problem>) {
+        for problem in problems.iter().filter(|problem| !self.of_node.contains(problem)) {
+            warn!(%problem, "problem with the node");
+        }
+        self.of_node = problems;
     }
 
     /// Interfaces may have changed.
@@ -355,7 +366,7 @@ impl<D: Dataplane> Sync<D> {
     /// What is wrong with ports, netlink and workers.
     fn own_problems(&self) -> Vec<Problem> {
         let mut problems: Vec<Problem> =
-            self.ports.problems().chain(&self.trouble).cloned().collect();
+            self.ports.problems().chain(&self.trouble).chain(&self.of_node).cloned().collect();
         if let Some(pending) = self.pending.filter(|pending| pending.since.elapsed() > STALL) {
             problems.push(own_problem(
                 &format!("snapshot {} is not in force with every worker", pending.generation.0),

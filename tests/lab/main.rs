@@ -15,6 +15,7 @@ mod exhaustion;
 mod fail_closed;
 mod fixture;
 mod fragments;
+mod host;
 mod interfaces;
 mod itself;
 mod leaks;
@@ -52,6 +53,7 @@ const CASES: &[&[Case]] = &[
     lifecycle::CASES,
     log::CASES,
     interfaces::CASES,
+    host::CASES,
     fail_closed::CASES,
     leaks::CASES,
     exhaustion::CASES,

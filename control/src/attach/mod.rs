@@ -20,6 +20,7 @@ mod namespace;
 mod netlink;
 mod own;
 mod pod_end;
+mod routes;
 mod switch_end;
 
 use std::error::Error;
@@ -36,6 +37,7 @@ pub use interface::{InterfaceName, NAME_BYTES_MAX, NameError};
 pub use netlink::{Link, Netlink, NetlinkError, VethPlan};
 pub use own::HostPortPlan;
 pub use pod_end::{Difference, GATEWAY_V4, GATEWAY_V6, PodEnd, PodEndError};
+pub use routes::Route;
 
 /// The alias of every interface that the switch made.
 pub const ALIAS: &str = "lockgate";
@@ -212,6 +214,12 @@ impl Attacher {
     pub fn open(bpffs: &Path) -> Result<(Self, LinkEvents), AttachError> {
         let (netlink, events) = Netlink::open()?;
         Ok((Self { netlink, bpffs: bpffs.to_owned(), made: Vec::new() }, events))
+    }
+
+    /// The kernel, to be asked and told of what is no interface of the switch.
+    #[must_use]
+    pub fn netlink(&self) -> &Netlink {
+        &self.netlink
     }
 
     /// Every interface there is now.

@@ -265,7 +265,7 @@ impl Netlink {
 }
 
 /// What the kernel said, where it said anything.
-fn code(error: &rtnetlink::Error) -> Option<i32> {
+pub(super) fn code(error: &rtnetlink::Error) -> Option<i32> {
     match error {
         rtnetlink::Error::NetlinkError(message) => Some(message.raw_code()),
         _ => None,

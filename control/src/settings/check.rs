@@ -9,11 +9,10 @@ use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
 use lockgate_dataplane::worker::Denial;
 
 use super::{
-    ATTACHMENTS, CAPACITY, CNI_SOCKET, LISTEN, Machine, Raw, RawCluster, RawConnections,
-    RawHostPort, RawTimeouts, SettingsError, SourcePlan, Timeouts,
+    CAPACITY, LISTEN, Machine, Raw, RawConnections,
+    RawHostPort, RawTimeouts, SettingsError, Timeouts,
 };
 use crate::attach::{HostPortPlan, InterfaceName};
-use crate::selector::is_dns_subdomain;
 
 /// The longest path of a Unix socket (`sun_path` less its final zero), in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -79,39 +78,7 @@ pub fn parse_own_node(word: &str) -> Result<OwnNode, SettingsError> {
     own_node(Some(word.to_owned()))
 }
 
-/// Where objects come from: one of a directory, a kubeconfig, and the pod that this is.
-pub(super) fn source(
-    manifests: Option<PathBuf>,
-    cluster: RawCluster,
-) -> Result<SourcePlan, SettingsError> {
-    let RawCluster { kubeconfig, in_cluster, node, cni_socket, attachments } = cluster;
-    let is_inside = in_cluster == Some(true);
-    let given = [manifests.is_some(), kubeconfig.is_some(), is_inside];
-    match given.iter().filter(|one| **one).count() {
-        0 => return Err(SettingsError::NoSource),
-        1 => {}
-        _ => return Err(SettingsError::TwoSources),
-    }
-    if let Some(directory) = manifests {
-        let has_none = &"a directory of manifests has none";
-        let path = |path: PathBuf| path.display().to_string();
-        return match (node, cni_socket, attachments) {
-            (Some(node), ..) => Err(text("cluster.node", &node, has_none)),
-            (_, Some(one), _) => Err(text("cluster.cni_socket", &path(one), has_none)),
-            (.., Some(one)) => Err(text("cluster.attachments", &path(one), has_none)),
-            (None, None, None) => Ok(SourcePlan::Directory(directory)),
-        };
-    }
-    let node = node.ok_or(SettingsError::Unset("cluster.node"))?;
-    if !is_dns_subdomain(&node) {
-        return Err(text("cluster.node", &node, &"it must be the name of a Node object"));
-    }
-    let cni_socket = socket_path("cluster.cni_socket", cni_socket, CNI_SOCKET)?;
-    let attachments = absolute("cluster.attachments", attachments, ATTACHMENTS)?;
-    Ok(SourcePlan::Cluster { kubeconfig, node, cni_socket, attachments })
-}
-
-fn text(option: &'static str, value: &str, reason: &impl ToString) -> SettingsError {
+pub(super) fn text(option: &'static str, value: &str, reason: &impl ToString) -> SettingsError {
     SettingsError::Text { option, value: value.to_owned(), reason: reason.to_string() }
 }
 

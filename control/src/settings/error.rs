@@ -44,6 +44,9 @@ pub enum SettingsError {
          cluster.in_cluster"
     )]
     TwoSources,
+    /// A setting of a cluster's node, where there is none.
+    #[error("{0} is set, and objects come from a directory of manifests: leave one of both")]
+    ClusterOnly(&'static str),
     /// A number out of bounds.
     #[error("{option} is {value}: it must be from {low} to {high}")]
     Bounds {

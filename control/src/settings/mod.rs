@@ -5,6 +5,7 @@
 //! over the file. No I/O here but [`Raw::read`]: what the machine has comes in as [`Machine`].
 
 mod check;
+mod cluster;
 mod error;
 mod frames;
 mod raw;
@@ -23,6 +24,7 @@ use lockgate_dataplane::worker::{Denial, Established};
 use crate::attach::HostPortPlan;
 
 pub use check::parse_own_node;
+pub use cluster::{ClusterPlan, CniPlan};
 use check::{absolute, bound, number, word};
 pub use error::SettingsError;
 pub use frames::FrameBudget;
@@ -38,6 +40,12 @@ pub const LOCK: &str = "/run/lockgate/lockgate.lock";
 pub const CNI_SOCKET: &str = "/run/lockgate/cni.sock";
 /// Where it is kept what is attached unless set.
 pub const ATTACHMENTS: &str = "/run/lockgate/attachments";
+/// Where container runtimes look for CNI plugins unless set.
+pub const CNI_BIN_DIR: &str = "/opt/cni/bin";
+/// Where they look for configurations unless set.
+pub const CNI_CONF_DIR: &str = "/etc/cni/net.d";
+/// Where addresses that are taken are remembered unless set.
+pub const IPAM_DIR: &str = "/run/lockgate/ipam";
 /// The switch's side of the host port, and the node's, where a cluster is watched and nothing else
 /// is set.
 pub const HOST_PORT: [&str; 2] = ["lockgate-host", "lockgate0"];
@@ -103,17 +111,8 @@ pub struct Timeouts {
 pub enum SourcePlan {
     /// A directory of manifests.
     Directory(PathBuf),
-    /// The API server of a cluster.
-    Cluster {
-        /// How it is reached; `None`: as the service account of the pod that this is.
-        kubeconfig: Option<PathBuf>,
-        /// What the cluster calls this node.
-        node: String,
-        /// Where the CNI plugin asks.
-        cni_socket: PathBuf,
-        /// Where it is kept what is attached: a directory that a start of the machine empties.
-        attachments: PathBuf,
-    },
+    /// A node of a cluster, by its API server.
+    Cluster(Box<ClusterPlan>),
 }
 
 impl SourcePlan {
@@ -122,10 +121,19 @@ impl SourcePlan {
     pub fn spoken(&self) -> String {
         match self {
             Self::Directory(directory) => directory.display().to_string(),
-            Self::Cluster { kubeconfig: Some(path), node, .. } => {
-                format!("cluster of {} as node {node}", path.display())
-            }
-            Self::Cluster { kubeconfig: None, node, .. } => format!("this cluster as node {node}"),
+            Self::Cluster(plan) => match &plan.kubeconfig {
+                Some(path) => format!("cluster of {} as node {}", path.display(), plan.node),
+                None => format!("this cluster as node {}", plan.node),
+            },
+        }
+    }
+
+    /// The node of a cluster, if it is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterPlan> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Cluster(plan) => Some(plan),
         }
     }
 }
@@ -184,8 +192,8 @@ impl Settings {
     /// The first setting that cannot be used.
     pub fn new(raw: Raw, machine: &Machine) -> Result<Self, SettingsError> {
         let cores = check::cores(&raw, machine)?;
-        let source = check::source(raw.manifests, raw.cluster)?;
-        let is_cluster = matches!(source, SourcePlan::Cluster { .. });
+        let source = cluster::source(raw.manifests, raw.cluster)?;
+        let is_cluster = source.cluster().is_some();
         let host_port = check::host_port(raw.host_port.or_default(is_cluster))?;
         let frames_per_worker =
             number("frames_per_worker", raw.frames_per_worker, FRAMES_PER_WORKER, 256, 1 << 18)?;

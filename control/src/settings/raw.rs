@@ -69,6 +69,36 @@ pub struct RawCluster {
     pub cni_socket: Option<PathBuf>,
     /// Where it is kept what is attached.
     pub attachments: Option<PathBuf>,
+    /// `false`: somebody else installs the CNI plugin.
+    pub cni_install: Option<bool>,
+    /// Where CNI plugins are.
+    pub cni_bin_dir: Option<PathBuf>,
+    /// Where their configurations are.
+    pub cni_conf_dir: Option<PathBuf>,
+    /// Where addresses that are taken are remembered.
+    pub ipam_dir: Option<PathBuf>,
+    /// `false`: what pods send out of the cluster keeps their addresses.
+    pub masquerade: Option<bool>,
+    /// Addresses of services that the node itself reaches through the switch.
+    pub service_cidrs: Option<Vec<String>>,
+}
+
+impl RawCluster {
+    /// A setting that is set, but for the two that say where the API server is.
+    pub(super) fn first_set(&self) -> Option<&'static str> {
+        let set = [
+            ("cluster.node", self.node.is_some()),
+            ("cluster.cni_socket", self.cni_socket.is_some()),
+            ("cluster.attachments", self.attachments.is_some()),
+            ("cluster.cni_install", self.cni_install.is_some()),
+            ("cluster.cni_bin_dir", self.cni_bin_dir.is_some()),
+            ("cluster.cni_conf_dir", self.cni_conf_dir.is_some()),
+            ("cluster.ipam_dir", self.ipam_dir.is_some()),
+            ("cluster.masquerade", self.masquerade.is_some()),
+            ("cluster.service_cidrs", self.service_cidrs.is_some()),
+        ];
+        set.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)
+    }
 }
 
 /// The section `connections`.

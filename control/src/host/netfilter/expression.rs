@@ -1,0 +1,146 @@
+//! What a rule of nf_tables is made of: each expression as the kernel takes it.
+//!
+//! One register is enough: each condition loads a value into it and compares it at once.
+
+use super::attribute::Attribute;
+use super::family::Family;
+
+/// The register that every condition uses: the first of sixteen bytes.
+const REGISTER: u32 = 1;
+
+const META_OIFNAME: u32 = 7;
+const META_NFPROTO: u32 = 15;
+const NETWORK_HEADER: u32 = 1;
+const FIB_ADDRESS_TYPE: u32 = 3;
+const FIB_OF_SOURCE: u32 = 1;
+/// `RTN_LOCAL`: the kernel compares it in its own byte order.
+const LOCAL: u32 = 2;
+const NAT_SOURCE: u32 = 0;
+/// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: two connections that open at once get no port twice.
+const RANDOM_FULLY: u32 = 1 << 4;
+
+/// How a value is compared.
+#[derive(Clone, Copy, Debug)]
+enum Compare {
+    Equal = 0,
+    Other = 1,
+}
+
+/// The expressions of a rule, in their order.
+#[derive(Clone, Debug, Default)]
+pub(in crate::host) struct Expressions(Vec<Vec<Attribute>>);
+
+impl Expressions {
+    /// They are for packets of this family.
+    pub(in crate::host) fn of(family: Family) -> Self {
+        let mut own = Self::default();
+        own.meta(META_NFPROTO);
+        own.compare(Compare::Equal, &[family.protocol()]);
+        own
+    }
+
+    /// The packet leaves by this interface.
+    pub(in crate::host) fn leaves_by(mut self, interface: &str) -> Self {
+        self.leaves(Compare::Equal, interface);
+        self
+    }
+
+    /// The packet leaves by another interface.
+    pub(in crate::host) fn leaves_not_by(mut self, interface: &str) -> Self {
+        self.leaves(Compare::Other, interface);
+        self
+    }
+
+    /// The packet's source is an address of this machine.
+    pub(in crate::host) fn source_is_local(mut self) -> Self {
+        let attributes = [
+            Attribute::number(1, REGISTER),
+            Attribute::number(2, FIB_ADDRESS_TYPE),
+            Attribute::number(3, FIB_OF_SOURCE),
+        ];
+        self.add("fib", attributes);
+        self.compare(Compare::Equal, &LOCAL.to_ne_bytes());
+        self
+    }
+
+    /// The packet's source is in a set, or is not.
+    pub(in crate::host) fn source(mut self, family: Family, set: &str, is_in: bool) -> Self {
+        self.address(family, family.source_offset(), set, is_in);
+        self
+    }
+
+    /// The packet's target is in a set, or is not.
+    pub(in crate::host) fn target(mut self, family: Family, set: &str, is_in: bool) -> Self {
+        self.address(family, family.target_offset(), set, is_in);
+        self
+    }
+
+    /// Then its source becomes this address.
+    pub(in crate::host) fn source_becomes(mut self, address: std::net::IpAddr) -> Vec<Attribute> {
+        let family = Family::of(address);
+        let data = [Attribute::bytes(1, Family::octets(address))];
+        self.add("immediate", [Attribute::number(1, REGISTER), Attribute::nest(2, data)]);
+        let attributes = [
+            Attribute::number(1, NAT_SOURCE),
+            Attribute::number(2, family.protocol().into()),
+            Attribute::number(3, REGISTER),
+        ];
+        self.add("nat", attributes);
+        self.finish()
+    }
+
+    /// Then its source becomes an address of the interface that it leaves by.
+    pub(in crate::host) fn masquerade(mut self) -> Vec<Attribute> {
+        self.add("masq", [Attribute::number(1, RANDOM_FULLY)]);
+        self.finish()
+    }
+
+    /// As a rule has them.
+    fn finish(self) -> Vec<Attribute> {
+        const RULE_EXPRESSIONS: u16 = 4;
+        vec![Attribute::list(RULE_EXPRESSIONS, self.0)]
+    }
+
+    fn add(&mut self, name: &str, attributes: impl Into<Vec<Attribute>>) {
+        self.0.push(vec![Attribute::text(1, name), Attribute::nest(2, attributes)]);
+    }
+
+    fn meta(&mut self, key: u32) {
+        self.add("meta", [Attribute::number(1, REGISTER), Attribute::number(2, key)]);
+    }
+
+    fn compare(&mut self, how: Compare, value: &[u8]) {
+        let attributes = [
+            Attribute::number(1, REGISTER),
+            Attribute::number(2, how as u32),
+            Attribute::nest(3, [Attribute::bytes(1, value)]),
+        ];
+        self.add("cmp", attributes);
+    }
+
+    fn leaves(&mut self, how: Compare, interface: &str) {
+        /// `IFNAMSIZ`: a name is compared with the zeros behind it.
+        const NAME_BYTES: usize = 16;
+        let mut name = interface.as_bytes().to_vec();
+        name.resize(NAME_BYTES, 0);
+        self.meta(META_OIFNAME);
+        self.compare(how, &name);
+    }
+
+    fn address(&mut self, family: Family, offset: u32, set: &str, is_in: bool) {
+        let payload = [
+            Attribute::number(1, REGISTER),
+            Attribute::number(2, NETWORK_HEADER),
+            Attribute::number(3, offset),
+            Attribute::number(4, family.address_bytes()),
+        ];
+        self.add("payload", payload);
+        let lookup = [
+            Attribute::text(1, set),
+            Attribute::number(2, REGISTER),
+            // `NFT_LOOKUP_F_INV`.
+            Attribute::number(5, u32::from(!is_in)),
+        ];
+        self.add("lookup", lookup);
+    }
+}

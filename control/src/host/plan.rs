@@ -1,0 +1,178 @@
+//! What the node's stack shall be, from the cluster's objects. Pure.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::netfilter::Family;
+use crate::attach::{GATEWAY_V4, GATEWAY_V6, InterfaceName, Route};
+
+/// Who made our routes, in `rtm_protocol`: 76, the letter L, which nobody in iproute2's
+/// `rt_protos` has. `ip route show proto 76` shows them.
+pub const PROTOCOL: u8 = 76;
+
+/// A node's part in the pods' network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeNets {
+    /// The networks of its pods (`spec.podCIDRs`).
+    pub pod_cidrs: Vec<IpNet>,
+    /// Its addresses (`status.addresses`), in their order.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What the node's stack shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPlan {
+    /// The far end of the host port, in the agent's own network namespace.
+    pub peer: InterfaceName,
+    /// The networks of this node's pods.
+    pub pod_cidrs: Vec<IpNet>,
+    /// The networks of all nodes' pods, this one's too, sorted and aggregated.
+    pub cluster_pod_cidrs: Vec<IpNet>,
+    /// Addresses of services that the node itself reaches through the switch.
+    pub service_cidrs: Vec<IpNet>,
+    /// The addresses of this node.
+    pub node_addresses: Vec<IpAddr>,
+    /// The addresses of every node.
+    pub all_node_addresses: Vec<IpAddr>,
+    /// Whether what pods send out of the cluster gets an address of this node.
+    pub masquerade: bool,
+}
+
+/// Why a plan would break the node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// It would lead everything to the switch.
+    #[error(
+        "{what} {net} holds every address of its family: the node would reach nothing else; \
+         give a longer prefix"
+    )]
+    Everything {
+        /// Which network it is.
+        what: &'static str,
+        /// The network.
+        net: IpNet,
+    },
+    /// It would lead nodes, or what never leaves a link, to the switch.
+    #[error(
+        "{what} {net} holds {address}, which is {whose}: the node would no longer reach it; \
+         choose networks that do not overlap"
+    )]
+    Overlap {
+        /// Which network it is.
+        what: &'static str,
+        /// The network.
+        net: IpNet,
+        /// What is in it.
+        address: IpAddr,
+        /// What that is.
+        whose: &'static str,
+    },
+}
+
+impl HostPlan {
+    /// The plan of a node; `all` may name the node itself too.
+    ///
+    /// # Errors
+    /// [`PlanError`] where a network would lead packets of the node itself astray.
+    pub fn new<'a>(
+        peer: InterfaceName,
+        own: &'a NodeNets,
+        all: impl IntoIterator<Item = &'a NodeNets>,
+        service_cidrs: &[IpNet],
+        masquerade: bool,
+    ) -> Result<Self, PlanError> {
+        let nodes: Vec<&NodeNets> = std::iter::once(own).chain(all).collect();
+        let cidrs: Vec<IpNet> = nodes.iter().flat_map(|node| &node.pod_cidrs).copied().collect();
+        let mut addresses: Vec<IpAddr> =
+            nodes.iter().flat_map(|node| &node.addresses).copied().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let plan = Self {
+            peer,
+            pod_cidrs: aggregate(&own.pod_cidrs),
+            cluster_pod_cidrs: aggregate(&cidrs),
+            service_cidrs: aggregate(service_cidrs),
+            node_addresses: own.addresses.clone(),
+            all_node_addresses: addresses,
+            masquerade,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Whether it leaves the node what it needs. For a plan whose fields were set one by one.
+    ///
+    /// # Errors
+    /// [`PlanError`] where a network would lead packets of the node itself astray.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let routed = self.routed();
+        for (what, net) in routed {
+            if net.prefix_len() == 0 {
+                return Err(PlanError::Everything { what, net });
+            }
+            let nodes = self.all_node_addresses.iter().map(|address| (*address, "a node's"));
+            let mut kept = nodes.chain([
+                (IpAddr::V4(GATEWAY_V4), "the gateway of the pods"),
+                (IpAddr::V6(GATEWAY_V6), "the gateway of the pods"),
+                (IpAddr::from([127, 0, 0, 1]), "the node's loopback"),
+            ]);
+            if let Some((address, whose)) = kept.find(|(address, _)| net.contains(address)) {
+                return Err(PlanError::Overlap { what, net, address, whose });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every network that is reached through the switch, with what it is.
+    fn routed(&self) -> impl Iterator<Item = (&'static str, IpNet)> {
+        let pods = self.pod_cidrs.iter().map(|net| ("the pod network", *net));
+        pods.chain(self.service_cidrs.iter().map(|net| ("the service network", *net)))
+    }
+
+    /// Whether pods or services have addresses of a family.
+    pub(super) fn has(&self, family: Family) -> bool {
+        self.routed().any(|(_, net)| family.has(&net))
+    }
+
+    /// The address of a family that the node's own packets to pods bear: of the node's, the first
+    /// that is on one of its interfaces. A cloud lists outside addresses that are on none.
+    pub(super) fn source(&self, family: Family, here: &[IpAddr]) -> Option<IpAddr> {
+        let mut own = self.node_addresses.iter().copied();
+        own.find(|address| Family::of(*address) == family && here.contains(address))
+    }
+
+    /// The routes that lead to the switch, where the peer has this number and the node these
+    /// addresses.
+    ///
+    /// The gateway itself is routed too: it sends ICMP errors, and a strict reverse path filter
+    /// takes them from where it would answer. IPv6 has it on the link already.
+    pub(super) fn routes(&self, peer: u32, here: &[IpAddr]) -> Vec<Route> {
+        let mut routes = Vec::new();
+        for family in Family::BOTH {
+            let source = self.source(family, here);
+            let gateway: IpAddr = match family {
+                Family::V4 => GATEWAY_V4.into(),
+                Family::V6 => GATEWAY_V6.into(),
+            };
+            let route = |destination, gateway| Route {
+                destination,
+                gateway,
+                interface: peer,
+                source,
+                protocol: PROTOCOL,
+            };
+            if family == Family::V4 && self.has(family) {
+                routes.push(route(IpNet::from(gateway), None));
+            }
+            let nets = self.routed().map(|(_, net)| net).filter(|net| family.has(net));
+            routes.extend(nets.map(|net| route(net, Some(gateway))));
+        }
+        routes
+    }
+}
+
+/// Sorted, without host bits, and joined where they make up a larger one.
+fn aggregate(nets: &[IpNet]) -> Vec<IpNet> {
+    IpNet::aggregate(&nets.to_vec())
+}

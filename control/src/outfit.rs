@@ -1,0 +1,229 @@
+//! What this node is given, from the cluster's Node objects: the routes and the table of its own
+//! stack, and the CNI plugin with the networks that its pods get addresses from.
+//!
+//! Looked at each second, done when it differs, and done again now and then to mend what somebody
+//! removed. The plugin's configuration is what tells a kubelet that the node can have pods, so it
+//! comes last: when a snapshot is in force.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use tracing::info;
+
+use crate::attach::{Attacher, HostPortPlan};
+use crate::cni::install::{Network, Places, beside_agent};
+use crate::dataplane::Dataplane;
+use crate::host::{self, Changed, HostPlan, NodeNets};
+use crate::inventory::Inventory;
+use crate::manifest::{Problem, Severity};
+use crate::settings::{ClusterPlan, CniPlan};
+use crate::sync::Sync;
+
+/// How often what is done already is done again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// How long one operation of the plugin may take, in seconds: kubelets wait two minutes.
+const PLUGIN_SECONDS: u64 = 30;
+/// What the network is called.
+const NETWORK: &str = "lockgate";
+/// Runtimes take the first configuration by name.
+const NUMBER: u8 = 10;
+
+/// What the node was given.
+#[derive(Debug)]
+pub struct Outfit {
+    plan: ClusterPlan,
+    host_port: Option<HostPortPlan>,
+    done: Option<(HostPlan, Instant)>,
+    of_host: Vec<Problem>,
+    installed: Option<(Network, Instant)>,
+    of_cni: Vec<Problem>,
+}
+
+impl Outfit {
+    /// With nothing given yet.
+    #[must_use]
+    pub fn new(plan: &ClusterPlan, host_port: Option<&HostPortPlan>) -> Self {
+        Self {
+            plan: plan.clone(),
+            host_port: host_port.cloned(),
+            done: None,
+            of_host: Vec::new(),
+            installed: None,
+            of_cni: Vec::new(),
+        }
+    }
+
+    /// Gives what is missing; what is wrong with it.
+    pub async fn keep<D: Dataplane>(
+        &mut self,
+        sync: &mut Sync<D>,
+        attacher: &Attacher,
+    ) -> Vec<Problem> {
+        let is_ready = sync.is_ready();
+        let inventory = sync.source().inventory();
+        let own = match own_nets(inventory, &self.plan.node) {
+            Ok(own) => own,
+            // Before the nodes were read nothing is known of this one.
+            Err(_) if !sync.source().is_whole() => return Vec::new(),
+            Err(problem) => return vec![problem],
+        };
+        self.keep_host(&own, inventory, attacher).await;
+        if is_ready {
+            self.keep_cni(&own);
+        }
+        let strangers = strangers(sync, &own.pod_cidrs);
+        self.of_host.iter().chain(&self.of_cni).cloned().chain(strangers).collect()
+    }
+
+    async fn keep_host(&mut self, own: &NodeNets, inventory: &Inventory, attacher: &Attacher) {
+        // With a far end in another namespace the stack is somebody else's.
+        let Some(port) = self.host_port.as_ref().filter(|port| port.netns.is_none()) else { return };
+        let all: Vec<NodeNets> = inventory.nodes().map(nets).collect();
+        let services = &self.plan.service_cidrs;
+        let plan = HostPlan::new(port.peer.clone(), own, &all, services, self.plan.masquerade);
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => return self.of_host = vec![of_node(&self.plan.node, "", &error, "")],
+        };
+        let is_done = |(done, at): &(HostPlan, Instant)| *done == plan && at.elapsed() < AGAIN;
+        if self.done.as_ref().is_some_and(is_done) {
+            return;
+        }
+        self.of_host = match host::apply(&plan, attacher.netlink()).await {
+            Ok(changed) => {
+                tell(&changed);
+                let drops = changed.forward_drops.iter();
+                drops.map(|drop| of_node(&self.plan.node, "", drop, "")).collect()
+            }
+            Err(error) => vec![of_node(&self.plan.node, "", &error, "")],
+        };
+        // What failed is tried again with the next second.
+        self.done = self.of_host.is_empty().then(|| (plan, Instant::now()));
+    }
+
+    fn keep_cni(&mut self, own: &NodeNets) {
+        let Some(cni) = &self.plan.cni else { return };
+        let mtu = self.host_port.as_ref().map_or(1500, |port| port.mtu);
+        let network = network(&self.plan, cni, own, mtu);
+        let is_done = |(done, at): &(Network, Instant)| *done == network && at.elapsed() < AGAIN;
+        if self.installed.as_ref().is_some_and(is_done) {
+            return;
+        }
+        match install(cni, &network) {
+            Ok(warnings) => {
+                self.of_cni = warnings;
+                self.installed = Some((network, Instant::now()));
+            }
+            Err(message) => {
+                self.of_cni = vec![of_node(&self.plan.node, "", &message, "")];
+                self.installed = None;
+            }
+        }
+    }
+}
+
+fn network(plan: &ClusterPlan, cni: &CniPlan, own: &NodeNets, mtu: u16) -> Network {
+    Network {
+        name: NETWORK.to_owned(),
+        socket: plan.cni_socket.clone(),
+        mtu,
+        timeout_seconds: PLUGIN_SECONDS,
+        data_dir: cni.ipam_dir.clone(),
+        pod_cidrs: own.pod_cidrs.clone(),
+    }
+}
+
+/// Puts plugin and configuration in place; what is to be known of it.
+fn install(cni: &CniPlan, network: &Network) -> Result<Vec<Problem>, String> {
+    let program = beside_agent().map_err(|error| error.to_string())?;
+    let (bin_dir, conf_dir) = (cni.bin_dir.clone(), cni.conf_dir.clone());
+    let places = Places { program, bin_dir, conf_dir, number: NUMBER };
+    let installed = places.install(network).map_err(|error| error.to_string())?;
+    if installed.is_program_new {
+        info!(directory = %places.bin_dir.display(), "CNI plugin installed");
+    }
+    if installed.is_config_new {
+        info!(file = %places.config().display(), pod_cidrs = ?network.pod_cidrs, "CNI configured");
+    }
+    let warn = |path: &std::path::PathBuf| {
+        let message = format!(
+            "{} comes before ours: the container runtime attaches pods by it, and policy does not \
+             reach them",
+            path.display()
+        );
+        let remedy = "remove it when the pods that it attached are gone";
+        Problem::of_object(Severity::Warning, (None, None), "CNI", "", &message, remedy)
+    };
+    Ok(installed.before_ours.iter().map(warn).collect())
+}
+
+/// What the Node object of this node says.
+fn own_nets(inventory: &Inventory, name: &str) -> Result<NodeNets, Problem> {
+    let wrong = |field: &str, message: &str, remedy: &str| {
+        Err(of_node(name, field, &message, remedy))
+    };
+    let Some(node) = inventory.node(name) else {
+        return wrong(
+            "",
+            "the cluster has no node of this name: no pod is attached",
+            "name this node as `kubectl get nodes` does, with --node; the kubelet registers it",
+        );
+    };
+    let own = nets(node);
+    let has_two = |is_v4: bool| {
+        own.pod_cidrs.iter().filter(|net| net.addr().is_ipv4() == is_v4).count() > 1
+    };
+    if own.pod_cidrs.is_empty() {
+        return wrong(
+            "spec.podCIDRs",
+            "the node has no network for its pods: none is attached",
+            "run kube-controller-manager with --allocate-node-cidrs and --cluster-cidr",
+        );
+    }
+    if has_two(true) || has_two(false) {
+        let message = "a node has one network of each family";
+        return wrong("spec.podCIDRs", message, "leave one of each");
+    }
+    Ok(own)
+}
+
+fn nets(node: &crate::manifest::Node) -> NodeNets {
+    NodeNets { pod_cidrs: node.pod_cidrs.clone(), addresses: node.addresses.clone() }
+}
+
+/// Pods that were attached with addresses that the node's networks do not have any more.
+fn strangers<D: Dataplane>(sync: &Sync<D>, nets: &[IpNet]) -> Vec<Problem> {
+    let is_outside = |address: &&IpAddr| !nets.iter().any(|net| net.contains(*address));
+    let pods = sync.resolver().local().iter();
+    pods.filter_map(|pod| {
+        let address = pod.addresses.iter().find(is_outside)?;
+        let object = format!("Pod {}/{}", pod.namespace, pod.name);
+        let message = format!(
+            "its address {address} is in none of the node's networks any more: the node and the \
+             outside do not reach it"
+        );
+        let remedy = "delete the pod: its successor gets an address of spec.podCIDRs";
+        let (severity, place) = (Severity::Error, (None, None));
+        Some(Problem::of_object(severity, place, &object, "status.podIPs", &message, remedy))
+    })
+    .collect()
+}
+
+fn of_node(name: &str, field: &str, message: &impl ToString, remedy: &str) -> Problem {
+    let object = format!("Node {name}");
+    let (severity, place) = (Severity::Error, (None, None));
+    Problem::of_object(severity, place, &object, field, &message.to_string(), remedy)
+}
+
+fn tell(changed: &Changed) {
+    if changed.is_any() {
+        info!(
+            routes = changed.routes_set.len(),
+            routes_removed = changed.routes_removed.len(),
+            keys = changed.keys.len(),
+            table = changed.table,
+            "the node's own stack is as it must be"
+        );
+    }
+}

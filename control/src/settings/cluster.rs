@@ -1,0 +1,88 @@
+//! The section `cluster`: where the API server is, and what the node is given.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::check::{absolute, socket_path, text};
+use super::{ATTACHMENTS, CNI_BIN_DIR, CNI_CONF_DIR, CNI_SOCKET, IPAM_DIR, RawCluster};
+use super::{SettingsError, SourcePlan};
+use crate::selector::is_dns_subdomain;
+
+/// A node of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterPlan {
+    /// How the API server is reached; `None`: as the service account of the pod that this is.
+    pub kubeconfig: Option<PathBuf>,
+    /// What the cluster calls this node.
+    pub node: String,
+    /// Where the CNI plugin asks.
+    pub cni_socket: PathBuf,
+    /// Where it is kept what is attached: a directory that a start of the machine empties.
+    pub attachments: PathBuf,
+    /// Where the CNI plugin and its configuration are put; `None`: somebody else does that.
+    pub cni: Option<CniPlan>,
+    /// Whether what pods send out of the cluster gets an address of this node.
+    pub masquerade: bool,
+    /// Addresses of services that the node itself reaches through the switch.
+    pub service_cidrs: Vec<IpNet>,
+}
+
+/// Where a container runtime looks for plugins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CniPlan {
+    /// The directory of plugins.
+    pub bin_dir: PathBuf,
+    /// The directory of configurations.
+    pub conf_dir: PathBuf,
+    /// Where the plugin that gives addresses remembers them.
+    pub ipam_dir: PathBuf,
+}
+
+/// Where objects come from: one of a directory, a kubeconfig, and the pod that this is.
+pub(super) fn source(
+    manifests: Option<PathBuf>,
+    cluster: RawCluster,
+) -> Result<SourcePlan, SettingsError> {
+    let is_inside = cluster.in_cluster == Some(true);
+    let given = [manifests.is_some(), cluster.kubeconfig.is_some(), is_inside];
+    match given.iter().filter(|one| **one).count() {
+        0 => return Err(SettingsError::NoSource),
+        1 => {}
+        _ => return Err(SettingsError::TwoSources),
+    }
+    let Some(directory) = manifests else {
+        return plan(cluster).map(|plan| SourcePlan::Cluster(Box::new(plan)));
+    };
+    // Whatever it is, it would be without effect.
+    match cluster.first_set() {
+        Some(option) => Err(SettingsError::ClusterOnly(option)),
+        None => Ok(SourcePlan::Directory(directory)),
+    }
+}
+
+fn plan(raw: RawCluster) -> Result<ClusterPlan, SettingsError> {
+    let node = raw.node.ok_or(SettingsError::Unset("cluster.node"))?;
+    if !is_dns_subdomain(&node) {
+        return Err(text("cluster.node", &node, &"it must be the name of a Node object"));
+    }
+    let cni = CniPlan {
+        bin_dir: absolute("cluster.cni_bin_dir", raw.cni_bin_dir, CNI_BIN_DIR)?,
+        conf_dir: absolute("cluster.cni_conf_dir", raw.cni_conf_dir, CNI_CONF_DIR)?,
+        ipam_dir: absolute("cluster.ipam_dir", raw.ipam_dir, IPAM_DIR)?,
+    };
+    let net = |value: String| {
+        let rule = "it is no network; write one as 10.96.0.0/12";
+        value.parse().map_err(|_| text("cluster.service_cidrs", &value, &rule))
+    };
+    let service_cidrs = raw.service_cidrs.unwrap_or_default().into_iter().map(net);
+    Ok(ClusterPlan {
+        kubeconfig: raw.kubeconfig,
+        node,
+        cni_socket: socket_path("cluster.cni_socket", raw.cni_socket, CNI_SOCKET)?,
+        attachments: absolute("cluster.attachments", raw.attachments, ATTACHMENTS)?,
+        cni: raw.cni_install.unwrap_or(true).then_some(cni),
+        masquerade: raw.masquerade.unwrap_or(true),
+        service_cidrs: service_cidrs.collect::<Result<_, _>>()?,
+    })
+}
