@@ -78,7 +78,9 @@ impl Outfit {
 
     async fn keep_host(&mut self, own: &NodeNets, inventory: &Inventory, attacher: &Attacher) {
         // With a far end in another namespace the stack is somebody else's.
-        let Some(port) = self.host_port.as_ref().filter(|port| port.netns.is_none()) else { return };
+        let Some(port) = self.host_port.as_ref().filter(|port| port.netns.is_none()) else {
+            return;
+        };
         let all: Vec<NodeNets> = inventory.nodes().map(nets).collect();
         let services = &self.plan.service_cidrs;
         let plan = HostPlan::new(port.peer.clone(), own, &all, services, self.plan.masquerade);
@@ -160,9 +162,8 @@ fn install(cni: &CniPlan, network: &Network) -> Result<Vec<Problem>, String> {
 
 /// What the Node object of this node says.
 fn own_nets(inventory: &Inventory, name: &str) -> Result<NodeNets, Problem> {
-    let wrong = |field: &str, message: &str, remedy: &str| {
-        Err(of_node(name, field, &message, remedy))
-    };
+    let wrong =
+        |field: &str, message: &str, remedy: &str| Err(of_node(name, field, &message, remedy));
     let Some(node) = inventory.node(name) else {
         return wrong(
             "",
@@ -171,9 +172,8 @@ fn own_nets(inventory: &Inventory, name: &str) -> Result<NodeNets, Problem> {
         );
     };
     let own = nets(node);
-    let has_two = |is_v4: bool| {
-        own.pod_cidrs.iter().filter(|net| net.addr().is_ipv4() == is_v4).count() > 1
-    };
+    let has_two =
+        |is_v4: bool| own.pod_cidrs.iter().filter(|net| net.addr().is_ipv4() == is_v4).count() > 1;
     if own.pod_cidrs.is_empty() {
         return wrong(
             "spec.podCIDRs",

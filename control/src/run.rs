@@ -278,7 +278,8 @@ async fn turn<D: Dataplane>(
             _ = tick.tick() => {
                 observer.look(&mut sync);
                 if let Some(outfit) = &mut outfit {
-                    sync.tell_of_node(outfit.keep(&mut sync, attacher).await);
+                    let problems = outfit.keep(&mut sync, attacher).await;
+                    sync.tell_of_node(problems);
                 }
                 sync.tick();
             }

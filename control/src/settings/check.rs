@@ -9,8 +9,8 @@ use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
 use lockgate_dataplane::worker::Denial;
 
 use super::{
-    CAPACITY, LISTEN, Machine, Raw, RawConnections,
-    RawHostPort, RawTimeouts, SettingsError, Timeouts,
+    CAPACITY, LISTEN, Machine, Raw, RawConnections, RawHostPort, RawTimeouts, SettingsError,
+    Timeouts,
 };
 use crate::attach::{HostPortPlan, InterfaceName};
 

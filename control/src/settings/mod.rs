@@ -24,8 +24,8 @@ use lockgate_dataplane::worker::{Denial, Established};
 use crate::attach::HostPortPlan;
 
 pub use check::parse_own_node;
-pub use cluster::{ClusterPlan, CniPlan};
 use check::{absolute, bound, number, word};
+pub use cluster::{ClusterPlan, CniPlan};
 pub use error::SettingsError;
 pub use frames::FrameBudget;
 pub use raw::{Raw, RawCluster, RawConnections, RawHostPort, RawLog, RawTimeouts};
