@@ -9,10 +9,11 @@
 //! ```
 //!
 //! What shall be is a pure plan ([`HostPlan`]); [`apply`] makes the node so, and changes nothing
-//! where it is so already. It is called when the plan changes, and now and then to mend what
+//! where it is so already. It is to be called when the plan changes, and now and then to mend what
 //! somebody removed. Nobody else's routes, tables or rules are ever changed: ours are known by the
-//! protocol number of the routes ([`PROTOCOL`]) and by the name of the table ([`TABLE`]). The switch
-//! itself answers for the gateway's MAC on the host port, so there are no neighbour entries to make.
+//! protocol number of the routes ([`PROTOCOL`]) and by the name of the table ([`TABLE`]). The
+//! switch itself answers for the gateway's MAC on the host port, so there are no neighbour entries
+//! to make.
 
 mod error;
 mod forward;
