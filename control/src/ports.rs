@@ -16,6 +16,7 @@ mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::endpoint::{Attachment, OwnNode};
@@ -47,6 +48,8 @@ pub struct Node {
     pub workers: u8,
     /// Addresses of this node; empty: those its pods name.
     pub addresses: Vec<IpAddr>,
+    /// Its name in the cluster, where that is known.
+    pub name: Option<Arc<str>>,
     /// Whether what it sends to its own pods is judged.
     pub own_node: OwnNode,
     /// The most pod ports.

@@ -6,6 +6,7 @@
 //! interfaces that were made are removed; on those that were found the program stays and drops.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_dataplane::runtime::Detach;
@@ -173,6 +174,7 @@ async fn begin<D: Dataplane>(
         workers: settings.workers(),
         addresses: settings.node_addresses.clone(),
         own_node: settings.own_node,
+        name: settings.node_name.clone().or_else(host_name).map(Arc::from),
         ports_max: usize::from(settings.ports_max),
         policy_metrics_max: settings.policy_metrics_max,
     };
@@ -246,4 +248,10 @@ async fn clean_up(attacher: &mut Attacher) {
     if let Err(error) = attacher.sweep() {
         warn!(%error, "a pin of an interface that has gone is left");
     }
+}
+
+/// What the machine is called: what kubelet calls its node where it is not told otherwise.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_lowercase()).filter(|name| !name.is_empty())
 }

@@ -101,9 +101,9 @@ impl<D: Dataplane> Sync<D> {
         let workers = if node.policy_metrics_max == 0 { 0 } else { node.workers };
         Self {
             policy_counts: PolicyCounts::new(node.policy_metrics_max),
+            resolver: Resolver::of_node(node.name.clone()),
             node,
             files,
-            resolver: Resolver::default(),
             compiler: Compiler::counted_by(workers),
             resolved: OnceCell::new(),
             ports: Ports::default(),
@@ -247,6 +247,11 @@ impl<D: Dataplane> Sync<D> {
         if !delta.is_empty() {
             let topology = self.compiler.topology().clone();
             self.verdicts_differ |= self.compiler.apply(delta, &topology).verdicts;
+            self.rules_differ = true;
+        }
+        let served = self.resolver.take_served();
+        if !served.is_empty() {
+            self.compiler.serve(served);
             self.rules_differ = true;
         }
     }

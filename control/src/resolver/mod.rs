@@ -12,6 +12,7 @@
 //!   policies   what each policy refers to
 //!   ordered    what each ordered policy asked for while it was read
 //!   node       the pods of this node, the node's addresses
+//!   services   which slices are of which Service, who has an address that several claim
 //! ```
 //!
 //! A pod's change asks the selectors that need one of its labels, of its namespace and of the
@@ -27,26 +28,31 @@ mod pods;
 mod policies;
 mod select;
 mod selections;
+mod services;
 mod sets;
 mod spaces;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lockgate_dataplane::ids::EndpointId;
 use lockgate_dataplane::policy::delta::Delta;
 use lockgate_dataplane::policy::ruleset::{self, PodIndex, PolicyId, SetId};
+use lockgate_dataplane::service;
 
 use crate::inventory::Inventory;
 use crate::manifest::{ObjectKey, ObjectKind, Pod};
 use crate::resolve::PodView;
+use crate::services::Here;
 use labels::{Things, Words, put, take};
 use node::Node;
 use ordered::Asking;
 use pods::{Known, Place, Pods};
 use policies::Policies;
 use selections::Selections;
+use services::Services;
 use sets::{Meaning, Sets, Watch};
 use spaces::Spaces;
 
@@ -68,6 +74,7 @@ pub struct Resolver {
     /// ascending.
     doubtful: Vec<Place>,
     node: Node,
+    services: Services,
 }
 
 /// What is found while a change is taken in.
@@ -81,6 +88,25 @@ struct Work {
 }
 
 impl Resolver {
+    /// One for the node of this name, by which slices speak of it.
+    #[must_use]
+    pub fn of_node(name: Option<Arc<str>>) -> Self {
+        let mut resolver = Self::default();
+        resolver.services.set_node(name);
+        resolver
+    }
+
+    /// What has changed of services since this was last called.
+    pub fn take_served(&mut self) -> service::Delta {
+        self.services.take_delta()
+    }
+
+    /// Where the switch is.
+    #[must_use]
+    pub fn here(&self) -> &Here {
+        self.services.here()
+    }
+
     /// Takes in that the objects of these keys have changed.
     pub fn apply(&mut self, inventory: &Inventory, changed: &BTreeSet<ObjectKey>) -> Delta {
         let mut work = Work::default();
@@ -95,7 +121,9 @@ impl Resolver {
                 | ObjectKind::Node
                 | ObjectKind::Ordered(_) => self.concerned(inventory, key, &mut work.policies),
             }
+            self.services.concern(inventory, key);
         }
+        self.services.settle(inventory);
         for place in std::mem::take(&mut work.pods) {
             self.look_at(place, &mut work);
         }

@@ -122,6 +122,8 @@ pub struct Settings {
     pub host_port: Option<HostPortPlan>,
     /// Addresses of this node; empty: those that its pods' `status.hostIPs` name.
     pub node_addresses: Vec<IpAddr>,
+    /// The name of this node in the cluster; `None`: the machine's.
+    pub node_name: Option<String>,
     /// Whether policy judges what the node sends to its own pods.
     pub own_node: OwnNode,
     /// Where metrics are served.
@@ -186,6 +188,7 @@ impl Settings {
             )?,
             host_port,
             node_addresses: check::node_addresses(raw.node_addresses.unwrap_or_default())?,
+            node_name: check::node_name(raw.node_name)?,
             own_node: check::own_node(raw.own_node)?,
             listen: check::listen(raw.listen)?,
             socket: check::socket_path(raw.socket)?,
