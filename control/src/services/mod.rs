@@ -176,3 +176,6 @@ fn ranges(sources: &[IpNet]) -> Arc<[Range]> {
     };
     sources.iter().map(range).collect()
 }
+
+#[cfg(test)]
+mod tests;
