@@ -110,7 +110,7 @@ pub struct RunArguments {
     /// Address of this node; may be repeated [default: the hostIPs of its pods].
     #[arg(long = "node-address", value_name = "IP", action = ArgAction::Append)]
     pub node_addresses: Vec<String>,
-    /// Name of this node in the cluster: EndpointSlices say by it who serves here [default: the
+    /// Name of this node in the cluster: endpoint slices say by it who serves here [default: the
     /// machine's host name].
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,

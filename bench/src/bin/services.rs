@@ -4,9 +4,15 @@
 use std::fs;
 
 use lockgate_control::inventory::Change;
-use lockgate_control::manifest::read_text;
+use lockgate_control::manifest::{Object, read_text};
 use lockgate_dataplane::endpoint::Topology;
 use lockgate_tests::agent::{Agent, cpu_ms};
+
+// What is written here can be read, or the bench is wrong.
+#[allow(clippy::panic)]
+fn objects(text: &str) -> Vec<Object> {
+    read_text("s.yaml", text).unwrap_or_else(|problem| panic!("{problem}")).objects
+}
 
 /// Services, and endpoints of each.
 const SERVICES: u32 = 10_000;
@@ -48,8 +54,7 @@ fn main() {
 /// Milliseconds from a slice that is read to the tables to be published.
 fn change(agent: &mut Agent, service: u32) -> f64 {
     let text = written(service, "false");
-    let mut objects =
-        read_text("s.yaml", &text).unwrap_or_else(|problem| panic!("{problem}")).objects;
+    let mut objects = objects(&text);
     let begun = cpu_ms();
     if let Some(slice) = objects.pop() {
         let _ = agent.inventory.apply(Change::Set(slice));
@@ -59,8 +64,7 @@ fn change(agent: &mut Agent, service: u32) -> f64 {
 }
 
 fn set(agent: &mut Agent, text: &str) {
-    let read = read_text("s.yaml", text).unwrap_or_else(|problem| panic!("{problem}"));
-    for object in read.objects {
+    for object in objects(text) {
         let _ = agent.inventory.apply(Change::Set(object));
     }
 }

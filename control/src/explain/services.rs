@@ -34,15 +34,16 @@ pub(super) fn caveat(inventory: &Inventory, address: IpAddr, packet: Packet) -> 
         ));
     };
     let (who, whom) = backends(&front.serving);
-    Some(match who.is_empty() {
-        true => format!(
+    Some(if who.is_empty() {
+        format!(
             "{address} is the address of Service {path}, which has no backends: the switch refuses \
              what is sent there whatever policy says"
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{address} is the address of Service {path}: policy judges its backends{whom} instead, \
              {who}: ask about those"
-        ),
+        )
     })
 }
 
@@ -56,9 +57,9 @@ fn backends(serving: &Serving) -> (String, &'static str) {
     let named = list.iter().take(NAMED_MAX).map(|Backend { address, port }| {
         std::net::SocketAddr::new((*address).into(), *port).to_string()
     });
-    let mut text = named.collect::<Vec<_>>().join(", ");
+    let mut names: Vec<String> = named.collect();
     if list.len() > NAMED_MAX {
-        text += &format!(" and {} more", list.len() - NAMED_MAX);
+        names.push(format!("{} more", list.len() - NAMED_MAX));
     }
-    (text, whom)
+    (names.join(", "), whom)
 }

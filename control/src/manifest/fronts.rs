@@ -149,7 +149,7 @@ fn affinity(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Option<u32>, Br
         return Ok(Some(AFFINITY_S));
     };
     match &at.node.value {
-        Value::Integer(seconds) if (1..=AFFINITY_MAX_S).contains(&i64::from(*seconds)) => {
+        Value::Integer(seconds) if (1..=AFFINITY_MAX_S).contains(seconds) => {
             Ok(u32::try_from(*seconds).ok())
         }
         _ => {

@@ -69,7 +69,7 @@ impl Translations {
     /// here.
     #[must_use]
     pub fn new(beside: &Settings) -> Self {
-        let capacity = (beside.capacity / PART).max(LEAST).min(super::CAPACITY_MAX);
+        let capacity = (beside.capacity / PART).clamp(LEAST, super::CAPACITY_MAX);
         let bounds = super::Bounds::of(u32::try_from(capacity).unwrap_or(u32::MAX));
         let blank = Record { back: Headers::BLANK.key, spot: None, version: 0 };
         Self {
@@ -119,7 +119,7 @@ impl Translations {
         let spot = self.backs.spot(self.fronts.hash(back));
         self.backs.search(spot, |id| {
             let record = self.records.get(id as usize)?;
-            if record.back != *back { None } else { self.translation(ConnectionId(id)) }
+            if record.back == *back { self.translation(ConnectionId(id)) } else { None }
         })
     }
 

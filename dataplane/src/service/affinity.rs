@@ -61,7 +61,8 @@ impl Affinities {
 
     fn start(&self, serving: ServingId, client: Address) -> usize {
         const SETS: u64 = (AFFINITIES_MAX / AFFINITY_WAYS) as u64;
-        const _: () = assert!(SETS.is_power_of_two() && AFFINITIES_MAX % AFFINITY_WAYS == 0);
+        const _: () =
+            assert!(SETS.is_power_of_two() && AFFINITIES_MAX.is_multiple_of(AFFINITY_WAYS));
         let [one, other] = self.seed;
         let mixed = client.mix([one ^ u64::from(serving.0), other]);
         #[allow(clippy::cast_possible_truncation)] // below the number of sets

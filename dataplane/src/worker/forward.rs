@@ -71,9 +71,11 @@ impl<P: Port, M: Memory> Path<P, M> {
         self.refused = Some(reason);
         // Of a datagram in pieces, only the first is worth a word (RFC 1122 §3.2.2).
         let is_told = match reason {
-            DropReason::TtlExpired | DropReason::TooBig => true,
+            DropReason::TtlExpired
+            | DropReason::TooBig
+            | DropReason::NoBackend
+            | DropReason::BackendGone => true,
             DropReason::EgressDenied | DropReason::IngressDenied => self.denial == Denial::Reject,
-            DropReason::NoBackend | DropReason::BackendGone => true,
             _ => false,
         };
         if is_told && !packet.headers.is_rest() {

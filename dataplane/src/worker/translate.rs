@@ -85,13 +85,12 @@ impl<P: Port, M: Memory> Path<P, M> {
             }
         }
         let now = self.now;
-        match found {
-            Some(found) => self.translations.touch(found.id, Way::Opening, &packet.headers, now),
-            None => {
-                let (holder, version) = (route.holder(), snapshot.endpoints.services().version());
-                let opener = client.endpoint();
-                self.translations.open(&packet.headers, &back, opener, holder, (version, now))?;
-            }
+        if let Some(found) = found {
+            self.translations.touch(found.id, Way::Opening, &packet.headers, now);
+        } else {
+            let (holder, version) = (route.holder(), snapshot.endpoints.services().version());
+            let opener = client.endpoint();
+            self.translations.open(&packet.headers, &back, opener, holder, (version, now))?;
         }
         let bytes = self.memory.bytes_mut(frame);
         if entrance.kind == PortKind::Host && !is_part {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
-use lockgate_dataplane::packet::{FlowKey, Kind, Packet, TcpFlags, parse};
+use lockgate_dataplane::packet::{FlowKey, Kind, Packet, parse};
 use lockgate_tests::packets::{self, Ends, has_right_checksums, unfinished};
 use lockgate_tests::world::{Fate, HOST, World};
 
@@ -318,7 +318,7 @@ fn a_flood_of_denied_packets_fills_no_more_than_the_senders_share() {
     }
     assert!(world.translations() <= 1024 / 2, "{}", world.translations());
     assert_eq!(world.connections(), 0);
-    let (at, _) =
-        sent(&mut world, A, &packets::tcp(to(&world, "10.96.0.1"), (999, 80), TcpFlags::SYN, b""));
+    let web = to(&world, "10.96.0.1");
+    let (at, _) = sent(&mut world, A, &syn(web, 999, 80));
     assert!([B, C].contains(&at));
 }

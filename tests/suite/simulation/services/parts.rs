@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::packet::{Kind, Packet, parse};
-use lockgate_tests::packets::{self, fragments, has_right_checksums, joined, with_ttl};
+use lockgate_tests::packets::{self, Ends, fragments, has_right_checksums, joined, with_ttl};
 use lockgate_tests::world::{Fate, HOST, Shape, World};
 
 use super::super::shape;
@@ -46,21 +46,23 @@ fn pieces(world: &mut World, service: &str, order: usize, is_far: bool) {
     assert!(arrived.iter().all(|(name, _)| *name == at), "one backend");
     assert_eq!(at == HOST, is_far);
     let frames: Vec<_> = arrived.into_iter().map(|(_, frame)| frame).collect();
-    let whole = joined(&frames).expect("whole");
-    assert!(has_right_checksums(&whole));
-    assert!(whole.ends_with(&payload));
-    let key = key_of(&whole);
-    assert_eq!(key.target_port, 5353);
+    let key = key_of(&frames[0]);
+    let arrived = Ends { source: key.source.into(), target: key.target.into(), ..there };
+    assert_eq!(joined(&frames), Some(upper(arrived, (5000, 5353), &payload)));
     let back = answer_to(world, at, &key);
     let mut parts = fragments(&packets::udp(back, (5353, 5000), &payload), 78, 1400);
     shuffle(&mut parts, order);
     let arrived = all(world, at, &parts);
     assert_eq!(arrived.len(), parts.len(), "back, {service} {order}: {:?}", world.drops());
     let frames: Vec<_> = arrived.into_iter().map(|(_, frame)| frame).collect();
-    let whole = joined(&frames).expect("whole");
-    let key = key_of(&whole);
-    assert!(has_right_checksums(&whole) && whole.ends_with(&payload));
-    assert_eq!((IpAddr::from(key.source), key.source_port), (there.target, 53));
+    assert_eq!(joined(&frames), Some(upper(there.reversed(), (53, 5000), &payload)));
+    assert_eq!(IpAddr::from(key_of(&frames[0]).source), there.target);
+}
+
+/// The upper layer of a datagram.
+fn upper(ends: Ends, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let at = if ends.source.is_ipv6() { 54 } else { 34 };
+    packets::udp(ends, ports, payload).split_off(at)
 }
 
 fn shuffle(parts: &mut [Vec<u8>], order: usize) {
@@ -109,10 +111,8 @@ fn a_router_on_the_way_speaks_for_itself_about_what_the_client_wrote() {
         let there = to(&world, "10.96.0.3");
         let (at, arrived) = sent(&mut world, A, &packets::udp(there, (5000, 53), b"hello"));
         assert_eq!(at, HOST);
-        let router = packets::Ends {
-            source: ip("192.0.2.99"),
-            ..answer_to(&world, HOST, &key_of(&arrived))
-        };
+        let router =
+            Ends { source: ip("192.0.2.99"), ..answer_to(&world, HOST, &key_of(&arrived)) };
         let error = packets::icmp_error(router, 3, 4, &arrived);
         let (client, told) = sent(&mut world, HOST, &error);
         assert_eq!(client, A);
