@@ -57,9 +57,9 @@ fn backends(serving: &Serving) -> (String, &'static str) {
     let named = list.iter().take(NAMED_MAX).map(|Backend { address, port }| {
         std::net::SocketAddr::new((*address).into(), *port).to_string()
     });
-    let mut names: Vec<String> = named.collect();
+    let mut shown: Vec<String> = named.collect();
     if list.len() > NAMED_MAX {
-        names.push(format!("{} more", list.len() - NAMED_MAX));
+        shown.push(format!("{} more", list.len() - NAMED_MAX));
     }
-    (names.join(", "), whom)
+    (shown.join(", "), whom)
 }

@@ -92,7 +92,7 @@ impl Model {
         for (service, (cluster, _, _)) in self.services.iter().rev() {
             holders.insert(*cluster, (*service, true));
         }
-        for (service, (_, external, _)) in self.services.iter() {
+        for (service, (_, external, _)) in &self.services {
             if let Some(external) = external {
                 holders.entry(*external).or_insert((*service, false));
             }
