@@ -306,6 +306,8 @@ fn neither_headless_services_nor_names_are_asked_anywhere() {
         "spec: {type: ExternalName, externalName: example.com, ports: [{port: 80}]}",
         "spec: {ports: [{port: 80}]}",
     ] {
+        let read = read_text("t.yaml", &service(spec)).unwrap();
+        assert!(read.problems.is_empty(), "{spec}: {:?}", read.problems);
         assert!(fronts_of(&service(spec)).is_empty(), "{spec}");
     }
 }

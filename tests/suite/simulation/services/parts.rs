@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::packet::{Kind, Packet, parse};
 use lockgate_tests::packets::{self, Ends, fragments, has_right_checksums, joined, with_ttl};
-use lockgate_tests::world::{Fate, HOST, Shape, World};
+use lockgate_tests::world::{Fate, HOST, World};
 
 use super::super::shape;
-use super::{A, B, C, SERVICES, answer_to, ip, key_of, sent, to};
+use super::{A, B, C, NODES, SERVICES, answer_to, ip, key_of, sent, start, to};
 
 /// Injects frames one by one and gives all that arrives at whom.
 fn all(world: &mut World, from: &str, frames: &[Vec<u8>]) -> Vec<(&'static str, Vec<u8>)> {
@@ -25,10 +25,10 @@ fn all(world: &mut World, from: &str, frames: &[Vec<u8>]) -> Vec<(&'static str, 
 
 #[test]
 fn a_datagram_in_pieces_arrives_whole_in_any_order_and_so_does_its_answer() {
-    for workers in 1..=3 {
+    for (workers, is_late) in NODES {
         for (service, at) in [("10.96.0.1", "pod"), ("fd96::1", "pod"), ("10.96.0.3", "far")] {
             for order in 0..3 {
-                let mut world = World::of(shape(workers), SERVICES);
+                let mut world = start(workers, is_late);
                 pieces(&mut world, service, order, at == "far");
             }
         }
@@ -85,9 +85,9 @@ fn pieces_for_nobody_are_told_once_and_dropped() {
 
 #[test]
 fn an_error_about_a_clients_packet_is_about_what_it_wrote() {
-    for workers in 1..=3 {
+    for (workers, is_late) in NODES {
         for service in ["10.96.0.1", "fd96::1"] {
-            let mut world = World::of(shape(workers), SERVICES);
+            let mut world = start(workers, is_late);
             let there = to(&world, service);
             let (at, arrived) = sent(&mut world, A, &packets::udp(there, (5000, 53), b"hello"));
             let back = answer_to(&world, at, &key_of(&arrived));
@@ -106,8 +106,8 @@ fn an_error_about_a_clients_packet_is_about_what_it_wrote() {
 
 #[test]
 fn a_router_on_the_way_speaks_for_itself_about_what_the_client_wrote() {
-    for workers in 1..=3 {
-        let mut world = World::of(shape(workers), SERVICES);
+    for (workers, is_late) in NODES {
+        let mut world = start(workers, is_late);
         let there = to(&world, "10.96.0.3");
         let (at, arrived) = sent(&mut world, A, &packets::udp(there, (5000, 53), b"hello"));
         assert_eq!(at, HOST);
@@ -125,9 +125,9 @@ fn a_router_on_the_way_speaks_for_itself_about_what_the_client_wrote() {
 
 #[test]
 fn a_clients_error_about_an_answer_reaches_the_backend_as_about_what_that_sent() {
-    for workers in 1..=3 {
+    for (workers, is_late) in NODES {
         for service in ["10.96.0.1", "fd96::1", "10.96.0.2", "fd96::2"] {
-            let mut world = World::of(shape(workers), SERVICES);
+            let mut world = start(workers, is_late);
             let there = to(&world, service);
             let (at, arrived) = sent(&mut world, A, &packets::udp(there, (5000, 53), b"hello"));
             let back = answer_to(&world, at, &key_of(&arrived));
@@ -149,9 +149,9 @@ fn a_clients_error_about_an_answer_reaches_the_backend_as_about_what_that_sent()
 
 #[test]
 fn what_the_switch_says_of_a_clients_packet_is_about_what_it_wrote() {
-    for workers in 1..=3 {
+    for (workers, is_late) in NODES {
         for service in ["10.96.0.1", "fd96::1"] {
-            let mut world = World::of(Shape { mtu: 1500, ..shape(workers) }, SERVICES);
+            let mut world = start(workers, is_late);
             let there = to(&world, service);
             let dying = with_ttl(packets::udp(there, (5000, 53), b"hello"), 1);
             let Fate::Both(told, reason) = world.fate(A, A, &dying) else { panic!("not told") };
