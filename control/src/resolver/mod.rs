@@ -35,17 +35,14 @@ mod spaces;
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use lockgate_dataplane::ids::EndpointId;
 use lockgate_dataplane::policy::delta::Delta;
 use lockgate_dataplane::policy::ruleset::{self, PodIndex, PolicyId, SetId};
-use lockgate_dataplane::service;
 
 use crate::inventory::Inventory;
 use crate::manifest::{ObjectKey, ObjectKind, Pod};
 use crate::resolve::PodView;
-use crate::services::Here;
 use labels::{Things, Words, put, take};
 use node::Node;
 use ordered::Asking;
@@ -88,25 +85,6 @@ struct Work {
 }
 
 impl Resolver {
-    /// One for the node of this name, by which slices speak of it.
-    #[must_use]
-    pub fn of_node(name: Option<Arc<str>>) -> Self {
-        let mut resolver = Self::default();
-        resolver.services.set_node(name);
-        resolver
-    }
-
-    /// What has changed of services since this was last called.
-    pub fn take_served(&mut self) -> service::Delta {
-        self.services.take_delta()
-    }
-
-    /// Where the switch is.
-    #[must_use]
-    pub fn here(&self) -> &Here {
-        self.services.here()
-    }
-
     /// Takes in that the objects of these keys have changed.
     pub fn apply(&mut self, inventory: &Inventory, changed: &BTreeSet<ObjectKey>) -> Delta {
         let mut work = Work::default();

@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::service::{Delta, Front, FrontKey, ServingId};
 
+use super::Resolver;
 use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, ObjectKind};
 use crate::services::{Asked, Claim, Here, addresses, asked_at};
@@ -42,6 +43,27 @@ pub(super) struct Services {
     /// To be asked again.
     stale: BTreeSet<ObjectKey>,
     delta: Delta,
+}
+
+impl Resolver {
+    /// One for the node of this name, by which slices speak of it.
+    #[must_use]
+    pub fn of_node(name: Option<Arc<str>>) -> Self {
+        let mut resolver = Self::default();
+        resolver.services.set_node(name);
+        resolver
+    }
+
+    /// What has changed of services since this was last called.
+    pub fn take_served(&mut self) -> Delta {
+        self.services.take_delta()
+    }
+
+    /// Where the switch is.
+    #[must_use]
+    pub fn here(&self) -> &Here {
+        self.services.here()
+    }
 }
 
 impl Services {

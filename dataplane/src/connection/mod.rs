@@ -280,25 +280,6 @@ impl Connections {
         }
     }
 
-    /// The key that opened a connection, if it is there.
-    #[must_use]
-    pub(crate) fn opening(&self, id: ConnectionId) -> Option<FlowKey> {
-        self.slab.live(id.0).map(Entry::opening)
-    }
-
-    /// Notes who translates a connection.
-    pub fn set_translator(&mut self, id: ConnectionId, translator: Option<WorkerId>) {
-        if let Some(entry) = self.slab.live_mut(id.0) {
-            entry.set_translator(translator);
-        }
-    }
-
-    /// What it was made by.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// What the connection has come to.
     #[inline]
     #[must_use]

@@ -107,6 +107,7 @@ mod tests {
         }
         let is_kept = |n: &u16| affinities.find(ServingId(1), client(*n), Tick(0)).is_some();
         assert!((0..20_000).filter(is_kept).count() <= AFFINITIES_MAX);
-        assert!((19_984..20_000).all(|n| is_kept(&n)), "the newest stay");
+        let late = (17_952..20_000).filter(is_kept).count();
+        assert!(late > 1_900, "{late} of the last 2,048, half of what there is room for");
     }
 }

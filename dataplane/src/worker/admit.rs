@@ -4,12 +4,13 @@
 //! Everything here reads one snapshot and the packet's bytes and changes nothing, so it may run
 //! for a whole batch before the first connection is looked up.
 
+use super::client::{Client, to_itself};
 use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance, Exit, Route, Side};
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind, Local, Place};
 use crate::handoff::owner;
-use crate::ids::{EndpointId, Mac, PortId, PortRef, PortSlot, WorkerId};
+use crate::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use crate::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
 use crate::packet::parse::{
     Arp, Content, Family, Fragment, Headers, Kind, Neighbour, parse_into, read_fragment,
@@ -161,7 +162,7 @@ fn from_pod(
 
 /// Where a pod's packet goes.
 #[inline]
-fn pod_way(
+pub(super) fn pod_way(
     endpoints: &Endpoints,
     here: WorkerId,
     Entrance { from, asked, .. }: Entrance,
@@ -203,7 +204,7 @@ fn from_host(
 
 /// Where a packet from the host port goes.
 #[inline]
-fn host_way(
+pub(super) fn host_way(
     endpoints: &Endpoints,
     Entrance { from, asked, .. }: Entrance,
     source: Place,
@@ -224,95 +225,6 @@ fn host_way(
         owner: local.at.worker,
         asked,
     })
-}
-
-/// Who asks a Service.
-#[derive(Debug)]
-pub(super) enum Client<'e> {
-    /// A pod here, and the class of the address that it asks from.
-    Pod(&'e Local, ClassId),
-    /// Somebody beyond the host port.
-    Outside(Place),
-}
-
-impl<'e> Client<'e> {
-    /// Who sent a packet that was admitted before.
-    pub(super) fn of(
-        endpoints: &'e Endpoints,
-        entrance: Entrance,
-        source: Address,
-    ) -> Result<Self, DropReason> {
-        if entrance.kind == PortKind::Host {
-            return Ok(Self::Outside(endpoints.place(source)));
-        }
-        let sender = endpoints.sender(entrance.from).ok_or(DropReason::Unsynced)?;
-        let class = endpoints.class_of_own(sender, source).ok_or(DropReason::SpoofedSource)?;
-        Ok(Self::Pod(sender, class))
-    }
-
-    /// The pod, where it is one.
-    pub(super) fn endpoint(&self) -> Option<EndpointId> {
-        match self {
-            Self::Pod(local, _) => Some(local.endpoint),
-            Self::Outside(_) => None,
-        }
-    }
-
-    /// A way for what goes no further than back: of what is not translated, or not yet.
-    pub(super) fn way_back(&self, Entrance { from, .. }: Entrance) -> Route {
-        let source = match self {
-            Self::Pod(local, class) => pod_side(local, *class),
-            Self::Outside(place) => outside(place.class, place.kind),
-        };
-        let exit = Exit { to: from, ..Admitted::BLANK.route.exit };
-        Route { from, source, exit, owner: from.worker, ..Admitted::BLANK.route }
-    }
-
-    /// The way to a backend.
-    ///
-    /// # Errors
-    /// `ServiceElsewhere` where the answer would not come back by this switch; `NoBackend` where the
-    /// backend is a Service itself.
-    pub(super) fn way_to(
-        &self,
-        endpoints: &Endpoints,
-        here: WorkerId,
-        entrance: Entrance,
-        backend: Address,
-    ) -> Result<Route, DropReason> {
-        let entrance = Entrance { asked: Asked::Translated, ..entrance };
-        let way = match self {
-            Self::Pod(local, class) => pod_way(endpoints, here, entrance, (local, *class), backend),
-            Self::Outside(source) => host_way(endpoints, entrance, *source, backend),
-        };
-        way.map_err(|turned| match (self, turned) {
-            (_, Turned::Service) => DropReason::NoBackend,
-            (Self::Outside(_), _) => DropReason::ServiceElsewhere,
-            (Self::Pod(..), Turned::Dropped(reason)) => reason,
-            (Self::Pod(..), _) => DropReason::NotForUs,
-        })
-    }
-}
-
-/// The way of a pod's answer to the gateway, as which it sees itself where a Service gave it itself as
-/// a backend: back to itself, if that connection is there.
-#[cold]
-fn to_itself(
-    sender: &Local,
-    class: ClassId,
-    Entrance { from, .. }: Entrance,
-    headers: &Headers,
-) -> Option<Route> {
-    let may_be = matches!(
-        headers.kind,
-        Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } | Kind::Rest | Kind::IcmpError { .. }
-    );
-    let is_gateway = [GATEWAY_V4, GATEWAY_V6].contains(&headers.key.target);
-    let own = pod_side(sender, class);
-    let (exit, owner) = (exit_of(sender), from.worker);
-    let (checksums, asked) = (Checksums::Finish, Asked::Gateway);
-    let route = Route { from, checksums, source: own, target: own, exit, owner, asked };
-    (may_be && is_gateway && headers.target_mac == GATEWAY_MAC).then_some(route)
 }
 
 /// Turns aside what is addressed to the gateway or to nobody that a switch forwards to.
@@ -463,18 +375,18 @@ fn answerable_solicitation(neighbour: &Neighbour) -> Turned {
 }
 
 #[inline]
-fn pod_side(local: &Local, class: ClassId) -> Side {
+pub(super) fn pod_side(local: &Local, class: ClassId) -> Side {
     Side { endpoint: Some(local.endpoint), class, sets: local.sets, node: None }
 }
 
 #[inline]
-fn outside(class: ClassId, kind: PlaceKind) -> Side {
+pub(super) fn outside(class: ClassId, kind: PlaceKind) -> Side {
     let node = if let PlaceKind::Node(own_node) = kind { Some(own_node) } else { None };
     Side { endpoint: None, class, sets: Sets::NONE, node }
 }
 
 #[inline]
-fn exit_of(local: &Local) -> Exit {
+pub(super) fn exit_of(local: &Local) -> Exit {
     Exit { to: local.at, mac: local.mac, mtu: local.mtu }
 }
 

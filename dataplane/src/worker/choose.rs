@@ -1,7 +1,7 @@
 //! Which backend a new connection to a Service is given. Hot path: once for each connection.
 
 use super::Path;
-use super::admit::Client;
+use super::client::Client;
 use super::mailbox::PortKind;
 use super::route::Entrance;
 use crate::connection::Connections;

@@ -18,6 +18,7 @@
 
 mod admit;
 mod choose;
+mod client;
 mod forward;
 mod fragments;
 mod judge;

@@ -6,7 +6,8 @@
 //! is to no Service, or a reply to no client of one, never comes here.
 
 use super::Path;
-use super::admit::{Admitted, Client};
+use super::admit::Admitted;
+use super::client::Client;
 use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance};
 use super::stage::Stage;
