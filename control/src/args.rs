@@ -148,6 +148,10 @@ pub struct RunArguments {
     /// Address of this node; may be repeated [default: the hostIPs of its pods].
     #[arg(long = "node-address", value_name = "IP", action = ArgAction::Append)]
     pub node_addresses: Vec<String>,
+    /// Name of this node in the cluster: endpoint slices say by it who serves here [default: the
+    /// machine's host name].
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
     /// What the node sends to its own pods: exempt (it always comes in) or judged, by the policies of
     /// the pod [default: exempt].
     #[arg(long, value_name = "WORD")]
@@ -190,7 +194,7 @@ Settings of the configuration file (flags win over it):
   cluster: kubeconfig, in_cluster, node, cni_socket, attachments, cni_install, cni_bin_dir,
     cni_conf_dir, ipam_dir, masquerade, node_routes, service_cidrs
   manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
-  denied, polling, node_addresses, own_node, listen, socket, lock, bpffs
+  denied, polling, node_addresses, node_name, own_node, listen, socket, lock, bpffs
   connections.capacity, connections.per_pod (most of one pod, of each worker's; a quarter)
   connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
     tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
@@ -337,6 +341,7 @@ impl RunArguments {
             denied: all.denied,
             polling: all.polling,
             node_addresses: Some(all.node_addresses).filter(|list| !list.is_empty()),
+            node_name: all.node_name,
             own_node: all.own_node,
             listen: all.listen,
             socket: all.socket,
@@ -434,7 +439,7 @@ mod tests {
         let raw =
             run("lockgate run --manifests /m --workers 2 --cores 0,1 --frames-per-worker 4096 \
              --ports-max 10 --policy-metrics-max 7 --connections 2048 --established keep --denied reject --polling busy \
-             --node-address 10.0.0.1 --node-address fd00::1 --own-node judged --host-interface h0 --host-peer h1 \
+             --node-address 10.0.0.1 --node-address fd00::1 --node-name n1 --own-node judged --host-interface h0 --host-peer h1 \
              --host-netns outside --host-mtu 1400 --listen [::1]:1 --socket /s --lock /l \
              --bpffs /b --log-level warn --log-format json")
             .to_raw();
@@ -449,6 +454,7 @@ mod tests {
         assert_eq!(settings.denied, Denial::Reject);
         assert_eq!(settings.polling, Polling::Busy);
         assert_eq!(settings.node_addresses.len(), 2);
+        assert_eq!(settings.node_name.as_deref(), Some("n1"));
         assert_eq!(settings.own_node, OwnNode::Judged);
         assert_eq!(settings.listen.to_string(), "[::1]:1");
         assert_eq!(settings.source, settings::SourcePlan::Directory("/m".into()));

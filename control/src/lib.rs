@@ -48,6 +48,7 @@ pub mod run;
 #[cfg(test)]
 mod sample;
 pub mod selector;
+pub mod services;
 pub mod settings;
 pub mod show;
 pub mod socket;

@@ -16,6 +16,7 @@ mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::endpoint::{Attachment, OwnNode};
@@ -45,10 +46,10 @@ pub struct Node {
     pub host: Option<HostPortPlan>,
     /// How many workers there are, each with a queue of the host port.
     pub workers: u8,
-    /// What the cluster calls it; empty where objects are no cluster's.
-    pub name: String,
     /// Addresses of this node; empty: those of its Node object, or those its pods name.
     pub addresses: Vec<IpAddr>,
+    /// Its name in the cluster, where that is known.
+    pub name: Option<Arc<str>>,
     /// Whether what it sends to its own pods is judged.
     pub own_node: OwnNode,
     /// The most pod ports.

@@ -6,6 +6,7 @@
 //! interfaces that were made are removed; on those that were found the program stays and drops.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::runtime::Detach;
@@ -206,11 +207,11 @@ async fn begin<D: Dataplane>(
     };
     let dataplane = start(settings, &anchors).map_err(RunError::Switch)?;
     let node = Node {
-        name: settings.source.cluster().map_or_else(String::new, |plan| plan.node.clone()),
         host: settings.host_port.clone(),
         workers: settings.workers(),
         addresses: settings.node_addresses.clone(),
         own_node: settings.own_node,
+        name: name_of(settings).map(Arc::from),
         ports_max: usize::from(settings.ports_max),
         policy_metrics_max: settings.policy_metrics_max,
     };
@@ -320,4 +321,18 @@ async fn clean_up(attacher: &mut Attacher) {
     if let Err(error) = attacher.sweep() {
         warn!(%error, "a pin of an interface that has gone is left");
     }
+}
+
+/// What the cluster calls this node; in a directory of manifests what is set, or the machine's name.
+fn name_of(settings: &Settings) -> Option<String> {
+    match settings.source.cluster() {
+        Some(plan) => Some(plan.node.clone()),
+        None => settings.node_name.clone().or_else(host_name),
+    }
+}
+
+/// What the machine is called: what kubelet calls its node where it is not told otherwise.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_lowercase()).filter(|name| !name.is_empty())
 }

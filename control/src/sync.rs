@@ -105,9 +105,9 @@ impl<D: Dataplane> Sync<D> {
         let workers = if node.policy_metrics_max == 0 { 0 } else { node.workers };
         Self {
             policy_counts: PolicyCounts::new(node.policy_metrics_max),
+            resolver: Resolver::of_node(node.name.clone()),
             node,
             source,
-            resolver: Resolver::default(),
             compiler: Compiler::counted_by(workers),
             resolved: OnceCell::new(),
             ports: Ports::default(),
@@ -311,6 +311,11 @@ impl<D: Dataplane> Sync<D> {
             self.verdicts_differ |= self.compiler.apply(delta, &topology).verdicts;
             self.rules_differ = true;
         }
+        let served = self.resolver.take_served();
+        if !served.is_empty() {
+            self.compiler.serve(served);
+            self.rules_differ = true;
+        }
     }
 
     /// Adds the ports that are missing, and sees what the kernel has lost.
@@ -336,7 +341,8 @@ impl<D: Dataplane> Sync<D> {
     #[must_use]
     pub fn node_addresses(&self) -> &[IpAddr] {
         let set = &self.node.addresses;
-        let object = self.source.inventory().node(&self.node.name);
+        let name = self.node.name.as_deref().filter(|_| self.source.cluster().is_some());
+        let object = name.and_then(|name| self.source.inventory().node(name));
         match object.filter(|node| !node.addresses.is_empty()) {
             _ if !set.is_empty() => set,
             Some(object) => &object.addresses,

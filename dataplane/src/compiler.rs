@@ -10,6 +10,7 @@ use crate::ids::EndpointId;
 use crate::policy::delta::Delta;
 use crate::policy::ruleset::Ruleset;
 use crate::policy::{Kept, PolicyTable, Update};
+use crate::service;
 
 pub use crate::policy::{Counted, Out};
 
@@ -60,6 +61,12 @@ impl Compiler {
     pub fn apply(&mut self, delta: Delta, topology: &Topology) -> Tables {
         let update = self.policy.apply(delta);
         self.finish(&update, topology)
+    }
+
+    /// Takes a change of services in: it is in the tables that [`Compiler::apply`] gives next. No
+    /// verdict changes by it, for policy judges who serves, not the Service.
+    pub fn serve(&mut self, delta: service::Delta) {
+        self.endpoints.serve(delta);
     }
 
     /// Builds everything anew from the rules that are kept: what [`Compiler::apply`] does by

@@ -93,6 +93,18 @@ drop_reasons! {
     NotForUs = "not_for_us",
     /// No pod has the address and there is no host port to send it to.
     NoRoute = "no_route",
+    /// Nobody serves at that address and port of a Service; answered with port-unreachable.
+    NoBackend = "no_backend",
+    /// Nobody on this node serves, and the Service wants no other asked.
+    NoLocalBackend = "no_local_backend",
+    /// The backend of an established connection is gone; its client is told.
+    BackendGone = "backend_gone",
+    /// The Service lets only some addresses in, and the client's is none of them.
+    ServiceSource = "service_source",
+    /// It came in by the host port and is for a Service that nobody on this node backs.
+    ServiceElsewhere = "service_elsewhere",
+    /// No room for another connection to a Service, or too many for one pod.
+    TranslationsFull = "translations_full",
     /// The ring to the other worker was full.
     HandoffFull = "handoff_full",
     /// Not the start of a connection, and of none that is known.

@@ -6,7 +6,8 @@
 //!
 //! Invariants
 //! - An address of a pod is never [`Kind::Node`], whatever the node's addresses are said to be:
-//!   own-node traffic is exempt from policy (NP-40), a pod's is not.
+//!   own-node traffic is exempt from policy (NP-40), a pod's is not. Nor is it ever
+//!   [`Kind::Service`], and neither is one of the node: a Service takes nobody's address away.
 //! - Policy sets are those of pods on this node only. A pod elsewhere is judged there, and here
 //!   it is an outside address with the class of that pod.
 //! - A stale [`PortRef`] finds nothing: the slot's port must be the one that was meant.
@@ -30,6 +31,7 @@ use crate::packet::Address;
 use crate::policy::ruleset::{PodIndex, Ruleset};
 use crate::policy::{Audit, ClassId, Compiled, Sets};
 use crate::seat::Seat;
+use crate::service::{KeptServices, Services};
 use lpm::Lpm;
 
 pub use kept::KeptEndpoints;
@@ -96,6 +98,8 @@ pub enum Kind {
     Outside,
     /// This node: through the host port.
     Node(OwnNode),
+    /// A Service: whoever of its backends is chosen.
+    Service,
 }
 
 /// All that is known of an address.
@@ -149,6 +153,7 @@ pub struct Endpoints {
     lpm: Lpm,
     /// What the values of `lpm` stand for; 0 is [`NOWHERE`].
     places: Arc<[Place]>,
+    services: Services,
 }
 
 const NOBODY: u32 = u32::MAX;
@@ -207,6 +212,13 @@ impl Endpoints {
         self.locals.iter().filter(|local| !local.addresses.is_empty())
     }
 
+    /// Who serves at the addresses that are [`Kind::Service`].
+    #[inline]
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
     /// The host port.
     #[inline]
     #[must_use]
@@ -227,9 +239,20 @@ impl Endpoints {
     /// is left out: its packets find no sender.
     #[must_use]
     pub fn build(ruleset: &Ruleset, compiled: &Compiled, topology: &Topology) -> Self {
+        Self::build_with(ruleset, compiled, topology, &KeptServices::default())
+    }
+
+    /// The same, where there are services. Cold.
+    #[must_use]
+    pub fn build_with(
+        ruleset: &Ruleset,
+        compiled: &Compiled,
+        topology: &Topology,
+        services: &KeptServices,
+    ) -> Self {
         let mut builder = Builder::default();
         builder.add_locals(ruleset, compiled, topology);
-        builder.add_prefixes(compiled, topology);
+        builder.add_prefixes(compiled, topology, services);
         let seats =
             builder.locals.iter().map(|local| Seat::of(local.at).index() + 1).max().unwrap_or(0);
         let mut senders = vec![NOBODY; seats];
@@ -243,6 +266,7 @@ impl Endpoints {
             lpm: Lpm::build(&builder.prefixes),
             locals: builder.locals.into(),
             places: builder.places.into(),
+            services: services.now().clone(),
         }
     }
 
@@ -312,11 +336,15 @@ impl Builder {
         }
     }
 
-    /// Later ones count where prefixes are equal: the node's addresses over blocks, and those of
-    /// pods over both.
-    fn add_prefixes(&mut self, compiled: &Compiled, topology: &Topology) {
+    /// Later ones count where prefixes are equal: services' addresses over blocks, the node's over
+    /// both, and those of pods over all.
+    fn add_prefixes(&mut self, compiled: &Compiled, topology: &Topology, services: &KeptServices) {
         for (net, class) in compiled.classes.prefixes() {
             self.add(net, Place { class, ..NOWHERE });
+        }
+        for address in services.addresses() {
+            let class = compiled.classes.of(address);
+            self.add(address.into(), Place { class, kind: Kind::Service, ..NOWHERE });
         }
         for &address in &topology.node_addresses {
             let class = compiled.classes.of(address);

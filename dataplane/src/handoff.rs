@@ -11,6 +11,7 @@
 //!                 ^────── empty ──────┘
 //! ```
 
+use crate::connection::fragment::Flow;
 use crate::counters::DropReason;
 use crate::doorbell::Doorbell;
 use crate::ids::{PortRef, WorkerId};
@@ -34,11 +35,16 @@ pub enum Errand {
     Judge {
         /// The port it came in at.
         from: PortRef,
+        /// Whether it was for a Service, and was translated there.
+        translated: bool,
     },
     /// It was judged and rewritten by its owner: send it out of `to`.
     Send {
         /// The port it leaves by.
         to: PortRef,
+        /// Its flow, where it goes back to who asked a Service there and has yet to be given the
+        /// Service's address: a later fragment does not say.
+        back: Option<Flow>,
     },
 }
 
@@ -274,13 +280,14 @@ mod tests {
     fn packets_arrive_whole_and_in_order() {
         let (mut to, from) = pair();
         for n in 0..200_u8 {
-            to.push(Errand::Send { to: port(u32::from(n), 0) }, &[n; 100]).unwrap();
+            to.push(Errand::Send { to: port(u32::from(n), 0), back: None }, &[n; 100]).unwrap();
         }
         to.flush();
         let mut next = 0;
         while let Some(parcel) = from.take() {
             for (errand, packet) in parcel.packets() {
-                assert_eq!(errand, Errand::Send { to: port(u32::from(next), 0) });
+                let to = port(u32::from(next), 0);
+                assert_eq!(errand, Errand::Send { to, back: None });
                 assert_eq!(packet, [next; 100]);
                 next += 1;
             }
@@ -292,7 +299,7 @@ mod tests {
     #[test]
     fn thin_parcels_do_not_use_up_the_ring_of_a_worker_that_is_behind() {
         let (mut to, from) = pair();
-        let errand = Errand::Judge { from: port(1, 0) };
+        let errand = Errand::Judge { from: port(1, 0), translated: false };
         let room = (PARCELS_PER_PAIR / 2 - 1) * BATCH_MAX;
         for n in 0..room {
             assert_eq!(to.push(errand, &[1]), Ok(()), "packet {n}, one a turn");
@@ -313,7 +320,7 @@ mod tests {
     fn a_receiver_that_does_not_take_makes_the_ring_full_and_not_longer() {
         let (mut to, from) = pair();
         let room = PARCELS_PER_PAIR * BATCH_MAX;
-        let errand = Errand::Judge { from: port(1, 0) };
+        let errand = Errand::Judge { from: port(1, 0), translated: false };
         for _ in 0..room {
             to.push(errand, &[1]).unwrap();
         }

@@ -39,5 +39,6 @@ mod prefetch;
 pub mod publish;
 pub mod runtime;
 pub mod seat;
+pub mod service;
 mod sync;
 pub mod worker;

@@ -61,6 +61,27 @@ pub const FAIR_WINDOW_MS: u32 = 4;
 /// those from outside it looks at half as many.
 pub const FRAGMENTS_PER_MS: u32 = 384;
 
+/// Fronts in one page of the table of services.
+pub const FRONTS_PER_PAGE_MAX: usize = 32;
+
+/// Ranges of addresses from which one front may be asked.
+pub const SOURCES_MAX: usize = 64;
+
+/// Backends that are tried for a new connection before its source port is changed.
+pub const BACKEND_TRIES: usize = 4;
+
+/// Source ports that are tried for a new connection whose own is taken at its backend.
+pub const SOURCE_PORT_TRIES: usize = 8;
+
+/// Backends looked at for one on this node, where only such will do.
+pub const NEAR_TRIES: usize = 256;
+
+/// Clients of services with affinity that a worker remembers.
+pub const AFFINITIES_MAX: usize = 4096;
+
+/// Places that one client may be remembered in.
+pub const AFFINITY_WAYS: usize = 8;
+
 /// Answers (ARP, ND, echo) per port and second; and errors and rejects per pod and second, each
 /// kind counted apart, by each worker that judges for the pod.
 pub const ANSWERS_PER_SECOND: u32 = 1000;

@@ -14,6 +14,9 @@ use nix::time::ClockId;
 
 use crate::cluster::Size;
 
+/// What slices call the node.
+pub const NODE: &str = "here";
+
 /// Inventory, resolver and compiler of one node.
 #[derive(Debug, Default)]
 pub struct Agent {
@@ -44,7 +47,9 @@ impl Agent {
         let pods = inventory.pods().map(|pod| &pod.metadata);
         let namespaces = inventory.namespaces().map(|namespace| &namespace.metadata);
         let policies = inventory.policies().map(|policy| &policy.metadata);
-        let all = pods.chain(namespaces).chain(policies);
+        let services = inventory.services().map(|service| &service.metadata);
+        let slices = inventory.slices().map(|slice| &slice.metadata);
+        let all = pods.chain(namespaces).chain(policies).chain(services).chain(slices);
         let unread = all.map(|metadata| metadata.key.clone()).collect();
         Self { inventory, unread, ..Self::counted_by(workers) }
     }
@@ -52,7 +57,8 @@ impl Agent {
     /// One whose tables count for so many workers.
     #[must_use]
     pub fn counted_by(workers: u8) -> Self {
-        Self { compiler: Compiler::counted_by(workers), workers, ..Self::default() }
+        let resolver = Resolver::of_node(Some(NODE.into()));
+        Self { compiler: Compiler::counted_by(workers), resolver, workers, ..Self::default() }
     }
 
     /// One that begins anew and has read nothing: it knows who had which identity.
@@ -65,7 +71,9 @@ impl Agent {
     pub fn resolve(&mut self) -> Delta {
         let mut changes = self.inventory.take_changes();
         changes.append(&mut self.unread);
-        self.resolver.apply(&self.inventory, &changes)
+        let delta = self.resolver.apply(&self.inventory, &changes);
+        self.compiler.serve(self.resolver.take_served());
+        delta
     }
 
     /// Compiles what was resolved.

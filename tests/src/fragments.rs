@@ -136,7 +136,7 @@ impl Twin {
         let Some(mut frame) = self.pool.take() else { panic!("more are held than may be") };
         // The number stands where a packet has its length.
         frame.set_length(self.count % LENGTHS);
-        match self.table.wait(ticket, Waited { frame, from, headers }) {
+        match self.table.wait(ticket, Waited { frame, from, translated: false, headers }) {
             Ok(()) => Fate::Waits,
             Err(waited) => {
                 self.pool.put(waited.frame);

@@ -299,6 +299,12 @@ impl World {
         self.seats.iter().map(|seat| seat.worker.connections().len()).sum()
     }
 
+    /// What all workers remember of connections to Services.
+    #[must_use]
+    pub fn translations(&self) -> usize {
+        self.seats.iter().map(|seat| seat.worker.translations().len()).sum()
+    }
+
     /// The samples of packets since the last call.
     pub fn samples(&mut self) -> Vec<Sample> {
         self.seats.iter().flat_map(|s| std::iter::from_fn(|| s.events.pop())).collect()

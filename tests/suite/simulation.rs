@@ -11,6 +11,7 @@ mod path;
 mod pieces;
 mod random;
 mod rejects;
+mod services;
 mod time;
 
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 //!
 //! Nanoseconds per packet, receive to send, with the ports' own work but without a kernel. The
 //! rows: a known connection, a new one, one from its opening to the end of its time, a denied
-//! packet, a packet between two workers; a word as argument leaves those whose name holds it.
+//! packet, a packet between two workers, packets to a Service; a word as argument leaves those whose name holds it.
 //!
 //! Time is noisy on a shared machine, instructions are not:
 //!
@@ -26,6 +26,11 @@ const CLUSTER: &str = include_str!("../../manifests/cluster.yaml");
 const SOURCE: &str = "default/source";
 const SINK: &str = "default/sink";
 
+/// Where the sink is asked as a Service.
+const SERVICE_PORT: u16 = 99;
+const SERVICE_ADDRESS: [u8; 4] = [10, 96, 0, 1];
+const SERVICE: &str = include_str!("../../manifests/service.yaml");
+
 #[allow(clippy::print_stdout)] // its only output
 fn main() -> ExitCode {
     let mut table = "| packet | ns, median | least | most |\n|---|---|---|---|".to_owned();
@@ -35,6 +40,8 @@ fn main() -> ExitCode {
         ("connection, opened and over", 1, 9, Counted::Life),
         ("denied", 1, 10, Counted::Known),
         ("known connection, two workers", 2, 9, Counted::Known),
+        ("to a Service, 1024 flows", 1, SERVICE_PORT, Counted::Known),
+        ("to a Service, two workers", 2, SERVICE_PORT, Counted::Known),
     ];
     let word = std::env::args().nth(1).unwrap_or_default();
     for (name, workers, port, counted) in rows.into_iter().filter(|row| row.0.contains(&word)) {
@@ -65,7 +72,11 @@ fn measure(workers: u8, port: u16, counted: Counted) -> f64 {
     let shape = Shape { workers, frames: 8192, connections: 1 << 19, ..Shape::default() };
     let mut world = World::of(shape, CLUSTER);
     let outside = [192, 0, 2, 1].into();
-    let ends = world.ends(SOURCE, SINK, outside);
+    let mut ends = world.ends(SOURCE, SINK, outside);
+    if port == SERVICE_PORT {
+        world.set_file("service.yaml", SERVICE);
+        ends.target = SERVICE_ADDRESS.into();
+    }
     let frames: Vec<Vec<u8>> = (0..1024).map(|flow| frame(ends, 1024 + flow, port)).collect();
     let mut spent = Duration::ZERO;
     for batch in 0..BATCHES {

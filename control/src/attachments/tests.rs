@@ -29,7 +29,7 @@ struct Bench {
 type Answer = oneshot::Receiver<String>;
 
 fn sync(switch: FakeSwitch) -> Sync<FakeSwitch> {
-    let node = Node { ports_max: 10, name: NODE.to_owned(), ..Node::default() };
+    let node = Node { ports_max: 10, name: Some(NODE.into()), ..Node::default() };
     let source = Source::Cluster(Box::new(Cluster::new(NODE)));
     Sync::new(node, source, switch, ApplyLatency::new().unwrap())
 }

@@ -12,6 +12,7 @@ mod judge;
 mod lowered;
 mod nearest;
 mod request;
+mod services;
 mod text;
 mod walk;
 
@@ -288,6 +289,9 @@ impl<'i> Explainer<'i> {
         });
         let mut caveats = caveats::of(&from, &to);
         caveats.extend(caveats::of_rewritten(rewritten, [&from, &to]));
+        if to.place.is_none() {
+            caveats.extend(services::caveat(inventory, to_address, service));
+        }
         Ok(Explanation {
             verdict: Verdict::both(&egress, &ingress),
             from: from.shown,

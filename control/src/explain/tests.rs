@@ -900,3 +900,36 @@ fn a_policy_that_is_written_twice_is_a_caveat() {
     let pods = small() + &pod("x/a", "10.0.1.1", "app: z");
     assert_eq!(explained(&pods, "y/a x/b TCP 80").caveats, Vec::<String>::new());
 }
+
+#[test]
+fn a_services_address_is_said_to_be_one_and_who_is_judged_instead() {
+    let service = |spec: &str, endpoints: &str| {
+        small()
+            + &format!(
+                "apiVersion: v1
+kind: Service
+metadata: {{name: s, namespace: x}}
+spec: {{clusterIP: 10.96.0.1, {spec} ports: [{{port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: s, namespace: x, labels: {{kubernetes.io/service-name: s}}}}
+addressType: IPv4
+endpoints: [{endpoints}]
+ports: [{{port: 8080}}]
+"
+            )
+    };
+    let told = |text: &str, port: u16| {
+        let seen = explained(text, &format!("x/a 10.96.0.1 TCP {port}"));
+        seen.caveats.join("; ")
+    };
+    let two = service("", "{addresses: [10.0.1.1]}, {addresses: [10.0.1.2]}");
+    assert!(told(&two, 80).contains("Service x/s: policy judges its backends instead, "));
+    assert!(told(&two, 80).contains("10.0.1.1:8080, 10.0.1.2:8080"), "{}", told(&two, 80));
+    assert!(told(&two, 81).contains("where nobody serves this"), "{}", told(&two, 81));
+    assert!(told(&service("", ""), 80).contains("has no backends"));
+    let near = service("internalTrafficPolicy: Local,", "{addresses: [10.0.1.1], nodeName: n}");
+    assert!(told(&near, 80).contains("on the client's node"), "{}", told(&near, 80));
+    assert!(explained(&two, "x/a x/b TCP 80").caveats.is_empty());
+}

@@ -151,6 +151,22 @@ impl Inventory {
         }
     }
 
+    /// The services that have an object, by namespace and name.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.of_kind(ObjectKind::Service, "").filter_map(|object| match object {
+            Object::Service(service) => Some(service),
+            _ => None,
+        })
+    }
+
+    /// The slices, by namespace and name.
+    pub fn slices(&self) -> impl Iterator<Item = &EndpointSlice> {
+        self.of_kind(ObjectKind::EndpointSlice, "").filter_map(|object| match object {
+            Object::EndpointSlice(slice) => Some(slice),
+            _ => None,
+        })
+    }
+
     /// Who backs a service, as slices say, whether or not it has an object.
     #[must_use]
     pub fn backends<'i>(&'i self, namespace: &'i str, service: &str) -> Backends<'i> {

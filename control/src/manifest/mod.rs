@@ -14,6 +14,7 @@ mod account;
 mod address;
 pub(crate) mod block;
 pub(crate) mod fields;
+mod fronts;
 mod json;
 mod kind;
 pub(crate) mod labels;
@@ -30,6 +31,7 @@ pub(crate) mod rule;
 mod service;
 mod slice;
 mod staged;
+mod standing;
 pub(crate) mod told;
 pub(crate) mod tree;
 
@@ -38,6 +40,7 @@ use std::path::Path;
 pub use account::{DEFAULT_ACCOUNT, ServiceAccount};
 pub(crate) use address::why_no_pods;
 pub(crate) use block::HOST_BITS;
+pub use fronts::Fronts;
 pub use kind::ObjectKind;
 pub(crate) use lines::place;
 pub(crate) use metadata::is_lost_namespace;
@@ -52,6 +55,7 @@ pub use problem::{Problem, Severity, escape};
 pub use rule::{Peer, PortPattern, Rule, WhichPorts};
 pub use service::{Service, ServicePort, TargetPort};
 pub use slice::{EndpointSlice, SlicePort};
+pub use standing::{Hints, SliceEndpoint};
 
 use tree::Value;
 

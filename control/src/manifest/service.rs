@@ -1,11 +1,12 @@
 //! Services as written: whom they select and at which ports they serve. What they mean to rules is
 //! in their `EndpointSlice`s.
 //!
-//! Read open: where traffic enters a service is not policy's.
+//! Read open. Where traffic enters a service is not policy's, and is read apart (`fronts`).
 
 use lockgate_dataplane::packet::Protocol;
 
 use super::fields::{Broken, Place, Report, all};
+use super::fronts::Fronts;
 use super::metadata::{FIELDS, Metadata};
 use super::problem::quoted;
 use super::tree::Value;
@@ -25,6 +26,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Whether all of that could be read; where not, nothing of it is here.
     pub is_whole: bool,
+    /// Where it is asked.
+    pub fronts: Fronts,
 }
 
 /// A port of a service.
@@ -60,7 +63,8 @@ impl Service {
         });
         let is_whole = read.is_ok();
         let (selector, ports) = read.unwrap_or_default();
-        Self { metadata, selector, ports, is_whole }
+        let fronts = Fronts::read(root, report);
+        Self { metadata, selector, ports, is_whole, fronts }
     }
 }
 

@@ -12,6 +12,7 @@ use lockgate_dataplane::packet::Protocol;
 use super::fields::{Broken, Place, Report, all};
 use super::metadata::Metadata;
 use super::problem::quoted;
+use super::standing::SliceEndpoint;
 use super::{address, labels, rule, service};
 
 const FIELDS: [&str; 6] = ["apiVersion", "kind", "metadata", "addressType", "endpoints", "ports"];
@@ -42,6 +43,8 @@ pub struct EndpointSlice {
     pub service: Option<Arc<str>>,
     /// Every address, of those that are not ready too, in the order written.
     pub addresses: Vec<IpAddr>,
+    /// Who of them may be given to a Service's clients, and how each stands.
+    pub endpoints: Vec<SliceEndpoint>,
     /// Where they serve; none listed is nowhere.
     pub ports: Vec<SlicePort>,
     /// Whether that is all that it says.
@@ -72,10 +75,10 @@ impl EndpointSlice {
     /// Reads a slice; this cannot fail, only close.
     pub(crate) fn read(root: &Place<'_>, metadata: Metadata, report: &mut Report<'_>) -> Self {
         let labels = labels::of_object(root, ANY_SERVICE, report);
-        let (mut addresses, mut ports) = (Vec::new(), Vec::new());
+        let (mut found, mut ports) = (Found::default(), Vec::new());
         let is_read = report.within(UNREAD, |report| {
             let is_closed = root.closed(report, "an EndpointSlice", &FIELDS);
-            let are_addresses = read_addresses(root, &mut addresses, report);
+            let are_addresses = read_addresses(root, &mut found, report);
             let are_ports = read_ports(root, &mut ports, report);
             is_closed.and(are_addresses).and(are_ports)
         });
@@ -84,15 +87,24 @@ impl EndpointSlice {
         let service = named.filter(|_| is_known);
         if !is_known {
             // Nobody can tell whose they are.
-            addresses.clear();
+            found = Found::default();
         }
-        Self { metadata, service, addresses, ports, is_whole: is_known && is_read.is_ok() }
+        let Found { addresses, endpoints } = found;
+        let is_whole = is_known && is_read.is_ok();
+        Self { metadata, service, addresses, endpoints, ports, is_whole }
     }
+}
+
+/// What endpoints say.
+#[derive(Default)]
+struct Found {
+    addresses: Vec<IpAddr>,
+    endpoints: Vec<SliceEndpoint>,
 }
 
 fn read_addresses(
     root: &Place<'_>,
-    found: &mut Vec<IpAddr>,
+    found: &mut Found,
     report: &mut Report<'_>,
 ) -> Result<(), Broken> {
     let kind = address_type(root, report)?;
@@ -127,7 +139,7 @@ fn address_type(root: &Place<'_>, report: &mut Report<'_>) -> Result<AddressType
 fn read_endpoint(
     at: &Place<'_>,
     kind: AddressType,
-    found: &mut Vec<IpAddr>,
+    found: &mut Found,
     report: &mut Report<'_>,
 ) -> Result<(), Broken> {
     let mut result = at.closed(report, "an endpoint", &ENDPOINT_FIELDS);
@@ -135,13 +147,20 @@ fn read_endpoint(
         let at = at.missing("addresses");
         return Err(report.error(&at, "the endpoint has no addresses", "add addresses"));
     };
+    let mut first = None;
     for item in list.items(report, "addresses")? {
         match read_address(&item, kind, report) {
-            Ok(Some(address)) => found.push(address),
+            Ok(Some(address)) => {
+                found.addresses.push(address);
+                first.get_or_insert(address);
+            }
             Ok(None) => {}
             Err(Broken) => result = Err(Broken),
         }
     }
+    // What is odd about the endpoint may be what it stands for.
+    let first = first.filter(|_| result.is_ok());
+    found.endpoints.extend(first.and_then(|first| SliceEndpoint::read(at, first, report)));
     result
 }
 

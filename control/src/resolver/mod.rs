@@ -12,6 +12,7 @@
 //!   policies   what each policy refers to
 //!   ordered    what each ordered policy asked for while it was read
 //!   node       the pods of this node, the node's addresses
+//!   services   which slices are of which Service, who has an address that several claim
 //! ```
 //!
 //! A pod's change asks the selectors that need one of its labels, of its namespace and of the
@@ -27,6 +28,7 @@ mod pods;
 mod policies;
 mod select;
 mod selections;
+mod services;
 mod sets;
 mod spaces;
 
@@ -47,6 +49,7 @@ use ordered::Asking;
 use pods::{Known, Place, Pods};
 use policies::Policies;
 use selections::Selections;
+use services::Services;
 use sets::{Meaning, Sets, Watch};
 use spaces::Spaces;
 
@@ -68,6 +71,7 @@ pub struct Resolver {
     /// ascending.
     doubtful: Vec<Place>,
     node: Node,
+    services: Services,
 }
 
 /// What is found while a change is taken in.
@@ -95,7 +99,9 @@ impl Resolver {
                 | ObjectKind::Node
                 | ObjectKind::Ordered(_) => self.concerned(inventory, key, &mut work.policies),
             }
+            self.services.concern(inventory, key);
         }
+        self.services.settle(inventory);
         for place in std::mem::take(&mut work.pods) {
             self.look_at(place, &mut work);
         }

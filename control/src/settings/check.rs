@@ -13,6 +13,7 @@ use super::{
     Timeouts,
 };
 use crate::attach::{HostPortPlan, InterfaceName};
+use crate::selector::is_dns_subdomain;
 
 /// The longest path of a Unix socket (`sun_path` less its final zero), in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -66,6 +67,17 @@ pub(super) fn denied(raw: Option<String>) -> Result<Denial, SettingsError> {
 
 pub(super) fn own_node(raw: Option<String>) -> Result<OwnNode, SettingsError> {
     word("own_node", raw, &OWN_NODE, "exempt, judged")
+}
+
+/// The name of a node is that of an object.
+pub(super) fn node_name(raw: Option<String>) -> Result<Option<String>, SettingsError> {
+    match raw {
+        Some(name) if !is_dns_subdomain(&name) => {
+            let rule = "it is not the name of a node; write it as `kubectl get nodes` does";
+            Err(text("node_name", &name, &rule))
+        }
+        other => Ok(other),
+    }
 }
 
 const OWN_NODE: [(&str, OwnNode); 2] = [("exempt", OwnNode::Exempt), ("judged", OwnNode::Judged)];

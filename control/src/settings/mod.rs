@@ -169,6 +169,8 @@ pub struct Settings {
     pub host_port: Option<HostPortPlan>,
     /// Addresses of this node; empty: those that its pods' `status.hostIPs` name.
     pub node_addresses: Vec<IpAddr>,
+    /// The name of this node in the cluster; `None`: the machine's.
+    pub node_name: Option<String>,
     /// Whether policy judges what the node sends to its own pods.
     pub own_node: OwnNode,
     /// Where metrics are served.
@@ -194,6 +196,9 @@ impl Settings {
         let cores = check::cores(&raw, machine)?;
         let source = cluster::source(raw.manifests, raw.cluster)?;
         let is_cluster = source.cluster().is_some();
+        if is_cluster && raw.node_name.is_some() {
+            return Err(SettingsError::TwoNames);
+        }
         let host_port = check::host_port(raw.host_port.or_default(is_cluster))?;
         let frames_per_worker =
             number("frames_per_worker", raw.frames_per_worker, FRAMES_PER_WORKER, 256, 1 << 18)?;
@@ -235,6 +240,7 @@ impl Settings {
             )?,
             host_port,
             node_addresses: check::node_addresses(raw.node_addresses.unwrap_or_default())?,
+            node_name: check::node_name(raw.node_name)?,
             own_node: check::own_node(raw.own_node)?,
             listen: check::listen(raw.listen)?,
             socket: check::socket_path("socket", raw.socket, SOCKET)?,

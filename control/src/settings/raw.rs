@@ -31,6 +31,8 @@ pub struct Raw {
     pub polling: Option<String>,
     /// Addresses of this node.
     pub node_addresses: Option<Vec<String>>,
+    /// The name of this node in the cluster.
+    pub node_name: Option<String>,
     /// `exempt` or `judged`.
     pub own_node: Option<String>,
     /// Where metrics are served.
@@ -212,6 +214,7 @@ impl Raw {
             denied,
             polling,
             node_addresses,
+            node_name,
             own_node,
             listen,
             socket,

@@ -6,14 +6,33 @@ use super::bucket::Place;
 use super::expiry::{Due, Wheel};
 use super::share::{Room, ShareId};
 use super::slab::{Chain, Entry};
-use super::{ConnectionId, Connections, Holder, Opening, Spot, State, tcp};
+use super::{ConnectionId, Connections, Holder, Opening, Settings, Spot, State, tcp};
 use crate::clock::Tick;
 use crate::counters::DropReason;
-use crate::ids::Epoch;
+use crate::ids::{Epoch, WorkerId};
 use crate::limits::EXPIRE_PER_TURN;
 use crate::packet::{FlowKey, Headers, Kind};
 
 impl Connections {
+    /// The key that opened a connection, if it is there.
+    #[must_use]
+    pub(crate) fn opening(&self, id: ConnectionId) -> Option<FlowKey> {
+        self.slab.live(id.0).map(Entry::opening)
+    }
+
+    /// Notes who translates a connection.
+    pub fn set_translator(&mut self, id: ConnectionId, translator: Option<WorkerId>) {
+        if let Some(entry) = self.slab.live_mut(id.0) {
+            entry.set_translator(translator);
+        }
+    }
+
+    /// What it was made by.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Begins a connection that was just allowed. The packet must have found none.
     ///
     /// # Errors

@@ -75,6 +75,7 @@ mod share;
 mod slab;
 mod state;
 mod tcp;
+pub mod translation;
 
 #[cfg(test)]
 mod tests;
@@ -88,7 +89,7 @@ pub use state::{State, Timeouts};
 
 use crate::clock::Tick;
 use crate::counters::CONNECTION_STATES_MAX;
-use crate::ids::{EndpointId, Epoch};
+use crate::ids::{EndpointId, Epoch, WorkerId};
 use crate::packet::{FlowKey, Headers, Kind};
 use bucket::Index;
 use expiry::Wheel;
@@ -154,11 +155,14 @@ pub struct Record {
     pub epoch: Epoch,
     /// How it was judged then.
     pub allowed: bool,
+    /// The worker that translates it at the opener's port, where that asked a Service.
+    pub translator: Option<WorkerId>,
 }
 
 /// One worker's connections.
 #[derive(Debug)]
 pub struct Connections {
+    settings: Settings,
     seed: Seed,
     timeouts: Timeouts,
     /// The same by state.
@@ -186,6 +190,7 @@ impl Connections {
         assert!((1..=CAPACITY_MAX).contains(&records), "capacity {records} is out of bounds");
         let capacity = u32::try_from(records).unwrap_or(NONE);
         Self {
+            settings: *settings,
             seed: Seed::new(settings.seed),
             timeouts: settings.timeouts,
             timeouts_ms: settings.timeouts.by_state(),
@@ -271,6 +276,7 @@ impl Connections {
             target: entry.target(),
             epoch: entry.epoch,
             allowed: entry.is_allowed(),
+            translator: entry.translator(),
         }
     }
 

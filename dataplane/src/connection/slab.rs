@@ -13,7 +13,8 @@ use super::share::ShareId;
 use super::tcp::Track;
 use super::{Opening, State, Way};
 use crate::clock::Tick;
-use crate::ids::{EndpointId, Epoch};
+use crate::ids::{EndpointId, Epoch, WorkerId};
+use crate::limits::WORKERS_MAX;
 use crate::packet::{Address, FlowKey, Protocol};
 
 /// No record.
@@ -23,10 +24,14 @@ pub(super) const NONE: u32 = u32::MAX;
 const LIVE: u8 = 1;
 /// Its packets pass.
 const ALLOWED: u8 = 2;
-/// The opener is an endpoint.
-const HAS_SOURCE: u8 = 4;
-/// The other end is an endpoint.
-const HAS_TARGET: u8 = 8;
+/// Its opener asked a Service.
+const TRANSLATED: u8 = 4;
+/// From this bit on, the worker that translates it.
+const TRANSLATOR_AT: u32 = 4;
+/// The number of no endpoint: none is made before 2^32 others.
+const NO_ENDPOINT: u32 = u32::MAX;
+
+const _: () = assert!(WORKERS_MAX <= 1 << (u8::BITS - TRANSLATOR_AT));
 
 /// Neighbours in a list.
 #[derive(Clone, Copy, Debug)]
@@ -105,8 +110,8 @@ impl Entry {
         state: State::Closed,
         flags: 0,
         epoch: Epoch(0),
-        source_endpoint: 0,
-        target_endpoint: 0,
+        source_endpoint: NO_ENDPOINT,
+        target_endpoint: NO_ENDPOINT,
         seen: Tick(0),
         wheel: UNLINKED,
         queue: UNLINKED,
@@ -119,8 +124,7 @@ impl Entry {
 
     /// A connection as it begins.
     pub(super) fn new(key: &FlowKey, new: &Opening, share: ShareId, now: Tick) -> Self {
-        let mark = |endpoint: Option<EndpointId>, flag| endpoint.map_or(0, |_| flag);
-        let number = |endpoint: Option<EndpointId>| endpoint.map_or(0, |id| id.0);
+        let number = |endpoint: Option<EndpointId>| endpoint.map_or(NO_ENDPOINT, |id| id.0);
         Self {
             source: key.source,
             target: key.target,
@@ -129,7 +133,7 @@ impl Entry {
             number: key.number,
             protocol: key.protocol,
             state: new.state,
-            flags: LIVE | ALLOWED | mark(new.source, HAS_SOURCE) | mark(new.target, HAS_TARGET),
+            flags: LIVE | ALLOWED,
             epoch: new.epoch,
             source_endpoint: number(new.source),
             target_endpoint: number(new.target),
@@ -201,12 +205,24 @@ impl Entry {
 
     /// The opener's endpoint.
     pub(super) fn source(&self) -> Option<EndpointId> {
-        (self.flags & HAS_SOURCE != 0).then_some(EndpointId(self.source_endpoint))
+        endpoint(self.source_endpoint)
     }
 
     /// The other end's endpoint.
     pub(super) fn target(&self) -> Option<EndpointId> {
-        (self.flags & HAS_TARGET != 0).then_some(EndpointId(self.target_endpoint))
+        endpoint(self.target_endpoint)
+    }
+
+    /// Who translates it.
+    #[inline]
+    pub(super) fn translator(&self) -> Option<WorkerId> {
+        (self.flags & TRANSLATED != 0).then_some(WorkerId(self.flags >> TRANSLATOR_AT))
+    }
+
+    pub(super) fn set_translator(&mut self, translator: Option<WorkerId>) {
+        let kept = self.flags & (LIVE | ALLOWED);
+        let noted = translator.map_or(0, |worker| worker.0 << TRANSLATOR_AT | TRANSLATED);
+        self.flags = kept | noted;
     }
 
     fn link(&mut self, chain: Chain) -> &mut Link {
@@ -215,6 +231,11 @@ impl Entry {
             Chain::Queue => &mut self.queue,
         }
     }
+}
+
+#[inline]
+fn endpoint(number: u32) -> Option<EndpointId> {
+    (number != NO_ENDPOINT).then_some(EndpointId(number))
 }
 
 /// All records.

@@ -129,8 +129,7 @@ impl Exact {
 
     #[inline]
     fn start(&self, address: Address) -> usize {
-        let (high, low) = address.to_halves();
-        let mixed = fold(fold(high ^ self.seed[0], self.seed[1]) ^ low, 0x9e37_79b9_7f4a_7c15);
+        let mixed = address.mix(self.seed);
         // Below 2^bits, which the slots exceed.
         #[allow(clippy::cast_possible_truncation)] // 64-bit machines only
         let start = mixed.wrapping_shr(self.shift) as usize;
@@ -140,13 +139,4 @@ impl Exact {
     pub(super) fn memory_bytes(&self) -> usize {
         size_of_val(&*self.slots)
     }
-}
-
-/// Both halves of the 128-bit product, so that every bit of each factor reaches every bit.
-#[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a).wrapping_mul(u128::from(b));
-    #[allow(clippy::cast_possible_truncation)] // the halves are what is wanted
-    let folded = product as u64 ^ (product >> 64) as u64;
-    folded
 }

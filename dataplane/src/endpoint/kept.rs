@@ -1,7 +1,7 @@
 //! The endpoints of the newest snapshot, kept: what a change touches is changed, the rest shared.
 //!
-//! What an address is follows from three things, looked up in this order: the pod that has it,
-//! whether it is the node's, the block it lies in. So a change is a list of addresses to be looked
+//! What an address is follows from four things, looked up in this order: the pod that has it,
+//! whether it is the node's, whether it is a Service's, the block it lies in. So a change is a list of addresses to be looked
 //! at again, whatever it was that changed.
 
 use std::collections::{BTreeSet, HashSet};
@@ -19,6 +19,7 @@ use crate::ids::EndpointId;
 use crate::policy::ruleset::PodIndex;
 use crate::policy::{Kept, Resident, Update};
 use crate::seat::Seat;
+use crate::service::{Delta, KeptServices, Services};
 
 /// IPv4 blocks of at least so many bits are taken in address by address.
 const FEW_BITS: u8 = 24;
@@ -55,6 +56,9 @@ pub struct KeptEndpoints {
     places: Vec<Place>,
     /// Places just after all were made.
     size: usize,
+    services: KeptServices,
+    /// Addresses that began or ended to be a Service's since the last snapshot.
+    served: Vec<IpAddr>,
 }
 
 impl Default for KeptEndpoints {
@@ -67,6 +71,7 @@ impl Default for KeptEndpoints {
                 host: None,
                 lpm: Lpm::build(&[]),
                 places: Arc::new([NOWHERE]),
+                services: Services::default(),
             },
             topology: Topology::default(),
             attached: HashMap::new(),
@@ -78,11 +83,18 @@ impl Default for KeptEndpoints {
             numbers: HashMap::new(),
             places: vec![NOWHERE],
             size: 0,
+            services: KeptServices::default(),
+            served: Vec::new(),
         }
     }
 }
 
 impl KeptEndpoints {
+    /// Takes in what changed of services: it shows with the next of [`KeptEndpoints::apply`].
+    pub fn serve(&mut self, delta: Delta) {
+        self.served.extend(self.services.apply(delta));
+    }
+
     /// Takes in what changed of the rules and of places.
     pub fn apply(&mut self, kept: &Kept, update: &Update, topology: &Topology) -> Endpoints {
         let is_old = self.places.len() > self.size * 2 + UNUSED_MAX;
@@ -93,6 +105,10 @@ impl KeptEndpoints {
         }
         if self.now.places.len() != self.places.len() {
             self.now.places = self.places.as_slice().into();
+        }
+        self.served.clear();
+        if self.now.services.version() != self.services.now().version() {
+            self.now.services = self.services.now().clone();
         }
         self.now.clone()
     }
@@ -123,6 +139,7 @@ impl KeptEndpoints {
             endpoints.extend(is.endpoint);
         }
         self.take_topology(topology, &mut addresses, &mut endpoints);
+        addresses.extend(&self.served);
         for endpoint in &endpoints {
             self.take_local(*endpoint);
         }
@@ -149,7 +166,8 @@ impl KeptEndpoints {
     }
 
     fn build(&mut self, kept: &Kept, topology: &Topology) {
-        *self = Self::default();
+        let services = std::mem::take(&mut self.services);
+        *self = Self { services, ..Self::default() };
         for (pod, resident) in kept.pods() {
             self.know(pod, resident);
         }
@@ -166,7 +184,8 @@ impl KeptEndpoints {
     fn paint(&mut self, kept: &Kept) {
         let mut prefixes: Vec<(IpNet, u32)> = self.blocks_of(kept).collect();
         self.blocks = prefixes.iter().filter_map(|(net, _)| only(*net)).collect();
-        let own: Vec<IpAddr> = self.node.iter().chain(self.owners.keys()).copied().collect();
+        let own = self.node.iter().chain(self.owners.keys()).copied();
+        let own: Vec<IpAddr> = own.chain(self.services.addresses()).collect();
         for address in own {
             let place = self.place(kept, address);
             if place != of_block(kept, address) {
@@ -284,8 +303,13 @@ impl KeptEndpoints {
     /// What an address is.
     fn place(&self, kept: &Kept, address: IpAddr) -> Place {
         let Some(pod) = self.owners.get(&address) else {
-            let is_node = self.node.contains(&address);
-            let kind = if is_node { Kind::Node(self.topology.own_node) } else { Kind::Outside };
+            let kind = if self.node.contains(&address) {
+                Kind::Node(self.topology.own_node)
+            } else if self.services.has(address) {
+                Kind::Service
+            } else {
+                Kind::Outside
+            };
             return Place { kind, ..of_block(kept, address) };
         };
         let resident = kept.resident(*pod);

@@ -12,7 +12,7 @@ mod error;
 mod reject;
 
 pub use error::{QUOTED_BYTES_MAX, time_exceeded, too_big};
-pub use reject::{may_reject, reject};
+pub use reject::{may_reject, reject, unreachable};
 
 use super::bytes::{read, write};
 use super::checksum::{Sum, patch};

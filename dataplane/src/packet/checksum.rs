@@ -90,5 +90,12 @@ pub const fn patch(checksum: u16, old: u16, new: u16) -> u16 {
     !Sum(0).with_u16(!checksum).with_u16(!old).with_u16(new).fold()
 }
 
+/// The same where several covered words changed, whose sums these are.
+#[inline]
+#[must_use]
+pub const fn patch_all(checksum: u16, old: Sum, new: Sum) -> u16 {
+    patch(checksum, old.fold(), new.fold())
+}
+
 #[cfg(test)]
 mod tests;

@@ -53,12 +53,28 @@ impl Address {
         (self.high, self.low)
     }
 
+    /// A hash under a secret, for tables that nobody who lacks it can fill on purpose.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn mix(self, seed: [u64; 2]) -> u64 {
+        fold(fold(self.high ^ seed[0], seed[1]) ^ self.low, 0x9e37_79b9_7f4a_7c15)
+    }
+
     /// The 128 bits.
     #[inline]
     #[must_use]
     pub const fn to_bits(self) -> u128 {
         ((self.high as u128) << 64) | self.low as u128
     }
+}
+
+/// Both halves of the 128-bit product, so that every bit of each factor reaches every bit.
+#[inline]
+const fn fold(a: u64, b: u64) -> u64 {
+    let product = (a as u128).wrapping_mul(b as u128);
+    #[allow(clippy::cast_possible_truncation)] // the halves are what is wanted
+    let folded = product as u64 ^ (product >> 64) as u64;
+    folded
 }
 
 impl From<IpAddr> for Address {

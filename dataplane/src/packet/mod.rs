@@ -2,7 +2,7 @@
 //!
 //! In reading order: `headers` is what can be read in a packet (hot), `flow` names whom it
 //! belongs to (hot), `parse` reads (hot), `rewrite` changes what is forwarded (hot), with
-//! `checksum` (hot); `answer` makes the packets that the switch itself sends (cold).
+//! `checksum` (hot), `translate` gives it other ends (hot); `answer` makes the packets that the switch itself sends (cold).
 //!
 //! Everything here is a function of bytes: no state, no clock, no allocation, no panic.
 
@@ -16,6 +16,7 @@ pub mod parse;
 pub mod rewrite;
 #[cfg(test)]
 mod sample;
+pub mod translate;
 
 pub use flow::{Address, FlowKey, Protocol};
 pub(crate) use headers::SCTP_INIT;

@@ -42,6 +42,8 @@ pub use super::headers::{
     Arp, Family, Fragment, Headers, Kind, Neighbour, Packet, TcpFlags, TcpHeader,
 };
 
+pub(super) use icmp::quoted_upper;
+
 use super::bytes;
 use super::flow::{Address, Protocol};
 use crate::counters::DropReason;

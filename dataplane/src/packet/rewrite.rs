@@ -13,13 +13,13 @@ use crate::ids::Mac;
 use crate::limits::ETHERNET_BYTES;
 
 const TTL_AT: usize = ETHERNET_BYTES + 8;
-const IPV4_CHECKSUM_AT: usize = ETHERNET_BYTES + 10;
+pub(super) const IPV4_CHECKSUM_AT: usize = ETHERNET_BYTES + 10;
 const HOP_LIMIT_AT: usize = ETHERNET_BYTES + 7;
 
 /// From the start of the upper layer.
-const TCP_CHECKSUM_AT: usize = 16;
-const UDP_CHECKSUM_AT: usize = 6;
-const SCTP_CHECKSUM_AT: usize = 8;
+pub(super) const TCP_CHECKSUM_AT: usize = 16;
+pub(super) const UDP_CHECKSUM_AT: usize = 6;
+pub(super) const SCTP_CHECKSUM_AT: usize = 8;
 
 /// Readies a packet for its next hop: new MACs, one less to live, and the IPv4 header's
 /// checksum patched (a header that was valid stays so).
@@ -90,7 +90,7 @@ pub fn finish_if_unfinished(bytes: &mut [u8], headers: &Headers) {
 }
 
 #[inline]
-fn segment_mut<'a>(bytes: &'a mut [u8], headers: &Headers) -> Option<&'a mut [u8]> {
+pub(super) fn segment_mut<'a>(bytes: &'a mut [u8], headers: &Headers) -> Option<&'a mut [u8]> {
     bytes.get_mut(usize::from(headers.l4_offset)..usize::from(headers.end))
 }
 
@@ -115,7 +115,7 @@ fn finish_udp(segment: &mut [u8], headers: &Headers) {
     write(segment, UDP_CHECKSUM_AT, checksum.to_be_bytes());
 }
 
-fn finish_sctp(segment: &mut [u8]) {
+pub(super) fn finish_sctp(segment: &mut [u8]) {
     write(segment, SCTP_CHECKSUM_AT, [0; 4]);
     let crc = Crc::START.with(segment).finish();
     write(segment, SCTP_CHECKSUM_AT, crc.to_le_bytes());

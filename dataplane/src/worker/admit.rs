@@ -4,10 +4,11 @@
 //! Everything here reads one snapshot and the packet's bytes and changes nothing, so it may run
 //! for a whole batch before the first connection is looked up.
 
+use super::client::{Client, to_itself};
 use super::mailbox::PortKind;
-use super::route::{Checksums, Exit, Route, Side};
+use super::route::{Asked, Checksums, Entrance, Exit, Route, Side};
 use crate::counters::DropReason;
-use crate::endpoint::{Endpoints, Kind as PlaceKind, Local};
+use crate::endpoint::{Endpoints, Kind as PlaceKind, Local, Place};
 use crate::handoff::owner;
 use crate::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use crate::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
@@ -43,6 +44,7 @@ impl Admitted {
             target: NOBODY,
             exit,
             owner: NOWHERE.worker,
+            asked: Asked::Plain,
         };
         Self { headers: Headers::BLANK, route }
     };
@@ -61,6 +63,8 @@ pub(super) enum Turned {
     Echo,
     /// It is a part of a datagram: see [`admit_fragment`].
     Fragment,
+    /// It is for a Service, and is to be translated.
+    Service,
 }
 
 impl From<DropReason> for Turned {
@@ -69,22 +73,23 @@ impl From<DropReason> for Turned {
     }
 }
 
-/// Reads a packet that came in at `from` on worker `here`, into `packet`.
+/// Reads a packet that came in at `entrance`, on worker `here`, into `packet`.
 #[inline]
 pub(super) fn admit(
     endpoints: &Endpoints,
     here: WorkerId,
-    from: PortRef,
-    from_kind: PortKind,
+    entrance: Entrance,
     bytes: &[u8],
     packet: &mut Admitted,
 ) -> Result<(), Turned> {
     let headers = &mut packet.headers;
-    packet.route = match (from_kind, parse_into(bytes, headers)?) {
+    packet.route = match (entrance.kind, parse_into(bytes, headers)?) {
         (_, Content::Fragment) => return Err(Turned::Fragment),
-        (PortKind::Pod, Content::Ip) => from_pod(endpoints, here, from, headers)?,
-        (PortKind::Pod, Content::Arp(arp)) => return Err(arp_from_pod(endpoints, from, arp)),
-        (PortKind::Host, Content::Ip) => from_host(endpoints, from, headers)?,
+        (PortKind::Pod, Content::Ip) => from_pod(endpoints, here, entrance, headers)?,
+        (PortKind::Pod, Content::Arp(arp)) => {
+            return Err(arp_from_pod(endpoints, entrance.from, arp));
+        }
+        (PortKind::Host, Content::Ip) => from_host(endpoints, entrance, headers)?,
         (PortKind::Host, Content::Arp(arp)) => return Err(answerable(arp)),
     };
     Ok(())
@@ -95,31 +100,36 @@ pub(super) fn admit(
 pub(super) fn admit_fragment(
     endpoints: &Endpoints,
     here: WorkerId,
-    from: PortRef,
-    from_kind: PortKind,
+    entrance: Entrance,
     bytes: &[u8],
     packet: &mut Admitted,
 ) -> Result<Fragment, Turned> {
     let fragment = read_fragment(bytes, &mut packet.headers)?;
-    route_fragment(endpoints, here, from, from_kind, packet)?;
+    route_fragment(endpoints, here, entrance, packet)?;
     Ok(fragment)
 }
 
-/// Finds the way of a fragment whose headers are known.
+/// Finds the way of a fragment whose headers are known. One for a Service stays with the worker that
+/// received it until its datagram's ports are known.
 #[cold]
 pub(super) fn route_fragment(
     endpoints: &Endpoints,
     here: WorkerId,
-    from: PortRef,
-    from_kind: PortKind,
+    entrance: Entrance,
     packet: &mut Admitted,
 ) -> Result<(), Turned> {
-    let route = match from_kind {
-        PortKind::Pod => from_pod(endpoints, here, from, &packet.headers),
-        PortKind::Host => from_host(endpoints, from, &packet.headers),
+    let route = match entrance.kind {
+        PortKind::Pod => from_pod(endpoints, here, entrance, &packet.headers),
+        PortKind::Host => from_host(endpoints, entrance, &packet.headers),
     };
     packet.route = match route {
         Ok(route) => Route { checksums: Checksums::Leave, ..route },
+        Err(Turned::Service) if entrance.asked == Asked::Plain => {
+            let client = Client::of(endpoints, entrance, packet.headers.key.source)?;
+            Route { asked: Asked::Service, ..client.way_back(entrance) }
+        }
+        // Snapshots differ for a moment.
+        Err(Turned::Service) => return Err(DropReason::PortGone.into()),
         // The answer would be a part of one.
         Err(Turned::Echo) => return Err(DropReason::Fragment.into()),
         Err(turned) => return Err(turned),
@@ -131,10 +141,10 @@ pub(super) fn route_fragment(
 fn from_pod(
     endpoints: &Endpoints,
     here: WorkerId,
-    from: PortRef,
+    entrance: Entrance,
     headers: &Headers,
 ) -> Result<Route, Turned> {
-    let sender = endpoints.sender(from).ok_or(DropReason::Unsynced)?;
+    let sender = endpoints.sender(entrance.from).ok_or(DropReason::Unsynced)?;
     if headers.source_mac != sender.mac {
         return Err(DropReason::SpoofedMac.into());
     }
@@ -144,9 +154,23 @@ fn from_pod(
     if headers.kind.is_control() {
         control_from_pod(endpoints, sender, headers)?;
     }
-    for_the_gateway(headers)?;
-    let source = Side { endpoint: Some(sender.endpoint), class, sets: sender.sets, node: None };
-    let place = endpoints.place(headers.key.target);
+    if let Err(turned) = for_the_gateway(headers) {
+        return to_itself(sender, class, entrance, headers).ok_or(turned);
+    }
+    pod_way(endpoints, here, entrance, (sender, class), headers.key.target)
+}
+
+/// Where a pod's packet goes.
+#[inline]
+pub(super) fn pod_way(
+    endpoints: &Endpoints,
+    here: WorkerId,
+    Entrance { from, asked, .. }: Entrance,
+    (sender, class): (&Local, ClassId),
+    target: Address,
+) -> Result<Route, Turned> {
+    let source = pod_side(sender, class);
+    let place = endpoints.place(target);
     let (target, exit, owner) = match place.kind {
         PlaceKind::Local(index) => {
             let local = endpoints.local(index);
@@ -156,12 +180,17 @@ fn from_pod(
             let exit = host_exit(endpoints, here).ok_or(DropReason::NoRoute)?;
             (outside(place.class, place.kind), exit, from.worker)
         }
+        PlaceKind::Service => return Err(Turned::Service),
     };
-    Ok(Route { from, checksums: Checksums::Finish, source, target, exit, owner })
+    Ok(Route { from, checksums: Checksums::Finish, source, target, exit, owner, asked })
 }
 
 #[inline]
-fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<Route, Turned> {
+fn from_host(
+    endpoints: &Endpoints,
+    entrance: Entrance,
+    headers: &Headers,
+) -> Result<Route, Turned> {
     if headers.kind.is_control() {
         control_from_host(headers)?;
     }
@@ -170,11 +199,23 @@ fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<
     if matches!(source.kind, PlaceKind::Local(_)) {
         return Err(DropReason::SpoofedSource.into());
     }
-    let place = endpoints.place(headers.key.target);
-    let PlaceKind::Local(index) = place.kind else {
-        return Err(DropReason::NoRoute.into());
+    host_way(endpoints, entrance, source, headers.key.target)
+}
+
+/// Where a packet from the host port goes.
+#[inline]
+pub(super) fn host_way(
+    endpoints: &Endpoints,
+    Entrance { from, asked, .. }: Entrance,
+    source: Place,
+    target: Address,
+) -> Result<Route, Turned> {
+    let place = endpoints.place(target);
+    let local = match place.kind {
+        PlaceKind::Local(index) => endpoints.local(index),
+        PlaceKind::Service => return Err(Turned::Service),
+        PlaceKind::Outside | PlaceKind::Node(_) => return Err(DropReason::NoRoute.into()),
     };
-    let local = endpoints.local(index);
     Ok(Route {
         from,
         checksums: Checksums::FinishIfUnfinished,
@@ -182,6 +223,7 @@ fn from_host(endpoints: &Endpoints, from: PortRef, headers: &Headers) -> Result<
         target: pod_side(local, place.class),
         exit: exit_of(local),
         owner: local.at.worker,
+        asked,
     })
 }
 
@@ -333,18 +375,18 @@ fn answerable_solicitation(neighbour: &Neighbour) -> Turned {
 }
 
 #[inline]
-fn pod_side(local: &Local, class: ClassId) -> Side {
+pub(super) fn pod_side(local: &Local, class: ClassId) -> Side {
     Side { endpoint: Some(local.endpoint), class, sets: local.sets, node: None }
 }
 
 #[inline]
-fn outside(class: ClassId, kind: PlaceKind) -> Side {
+pub(super) fn outside(class: ClassId, kind: PlaceKind) -> Side {
     let node = if let PlaceKind::Node(own_node) = kind { Some(own_node) } else { None };
     Side { endpoint: None, class, sets: Sets::NONE, node }
 }
 
 #[inline]
-fn exit_of(local: &Local) -> Exit {
+pub(super) fn exit_of(local: &Local) -> Exit {
     Exit { to: local.at, mac: local.mac, mtu: local.mtu }
 }
 

@@ -4,8 +4,9 @@
 use super::Path;
 use super::admit::{Admitted, Turned};
 use super::mailbox::{Attached, PortKind};
-use super::route::Checksums;
+use super::route::{Asked, Checksums};
 use super::tell::Denial;
+use crate::connection::fragment::Flow;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::handoff::Errand;
@@ -29,7 +30,14 @@ impl<P: Port, M: Memory> Path<P, M> {
     /// Rewrites a permitted packet, or a part of one, and sends it on.
     #[inline]
     pub(super) fn forward(&mut self, mut frame: Frame, packet: &Admitted) {
-        let bytes = self.memory.bytes_mut(&mut frame);
+        self.ready(&mut frame, packet);
+        self.send_off(frame, packet.route.exit.to, None, packet.route.from);
+    }
+
+    /// Makes a packet as its next hop is to see it.
+    #[inline]
+    pub(super) fn ready(&mut self, frame: &mut Frame, packet: &Admitted) {
+        let bytes = self.memory.bytes_mut(frame);
         rewrite::forward(bytes, &packet.headers, GATEWAY_MAC, packet.route.exit.mac);
         match packet.route.checksums {
             Checksums::Finish => rewrite::finish_checksums(bytes, &packet.headers),
@@ -40,10 +48,21 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
         // Padding of the link ends here.
         frame.set_length(packet.headers.end);
-        match self.emit(frame, packet.route.exit.to) {
+    }
+
+    /// Sends a packet that came in at `from` out of a port; `back` as in [`Errand::Send`].
+    #[inline]
+    pub(super) fn send_off(
+        &mut self,
+        frame: Frame,
+        to: PortRef,
+        back: Option<Flow>,
+        from: PortRef,
+    ) {
+        match self.emit(frame, to, back) {
             Ok(Sent::Here) => self.counters.sent.add(1),
             Ok(Sent::Over) => self.counters.handed_out.add(1),
-            Err((reason, frame)) => self.drop_from(frame, packet.route.from, reason),
+            Err((reason, frame)) => self.drop_from(frame, from, reason),
         }
     }
 
@@ -52,19 +71,33 @@ impl<P: Port, M: Memory> Path<P, M> {
         self.refused = Some(reason);
         // Of a datagram in pieces, only the first is worth a word (RFC 1122 §3.2.2).
         let is_told = match reason {
-            DropReason::TtlExpired | DropReason::TooBig => true,
+            DropReason::TtlExpired
+            | DropReason::TooBig
+            | DropReason::NoBackend
+            | DropReason::BackendGone => true,
             DropReason::EgressDenied | DropReason::IngressDenied => self.denial == Denial::Reject,
             _ => false,
         };
         if is_told && !packet.headers.is_rest() {
             self.tell(&frame, packet, reason);
         }
+        let is_unopened = matches!(
+            reason,
+            DropReason::EgressDenied
+                | DropReason::IngressDenied
+                | DropReason::ConnectionsLimit
+                | DropReason::ConnectionsFull
+        );
+        if is_unopened && packet.route.translator() == Some(self.id) {
+            self.translations.take_back(&packet.headers.key);
+        }
         self.drop_from(frame, packet.route.from, reason);
     }
 
     /// Hands a packet to the worker that owns its connection.
     pub(super) fn hand_over(&mut self, frame: Frame, packet: &Admitted) {
-        let errand = Errand::Judge { from: packet.route.from };
+        let translated = packet.route.asked == Asked::Translated;
+        let errand = Errand::Judge { from: packet.route.from, translated };
         let bytes = self.memory.bytes(&frame);
         let pushed = match self.ends.outbound.get_mut(packet.route.owner.index()) {
             Some(Some(end)) => end.push(errand, bytes),
@@ -104,6 +137,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             Turned::Echo => answer::echo_reply(bytes, headers, GATEWAY_MAC),
             Turned::Dropped(reason) => return self.drop_from(frame, from, *reason),
             Turned::Fragment => return self.drop_from(frame, from, DropReason::Fragment),
+            Turned::Service => return self.drop_from(frame, from, DropReason::NoBackend),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
             // An echo that is none is a timestamp request: the switch knows no time of day.
@@ -120,22 +154,32 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
     }
 
-    /// Sends out of a port, here or with the worker that polls it.
+    /// Sends out of a port, here or with the worker that polls it; `back` as in [`Errand::Send`].
     #[inline]
-    pub(super) fn emit(&mut self, frame: Frame, to: PortRef) -> Result<Sent, (DropReason, Frame)> {
+    pub(super) fn emit(
+        &mut self,
+        frame: Frame,
+        to: PortRef,
+        back: Option<Flow>,
+    ) -> Result<Sent, (DropReason, Frame)> {
         if to.worker == self.id {
             self.send_here(frame, to).map(|()| Sent::Here)
         } else {
-            self.send_over(frame, to).map(|()| Sent::Over)
+            self.send_over(frame, to, back).map(|()| Sent::Over)
         }
     }
 
     /// Copies a frame for the worker that polls its port.
     #[inline(never)]
-    fn send_over(&mut self, frame: Frame, to: PortRef) -> Result<(), (DropReason, Frame)> {
+    fn send_over(
+        &mut self,
+        frame: Frame,
+        to: PortRef,
+        back: Option<Flow>,
+    ) -> Result<(), (DropReason, Frame)> {
         let bytes = self.memory.bytes(&frame);
         let pushed = match self.ends.outbound.get_mut(to.worker.index()) {
-            Some(Some(end)) => end.push(Errand::Send { to }, bytes),
+            Some(Some(end)) => end.push(Errand::Send { to, back }, bytes),
             _ => Err(DropReason::PortGone),
         };
         match pushed {
@@ -224,9 +268,12 @@ impl<P: Port, M: Memory> Path<P, M> {
             }
         }
         self.connections.expire(self.now);
-        if let Some(Snapshot { endpoints, .. }) = snapshot {
+        let endpoints = snapshot.map(|snapshot| &snapshot.endpoints);
+        if let Some(endpoints) = endpoints {
             self.connections.settle(self.now, |seat| endpoints.occupant(seat));
         }
+        let occupant = endpoints.map(|endpoints| |seat| endpoints.occupant(seat));
+        self.translations.expire(self.now, occupant);
         self.fragments.expire(self.now);
         self.drop_doomed();
     }

@@ -6,7 +6,7 @@
 
 use super::Path;
 use super::admit::{Admitted, Turned, admit_fragment, route_fragment};
-use super::mailbox::PortKind;
+use super::route::{Asked, Entrance};
 use super::stage::Stage;
 use crate::clock::Tick;
 use crate::connection::Holder;
@@ -49,13 +49,13 @@ impl<P: Port, M: Memory> Path<P, M> {
     pub(super) fn take_fragment(
         &mut self,
         frame: Frame,
-        (from, kind): (PortRef, PortKind),
+        entrance: Entrance,
         snapshot: &Snapshot,
         staged: &mut Stage,
     ) {
         let mut packet = staged.take_unstaged();
-        let bytes = self.memory.bytes(&frame);
-        let admitted = admit_fragment(&snapshot.endpoints, self.id, from, kind, bytes, &mut packet);
+        let (bytes, from) = (self.memory.bytes(&frame), entrance.from);
+        let admitted = admit_fragment(&snapshot.endpoints, self.id, entrance, bytes, &mut packet);
         let fragment = match admitted {
             Ok(fragment) => fragment,
             Err(turned) => return self.turn_aside(frame, from, &turned, &packet),
@@ -97,7 +97,9 @@ impl<P: Port, M: Memory> Path<P, M> {
 
     fn keep(&mut self, ticket: Ticket, frame: Frame, packet: &Admitted) {
         self.pool.hold(&frame);
-        let waited = Waited { frame, from: packet.route.from, headers: packet.headers };
+        let translated = packet.route.asked == Asked::Translated;
+        let from = packet.route.from;
+        let waited = Waited { frame, from, translated, headers: packet.headers };
         if let Err(Waited { frame, from, .. }) = self.fragments.wait(ticket, waited) {
             self.pool.resume(&frame);
             self.drop_from(frame, from, DropReason::FragmentLimit);
@@ -109,11 +111,13 @@ impl<P: Port, M: Memory> Path<P, M> {
     fn judge_ready(&mut self, snapshot: &Snapshot, staged: &mut Stage) {
         for _ in 0..WAITING_MAX {
             let Some((waited, ticket)) = self.fragments.take_ready() else { return };
-            let Waited { frame, from, headers } = waited;
+            let Waited { frame, from, translated, headers } = waited;
             self.pool.resume(&frame);
             let kind = Self::kind_of(Some(snapshot), from);
+            let asked = if translated { Asked::Translated } else { Asked::Plain };
             let mut packet = Admitted { headers, ..Admitted::BLANK };
-            let way = route_fragment(&snapshot.endpoints, self.id, from, kind, &mut packet);
+            let entrance = Entrance { from, kind, asked };
+            let way = route_fragment(&snapshot.endpoints, self.id, entrance, &mut packet);
             match (way, self.fragments.flow(ticket)) {
                 (Ok(()), Ok(flow)) if packet.route.owner == self.id => {
                     self.judge_part(frame, snapshot, packet, (ticket, flow), staged);
@@ -128,7 +132,7 @@ impl<P: Port, M: Memory> Path<P, M> {
     /// Judges a fragment under the flow of its datagram: a first one for all of it.
     fn judge_part(
         &mut self,
-        frame: Frame,
+        mut frame: Frame,
         snapshot: &Snapshot,
         mut packet: Admitted,
         (ticket, flow): (Ticket, Flow),
@@ -137,6 +141,16 @@ impl<P: Port, M: Memory> Path<P, M> {
         let is_first = !packet.headers.is_rest();
         if !is_first {
             flow.write(&mut packet.headers.key);
+        }
+        if packet.route.asked == Asked::Service {
+            let translated = self.translate_part(&mut frame, snapshot, &mut packet);
+            if translated.is_err() || packet.route.owner != self.id {
+                match translated {
+                    Ok(()) => self.hand_over(frame, &packet),
+                    Err(reason) => self.refuse(frame, &packet, reason),
+                }
+                return self.fragments.judged(ticket, is_first, translated.err());
+            }
         }
         let spot = self.connections.spot(&packet.headers.key);
         let from = packet.route.from;
@@ -147,6 +161,19 @@ impl<P: Port, M: Memory> Path<P, M> {
             Err(frame) => self.drop_from(frame, from, DropReason::NoFrame),
         }
         self.fragments.judged(ticket, is_first, self.refused.take());
+    }
+
+    /// Gives a part of a datagram for a Service its backend's address.
+    fn translate_part(
+        &mut self,
+        frame: &mut Frame,
+        snapshot: &Snapshot,
+        packet: &mut Admitted,
+    ) -> Result<(), DropReason> {
+        let from = packet.route.from;
+        let kind = Self::kind_of(Some(snapshot), from);
+        let entrance = Entrance { from, kind, asked: Asked::Plain };
+        self.translate(frame, entrance, snapshot, packet)
     }
 
     /// Gives a fragment to the worker that owns it. As whole packets, it crosses at most once.

@@ -5,12 +5,13 @@
 //! opened it. What is denied opens nothing (house D8).
 
 use super::admit::Admitted;
-use super::route::{Route, Side};
+use super::route::{Asked, Route, Side};
 use super::{Established, Path};
 use crate::connection::{ConnectionId, Connections, Opening, Spot, Way};
 use crate::counters::DropReason;
 use crate::endpoint::OwnNode;
 use crate::event::{Notes, Outcome, Sample, Sampled};
+use crate::ids::WorkerId;
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
@@ -19,14 +20,15 @@ use crate::policy::table::{Audit, Decision, PolicySetId, Query, Sets};
 use crate::publish::Snapshot;
 
 impl<P, M> Path<P, M> {
-    /// Judges one admitted packet of a connection that this worker owns.
+    /// Judges one admitted packet of a connection that this worker owns. Where it goes back to who
+    /// asked a Service, gives the worker that knows which.
     #[inline]
     pub(super) fn judge(
         &mut self,
         snapshot: &Snapshot,
         packet: &Admitted,
         spot: Spot,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<WorkerId>, DropReason> {
         if let Kind::IcmpError { inner } = packet.headers.kind {
             return self.judge_error(snapshot, packet, &inner, spot);
         }
@@ -34,10 +36,18 @@ impl<P, M> Path<P, M> {
             let renewed =
                 self.connections.is_over(id) && Connections::opens(&packet.headers.kind).is_some();
             if !renewed && self.is_between(id, way, &packet.route.source, &packet.route.target) {
-                self.known(snapshot, packet, id, way)?;
+                let translator = self.known(snapshot, packet, id, way)?;
                 leaves(packet)?;
                 self.connections.touch(id, way, &packet.headers, self.now);
-                return Ok(());
+                if way == Way::Reply {
+                    return Ok(translator);
+                }
+                // Of two flows that a backend cannot tell apart, the one that spoke last is answered.
+                let asked = packet.route.translator();
+                if asked != translator {
+                    self.connections.set_translator(id, asked);
+                }
+                return Ok(None);
             }
             if renewed {
                 self.renew(snapshot, packet, id)?;
@@ -46,7 +56,7 @@ impl<P, M> Path<P, M> {
                 self.connections.remove(id);
             }
         }
-        self.fresh(snapshot, packet, spot)
+        self.fresh(snapshot, packet, spot).map(|()| None)
     }
 
     /// A packet of no known connection: policy decides whether it opens one.
@@ -60,6 +70,9 @@ impl<P, M> Path<P, M> {
         let headers = &packet.headers;
         let state = Connections::opens(&headers.kind).ok_or(DropReason::NoConnection)?;
         let (source, target) = (&packet.route.source, &packet.route.target);
+        if packet.route.asked == Asked::Gateway {
+            return Err(DropReason::NotForUs);
+        }
         let decision = decide(snapshot, source, target, &headers.key);
         if !decision.allows() {
             return Err(self.denied(snapshot, source, target, &headers.key, decision));
@@ -72,10 +85,16 @@ impl<P, M> Path<P, M> {
             holder: packet.route.holder(),
             state,
         };
-        if let Err(reason) = self.connections.open(&headers.key, spot, opening, headers, self.now) {
-            let outcome = Outcome::Dropped(reason);
-            self.sample(snapshot, source, target, &headers.key, outcome, Notes::default());
-            return Err(reason);
+        match self.connections.open(&headers.key, spot, opening, headers, self.now) {
+            Ok(id) if packet.route.asked == Asked::Translated => {
+                self.connections.set_translator(id, packet.route.translator());
+            }
+            Ok(_) => {}
+            Err(reason) => {
+                let outcome = Outcome::Dropped(reason);
+                self.sample(snapshot, source, target, &headers.key, outcome, Notes::default());
+                return Err(reason);
+            }
         }
         self.counters.opened.add(1);
         snapshot.policy.count(self.id, Direction::Egress, decision.egress);
@@ -103,7 +122,8 @@ impl<P, M> Path<P, M> {
         })
     }
 
-    /// A packet of a known connection: its verdict holds while its epoch does.
+    /// A packet of a known connection: its verdict holds while its epoch does. Gives who translates
+    /// it.
     #[inline]
     fn known(
         &mut self,
@@ -111,13 +131,12 @@ impl<P, M> Path<P, M> {
         packet: &Admitted,
         id: ConnectionId,
         way: Way,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<WorkerId>, DropReason> {
         let record = self.connections.record(id);
-        if record.allowed && record.epoch == snapshot.epoch {
-            Ok(())
-        } else {
-            self.again(snapshot, packet, id, way)
+        if !record.allowed || record.epoch != snapshot.epoch {
+            self.again(snapshot, packet, id, way)?;
         }
+        Ok(record.translator)
     }
 
     /// A packet of a connection whose verdict is of an older epoch, or is a denial: judged again,
@@ -160,7 +179,7 @@ impl<P, M> Path<P, M> {
         packet: &Admitted,
         inner: &FlowKey,
         spot: Spot,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<WorkerId>, DropReason> {
         // The quoted packet went from this error's target to its source, or to somewhere behind.
         if inner.source != packet.headers.key.target {
             return Err(DropReason::NoConnection);
@@ -175,8 +194,9 @@ impl<P, M> Path<P, M> {
             Way::Opening => Way::Reply,
             Way::Reply => Way::Opening,
         };
-        self.known(snapshot, packet, id, against)?;
-        leaves(packet)
+        let translator = self.known(snapshot, packet, id, against)?;
+        leaves(packet)?;
+        Ok(translator.filter(|_| against == Way::Reply))
     }
 
     /// Whether the connection found is still between these two: addresses change hands (NP-54).

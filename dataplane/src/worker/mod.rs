@@ -17,6 +17,8 @@
 //! are on their way from memory meanwhile.
 
 mod admit;
+mod choose;
+mod client;
 mod forward;
 mod fragments;
 mod judge;
@@ -24,24 +26,28 @@ pub mod mailbox;
 mod route;
 mod stage;
 mod tell;
+mod translate;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::clock::Tick;
 use crate::connection::Connections;
-use crate::connection::fragment::Fragments;
+use crate::connection::fragment::{Flow, Fragments};
+use crate::connection::translation::Translations;
 use crate::counters::{Counters, DropReason};
 use crate::event::{Events, Sampler};
-use crate::frame::{Batch, Closed, FramePool, Memory};
+use crate::frame::{Batch, Closed, Frame, FramePool, Memory};
 use crate::handoff::{Ends, Errand, Inbound, Outbound};
-use crate::ids::{PortSlot, WorkerId};
+use crate::ids::{PortRef, PortSlot, WorkerId};
 use crate::limits::{COMMANDS_PER_TURN, PARCELS_PER_PAIR, PORTS_MAX};
 use crate::port::Port;
 use crate::publish::{Snapshot, Subscriber};
+use crate::service::affinity::Affinities;
 
 use fragments::FragmentRate;
 use mailbox::{Attached, Command, Mailbox, Reply};
+use route::{Asked, Entrance};
 use stage::Stage;
 use tell::Allowances;
 pub use tell::Denial;
@@ -107,6 +113,8 @@ struct Path<P, M> {
     active: Vec<PortSlot>,
     ends: Ends,
     connections: Connections,
+    translations: Translations,
+    affinities: Affinities,
     fragments: Fragments,
     /// Why the packet was refused that was refused last.
     refused: Option<DropReason>,
@@ -135,6 +143,8 @@ impl<P: Port, M: Memory> Worker<P, M> {
             ends: parts.ends,
             fragments: Fragments::new(parts.connections.timeouts().fragments_ms),
             refused: None,
+            translations: Translations::new(parts.connections.settings()),
+            affinities: Affinities::new(parts.connections.settings().seed),
             connections: parts.connections,
             counters: parts.counters,
             events: parts.events,
@@ -214,6 +224,12 @@ impl<P: Port, M: Memory> Worker<P, M> {
         &self.path.connections
     }
 
+    /// The translations, for tests that check the laws from outside.
+    #[must_use]
+    pub fn translations(&self) -> &Translations {
+        &self.path.translations
+    }
+
     fn take_commands(&mut self) {
         if let Some(mut closed) = self.homing.take() {
             self.path.pool.bring_home(&mut closed);
@@ -285,7 +301,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         if received == 0 {
             return 0;
         }
-        let (from, kind) = (attached.at, attached.kind);
+        let entrance = Entrance { from: attached.at, kind: attached.kind, asked: Asked::Plain };
         // Another core wrote the packets, so each header is a cache miss: all at once, not one by
         // one (measured on veth: a twentieth of the worker's time).
         for frame in batch.iter() {
@@ -294,7 +310,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         let mut bytes = 0_u64;
         for frame in batch.drain() {
             bytes = bytes.saturating_add(u64::from(frame.length()));
-            self.stage(frame, from, kind, snapshot, staged);
+            self.stage(frame, entrance, snapshot, staged);
         }
         if let Some(Some(attached)) = self.slots.get(slot.index()) {
             attached.counters.received_packets.add(received as u64);
@@ -326,17 +342,12 @@ impl<P: Port, M: Memory> Path<P, M> {
                 continue;
             };
             match errand {
-                Errand::Judge { from } => {
+                Errand::Judge { from, translated } => {
+                    let asked = if translated { Asked::Translated } else { Asked::Plain };
                     let kind = Self::kind_of(snapshot, from);
-                    self.stage(frame, from, kind, snapshot, staged);
+                    self.stage(frame, Entrance { from, kind, asked }, snapshot, staged);
                 }
-                Errand::Send { to } => {
-                    if let Err((reason, frame)) = self.send_here(frame, to) {
-                        self.drop_frame(frame, reason);
-                    } else {
-                        self.counters.sent.add(1);
-                    }
-                }
+                Errand::Send { to, back } => self.send_judged(frame, to, back),
             }
         }
         if let Some(Some(end)) = self.ends.inbound.get(peer) {
@@ -344,6 +355,20 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
         self.judge_staged(snapshot, staged);
         taken
+    }
+
+    /// Sends what its owner has judged.
+    #[inline]
+    fn send_judged(&mut self, mut frame: Frame, to: PortRef, back: Option<Flow>) {
+        if let Some(flow) = back
+            && !self.put_back_unread(&mut frame, flow)
+        {
+            return self.drop_frame(frame, DropReason::NoConnection);
+        }
+        match self.send_here(frame, to) {
+            Ok(()) => self.counters.sent.add(1),
+            Err((reason, frame)) => self.drop_frame(frame, reason),
+        }
     }
 
     #[inline]

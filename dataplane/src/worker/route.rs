@@ -1,5 +1,6 @@
 //! A packet's way through the switch: who are its ends, where it leaves. Hot path.
 
+use super::mailbox::PortKind;
 use crate::connection::Holder;
 use crate::endpoint::OwnNode;
 use crate::ids::{EndpointId, Mac, PortRef, WorkerId};
@@ -45,9 +46,41 @@ pub(super) struct Route {
     pub exit: Exit,
     /// Who owns its connection.
     pub owner: WorkerId,
+    /// Whether a Service was asked.
+    pub asked: Asked,
+}
+
+/// Whether a packet is for a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// It is for whom it says.
+    Plain,
+    /// It is a part of a datagram for a Service, and has yet to be translated.
+    Service,
+    /// It was, until the worker that received it has translated it.
+    Translated,
+    /// A pod answers the gateway, as which it sees itself where it asked a Service and is its backend.
+    Gateway,
+}
+
+/// Where a packet came in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entrance {
+    /// The port.
+    pub from: PortRef,
+    /// What hangs on it.
+    pub kind: PortKind,
+    /// Whether the worker of that port has translated it.
+    pub asked: Asked,
 }
 
 impl Route {
+    /// Who translates the replies, where a Service was asked.
+    #[inline]
+    pub(super) fn translator(&self) -> Option<WorkerId> {
+        (self.asked == Asked::Translated).then_some(self.from.worker)
+    }
+
     /// Whom a connection would count for that opens this way: one of the two ends is a pod here. What
     /// the node asks of a pod is asked as if the pod asked it: no flood from outside may take the
     /// place of its probes.

@@ -6,12 +6,12 @@
 
 use super::Path;
 use super::admit::{Admitted, Turned, admit};
-use super::mailbox::PortKind;
+use super::route::Entrance;
 use crate::connection::Spot;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
-use crate::ids::PortRef;
 use crate::limits::BATCH_MAX;
+use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
 use crate::port::Port;
 use crate::publish::Snapshot;
@@ -59,17 +59,23 @@ impl Stage {
     }
 }
 
+/// The flow by which a packet's connection is found.
+#[inline]
+fn asked_by<'h>(kind: &'h Kind, key: &'h FlowKey) -> &'h FlowKey {
+    if let Kind::IcmpError { inner } = kind { inner } else { key }
+}
+
 impl<P: Port, M: Memory> Path<P, M> {
     /// Reads one packet; what is not to be judged here ends here.
     #[inline]
     pub(super) fn stage(
         &mut self,
         frame: Frame,
-        from: PortRef,
-        kind: PortKind,
+        entrance: Entrance,
         snapshot: Option<&Snapshot>,
         staged: &mut Stage,
     ) {
+        let from = entrance.from;
         let Some(snapshot) = snapshot else {
             return self.drop_from(frame, from, DropReason::Unsynced);
         };
@@ -78,13 +84,10 @@ impl<P: Port, M: Memory> Path<P, M> {
             return self.drop_from(frame, from, DropReason::NoFrame);
         };
         let packet = &mut place.packet;
-        match admit(&snapshot.endpoints, self.id, from, kind, self.memory.bytes(&frame), packet) {
+        match admit(&snapshot.endpoints, self.id, entrance, self.memory.bytes(&frame), packet) {
             Ok(()) if packet.route.owner == self.id => {
-                let key = match &packet.headers.kind {
-                    Kind::IcmpError { inner } => inner,
-                    _ => &packet.headers.key,
-                };
-                let spot = self.connections.spot(key);
+                let spot =
+                    self.connections.spot(asked_by(&packet.headers.kind, &packet.headers.key));
                 self.connections.prefetch(spot);
                 place.spot = spot;
                 place.frame = Some(frame);
@@ -95,8 +98,19 @@ impl<P: Port, M: Memory> Path<P, M> {
             Ok(()) if from.worker == self.id => self.hand_over(frame, packet),
             Ok(()) => self.drop_from(frame, from, DropReason::PortGone),
             Err(Turned::Dropped(reason)) => self.drop_from(frame, from, reason),
-            Err(Turned::Fragment) => self.take_fragment(frame, (from, kind), snapshot, staged),
+            Err(Turned::Fragment) => self.take_fragment(frame, entrance, snapshot, staged),
+            Err(Turned::Service) => self.stage_for_service(frame, entrance, snapshot, staged),
             Err(turned) => self.answer(frame, from, &turned, &packet.headers),
+        }
+    }
+
+    /// Stages a packet that this worker owns and that was read before.
+    pub(super) fn stage_read(&mut self, frame: Frame, packet: Admitted, staged: &mut Stage) {
+        let from = packet.route.from;
+        let spot = self.connections.spot(asked_by(&packet.headers.kind, &packet.headers.key));
+        self.connections.prefetch(spot);
+        if let Err(frame) = staged.put(frame, packet, spot) {
+            self.drop_from(frame, from, DropReason::NoFrame);
         }
     }
 
@@ -110,7 +124,8 @@ impl<P: Port, M: Memory> Path<P, M> {
         for Place { frame, packet, spot } in staged.places.iter_mut().take(staged.count) {
             let Some(frame) = frame.take() else { continue };
             match self.judge(snapshot, packet, *spot) {
-                Ok(()) => self.forward(frame, packet),
+                Ok(None) => self.forward(frame, packet),
+                Ok(Some(worker)) => self.forward_back(frame, packet, worker, snapshot),
                 Err(reason) => self.refuse(frame, packet, reason),
             }
         }

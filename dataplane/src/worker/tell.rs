@@ -10,6 +10,7 @@ use super::forward::Sent;
 use super::mailbox::Limiter;
 use crate::clock::Tick;
 use crate::connection::Holder;
+use crate::connection::fragment::Flow;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::packet::answer::{self, GATEWAY_MAC};
@@ -64,7 +65,8 @@ impl<P: Port, M: Memory> Path<P, M> {
         let is_reject = matches!(reason, DropReason::EgressDenied | DropReason::IngressDenied);
         let (from, now) = (packet.route.from, self.now);
         // What is never said takes nothing from what may be.
-        if is_reject && !answer::may_reject(&packet.headers) {
+        let is_of_service = matches!(reason, DropReason::NoBackend | DropReason::BackendGone);
+        if (is_reject || is_of_service) && !answer::may_reject(&packet.headers) {
             return;
         }
         if !self.allowances.take(packet, reason, now) {
@@ -80,6 +82,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         let length = match reason {
             DropReason::TtlExpired => answer::time_exceeded(room, quoted, headers, GATEWAY_MAC),
             DropReason::TooBig => answer::too_big(room, quoted, headers, GATEWAY_MAC, mtu),
+            DropReason::NoBackend => answer::unreachable(room, quoted, headers, GATEWAY_MAC),
             _ => answer::reject(room, quoted, headers, GATEWAY_MAC),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
@@ -88,7 +91,13 @@ impl<P: Port, M: Memory> Path<P, M> {
         letter.set_length(length);
         self.counters.originated.add(1);
         self.counters.rejects_sent.add(u64::from(is_reject));
-        match self.emit(letter, from) {
+        // Who asked a Service knows nothing of its backend.
+        let asked = packet.route.translator();
+        if asked == Some(self.id) && !self.put_back_unread(&mut letter, Flow::of(&headers.key)) {
+            return self.drop_frame(letter, DropReason::NoConnection);
+        }
+        let back = asked.filter(|worker| *worker != self.id).map(|_| Flow::of(&headers.key));
+        match self.emit(letter, from, back) {
             Ok(Sent::Here) => self.counters.sent.add(1),
             Ok(Sent::Over) => self.counters.handed_out.add(1),
             Err((reason, letter)) => self.drop_frame(letter, reason),

@@ -35,6 +35,16 @@ pub mod limits {
     pub const WORKERS_MAX: usize = 16;
 }
 
+/// What an errand has of connections.
+pub mod connection {
+    /// Datagrams in pieces.
+    pub mod fragment {
+        /// Nothing: the models look at the rings.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Flow;
+    }
+}
+
 /// What a snapshot has of endpoints.
 pub mod endpoint {
     /// Nothing: the models look at the policy.

@@ -20,7 +20,7 @@ fn ring() -> (Outbound, Inbound, Arc<Doorbell>) {
 
 fn errand() -> Errand {
     let to = PortRef { port: PortId(1), worker: WorkerId(1), slot: PortSlot(0) };
-    Errand::Send { to }
+    Errand::Send { to, back: None }
 }
 
 /// One packet for each of `numbers`, each a parcel of its own: those that found room.

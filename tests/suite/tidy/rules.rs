@@ -27,6 +27,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("port", 2),
     ("policy", 2),
     ("connection", 2),
+    ("service", 2),
     ("endpoint", 3),
     ("compiler", 4),
     ("publish", 4),

@@ -169,6 +169,7 @@ impl Fragments {
     /// # Errors
     ///
     /// Gives it back where there is no room: it is dropped, `FragmentLimit`.
+    #[allow(clippy::result_large_err)] // the frame itself comes back
     pub fn wait(&mut self, ticket: Ticket, waited: Waited) -> Result<(), Waited> {
         if !self.make_room_to_wait(ticket) {
             return Err(waited);

@@ -40,7 +40,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub(super) fn of(key: &FlowKey) -> Self {
+    /// What a packet with this key says.
+    #[must_use]
+    pub fn of(key: &FlowKey) -> Self {
         let FlowKey { source_port, target_port, number, protocol, .. } = *key;
         Self { source_port, target_port, number, protocol }
     }
@@ -60,6 +62,8 @@ pub struct Waited {
     pub frame: Frame,
     /// Where it came in.
     pub from: PortRef,
+    /// Whether it was for a Service, and was translated where it came in.
+    pub translated: bool,
     /// What was read of it.
     pub headers: Headers,
 }

@@ -50,6 +50,7 @@ impl Waiting {
     }
 
     /// Adds one to the end of a chain.
+    #[allow(clippy::result_large_err)] // the frame itself comes back
     pub(super) fn push(&mut self, chain: &mut Chain, waited: Waited) -> Result<(), Waited> {
         let Some(at) = self.free.pop_back() else { return Err(waited) };
         match self.places.get_mut(usize::from(chain.last)) {

@@ -59,6 +59,22 @@ pub fn reject(out: &mut [u8], original: &[u8], headers: &Headers, gateway: Mac) 
     write_error(out, original, headers, gateway, v4, v6)
 }
 
+/// The same where nobody serves at a Service's port: "port unreachable" for every protocol, as
+/// kube-proxy says.
+pub fn unreachable(
+    out: &mut [u8],
+    original: &[u8],
+    headers: &Headers,
+    gateway: Mac,
+) -> Option<usize> {
+    if !may_reject(headers) {
+        return None;
+    }
+    let v4 = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
+    let v6 = Icmpv6Type::DestinationUnreachable(DestUnreachableCode::Port);
+    write_error(out, original, headers, gateway, v4, v6)
+}
+
 fn write_reset(
     out: &mut [u8],
     headers: &Headers,

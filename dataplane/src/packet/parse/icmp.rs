@@ -134,16 +134,27 @@ fn quoted_v6(quoted: &[u8]) -> Option<FlowKey> {
     if fixed[0] >> 4 != 6 || ipv6::is_martian(source, target) {
         return None;
     }
-    let start = ipv6::Walked { number: fixed[6], offset: ipv6::HEADER_BYTES };
-    let mut walked = ipv6::walk(quoted, start).ok()?;
-    if walked.number == ipv6::FRAGMENT {
-        let header = fragment::header_v6(quoted, walked)?;
-        walked = ipv6::walk(quoted, header.next).ok()?;
-        if header.offset != 0 || walked.number == ipv6::FRAGMENT {
-            return None;
-        }
-    }
+    let walked = quoted_walk(fixed, quoted)?;
     quoted_flow(source, target, walked.number, Family::V6, quoted.get(walked.offset..)?)
+}
+
+fn quoted_walk(fixed: &[u8; ipv6::HEADER_BYTES], quoted: &[u8]) -> Option<ipv6::Walked> {
+    let start = ipv6::Walked { number: fixed[6], offset: ipv6::HEADER_BYTES };
+    let walked = ipv6::walk(quoted, start).ok()?;
+    if walked.number != ipv6::FRAGMENT {
+        return Some(walked);
+    }
+    let header = fragment::header_v6(quoted, walked)?;
+    let walked = ipv6::walk(quoted, header.next).ok()?;
+    (header.offset == 0 && walked.number != ipv6::FRAGMENT).then_some(walked)
+}
+
+/// Where the upper layer begins in what an error quotes.
+pub(in crate::packet) fn quoted_upper(family: Family, quoted: &[u8]) -> Option<usize> {
+    match family {
+        Family::V4 => ipv4::header_bytes(*quoted.first()?),
+        Family::V6 => quoted_walk(quoted.first_chunk()?, quoted).map(|walked| walked.offset),
+    }
 }
 
 /// The flow by the first eight bytes of the quoted upper layer, all that need be there.

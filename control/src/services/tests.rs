@@ -1,0 +1,358 @@
+//! Who serves where, against an oracle written from kube-proxy's rules over a model that is no
+//! manifest; and the kept services against those read anew, after every change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use lockgate_dataplane::service::{Backend, KeptServices, Lack, Services};
+use proptest::prelude::*;
+
+use super::*;
+use crate::inventory::{Change, Inventory};
+use crate::manifest::{ObjectKind, read_text};
+use crate::resolver::Resolver;
+
+/// An endpoint as the model has it; `None` is left out of the manifest.
+#[derive(Clone, Debug)]
+struct Endpoint {
+    last: u8,
+    ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+    node: Option<&'static str>,
+    zone_hint: Option<&'static str>,
+    node_hint: Option<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Service, its address, an external one, whether it is local.
+    Service(u8, u8, Option<u8>, bool),
+    Gone(u8),
+    /// Service, which of its slices, its endpoints, whether its port has the right name.
+    Slice(u8, u8, Vec<Endpoint>, bool),
+    SliceGone(u8, u8),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Model {
+    services: BTreeMap<u8, (u8, Option<u8>, bool)>,
+    slices: BTreeMap<(u8, u8), (Vec<Endpoint>, bool)>,
+}
+
+impl Model {
+    /// Who is given new connections to a Service, and what becomes of them where nobody is.
+    fn chosen(&self, service: u8, is_local: bool) -> (BTreeSet<u8>, Lack) {
+        let mut best: BTreeMap<u8, (bool, bool, &Endpoint)> = BTreeMap::new();
+        let of = self.slices.iter().filter(|((of, _), (_, named))| *of == service && *named);
+        for endpoint in of.flat_map(|(_, (endpoints, _))| endpoints) {
+            let ready = endpoint.ready.unwrap_or(true);
+            let serving = endpoint.serving.unwrap_or(true);
+            let ending = serving && endpoint.terminating.unwrap_or(false) && !ready;
+            let rank = |one: &(bool, bool, &Endpoint)| {
+                (one.0, one.2.serving.unwrap_or(true), one.2.terminating.unwrap_or(false))
+            };
+            let new = (ready, ending, endpoint);
+            match best.get(&endpoint.last) {
+                Some(old) if rank(old) >= rank(&new) => {}
+                _ => _ = best.insert(endpoint.last, new),
+            }
+        }
+        let ready: Vec<&Endpoint> = best.values().filter(|one| one.0).map(|one| one.2).collect();
+        let ending = || best.values().filter(|one| one.1).map(|one| one.2);
+        let names = |list: Vec<&Endpoint>| list.iter().map(|one| one.last).collect();
+        if is_local {
+            let here = |one: &&Endpoint| one.node == Some("here");
+            let near: Vec<_> = ready.iter().copied().filter(here).collect();
+            let near = if near.is_empty() { ending().filter(here).collect() } else { near };
+            let is_elsewhere = !ready.is_empty() || ending().next().is_some();
+            return (names(near), if is_elsewhere { Lack::Drop } else { Lack::Reject });
+        }
+        let all_nodes = ready.iter().all(|one| one.node_hint.is_some());
+        let my_node: Vec<_> =
+            ready.iter().copied().filter(|one| one.node_hint == Some("here")).collect();
+        let all_zones = ready.iter().all(|one| one.zone_hint.is_some());
+        let my_zone: Vec<_> =
+            ready.iter().copied().filter(|one| one.zone_hint == Some("z1")).collect();
+        let chosen = if ready.is_empty() {
+            ending().collect()
+        } else if all_nodes && !my_node.is_empty() {
+            my_node
+        } else if all_zones && !my_zone.is_empty() {
+            my_zone
+        } else {
+            ready
+        };
+        (names(chosen), Lack::Reject)
+    }
+
+    /// Which Service has each address, and whether by its own policy.
+    fn holders(&self) -> BTreeMap<u8, (u8, bool)> {
+        let mut holders = BTreeMap::new();
+        for (service, (cluster, _, _)) in self.services.iter().rev() {
+            holders.insert(*cluster, (*service, true));
+        }
+        for (service, (_, external, _)) in &self.services {
+            if let Some(external) = external {
+                holders.entry(*external).or_insert((*service, false));
+            }
+        }
+        holders
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step.clone() {
+            Step::Service(n, cluster, external, local) => {
+                self.services.insert(n, (cluster, external, local));
+            }
+            Step::Gone(n) => _ = self.services.remove(&n),
+            Step::Slice(n, at, endpoints, named) => {
+                self.slices.insert((n, at), (endpoints, named));
+            }
+            Step::SliceGone(n, at) => _ = self.slices.remove(&(n, at)),
+        }
+    }
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    let maybe = || prop::option::weighted(0.6, any::<bool>());
+    let node = prop::sample::select(vec![None, Some("here"), Some("there")]);
+    let zone = prop::sample::select(vec![Some("z1"), Some("z1"), Some("z2"), None]);
+    (1_u8..8, maybe(), maybe(), maybe(), node.clone(), zone, node).prop_map(
+        |(last, ready, serving, terminating, node, zone_hint, node_hint)| Endpoint {
+            last,
+            ready,
+            serving,
+            terminating,
+            node,
+            zone_hint,
+            node_hint,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let external = prop::option::of(0_u8..6);
+    let endpoints = prop::collection::vec(endpoint(), 0..5);
+    prop_oneof![
+        3 => (0_u8..4, 0_u8..6, external, any::<bool>())
+            .prop_map(|(n, at, external, local)| Step::Service(n, at, external, local)),
+        1 => (0_u8..4).prop_map(Step::Gone),
+        5 => (0_u8..4, 0_u8..3, endpoints, prop::bool::weighted(0.9))
+            .prop_map(|(n, at, endpoints, named)| Step::Slice(n, at, endpoints, named)),
+        1 => (0_u8..4, 0_u8..3).prop_map(|(n, at)| Step::SliceGone(n, at)),
+    ]
+}
+
+fn written(step: &Step) -> Option<String> {
+    let mut text = String::new();
+    match step {
+        Step::Service(n, cluster, external, local) => {
+            let policy = if *local { "Local" } else { "Cluster" };
+            let external = external.map_or_else(String::new, |at| format!("10.96.0.{at}"));
+            write!(
+                text,
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: s{n}}}\nspec: {{clusterIP: \
+                 10.96.0.{cluster}, externalIPs: [{external}], internalTrafficPolicy: {policy}, \
+                 ports: [{{name: p, port: 80}}]}}"
+            )
+            .ok()?;
+        }
+        Step::Slice(n, at, endpoints, named) => {
+            let port = if *named { "p" } else { "q" };
+            write!(
+                text,
+                "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s{n}-{at}, \
+                 labels: {{kubernetes.io/service-name: s{n}}}}}\naddressType: IPv4\nports: \
+                 [{{name: {port}, port: 8080}}]\nendpoints:\n"
+            )
+            .ok()?;
+            for one in endpoints {
+                write_endpoint(&mut text, one)?;
+            }
+            if endpoints.is_empty() {
+                text.push_str(" []\n");
+            }
+        }
+        Step::Gone(_) | Step::SliceGone(..) => return None,
+    }
+    Some(text)
+}
+
+fn write_endpoint(text: &mut String, one: &Endpoint) -> Option<()> {
+    let condition = |name, value: Option<bool>| {
+        value.map_or_else(String::new, |value| format!("{name}: {value}, "))
+    };
+    let hint = |name, value: Option<&str>| {
+        value.map_or_else(String::new, |value| format!("{name}: [{{name: {value}}}], "))
+    };
+    let conditions = condition("ready", one.ready)
+        + &condition("serving", one.serving)
+        + &condition("terminating", one.terminating);
+    let hints = hint("forZones", one.zone_hint) + &hint("forNodes", one.node_hint);
+    let node = one.node.map_or_else(String::new, |node| format!("nodeName: {node}, "));
+    writeln!(
+        text,
+        "- {{addresses: [10.0.0.{}], {node}conditions: {{{conditions}}}, hints: {{{hints}}}}}",
+        one.last
+    )
+    .ok()
+}
+
+fn gone(step: &Step) -> Option<ObjectKey> {
+    let key =
+        |kind, name: String| ObjectKey { kind, namespace: "default".into(), name: name.into() };
+    match step {
+        Step::Gone(n) => Some(key(ObjectKind::Service, format!("s{n}"))),
+        Step::SliceGone(n, at) => Some(key(ObjectKind::EndpointSlice, format!("s{n}-{at}"))),
+        _ => None,
+    }
+}
+
+const NODE: &str = "apiVersion: v1
+kind: Node
+metadata: {name: here, labels: {topology.kubernetes.io/zone: z1}}";
+
+fn set(inventory: &mut Inventory, text: &str) {
+    let read = read_text("t.yaml", text).unwrap();
+    assert!(read.problems.is_empty(), "{text}\n{:?}", read.problems);
+    for object in read.objects {
+        let _ = inventory.apply(Change::Set(object));
+    }
+}
+
+/// Fronts without the numbers of their ports.
+fn bare(services: &Services) -> BTreeMap<FrontKey, Front> {
+    let bare = |front: &Front| {
+        let serving = Serving { id: ServingId(0), ..(*front.serving).clone() };
+        Front { serving: Arc::new(serving), ..front.clone() }
+    };
+    services.fronts().map(|(key, front)| (*key, bare(front))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #[test]
+    fn those_serve_whom_kube_proxy_would_ask_after_every_change(
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let (mut inventory, mut model) = (Inventory::new(), Model::default());
+        let mut resolver = Resolver::of_node(Some("here".into()));
+        let mut kept = KeptServices::default();
+        set(&mut inventory, NODE);
+        for step in &steps {
+            model.take(step);
+            match (written(step), gone(step)) {
+                (Some(text), _) => set(&mut inventory, &text),
+                (None, Some(key)) => _ = inventory.apply(Change::Remove(key)),
+                _ => {}
+            }
+            let changes = inventory.take_changes();
+            resolver.apply(&inventory, &changes);
+            kept.apply(resolver.take_served());
+            check(&inventory, &model, &kept)?;
+        }
+    }
+}
+
+fn check(inventory: &Inventory, model: &Model, kept: &KeptServices) -> Result<(), TestCaseError> {
+    let here = Here::of(inventory, Some("here".into()));
+    let served = serve(inventory, &here);
+    let fronts: BTreeMap<_, _> =
+        served.fronts.into_iter().map(|(key, _, front)| (key, front)).collect();
+    prop_assert_eq!(&bare(kept.now()), &fronts, "kept and read anew");
+    prop_assert_eq!(kept.addresses().collect::<Vec<_>>(), served.addresses);
+    let holders = model.holders();
+    prop_assert_eq!(holders.len(), fronts.len());
+    for (address, (service, is_own)) in holders {
+        let address = lockgate_dataplane::packet::Address::from_v4([10, 96, 0, address]);
+        let front = &fronts[&FrontKey { address, port: 80, number: 6 }];
+        let is_local = is_own && model.services[&service].2;
+        let (chosen, lack) = model.chosen(service, is_local);
+        let address = |last| lockgate_dataplane::packet::Address::from_v4([10, 0, 0, last]);
+        let chosen: Vec<_> =
+            chosen.iter().map(|&last| Backend { address: address(last), port: 8080 }).collect();
+        prop_assert_eq!(&front.serving.chosen[..], &chosen[..], "of s{}", service);
+        prop_assert_eq!(front.serving.lack, lack);
+    }
+    Ok(())
+}
+
+fn fronts_of(text: &str) -> Vec<(FrontKey, ObjectKey, Front)> {
+    let mut inventory = Inventory::new();
+    for object in read_text("t.yaml", text).unwrap().objects {
+        let _ = inventory.apply(Change::Set(object));
+    }
+    serve(&inventory, &Here::default()).fronts
+}
+
+const SLICE: &str = "
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: x, labels: {kubernetes.io/service-name: x}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.1]}]
+ports: [{port: 8080}]";
+
+fn service(spec: &str) -> String {
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: x}}\n{spec}{SLICE}")
+}
+
+#[test]
+fn neither_headless_services_nor_names_are_asked_anywhere() {
+    for spec in [
+        "spec: {clusterIP: None, clusterIPs: [None], ports: [{port: 80}]}",
+        "spec: {type: ExternalName, externalName: example.com, ports: [{port: 80}]}",
+        "spec: {ports: [{port: 80}]}",
+    ] {
+        let read = read_text("t.yaml", &service(spec)).unwrap();
+        assert!(read.problems.is_empty(), "{spec}: {:?}", read.problems);
+        assert!(fronts_of(&service(spec)).is_empty(), "{spec}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_where_a_service_is_asked_closes_it_and_says_so() {
+    for spec in [
+        "spec: {clusterIP: 10.96.0.1, sessionAffinity: Sticky, ports: [{port: 80}]}",
+        "spec: {clusterIP: 10.96.0.1, internalTrafficPolicy: local, ports: [{port: 80}]}",
+        "spec: {clusterIP: 10.96.0.1, externalIPs: [300.0.0.1], ports: [{port: 80}]}",
+        "spec: {clusterIP: 10.96.0.1, loadBalancerSourceRanges: [nowhere], ports: [{port: 80}]}",
+        "spec: {clusterIP: 10.96.0.1, clusterIp: x, ports: [{port: 80}], sessionAfinity: ClientIP}",
+        "spec: {clusterIP: 10.96.0.1, sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: \
+         {timeoutSeconds: 0}}, ports: [{port: 80}]}",
+        "spec: {clusterIP: 10.96.0.1, ports: [{port: 0}]}",
+    ] {
+        let read = read_text("t.yaml", &service(spec)).unwrap();
+        assert_eq!(read.problems.len(), 1, "{spec}: {:?}", read.problems);
+        assert!(fronts_of(&service(spec)).is_empty(), "{spec}");
+    }
+}
+
+#[test]
+fn a_load_balancer_lets_in_whom_it_names_and_a_proxy_is_left_alone() {
+    let text = service(
+        "spec: {type: LoadBalancer, clusterIP: 10.96.0.1, loadBalancerSourceRanges: \
+         [' 192.0.2.0/24 '], ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.1}, {ip: 203.0.113.2, ipMode: Proxy}]}}",
+    );
+    let fronts = fronts_of(&text);
+    let addresses: Vec<IpAddr> = fronts.iter().map(|front| front.0.address.into()).collect();
+    assert_eq!(addresses, ["10.96.0.1", "203.0.113.1"].map(|a| a.parse::<IpAddr>().unwrap()));
+    let client = |text: &str| text.parse::<IpAddr>().unwrap().into();
+    assert!(fronts[0].2.admits(client("198.51.100.1")), "its ClusterIP is for everybody");
+    assert!(!fronts[1].2.admits(client("198.51.100.1")));
+    assert!(fronts[1].2.admits(client("192.0.2.9")));
+}
+
+#[test]
+fn affinity_lasts_three_hours_unless_it_says_how_long() {
+    let of = |spec: &str| fronts_of(&service(spec))[0].2.serving.affinity_ms;
+    assert_eq!(of("spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}"), 0);
+    let plain = "spec: {clusterIP: 10.96.0.1, sessionAffinity: ClientIP, ports: [{port: 80}]}";
+    assert_eq!(of(plain), 10_800_000);
+    let stated = "spec: {clusterIP: 10.96.0.1, sessionAffinity: ClientIP, sessionAffinityConfig: \
+                  {clientIP: {timeoutSeconds: 7}}, ports: [{port: 80}]}";
+    assert_eq!(of(stated), 7_000);
+}

@@ -1,0 +1,235 @@
+//! Translations: what a client wrote to a Service, and what the backend sees instead. Hot path.
+//!
+//! Kept at the client's port, by the worker that received the packet, which is its only writer. Each
+//! is a connection of its own by what the client wrote (the *front*), so time limits, shares of pods,
+//! turnover and eviction are those of connections; beside each record stands what the backend sees
+//! (the *back*), and an index finds the record by that.
+//!
+//! ```text
+//!     front --hash--> Connections --id--> Record: back, when it was last looked at
+//!     back  --hash--> Index -------id-----^
+//! ```
+//!
+//! # Invariants
+//!
+//! - All memory is taken by [`Translations::new`].
+//! - Of a connection that lives, the record is its own: both are written together. What of it is left
+//!   when the connection ends stays in the index until its place is used again, at most one lane for
+//!   each place, and finds nothing: the connection is not alive.
+//! - No two that live have one back, or replies could not be told apart: who opens asks
+//!   [`Translations::is_taken`] before.
+
+use super::bucket::{Index, Spot};
+use super::{ConnectionId, Connections, Holder, Opening, Settings, Way};
+use crate::clock::Tick;
+use crate::counters::DropReason;
+use crate::ids::{EndpointId, Epoch};
+use crate::packet::{FlowKey, Headers};
+use crate::seat::Seat;
+
+/// Of so many connections one may be to a Service.
+const PART: usize = 4;
+/// Translations of the smallest table.
+const LEAST: usize = 64;
+
+/// What stands beside a connection.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    back: FlowKey,
+    /// Where the index has it, once it has been there.
+    spot: Option<Spot>,
+    /// The table of services under which the backend was last looked for.
+    version: u64,
+}
+
+/// One worker's translations.
+#[derive(Debug)]
+pub struct Translations {
+    fronts: Connections,
+    backs: Index,
+    /// By the place of the connection.
+    records: Box<[Record]>,
+}
+
+/// A translation that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Which.
+    pub id: ConnectionId,
+    /// What the client writes.
+    pub front: FlowKey,
+    /// What the backend sees.
+    pub back: FlowKey,
+    /// The table of services under which the backend was last looked for.
+    pub version: u64,
+}
+
+impl Translations {
+    /// An empty table beside connections with these settings. All memory it will ever have is taken
+    /// here.
+    #[must_use]
+    pub fn new(beside: &Settings) -> Self {
+        let capacity = (beside.capacity / PART).clamp(LEAST, super::CAPACITY_MAX);
+        let bounds = super::Bounds::of(u32::try_from(capacity).unwrap_or(u32::MAX));
+        let blank = Record { back: Headers::BLANK.key, spot: None, version: 0 };
+        Self {
+            fronts: Connections::new(&Settings { capacity, bounds, ..*beside }),
+            backs: Index::new(capacity),
+            records: vec![blank; capacity].into(),
+        }
+    }
+
+    /// The translation of what a client wrote, if it was this client that opened it. What is over and
+    /// opened again is none, and neither is what another pod opened that had the address before: it
+    /// is forgotten.
+    ///
+    /// # Errors
+    /// `TranslationsFull` where as many were opened anew as may be for now.
+    pub fn find(
+        &mut self,
+        headers: &Headers,
+        client: Option<EndpointId>,
+        holder: Holder,
+        now: Tick,
+    ) -> Result<Option<Translation>, DropReason> {
+        let spot = self.fronts.spot(&headers.key);
+        let Some((id, Way::Opening)) = self.fronts.find(headers, spot) else { return Ok(None) };
+        let opens = Connections::opens(&headers.kind).is_some();
+        if self.fronts.is_over(id) && opens {
+            let renewed = self.fronts.renew(id, holder, now);
+            return renewed.map(|()| None).map_err(|_| DropReason::TranslationsFull);
+        }
+        if self.fronts.record(id).source != client {
+            self.fronts.remove(id);
+            return Ok(None);
+        }
+        Ok(self.translation(id))
+    }
+
+    /// The translation of a flow that an ICMP error quotes, as a client wrote it.
+    #[must_use]
+    pub fn find_front(&self, front: &FlowKey) -> Option<Translation> {
+        let (id, way) = self.fronts.find_quoted(front, self.fronts.spot(front))?;
+        if way == Way::Opening { self.translation(id) } else { None }
+    }
+
+    /// The translation of which a backend sees this flow: as the packets that it gets have it.
+    #[must_use]
+    pub fn find_back(&self, back: &FlowKey) -> Option<Translation> {
+        let spot = self.backs.spot(self.fronts.hash(back));
+        self.backs.search(spot, |id| {
+            let record = self.records.get(id as usize)?;
+            if record.back == *back { self.translation(ConnectionId(id)) } else { None }
+        })
+    }
+
+    /// Whether a backend sees this flow already.
+    #[must_use]
+    pub fn is_taken(&self, back: &FlowKey) -> bool {
+        self.find_back(back).is_some()
+    }
+
+    /// A number that follows from what a client wrote, and that nobody outside can foretell.
+    #[must_use]
+    pub fn lot(&self, front: &FlowKey) -> u64 {
+        self.fronts.hash(front).0
+    }
+
+    /// Begins a translation of the packet whose headers these are, which found none.
+    ///
+    /// # Errors
+    /// `NoConnection` where such a packet begins nothing, `TranslationsFull` where there is no room
+    /// for its holder.
+    pub fn open(
+        &mut self,
+        headers: &Headers,
+        back: &FlowKey,
+        client: Option<EndpointId>,
+        holder: Holder,
+        (version, now): (u64, Tick),
+    ) -> Result<(), DropReason> {
+        const FULL: DropReason = DropReason::TranslationsFull;
+        let state = Connections::opens(&headers.kind).ok_or(DropReason::NoConnection)?;
+        let opening = Opening { source: client, target: None, epoch: Epoch(0), holder, state };
+        let spot = self.fronts.spot(&headers.key);
+        let opened = self.fronts.open(&headers.key, spot, opening, headers, now);
+        let id = opened.map_err(|_| FULL)?;
+        self.note(id, back, version).ok_or_else(|| {
+            self.fronts.remove(id);
+            FULL
+        })
+    }
+
+    fn note(&mut self, id: ConnectionId, back: &FlowKey, version: u64) -> Option<()> {
+        let spot = self.backs.spot(self.fronts.hash(back));
+        let record = self.records.get_mut(id.0 as usize)?;
+        if let Some(stale) = record.spot.take() {
+            self.backs.clear(stale, id.0);
+        }
+        let lane = self.backs.place(spot)?;
+        self.backs.fill(lane, spot, id.0);
+        *record = Record { back: *back, spot: Some(spot), version };
+        Some(())
+    }
+
+    /// Notes that the backend was found under this table of services.
+    pub fn stamp(&mut self, id: ConnectionId, version: u64) {
+        if let Some(record) = self.records.get_mut(id.0 as usize) {
+            record.version = version;
+        }
+    }
+
+    /// Takes in a packet of a translation.
+    pub fn touch(&mut self, id: ConnectionId, way: Way, headers: &Headers, now: Tick) {
+        self.fronts.touch(id, way, headers, now);
+    }
+
+    /// Forgets a translation.
+    pub fn remove(&mut self, id: ConnectionId) {
+        self.fronts.remove(id);
+    }
+
+    /// Forgets what the packet that was refused now has begun, if nothing ever came back (house D8).
+    pub fn take_back(&mut self, back: &FlowKey) {
+        let Some(found) = self.find_back(back) else { return };
+        if self.fronts.state(found.id).is_evictable() {
+            self.fronts.remove(found.id);
+        }
+    }
+
+    /// Forgets translations whose time is up, and those of pods that are gone; some each turn.
+    pub fn expire(&mut self, now: Tick, occupant: Option<impl Fn(Seat) -> Option<EndpointId>>) {
+        self.fronts.expire(now);
+        if let Some(occupant) = occupant {
+            self.fronts.settle(now, occupant);
+        }
+    }
+
+    /// Translations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fronts.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory, all told.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let records = size_of_val::<[Record]>(&self.records);
+        self.fronts.memory_bytes().saturating_add(self.backs.memory_bytes()).saturating_add(records)
+    }
+
+    fn translation(&self, id: ConnectionId) -> Option<Translation> {
+        let front = self.fronts.opening(id)?;
+        let Record { back, version, .. } = *self.records.get(id.0 as usize)?;
+        Some(Translation { id, front, back, version })
+    }
+}
+
+#[cfg(test)]
+mod tests;

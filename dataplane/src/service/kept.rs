@@ -1,0 +1,128 @@
+//! The services of the newest snapshot, kept: what a change touches is changed, the rest shared.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Front, FrontKey, Page, Services};
+use crate::limits::FRONTS_PER_PAGE_MAX;
+
+/// Fronts for which there is a page, of the fewest that there may be.
+const FRONTS_PER_PAGE: usize = 8;
+
+/// What changes of services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// Fronts that are new or differ; `None`: gone.
+    pub fronts: Vec<(FrontKey, Option<Front>)>,
+    /// Addresses that are a Service's from now on (true), or no more. One whose Service has no front
+    /// is a Service's all the same: what is sent there goes nowhere.
+    pub addresses: Vec<(IpAddr, bool)>,
+}
+
+impl Delta {
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fronts.is_empty() && self.addresses.is_empty()
+    }
+}
+
+/// Services, and the newest table of them.
+#[derive(Debug, Default)]
+pub struct KeptServices {
+    now: Services,
+    count: usize,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl KeptServices {
+    /// Takes a change in; gives the addresses that are something else now.
+    pub fn apply(&mut self, delta: Delta) -> Vec<IpAddr> {
+        let mut moved = Vec::new();
+        for (address, is_front) in delta.addresses {
+            let has_changed = if is_front {
+                self.addresses.insert(address)
+            } else {
+                self.addresses.remove(&address)
+            };
+            moved.extend(has_changed.then_some(address));
+        }
+        let is_change = !delta.fronts.is_empty();
+        for (key, front) in delta.fronts {
+            self.put(key, front);
+        }
+        self.now.version = self.now.version.wrapping_add(u64::from(is_change));
+        moved
+    }
+
+    /// The newest table.
+    #[must_use]
+    pub fn now(&self) -> &Services {
+        &self.now
+    }
+
+    /// Whether an address is a Service's.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address)
+    }
+
+    /// Every address of a Service.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.iter().copied()
+    }
+
+    fn put(&mut self, key: FrontKey, front: Option<Front>) {
+        let is_new = front.is_some();
+        let was_there = self.now.put(key, front);
+        self.count = self.count + usize::from(is_new) - usize::from(was_there);
+        let is_full = self.count > self.now.pages.len() * FRONTS_PER_PAGE;
+        let at = self.now.page_of(&key);
+        if is_full || self.now.pages[at].len() > FRONTS_PER_PAGE_MAX {
+            self.now = self.now.spread(self.now.pages.len() * 2);
+        }
+    }
+}
+
+impl Services {
+    pub(super) fn empty(pages: usize) -> Self {
+        let random = RandomState::new();
+        let seed = [random.hash_one(0), random.hash_one(1) | 1];
+        let none: Page = Arc::new([]);
+        let pages: Arc<[Page]> = vec![none; pages.next_power_of_two()].into();
+        let shift = u64::BITS - pages.len().trailing_zeros();
+        Self { shift, pages, seed, version: 0 }
+    }
+
+    /// Puts a front where it is looked for, or takes it away; whether there was one.
+    fn put(&mut self, key: FrontKey, front: Option<Front>) -> bool {
+        let at = self.page_of(&key);
+        let page = &mut Arc::make_mut(&mut self.pages)[at];
+        let others = page.iter().filter(|(other, _)| *other != key).cloned();
+        let mut fronts: Vec<(FrontKey, Front)> = others.collect();
+        let was_there = fronts.len() < page.len();
+        fronts.extend(front.map(|front| (key, front)));
+        *page = fronts.into();
+        was_there
+    }
+
+    /// The same over that many pages, or over more where one would be too full.
+    fn spread(&self, pages: usize) -> Self {
+        let mut pages = pages;
+        // Cold: building. Ever more pages, so that none is too full in the end.
+        loop {
+            let spread = Self::empty(pages);
+            let mut lists = vec![Vec::new(); spread.pages.len()];
+            for (key, front) in self.fronts() {
+                lists[spread.page_of(key)].push((*key, front.clone()));
+            }
+            if lists.iter().all(|list| list.len() <= FRONTS_PER_PAGE_MAX) {
+                let pages = lists.into_iter().map(Page::from).collect();
+                return Self { pages, version: self.version, ..spread };
+            }
+            pages *= 2;
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Services: who serves at an address and port that are no pod's. Hot path.
+//!
+//! A *front* is what clients write: address, port, protocol. Behind it stand *backends*, chosen by
+//! control: the worker picks one for each connection and remembers it (`connection::translation`).
+//!
+//! ```text
+//!   pages ─hash of the front─> page: a few (front, who serves) in a row
+//!                                         `─> Serving: shared by all fronts of a Service's port
+//! ```
+//!
+//! Pages are shared between snapshots: a change writes the pages that it is about. A page has at
+//! most [`FRONTS_PER_PAGE_MAX`] fronts, or the build takes more pages, so a lookup is bounded
+//! whatever a client writes. Seeds are random, so nobody can fill a page on purpose.
+
+pub mod affinity;
+mod kept;
+
+use std::mem::size_of_val;
+use std::sync::Arc;
+
+use crate::limits::FRONTS_PER_PAGE_MAX;
+use crate::packet::{Address, FlowKey};
+
+pub use kept::{Delta, KeptServices};
+
+/// What clients write: where a Service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrontKey {
+    /// A Service's address.
+    pub address: Address,
+    /// A Service's port.
+    pub port: u16,
+    /// The number of its protocol: TCP, UDP or SCTP.
+    pub number: u8,
+}
+
+impl FrontKey {
+    /// The front that a packet is for, if its target is one.
+    #[inline]
+    #[must_use]
+    pub const fn of(key: &FlowKey) -> Self {
+        Self { address: key.target, port: key.target_port, number: key.number }
+    }
+}
+
+/// Who may be given a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Backend {
+    /// A pod's address, or any.
+    pub address: Address,
+    /// Where it serves.
+    pub port: u16,
+}
+
+/// One port of one Service in one family. Never reused in a process: clients stick to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServingId(pub u32);
+
+/// What becomes of a packet for which there is no backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lack {
+    /// Its sender is told that nobody serves.
+    #[default]
+    Reject,
+    /// Nothing: there are backends on other nodes, which the Service does not want asked.
+    Drop,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    /// Which of all.
+    pub id: ServingId,
+    /// Milliseconds for which a client is given the backend that it had last; 0: any each time.
+    pub affinity_ms: u64,
+    /// What becomes of what finds nobody.
+    pub lack: Lack,
+    /// Who is given new connections.
+    pub chosen: Arc<[Backend]>,
+    /// Whose UDP flows stay with them, ascending.
+    pub serving: Arc<[Backend]>,
+    /// Whose other connections stay with them, ascending.
+    pub listed: Arc<[Backend]>,
+}
+
+impl Serving {
+    /// Whether a connection of this protocol stays with the backend that it has.
+    #[must_use]
+    pub fn keeps(&self, backend: Backend, is_udp: bool) -> bool {
+        let lasting = if is_udp { &self.serving } else { &self.listed };
+        lasting.binary_search(&backend).is_ok()
+    }
+}
+
+/// Addresses from one to another, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Range {
+    /// The lowest.
+    pub first: Address,
+    /// The highest.
+    pub last: Address,
+}
+
+/// What stands behind what clients write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Front {
+    /// The Service's port.
+    pub serving: Arc<Serving>,
+    /// Who may ask; `None` is everybody. At most [`SOURCES_MAX`](crate::limits::SOURCES_MAX).
+    pub sources: Option<Arc<[Range]>>,
+}
+
+impl Front {
+    /// Whether this client may ask here.
+    #[must_use]
+    pub fn admits(&self, client: Address) -> bool {
+        let Some(sources) = &self.sources else { return true };
+        let mut ranges = sources.iter().take(crate::limits::SOURCES_MAX);
+        ranges.any(|range| (range.first..=range.last).contains(&client))
+    }
+}
+
+type Page = Arc<[(FrontKey, Front)]>;
+
+/// Every front of one snapshot. Immutable, and cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// A power of two of them.
+    pages: Arc<[Page]>,
+    /// Upper bits of the hash that are a page.
+    shift: u32,
+    seed: [u64; 2],
+    version: u64,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self::empty(1)
+    }
+}
+
+impl Services {
+    /// Who serves there.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, key: &FrontKey) -> Option<&Front> {
+        let page = self.pages.get(self.page_of(key))?;
+        let mut fronts = page.iter().take(FRONTS_PER_PAGE_MAX);
+        fronts.find(|(front, _)| front == key).map(|(_, front)| front)
+    }
+
+    /// The number of this table: another one for every change.
+    #[inline]
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Every front, in no order.
+    pub fn fronts(&self) -> impl Iterator<Item = &(FrontKey, Front)> {
+        self.pages.iter().flat_map(|page| page.iter())
+    }
+
+    /// Builds from all fronts. Of equal ones the last counts. Cold: the slow twin of
+    /// [`KeptServices`].
+    #[must_use]
+    pub fn build(fronts: Vec<(FrontKey, Front)>) -> Self {
+        let mut kept = KeptServices::default();
+        let fronts = fronts.into_iter().map(|(key, front)| (key, Some(front))).collect();
+        kept.apply(Delta { fronts, addresses: Vec::new() });
+        kept.now().clone()
+    }
+
+    /// Bytes of memory of all that is reached from here, allocator overhead not counted; what
+    /// several fronts share counts once.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let pages: usize = self.pages.iter().map(|page| size_of_val(&**page)).sum();
+        let mut seen = std::collections::HashSet::new();
+        let mut lists = 0;
+        for (_, front) in self.fronts() {
+            let serving = &front.serving;
+            if seen.insert(Arc::as_ptr(serving).cast::<u8>()) {
+                lists += size_of::<Serving>();
+            }
+            for list in [&serving.chosen, &serving.serving, &serving.listed] {
+                if seen.insert(list.as_ptr().cast::<u8>()) {
+                    lists += size_of_val(&**list);
+                }
+            }
+        }
+        pages + size_of_val(&*self.pages) + lists
+    }
+
+    #[inline]
+    fn page_of(&self, key: &FrontKey) -> usize {
+        let place = u64::from(key.port) << 8 | u64::from(key.number);
+        let mixed = key.address.mix([self.seed[0] ^ place, self.seed[1]]);
+        // Below the number of pages; where there is one, all bits are shifted out.
+        #[allow(clippy::cast_possible_truncation)] // 64-bit machines only
+        let page = mixed.checked_shr(self.shift).unwrap_or(0) as usize;
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests;

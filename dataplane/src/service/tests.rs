@@ -1,0 +1,100 @@
+//! The kept table against one built from everything.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn key(n: u16) -> FrontKey {
+    let [high, low] = (n / 3).to_be_bytes();
+    let address = match n % 2 {
+        0 => Address::from_v4([10, 96, high, low]),
+        _ => Address::from_v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low]),
+    };
+    FrontKey { address, port: 80 + n % 3, number: [6, 17, 132][usize::from(n % 3)] }
+}
+
+fn front(id: u32) -> Front {
+    let backend = Backend { address: Address::from_v4([10, 0, 0, 1]), port: 8080 };
+    let list: Arc<[Backend]> = Arc::new([backend]);
+    let serving = Serving {
+        id: ServingId(id),
+        affinity_ms: 0,
+        lack: Lack::Reject,
+        chosen: Arc::clone(&list),
+        serving: Arc::clone(&list),
+        listed: list,
+    };
+    Front { serving: Arc::new(serving), sources: None }
+}
+
+fn sorted(services: &Services) -> Vec<(FrontKey, Front)> {
+    let mut fronts: Vec<_> = services.fronts().cloned().collect();
+    fronts.sort_by_key(|(key, _)| *key);
+    fronts
+}
+
+proptest! {
+    #[test]
+    fn the_kept_table_is_the_one_built_from_all(
+        changes in prop::collection::vec((0_u16..400, prop::option::weighted(0.7, any::<u32>())), 0..600),
+    ) {
+        let mut kept = KeptServices::default();
+        let mut model: BTreeMap<FrontKey, Front> = BTreeMap::new();
+        for chunk in changes.chunks(7) {
+            let fronts: Vec<_> = chunk.iter().map(|(n, id)| (key(*n), id.map(front))).collect();
+            for (key, front) in &fronts {
+                match front {
+                    Some(front) => _ = model.insert(*key, front.clone()),
+                    None => _ = model.remove(key),
+                }
+            }
+            let before = kept.now().clone();
+            let held = sorted(&before);
+            kept.apply(Delta { fronts, addresses: Vec::new() });
+            prop_assert!(kept.now().version() != before.version(), "a change has its number");
+            prop_assert_eq!(sorted(&before), held, "a snapshot before changes no more");
+            let built = Services::build(model.clone().into_iter().collect());
+            for n in 0..400 {
+                let key = key(n);
+                prop_assert_eq!(kept.now().find(&key), built.find(&key));
+                prop_assert_eq!(kept.now().find(&key), model.get(&key));
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_fronts_are_all_found() {
+    let fronts = (0..10_000_u16).map(|n| (key(n), front(n.into()))).collect();
+    let services = Services::build(fronts);
+    for n in 0..10_000_u16 {
+        // Every sixth number is a front of its own.
+        assert!(services.find(&key(n)).is_some(), "{n}");
+    }
+    let longest = services.pages.iter().map(|page| page.len()).max();
+    assert!(longest <= Some(FRONTS_PER_PAGE_MAX), "{longest:?}");
+}
+
+#[test]
+fn a_client_outside_the_ranges_is_not_admitted() {
+    let range =
+        Range { first: Address::from_v4([192, 0, 2, 0]), last: Address::from_v4([192, 0, 2, 255]) };
+    let front = Front { sources: Some(Arc::new([range])), ..front(1) };
+    assert!(front.admits(Address::from_v4([192, 0, 2, 7])));
+    assert!(!front.admits(Address::from_v4([192, 0, 3, 0])));
+    assert!(!Front { sources: Some(Arc::new([])), ..front }.admits(range.first), "nobody is named");
+}
+
+#[test]
+fn a_connection_stays_while_its_backend_is_there_by_its_protocol() {
+    let backend = |n| Backend { address: Address::from_v4([10, 0, 0, n]), port: 80 };
+    let front = front(1);
+    let serving = Serving {
+        serving: Arc::new([backend(1)]),
+        listed: Arc::new([backend(1), backend(2)]),
+        ..(*front.serving).clone()
+    };
+    assert!(serving.keeps(backend(1), true) && serving.keeps(backend(2), false));
+    assert!(!serving.keeps(backend(2), true), "UDP does not stay with who does not serve");
+    assert!(!serving.keeps(backend(3), false));
+}

@@ -1,0 +1,112 @@
+//! Which backend a new connection to a Service is given. Hot path: once for each connection.
+
+use super::Path;
+use super::client::Client;
+use super::mailbox::PortKind;
+use super::route::Entrance;
+use crate::connection::Connections;
+use crate::counters::DropReason;
+use crate::endpoint::{Endpoints, Kind as PlaceKind};
+use crate::limits::{BACKEND_TRIES, NEAR_TRIES, SOURCE_PORT_TRIES};
+use crate::packet::answer::{GATEWAY_V4, GATEWAY_V6};
+use crate::packet::{Address, FlowKey, Headers};
+use crate::publish::Snapshot;
+use crate::service::{Backend, FrontKey, Lack};
+
+/// Ports below this are for those who are known by them.
+const PORT_FLOOR: u16 = 1024;
+
+impl<P, M> Path<P, M> {
+    /// What the backend of a new connection sees of it.
+    pub(super) fn choose(
+        &mut self,
+        snapshot: &Snapshot,
+        entrance: Entrance,
+        client: &Client,
+        headers: &Headers,
+    ) -> Result<FlowKey, DropReason> {
+        let (endpoints, key) = (&snapshot.endpoints, &headers.key);
+        let front = endpoints.services().find(&FrontKey::of(key));
+        let front = front.ok_or(DropReason::NoBackend)?;
+        if !front.admits(key.source) {
+            return Err(DropReason::ServiceSource);
+        }
+        if Connections::opens(&headers.kind).is_none() {
+            return Err(DropReason::NoConnection);
+        }
+        let serving = &front.serving;
+        let chosen = &*serving.chosen;
+        if chosen.is_empty() {
+            return Err(match serving.lack {
+                Lack::Reject => DropReason::NoBackend,
+                Lack::Drop => DropReason::NoLocalBackend,
+            });
+        }
+        let lot = self.translations.lot(key);
+        let first = match self.last_of(serving.id, serving.affinity_ms, key.source) {
+            Some(last) => chosen.binary_search(&last).unwrap_or_else(|_| drawn(lot, chosen.len())),
+            None => drawn(lot, chosen.len()),
+        };
+        let is_near = entrance.kind == PortKind::Host;
+        let tries = if is_near { NEAR_TRIES } else { BACKEND_TRIES };
+        let (one, other) = (chosen.get(first..), chosen.get(..first));
+        let all = one.into_iter().chain(other).flatten().take(tries);
+        let mut usable = all.filter(|one| !is_near || is_here(endpoints, one.address));
+        let backend = *usable.clone().next().ok_or(DropReason::ServiceElsewhere)?;
+        // Whoever sticks to one backend, or has but one, gets another source port instead.
+        let others = if serving.affinity_ms == 0 { BACKEND_TRIES } else { 1 };
+        let seen = |backend: &Backend| as_seen(endpoints, client, key, *backend);
+        let free = usable.by_ref().take(others).map(|one| (*one, seen(one)));
+        let mut free = free.filter(|(_, back)| !self.translations.is_taken(back));
+        let (backend, back) = match free.next() {
+            Some(found) => found,
+            None => (backend, self.other_port(seen(&backend), lot)?),
+        };
+        if serving.affinity_ms > 0 {
+            let until = self.now.after_ms(serving.affinity_ms);
+            self.affinities.put(serving.id, key.source, backend, until);
+        }
+        Ok(back)
+    }
+
+    fn last_of(
+        &self,
+        serving: crate::service::ServingId,
+        affinity_ms: u64,
+        client: Address,
+    ) -> Option<Backend> {
+        if affinity_ms == 0 { None } else { self.affinities.find(serving, client, self.now) }
+    }
+
+    /// The same with a source port that is free at the backend.
+    #[cold]
+    fn other_port(&self, back: FlowKey, lot: u64) -> Result<FlowKey, DropReason> {
+        let ports = (0..SOURCE_PORT_TRIES as u64).map(|n| {
+            let [.., a, b] = lot.rotate_left(16).wrapping_add(n.wrapping_mul(0x9e37)).to_be_bytes();
+            u16::from_be_bytes([a, b]) | PORT_FLOOR
+        });
+        let mut backs = ports.map(|source_port| FlowKey { source_port, ..back });
+        backs.find(|back| !self.translations.is_taken(back)).ok_or(DropReason::TranslationsFull)
+    }
+}
+
+/// What a backend sees of a flow: the gateway as source where it is the client itself.
+fn as_seen(endpoints: &Endpoints, client: &Client, key: &FlowKey, backend: Backend) -> FlowKey {
+    let is_itself = match endpoints.place(backend.address).kind {
+        PlaceKind::Local(index) => client.endpoint() == Some(endpoints.local(index).endpoint),
+        _ => false,
+    };
+    let gateway = if key.source.is_v4() { GATEWAY_V4 } else { GATEWAY_V6 };
+    let source = if is_itself { gateway } else { key.source };
+    FlowKey { source, target: backend.address, target_port: backend.port, ..*key }
+}
+
+fn is_here(endpoints: &Endpoints, address: Address) -> bool {
+    matches!(endpoints.place(address).kind, PlaceKind::Local(_))
+}
+
+/// A place below `count`, by a number that is as likely as any other.
+fn drawn(lot: u64, count: usize) -> usize {
+    let scaled = u128::from(lot).wrapping_mul(count as u128) >> 64;
+    usize::try_from(scaled).unwrap_or(0)
+}

@@ -1,0 +1,222 @@
+//! Services at the client's port: what comes in for one is given a backend, and what goes back its
+//! Service's address again. Hot path.
+//!
+//! Both happen with the worker that received the packet (decision 18): before it is routed, so that
+//! owner and policy see client and backend alone; and, on the way back, just before it leaves. What
+//! is to no Service, or a reply to no client of one, never comes here.
+
+use super::Path;
+use super::admit::Admitted;
+use super::client::Client;
+use super::mailbox::PortKind;
+use super::route::{Asked, Checksums, Entrance};
+use super::stage::Stage;
+use crate::connection::fragment::Flow;
+use crate::connection::translation::Translation;
+use crate::connection::{Connections, Way};
+use crate::counters::DropReason;
+use crate::frame::{Frame, Memory};
+use crate::ids::{PortRef, WorkerId};
+use crate::packet::parse::{Content, Kind, parse_into, read_fragment};
+use crate::packet::{FlowKey, Headers, Protocol, rewrite, translate};
+use crate::port::Port;
+use crate::publish::Snapshot;
+use crate::service::{Backend, FrontKey};
+
+impl<P: Port, M: Memory> Path<P, M> {
+    /// Takes in a whole packet for a Service, which was read last.
+    #[inline(never)]
+    pub(super) fn stage_for_service(
+        &mut self,
+        mut frame: Frame,
+        entrance: Entrance,
+        snapshot: &Snapshot,
+        staged: &mut Stage,
+    ) {
+        let mut packet = staged.take_unstaged();
+        packet.route.asked = Asked::Plain;
+        match self.translate(&mut frame, entrance, snapshot, &mut packet) {
+            Ok(()) if packet.route.owner == self.id => self.stage_read(frame, packet, staged),
+            Ok(()) => self.hand_over(frame, &packet),
+            Err(reason) => self.refuse(frame, &packet, reason),
+        }
+    }
+
+    /// Gives a packet for a Service the address and port of its backend, and its way there. A part
+    /// of a datagram has the flow of its first.
+    ///
+    /// # Errors
+    /// Why it is dropped: then it is as it came, with a way back for whoever tells its sender.
+    pub(super) fn translate(
+        &mut self,
+        frame: &mut Frame,
+        entrance: Entrance,
+        snapshot: &Snapshot,
+        packet: &mut Admitted,
+    ) -> Result<(), DropReason> {
+        let is_part = packet.route.asked == Asked::Service;
+        let client = Client::of(&snapshot.endpoints, entrance, packet.headers.key.source)?;
+        packet.route = client.way_back(entrance);
+        // Only who receives a packet translates it: for a moment snapshots may differ.
+        if entrance.from.worker != self.id || entrance.asked != Asked::Plain {
+            return Err(DropReason::PortGone);
+        }
+        if let Kind::IcmpError { inner } = packet.headers.kind {
+            return self.translate_error(frame, entrance, snapshot, packet, (&client, &inner));
+        }
+        let holder = packet.route.holder();
+        let found = self.translations.find(&packet.headers, client.endpoint(), holder, self.now)?;
+        let found = match found {
+            Some(found) => self.lasting(snapshot, &packet.headers, found)?,
+            None => None,
+        };
+        let back = match &found {
+            Some(found) => found.back,
+            None => self.choose(snapshot, entrance, &client, &packet.headers)?,
+        };
+        let mut route = client.way_to(&snapshot.endpoints, self.id, entrance, back.target)?;
+        if is_part {
+            route.checksums = Checksums::Leave;
+            // Its checksum is of the whole, which nobody has.
+            let moves = |a: &FlowKey, b: &FlowKey| {
+                (a.source_port, a.target_port) != (b.source_port, b.target_port)
+            };
+            if back.protocol == Protocol::Sctp && moves(&back, &packet.headers.key) {
+                return Err(DropReason::Fragment);
+            }
+        }
+        let now = self.now;
+        if let Some(found) = found {
+            self.translations.touch(found.id, Way::Opening, &packet.headers, now);
+        } else {
+            let (holder, version) = (route.holder(), snapshot.endpoints.services().version());
+            let opener = client.endpoint();
+            self.translations.open(&packet.headers, &back, opener, holder, (version, now))?;
+        }
+        let bytes = self.memory.bytes_mut(frame);
+        if entrance.kind == PortKind::Host && !is_part {
+            rewrite::finish_if_unfinished(bytes, &packet.headers);
+        }
+        translate::flow(bytes, &packet.headers, &back);
+        packet.headers.key = back;
+        packet.route = route;
+        Ok(())
+    }
+
+    /// Translates an error of a client about what its Service sent: as the backend sent that.
+    #[cold]
+    fn translate_error(
+        &mut self,
+        frame: &mut Frame,
+        entrance: Entrance,
+        snapshot: &Snapshot,
+        packet: &mut Admitted,
+        (client, inner): (&Client, &FlowKey),
+    ) -> Result<(), DropReason> {
+        let found = self.translations.find_front(&inner.reversed());
+        let Translation { front, back, .. } = found.ok_or(DropReason::NoConnection)?;
+        let own = packet.headers.key.source;
+        let source = if own == front.source { back.source } else { own };
+        let route = client.way_to(&snapshot.endpoints, self.id, entrance, back.target)?;
+        let (outer, quoted) = ((source, back.target), back.reversed());
+        let bytes = self.memory.bytes_mut(frame);
+        translate::error(bytes, &packet.headers, outer, inner, &quoted);
+        (packet.headers.key.source, packet.headers.key.target) = outer;
+        packet.headers.kind = Kind::IcmpError { inner: quoted };
+        packet.route = route;
+        Ok(())
+    }
+
+    /// Whether a translation's backend is still there: `None` where another is to be chosen. Asked
+    /// once under each table of services.
+    fn lasting(
+        &mut self,
+        snapshot: &Snapshot,
+        headers: &Headers,
+        found: Translation,
+    ) -> Result<Option<Translation>, DropReason> {
+        let services = snapshot.endpoints.services();
+        if found.version == services.version() {
+            return Ok(Some(found));
+        }
+        let Translation { front, back, .. } = found;
+        let backend = Backend { address: back.target, port: back.target_port };
+        let is_udp = front.protocol == Protocol::Udp;
+        let front = services.find(&FrontKey::of(&front));
+        if front.is_some_and(|front| front.serving.keeps(backend, is_udp)) {
+            self.translations.stamp(found.id, services.version());
+            return Ok(Some(found));
+        }
+        // What begins again may as well begin elsewhere.
+        if is_udp || Connections::opens(&headers.kind).is_some() {
+            self.translations.remove(found.id);
+            return Ok(None);
+        }
+        Err(DropReason::BackendGone)
+    }
+
+    /// Sends on a reply to who asked a Service, by the worker that translated the question.
+    #[inline(never)]
+    pub(super) fn forward_back(
+        &mut self,
+        mut frame: Frame,
+        packet: &Admitted,
+        translator: WorkerId,
+        snapshot: &Snapshot,
+    ) {
+        let (from, exit) = (packet.route.from, packet.route.exit.to);
+        self.ready(&mut frame, packet);
+        if translator == self.id {
+            if !self.put_back(&mut frame, &packet.headers) {
+                return self.drop_from(frame, from, DropReason::NoConnection);
+            }
+            return self.send_off(frame, exit, None, from);
+        }
+        let to = snapshot.endpoints.host().filter(|host| host.port == exit.port).and_then(|host| {
+            let slot = *host.slots.get(translator.index())?;
+            Some(PortRef { slot, worker: translator, ..exit })
+        });
+        let to = to.unwrap_or(exit);
+        if to.worker != translator {
+            return self.drop_from(frame, from, DropReason::PortGone);
+        }
+        self.send_off(frame, to, Some(Flow::of(&packet.headers.key)), from);
+    }
+
+    /// Gives a packet to a Service's client its Service's address and port again, and so what an
+    /// error quotes; false where it is of no translation.
+    pub(super) fn put_back(&mut self, frame: &mut Frame, headers: &Headers) -> bool {
+        let quoted = match &headers.kind {
+            Kind::IcmpError { inner } => *inner,
+            _ => headers.key.reversed(),
+        };
+        let Some(found) = self.translations.find_back(&quoted) else { return false };
+        let bytes = self.memory.bytes_mut(frame);
+        let Translation { id, front, back, .. } = found;
+        if let Kind::IcmpError { inner } = &headers.kind {
+            // Who is on the way there speaks for itself.
+            let own = headers.key.source;
+            let source = if own == back.target { front.target } else { own };
+            translate::error(bytes, headers, (source, front.source), inner, &front);
+        } else {
+            self.translations.touch(id, Way::Reply, headers, self.now);
+            translate::flow(bytes, headers, &front.reversed());
+        }
+        true
+    }
+
+    /// The same of a frame that nothing is known of but the flow that it is of.
+    #[cold]
+    pub(super) fn put_back_unread(&mut self, frame: &mut Frame, flow: Flow) -> bool {
+        let mut headers = Headers::BLANK;
+        let bytes = self.memory.bytes(frame);
+        match parse_into(bytes, &mut headers) {
+            Ok(Content::Ip) => {}
+            Ok(Content::Fragment) if read_fragment(bytes, &mut headers).is_ok() => {
+                flow.write(&mut headers.key);
+            }
+            _ => return false,
+        }
+        self.put_back(frame, &headers)
+    }
+}
