@@ -128,7 +128,6 @@ pub(super) fn route_fragment(
             let client = Client::of(endpoints, entrance, packet.headers.key.source)?;
             Route { asked: Asked::Service, ..client.way_back(entrance) }
         }
-        // Snapshots differ for a moment.
         Err(Turned::Service) => return Err(DropReason::PortGone.into()),
         // The answer would be a part of one.
         Err(Turned::Echo) => return Err(DropReason::Fragment.into()),
@@ -161,7 +160,8 @@ fn from_pod(
 }
 
 /// Where a pod's packet goes.
-#[inline]
+#[allow(clippy::inline_always)] // for Services too
+#[inline(always)]
 pub(super) fn pod_way(
     endpoints: &Endpoints,
     here: WorkerId,

@@ -90,12 +90,14 @@ pub(super) fn to_itself(
 ) -> Option<Route> {
     let may_be = matches!(
         headers.kind,
-        Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } | Kind::Rest | Kind::IcmpError { .. }
+        Kind::Tcp(_) | Kind::Udp | Kind::Sctp { .. } | Kind::IcmpError { .. }
     );
+    // A part of what no Service serves would wait for its first in vain.
+    let may_be_part = headers.is_rest() && matches!(headers.key.number, 6 | 17 | 132);
     let is_gateway = [GATEWAY_V4, GATEWAY_V6].contains(&headers.key.target);
     let own = pod_side(sender, class);
     let (exit, owner) = (exit_of(sender), from.worker);
     let (checksums, asked) = (Checksums::Finish, Asked::Gateway);
     let route = Route { from, checksums, source: own, target: own, exit, owner, asked };
-    (may_be && is_gateway && headers.target_mac == GATEWAY_MAC).then_some(route)
+    ((may_be || may_be_part) && is_gateway && headers.target_mac == GATEWAY_MAC).then_some(route)
 }

@@ -35,7 +35,9 @@ impl<P: Port, M: Memory> Path<P, M> {
     }
 
     /// Makes a packet as its next hop is to see it.
-    #[inline]
+    // Called for what is for a Service too, which is not to cost other packets a call.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(super) fn ready(&mut self, frame: &mut Frame, packet: &Admitted) {
         let bytes = self.memory.bytes_mut(frame);
         rewrite::forward(bytes, &packet.headers, GATEWAY_MAC, packet.route.exit.mac);
@@ -51,7 +53,9 @@ impl<P: Port, M: Memory> Path<P, M> {
     }
 
     /// Sends a packet that came in at `from` out of a port; `back` as in [`Errand::Send`].
-    #[inline]
+    // Called for what is for a Service too, which is not to cost other packets a call.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(super) fn send_off(
         &mut self,
         frame: Frame,
