@@ -48,7 +48,9 @@ pub enum SettingsError {
     #[error("{0} is set, and objects come from a directory of manifests: leave one of both")]
     ClusterOnly(&'static str),
     /// Two names of one node.
-    #[error("node_name is for a directory of manifests: a cluster's node is called by cluster.node")]
+    #[error(
+        "node_name is for a directory of manifests: a cluster's node is called by cluster.node"
+    )]
     TwoNames,
     /// A number out of bounds.
     #[error("{option} is {value}: it must be from {low} to {high}")]
