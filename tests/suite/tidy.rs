@@ -14,7 +14,7 @@ use lockgate_dataplane::counters::DropReason;
 use rules::Source;
 
 /// Lines that a crate may have without its tests; raised only by a decision record.
-const BUDGETS: &[(&str, usize)] = &[("dataplane", 19_750), ("control", 27_500)];
+const BUDGETS: &[(&str, usize)] = &[("dataplane", 19_750), ("control", 29_200)];
 
 /// Lines that a script may have.
 const SCRIPT_LINES_MAX: usize = 79;
