@@ -105,6 +105,9 @@ pub struct RunArguments {
     /// Give what pods send out of the cluster an address of this node [default: true].
     #[arg(long, value_name = "BOOL")]
     pub masquerade: Option<bool>,
+    /// Route to the pods of other nodes that are on a link of this one [default: true].
+    #[arg(long, value_name = "BOOL")]
+    pub node_routes: Option<bool>,
     /// Addresses of services that the node itself reaches through the switch; may be repeated
     /// [default: none].
     #[arg(long = "service-cidr", value_name = "CIDR", action = ArgAction::Append)]
@@ -187,7 +190,7 @@ pub struct RunArguments {
 const FILE_HELP: &str = "\
 Settings of the configuration file (flags win over it):
   cluster: kubeconfig, in_cluster, node, cni_socket, attachments, cni_install, cni_bin_dir,
-    cni_conf_dir, ipam_dir, masquerade, service_cidrs
+    cni_conf_dir, ipam_dir, masquerade, node_routes, service_cidrs
   manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
   denied, polling, node_addresses, own_node, listen, socket, lock, bpffs
   connections.capacity, connections.per_pod (most of one pod, of each worker's; a quarter)
@@ -369,6 +372,7 @@ impl RunArguments {
                 cni_conf_dir: all.cni_conf_dir,
                 ipam_dir: all.ipam_dir,
                 masquerade: all.masquerade,
+                node_routes: all.node_routes,
                 service_cidrs: Some(all.service_cidrs).filter(|list| !list.is_empty()),
             },
             connections: RawConnections { capacity: all.connections, ..Default::default() },

@@ -85,23 +85,39 @@ impl Outfit {
         let services = &self.plan.service_cidrs;
         let plan = HostPlan::new(port.peer.clone(), own, &all, services, self.plan.masquerade);
         let plan = match plan {
-            Ok(plan) => plan,
+            Ok(plan) if self.plan.node_routes => plan,
+            Ok(plan) => HostPlan { other_nodes: Vec::new(), ..plan },
             Err(error) => return self.of_host = vec![of_node(&self.plan.node, "", &error, "")],
         };
         let is_done = |(done, at): &(HostPlan, Instant)| *done == plan && at.elapsed() < AGAIN;
         if self.done.as_ref().is_some_and(is_done) {
             return;
         }
-        self.of_host = match host::apply(&plan, attacher.netlink()).await {
+        let applied = host::apply(&plan, attacher.netlink()).await;
+        // What failed is tried again with the next second.
+        self.done = applied.is_ok().then(|| (plan, Instant::now()));
+        self.of_host = match applied {
             Ok(changed) => {
                 tell(&changed);
                 let drops = changed.forward_drops.iter();
-                drops.map(|drop| of_node(&self.plan.node, "", drop, "")).collect()
+                let drops = drops.map(|drop| of_node(&self.plan.node, "", drop, ""));
+                let far = changed.nodes_off_link.iter().map(|node| self.off_link(*node));
+                drops.chain(far).collect()
             }
             Err(error) => vec![of_node(&self.plan.node, "", &error, "")],
         };
-        // What failed is tried again with the next second.
-        self.done = self.of_host.is_empty().then(|| (plan, Instant::now()));
+    }
+
+    /// What is to be known of a node to whose pods there is no route of ours.
+    fn off_link(&self, node: IpAddr) -> Problem {
+        let object = format!("Node {}", self.plan.node);
+        let message = format!(
+            "the node of address {node} is on no link of this one: its pods are reached as the \
+             network between them routes"
+        );
+        let remedy = "let the network route spec.podCIDRs, and set cluster.node_routes to false";
+        let (severity, place) = (Severity::Warning, (None, None));
+        Problem::of_object(severity, place, &object, "", &message, remedy)
     }
 
     fn keep_cni(&mut self, own: &NodeNets) {

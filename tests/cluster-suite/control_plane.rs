@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use lockgate_tests::kubernetes::layout::API_PORT;
-use lockgate_tests::kubernetes::{Cluster, Options, leftovers};
+use lockgate_tests::kubernetes::{Cluster, Network, Options, leftovers};
 use lockgate_tests::lab::LabError;
 use lockgate_tests::lab::namespace::wait_for;
 
@@ -24,7 +24,7 @@ spec: {podSelector: {}, policyTypes: [Ingress, Egress]}
 ";
 
 /// The control plane alone.
-const ALONE: Options = Options { nodes: 0, plain_plugins: false };
+const ALONE: Options = Options { nodes: 0, network: Network::None };
 
 fn keeps() -> Outcome {
     let layout = layout()?;

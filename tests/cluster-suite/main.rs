@@ -5,6 +5,7 @@
 
 mod control_plane;
 mod nodes;
+mod switch;
 
 use std::error::Error;
 use std::io::Write;
@@ -21,7 +22,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// A case: a sentence, and what tries it.
 type Case = (&'static str, fn() -> Outcome);
 
-const CASES: &[&[Case]] = &[control_plane::CASES, nodes::CASES];
+const CASES: &[&[Case]] = &[control_plane::CASES, nodes::CASES, switch::CASES];
 
 fn main() -> ExitCode {
     let words: Vec<String> =

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use lockgate_tests::kubernetes::{Cluster, Options, images, leftovers};
+use lockgate_tests::kubernetes::{Cluster, Network, Options, images, leftovers};
 
 use super::{Case, Outcome, assert_gone, layout};
 
@@ -12,7 +12,7 @@ pub(crate) const CASES: &[Case] =
 
 fn pods() -> Outcome {
     let layout = layout()?;
-    let cluster = Cluster::up(&layout, &Options { nodes: 2, plain_plugins: true })?;
+    let cluster = Cluster::up(&layout, &Options { nodes: 2, network: Network::Plain })?;
     for (pod, node) in [("web", "node-a"), ("client", "node-a"), ("far", "node-b")] {
         cluster.apply(&pod_text(pod, node))?;
     }

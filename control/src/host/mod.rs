@@ -9,10 +9,11 @@
 //! ```
 //!
 //! What shall be is a pure plan ([`HostPlan`]); [`apply`] makes the node so, and changes nothing
-//! where it is so already. It is called when the plan changes, and now and then to mend what
+//! where it is so already. It is to be called when the plan changes, and now and then to mend what
 //! somebody removed. Nobody else's routes, tables or rules are ever changed: ours are known by the
-//! protocol number of the routes ([`PROTOCOL`]) and by the name of the table ([`TABLE`]). The switch
-//! itself answers for the gateway's MAC on the host port, so there are no neighbour entries to make.
+//! protocol number of the routes ([`PROTOCOL`]) and by the name of the table ([`TABLE`]). The
+//! switch itself answers for the gateway's MAC on the host port, so there are no neighbour entries
+//! to make.
 
 mod error;
 mod forward;
@@ -51,13 +52,16 @@ pub struct Changed {
     pub table: bool,
     /// Not changed, but to be told: chains of others that may drop what pods send or get.
     pub forward_drops: Vec<ForwardDrop>,
+    /// Not changed, but to be told: nodes on no link of this one, to whose pods there is no route.
+    pub nodes_off_link: Vec<IpAddr>,
 }
 
 impl Changed {
     /// Whether anything was.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        let Self { routes_set, routes_removed, keys, table, forward_drops: _ } = self;
+        let Self { routes_set, routes_removed, keys, table, forward_drops: _, nodes_off_link: _ } =
+            self;
         *table || !(routes_set.is_empty() && routes_removed.is_empty() && keys.is_empty())
     }
 }
@@ -86,7 +90,11 @@ pub async fn apply(plan: &HostPlan, netlink: &Netlink) -> Result<Changed, HostEr
         Ok(Changed { table, forward_drops, keys, ..Changed::default() })
     })
     .await?;
-    let steps = routes::steps(&plan.routes(peer.index, &here), &main_routes(netlink).await?)?;
+    let main = main_routes(netlink).await?;
+    let (to_nodes, far) = plan.routes_to_nodes(&main);
+    let wanted = [plan.routes(peer.index, &here), to_nodes].concat();
+    changed.nodes_off_link = far;
+    let steps = routes::steps(&wanted, &main)?;
     for route in &steps.remove {
         netlink.remove_route(route).await?;
     }

@@ -37,6 +37,8 @@ pub struct HostPlan {
     pub all_node_addresses: Vec<IpAddr>,
     /// Whether what pods send out of the cluster gets an address of this node.
     pub masquerade: bool,
+    /// The networks of other nodes' pods, each with its node's addresses.
+    pub other_nodes: Vec<NodeNets>,
 }
 
 /// Why a plan would break the node.
@@ -96,6 +98,13 @@ impl HostPlan {
             node_addresses: own.addresses.clone(),
             all_node_addresses: addresses,
             masquerade,
+            other_nodes: nodes
+                .iter()
+                .skip(1)
+                .filter(|node| **node != own)
+                .copied()
+                .cloned()
+                .collect(),
         };
         plan.check()?;
         Ok(plan)
@@ -169,6 +178,43 @@ impl HostPlan {
             routes.extend(nets.map(|net| route(net, Some(gateway))));
         }
         routes
+    }
+}
+
+impl HostPlan {
+    /// The routes to the pods of other nodes that are on a link of this one, and the nodes that are
+    /// not: how their pods are reached is the affair of whoever joins the links.
+    ///
+    /// `main` are the routes there are. One that somebody else made, a cloud's, is left as it is.
+    pub(super) fn routes_to_nodes(&self, main: &[Route]) -> (Vec<Route>, Vec<IpAddr>) {
+        let (mut routes, mut far) = (Vec::new(), Vec::new());
+        for node in &self.other_nodes {
+            for net in node.pod_cidrs.iter().map(IpNet::trunc) {
+                let is_like = |address: &&IpAddr| address.is_ipv4() == net.addr().is_ipv4();
+                let Some(gateway) = node.addresses.iter().find(is_like) else { continue };
+                let is_others =
+                    |route: &Route| route.destination == net && route.protocol != PROTOCOL;
+                if main.iter().any(is_others) {
+                    continue;
+                }
+                let links = main.iter().filter(|route| {
+                    let is_link = route.gateway.is_none() && route.protocol != PROTOCOL;
+                    is_link && route.destination.contains(gateway)
+                });
+                let Some(link) = links.max_by_key(|route| route.destination.prefix_len()) else {
+                    far.push(*gateway);
+                    continue;
+                };
+                routes.push(Route {
+                    destination: net,
+                    gateway: Some(*gateway),
+                    interface: link.interface,
+                    source: None,
+                    protocol: PROTOCOL,
+                });
+            }
+        }
+        (routes, far)
     }
 }
 

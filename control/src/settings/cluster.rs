@@ -24,6 +24,8 @@ pub struct ClusterPlan {
     pub cni: Option<CniPlan>,
     /// Whether what pods send out of the cluster gets an address of this node.
     pub masquerade: bool,
+    /// Whether the pods of other nodes on this node's links are routed to them.
+    pub node_routes: bool,
     /// Addresses of services that the node itself reaches through the switch.
     pub service_cidrs: Vec<IpNet>,
 }
@@ -83,6 +85,7 @@ fn plan(raw: RawCluster) -> Result<ClusterPlan, SettingsError> {
         attachments: absolute("cluster.attachments", raw.attachments, ATTACHMENTS)?,
         cni: raw.cni_install.unwrap_or(true).then_some(cni),
         masquerade: raw.masquerade.unwrap_or(true),
+        node_routes: raw.node_routes.unwrap_or(true),
         service_cidrs: service_cidrs.collect::<Result<_, _>>()?,
     })
 }

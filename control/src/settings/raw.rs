@@ -79,6 +79,8 @@ pub struct RawCluster {
     pub ipam_dir: Option<PathBuf>,
     /// `false`: what pods send out of the cluster keeps their addresses.
     pub masquerade: Option<bool>,
+    /// `false`: the network routes to the pods of other nodes.
+    pub node_routes: Option<bool>,
     /// Addresses of services that the node itself reaches through the switch.
     pub service_cidrs: Option<Vec<String>>,
 }
@@ -95,6 +97,7 @@ impl RawCluster {
             ("cluster.cni_conf_dir", self.cni_conf_dir.is_some()),
             ("cluster.ipam_dir", self.ipam_dir.is_some()),
             ("cluster.masquerade", self.masquerade.is_some()),
+            ("cluster.node_routes", self.node_routes.is_some()),
             ("cluster.service_cidrs", self.service_cidrs.is_some()),
         ];
         set.into_iter().find(|(_, is_set)| *is_set).map(|(option, _)| option)

@@ -272,10 +272,13 @@ fn wire(lab: &Lab) -> Result<(), LabError> {
     }
     let lines = |lines: &[&str]| -> Vec<String> { lines.iter().map(|&line| line.into()).collect() };
     node.ip(&[
-        format!("link add up0 type veth peer name eth0 netns {}", uplink.name()),
         format!("link add up2 type veth peer name eth0 netns {}", second.name()),
+        format!("link add up0 type veth peer name eth0 netns {}", uplink.name()),
     ])?;
+    // No node has its address there, and the kernel would choose it for whatever is masqueraded:
+    // so it chooses that of the first interface, which is not the Node object's.
     node.ip(&lines(&[
+        "addr del 172.31.7.1/32 dev lo",
         "link set up0 up",
         "link set up2 up",
         "addr add 172.31.7.1/24 dev up0",

@@ -8,7 +8,9 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use lockgate_tests::kubernetes::{Cluster, Layout, NODES_MAX, Options, Programs, programs};
+use lockgate_tests::kubernetes::{
+    Cluster, Layout, NODES_MAX, Network, Options, Programs, programs,
+};
 use lockgate_tests::lab::LabError;
 
 /// A real Kubernetes: its own programs, in network namespaces that nothing joins to the machine's.
@@ -45,6 +47,9 @@ enum Order {
         /// only that nodes work.
         #[arg(long)]
         plain_plugins: bool,
+        /// No pod gets an interface before somebody installs what gives them: no node is ready.
+        #[arg(long, conflicts_with = "plain_plugins")]
+        bare: bool,
     },
     /// Runs kubectl as the administrator.
     #[command(disable_help_flag = true)]
@@ -98,9 +103,14 @@ fn run(arguments: &Arguments) -> Result<(), LabError> {
     }
     match &arguments.order {
         Order::Build { what } => build(*what),
-        Order::Up { control_plane, nodes, plain_plugins } => {
+        Order::Up { control_plane, nodes, plain_plugins, bare } => {
             let nodes = if *control_plane { 0 } else { *nodes };
-            let options = Options { nodes, plain_plugins: *plain_plugins };
+            let network = match (plain_plugins, bare) {
+                (true, _) => Network::Plain,
+                (_, true) => Network::None,
+                _ => Network::Switch,
+            };
+            let options = Options { nodes, network };
             Cluster::up(&layout, &options).map(Cluster::leave)
         }
         Order::Kubectl { arguments } => {

@@ -6,6 +6,7 @@
 //! its own; [`leftovers`] takes everything away. Everything is found again by [`Layout`] alone: a cluster that one process
 //! started is asked, stopped and removed by any other (`scripts/cluster`).
 
+pub mod agent;
 pub mod certificates;
 pub mod cgroups;
 pub mod control_plane;
@@ -44,8 +45,20 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Options {
     /// Nodes with a kubelet. None: the control plane alone.
     pub nodes: u8,
-    /// Pods get their interfaces from Debian's plugins, which know no policy: for proving only.
-    pub plain_plugins: bool,
+    /// What gives pods their interfaces.
+    pub network: Network,
+}
+
+/// What gives pods their interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing: no node is ready.
+    #[default]
+    None,
+    /// The switch, as a process on each node.
+    Switch,
+    /// Debian's plugins, which know no policy: for proving only.
+    Plain,
 }
 
 /// A cluster. Dropping it takes it down, unless it was left.
@@ -73,7 +86,7 @@ impl Cluster {
             control_plane.start()?;
         }
         for number in 0..options.nodes.min(NODES_MAX) {
-            cluster.start_node(number, options.plain_plugins)?;
+            cluster.start_node(number, options.network)?;
         }
         Ok(cluster)
     }
@@ -92,21 +105,25 @@ impl Cluster {
         &self.layout
     }
 
-    fn start_node(&self, number: u8, plain_plugins: bool) -> Result<(), LabError> {
+    fn start_node(&self, number: u8, network: Network) -> Result<(), LabError> {
         let node = self.node(number);
         sysctls::note(self.layout.state())?;
         network::make(&self.layout, number + 1)?;
         if !node.runs() {
             node.start()?;
         }
-        if plain_plugins {
-            let name = node.place().name.clone();
-            // The controllers give each node its part of the pods' addresses.
-            let ranges =
-                self.awaited(&["get", "node", &name, "-o", "jsonpath={.spec.podCIDRs[*]}"])?;
-            node.prove_with_plain_plugins(&ranges.split(' ').collect::<Vec<_>>())?;
-            self.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "node", &name])?;
+        let name = node.place().name.clone();
+        match network {
+            Network::None => return Ok(()),
+            Network::Switch => node.start_agent(&self.layout.kubeconfig(agent::CLIENT))?,
+            Network::Plain => {
+                // The controllers give each node its part of the pods' addresses.
+                let ranges =
+                    self.awaited(&["get", "node", &name, "-o", "jsonpath={.spec.podCIDRs[*]}"])?;
+                node.prove_with_plain_plugins(&ranges.split(' ').collect::<Vec<_>>())?;
+            }
         }
+        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "node", &name])?;
         Ok(())
     }
 
@@ -231,6 +248,8 @@ impl Cluster {
     fn remove(&self) -> Result<(), LabError> {
         for number in 0..NODES_MAX {
             let node = self.node(number);
+            // Without a binary there is none that runs.
+            node.agent().map_or(Ok(()), |agent| agent.stop())?;
             node.kubelet().stop()?;
             node.containerd().stop()?;
         }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -22,6 +22,8 @@ const HANDLES: &str = "/run/netns";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     name: String,
+    /// Where its handle is, if not with those of `ip netns`.
+    handle: Option<PathBuf>,
 }
 
 impl Namespace {
@@ -42,7 +44,13 @@ impl Namespace {
     /// A namespace that exists already.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned() }
+        Self { name: name.to_owned(), handle: None }
+    }
+
+    /// One that somebody else made, by its handle: it is entered, and nothing else.
+    #[must_use]
+    pub fn at(name: &str, handle: &Path) -> Self {
+        Self { name: name.to_owned(), handle: Some(handle.to_owned()) }
     }
 
     /// Its name.
@@ -54,7 +62,7 @@ impl Namespace {
     /// Its handle, as `nsenter --net=` wants it.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(HANDLES).join(&self.name)
+        self.handle.clone().unwrap_or_else(|| PathBuf::from(HANDLES).join(&self.name))
     }
 
     /// Runs `work` on a thread of its own inside the namespace.

@@ -11,6 +11,7 @@ use lockgate_control::files::Files;
 use lockgate_control::manifest::{INTERFACE_ANNOTATION, read_text};
 use lockgate_control::metrics::ApplyLatency;
 use lockgate_control::resolve::PodView;
+use lockgate_control::source::News;
 use lockgate_control::sync::{Node, Sync};
 use lockgate_control::watch_dir::{Changed, Settled};
 use lockgate_dataplane::ids::{EndpointId, PortId};
@@ -161,7 +162,7 @@ impl Agent for Product {
     fn take(&mut self, told: &Batch, all: bool) {
         let names: BTreeSet<String> = told.keys().map(file).collect();
         let changed = if all { Changed::All } else { Changed::Files(names) };
-        self.sync_mut().files_settled(&Settled { changed, at: Instant::now() });
+        self.sync_mut().learn(News::Settled(Settled { changed, at: Instant::now() }));
     }
 
     fn begin(&mut self, _: &Batch) {
