@@ -28,7 +28,7 @@ pub struct LockgateNodeSpec {}
 
 /// What is in force on the node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct LockgateNodeStatus {
     /// Version of the agent.
     pub agent_version: String,
