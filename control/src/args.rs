@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use lockgate_dataplane::endpoint::OwnNode;
 
+use crate::applied::PolicyName;
 use crate::explain::{AskedProtocol, Family, Subject, parse_protocol};
 use crate::settings::{self, Raw, RawCluster, RawConnections, RawHostPort, RawLog, parse_own_node};
 
@@ -41,8 +42,9 @@ pub enum Command {
     /// What of the policies of a directory is hardly meant: what selects nothing, never matches or is
     /// decided elsewhere. Offline, no root. Exit code 1 if anything is found, 2 if it cannot be read.
     Lint(LintArguments),
-    /// The running switch: workers, snapshots, problems.
-    Status(AskArguments),
+    /// The running switch: workers, snapshots, problems. With --cluster, which nodes of a cluster
+    /// have what is in it in force; exit code 1 where some has not.
+    Status(StatusArguments),
     /// The ports of the running switch and what they counted.
     Ports(AskArguments),
     /// The connections of the running switch.
@@ -298,6 +300,23 @@ pub struct AskArguments {
     pub output: Output,
 }
 
+/// Arguments of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArguments {
+    /// Whom to ask and how to answer.
+    #[command(flatten)]
+    pub ask: AskArguments,
+    /// Ask the API server what all nodes have in force, instead of the switch of this one.
+    #[arg(long, conflicts_with = "socket")]
+    pub cluster: bool,
+    /// How the API server is reached [default: as kubectl does, else as the pod that this is].
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Whether this one is in force, as networkpolicy/demo/web or tier/base.
+    #[arg(long, value_name = "KIND/NAMESPACE/NAME", requires = "cluster")]
+    pub policy: Option<PolicyName>,
+}
+
 /// Arguments of `connections`.
 #[derive(Clone, Debug, Args)]
 pub struct ConnectionsArguments {
@@ -420,6 +439,19 @@ mod tests {
             assert!(help.contains(stated), "{stated}: {help}");
         }
         assert!(help.contains("virtual switch"), "{help}");
+    }
+
+    #[test]
+    fn a_cluster_is_asked_of_a_policy_and_not_of_a_socket() {
+        let read = |line: &str| Arguments::try_parse_from(format!("lockgate {line}").split(' '));
+        let line = "status --cluster --kubeconfig f --policy networkpolicy/demo/web -o json";
+        let Command::Status(status) = read(line).unwrap().command else { panic!() };
+        assert!(status.cluster && status.policy.is_some());
+        assert_eq!(status.ask.output, Output::Json);
+        assert!(read("status --policy networkpolicy/demo/web").is_err());
+        assert!(read("status --cluster --socket s").is_err());
+        let said = read("status --cluster --policy web").unwrap_err().to_string();
+        assert!(said.contains("KIND/NAMESPACE/NAME"), "{said}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 // A problem says a lot and is told to people; nothing hot returns one.
 #![allow(clippy::result_large_err)]
 
+pub mod applied;
 pub mod args;
 pub mod ask;
 pub mod attach;

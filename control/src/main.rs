@@ -6,11 +6,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use lockgate_control::args::{Arguments, AskArguments, Command, Output, RunArguments};
+use lockgate_control::args::{
+    Arguments, AskArguments, Command, Output, RunArguments, StatusArguments,
+};
 use lockgate_control::ask::Show;
 use lockgate_control::manifest::Problem;
 use lockgate_control::settings::{Raw, Settings};
-use lockgate_control::{log, offline, preflight, privileges, run, show, socket, switch};
+use lockgate_control::{applied, log, offline, preflight, privileges, run, show, socket, switch};
 use lockgate_dataplane::runtime::Detach;
 
 /// The exit code of `lint` where there is nothing to be judged, as of a wrong command line.
@@ -47,7 +49,8 @@ fn answer(command: Command) -> Result<ExitCode> {
                 return Ok(ExitCode::from(UNREADABLE));
             }
         },
-        Command::Status(arguments) => (ask(&arguments, Show::Status {})?, true),
+        Command::Status(arguments) if arguments.cluster => ask_cluster(arguments)?,
+        Command::Status(arguments) => (ask(&arguments.ask, Show::Status {})?, true),
         Command::Ports(arguments) => (ask(&arguments, Show::Ports {})?, true),
         Command::Connections(arguments) => {
             (ask(&arguments.ask, Show::Connections { limit: arguments.limit })?, true)
@@ -77,6 +80,18 @@ fn ask(arguments: &AskArguments, question: Show) -> Result<String> {
         Output::Text => show::text(question, &document),
         Output::Json => serde_json::to_string_pretty(&document)? + "\n",
     })
+}
+
+/// Asks the API server what nodes have in force; whether all have.
+fn ask_cluster(arguments: StatusArguments) -> Result<(String, bool)> {
+    let StatusArguments { ask, kubeconfig, policy, .. } = arguments;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(applied::ask(kubeconfig, policy.as_ref()))?;
+    let text = match ask.output {
+        Output::Text => answer.text(),
+        Output::Json => serde_json::to_string_pretty(&answer)? + "\n",
+    };
+    Ok((text, answer.is_everywhere()))
 }
 
 fn start(arguments: &RunArguments) -> Result<()> {

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use crate::applied::Reporter;
 use crate::ask::{Asked, questions};
 use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents};
 use crate::attachments::{self, Attachments, CniSocket, Store, StoreError, Wish};
@@ -117,7 +118,7 @@ pub async fn run<D: Dataplane>(
     preflight::check(&settings)?;
     let _lock = Lock::take(&settings.lock)?;
     let _node = NodeLock::take(lock::NODE)?;
-    let (source, feed) = open(&settings.source).await?;
+    let (source, feed, reporter) = open(&settings.source).await?;
     let (wish, wishes) = attachments::wishes();
     let plan = settings.source.cluster();
     let cni = plan.map(|plan| CniSocket::listen(&plan.cni_socket)).transpose()?;
@@ -166,7 +167,8 @@ pub async fn run<D: Dataplane>(
         frames = %settings.budget,
         "running"
     );
-    let state = State { sync, attachments, outfit, observer: Observer::new(settings) };
+    let observer = Observer::new(settings);
+    let state = State { sync, attachments, outfit, reporter, observer };
     let sync = turn(state, wakers, &mut attacher).await;
     let ended = end(sync, &mut attacher, detach).await;
     served.shutdown().await; // the sockets' files are gone after this
@@ -175,18 +177,22 @@ pub async fn run<D: Dataplane>(
 }
 
 /// Opens the source of objects, and what tells of its changes.
-async fn open<E: Error + 'static>(from: &SourcePlan) -> Result<(Source, Feed), RunError<E>> {
+async fn open<E: Error + 'static>(
+    from: &SourcePlan,
+) -> Result<(Source, Feed, Option<Reporter>), RunError<E>> {
     match from {
         SourcePlan::Directory(directory) => {
             // Watched before it is read: a change in between is told of.
             let watch = DirWatch::open(directory)?;
             let files = Files::read(directory).map_err(RunError::Manifests)?;
-            Ok((Source::Files(files), Feed::Directory(watch)))
+            Ok((Source::Files(files), Feed::Directory(watch), None))
         }
         SourcePlan::Cluster(plan) => {
             let client = watch::connect(plan.kubeconfig.as_deref()).await?;
             let cluster = Box::new(Cluster::new(&plan.node));
-            Ok((Source::Cluster(cluster), Feed::Cluster(Watches::start(&client))))
+            let reporter = Reporter::start(&client, &plan.node);
+            let feed = Feed::Cluster(Watches::start(&client));
+            Ok((Source::Cluster(cluster), feed, Some(reporter)))
         }
     }
 }
@@ -244,6 +250,8 @@ struct State<D: Dataplane> {
     sync: Sync<D>,
     attachments: Option<Attachments>,
     outfit: Option<Outfit>,
+    /// Tells the cluster, where objects are a cluster's.
+    reporter: Option<Reporter>,
     observer: Observer,
 }
 
@@ -253,7 +261,7 @@ async fn turn<D: Dataplane>(
     mut wakers: Wakers,
     attacher: &mut Attacher,
 ) -> Sync<D> {
-    let State { mut sync, mut attachments, mut outfit, mut observer } = state;
+    let State { mut sync, mut attachments, mut outfit, mut reporter, mut observer } = state;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -279,7 +287,8 @@ async fn turn<D: Dataplane>(
             _ = tick.tick() => {
                 observer.look(&mut sync);
                 if let Some(outfit) = &mut outfit {
-                    let problems = outfit.keep(&mut sync, attacher).await;
+                    let mut problems = outfit.keep(&mut sync, attacher).await;
+                    problems.extend(reporter.iter_mut().flat_map(|one| one.tell(&mut sync)));
                     sync.tell_of_node(problems);
                 }
                 sync.tick();

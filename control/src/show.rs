@@ -14,7 +14,7 @@ use crate::manifest::escape;
 mod tests;
 
 /// A column: its head, and the field that it shows.
-type Column = (&'static str, &'static str);
+pub(crate) type Column = (&'static str, &'static str);
 
 const WORKERS: [Column; 8] = [
     ("WORKER", "worker"),
@@ -224,7 +224,7 @@ fn list<'a>(document: &'a Value, name: &str) -> &'a [Value] {
 }
 
 /// Rows under heads, each column as wide as its widest cell.
-fn table(columns: &[Column], rows: &[Value]) -> String {
+pub(crate) fn table(columns: &[Column], rows: &[Value]) -> String {
     let heads = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
     let mut lines: Vec<Vec<String>> = vec![heads];
     lines.extend(

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
 
+use crate::applied::Versions;
 use crate::cluster::Cluster;
 use crate::files::Files;
 use crate::inventory::{Effect, Inventory};
@@ -118,6 +119,12 @@ impl Source {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.cluster().is_none_or(Cluster::is_whole)
+    }
+
+    /// Up to which `metadata.resourceVersion` each resource was taken in; of a directory none.
+    #[must_use]
+    pub fn versions(&self) -> Versions {
+        self.cluster().map_or_else(Versions::default, Cluster::versions)
     }
 
     /// Everything to be said.

@@ -26,6 +26,7 @@ use lockgate_dataplane::ids::{Epoch, Generation};
 use lockgate_dataplane::policy::delta::Delta;
 use tracing::{info, warn};
 
+use crate::applied::InForce;
 use crate::attach::Probed;
 use crate::cluster::{Attached, Cluster};
 use crate::dataplane::Dataplane;
@@ -90,6 +91,8 @@ pub struct Sync<D: Dataplane> {
     told: Told,
     latency: ApplyLatency,
     policy_counts: PolicyCounts,
+    /// What of the cluster is in force.
+    applied: InForce,
     /// What is wrong with netlink.
     trouble: Option<Problem>,
     /// What is wrong with what the node is given.
@@ -121,6 +124,7 @@ impl<D: Dataplane> Sync<D> {
             verdicts_differ: true,
             told,
             latency,
+            applied: InForce::default(),
             trouble: None,
             of_node: Vec::new(),
         }
@@ -256,6 +260,9 @@ impl<D: Dataplane> Sync<D> {
             self.dirty = false;
             self.publish(interfaces).await;
         }
+        if self.pending.is_none() && !self.dirty {
+            self.applied.rest(&self.source.versions());
+        }
         self.tell();
     }
 
@@ -265,8 +272,10 @@ impl<D: Dataplane> Sync<D> {
             return;
         };
         self.pending = None;
+        self.applied.settle(self.epoch, in_force);
         if let Some(settled) = pending.settled {
             let latency = settled.elapsed();
+            self.applied.took(latency);
             self.latency.observe(latency);
             let ms = latency.as_secs_f64() * 1e3;
             info!(generation = in_force.0, epoch = self.epoch.0, latency_ms = ms, "in force");
@@ -285,6 +294,7 @@ impl<D: Dataplane> Sync<D> {
             self.epoch = Epoch(self.epoch.0 + u64::from(verdicts_differ));
             self.published = self.dataplane.publish(self.epoch, tables.policy, tables.endpoints);
             self.ports.published(self.published);
+            self.applied.publish(self.source.versions());
             let (generation, since) = (self.published, Instant::now());
             self.pending = Some(Pending { generation, since, settled });
             info!(
@@ -358,6 +368,18 @@ impl<D: Dataplane> Sync<D> {
         problems.extend(self.own_problems());
         problems.sort();
         problems
+    }
+
+    /// Everything to be said, as it was last told: nothing is looked at.
+    #[must_use]
+    pub fn told(&self) -> Vec<Problem> {
+        self.told.problems.iter().cloned().chain(self.own_problems()).collect()
+    }
+
+    /// What of the cluster is in force with every worker.
+    #[must_use]
+    pub fn applied(&self) -> &InForce {
+        &self.applied
     }
 
     /// How many problems of a severity there are. Those of objects are the ones last told, a

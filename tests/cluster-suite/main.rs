@@ -3,6 +3,7 @@
 //! `scripts/test --cluster` runs it. Run by plain `cargo test` it says that it did not run, and
 //! why; with `REQUIRE_CLUSTER=1` it runs or fails. Words choose the cases whose names hold one.
 
+mod applied;
 mod control_plane;
 mod nodes;
 mod switch;
@@ -22,7 +23,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// A case: a sentence, and what tries it.
 type Case = (&'static str, fn() -> Outcome);
 
-const CASES: &[&[Case]] = &[control_plane::CASES, nodes::CASES, switch::CASES];
+const CASES: &[&[Case]] = &[applied::CASES, control_plane::CASES, nodes::CASES, switch::CASES];
 
 fn main() -> ExitCode {
     let words: Vec<String> =

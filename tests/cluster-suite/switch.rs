@@ -7,9 +7,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use lockgate_tests::kubernetes::{
-    Cluster, Network, Options, agent, images, layout, leftovers, mounts,
-};
+use lockgate_tests::kubernetes::{Cluster, Network, Options, agent, images, layout, leftovers};
 use lockgate_tests::lab::namespace::Namespace;
 use serde_json::Value;
 
@@ -192,15 +190,8 @@ impl Bench {
     /// The network namespace of a pod, by what its node's agent has on disk.
     fn pod_namespace(&self, pod: &str) -> Result<Namespace, Box<dyn Error>> {
         for number in 0..2 {
-            let node = self.cluster.node(number);
-            let script = "cat /run/lockgate/attachments/*";
-            let output = node.command("sh").args(["-c", script]).output()?;
-            let all = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
-            for one in all.flatten().filter(|one| one["pod"] == pod) {
-                let netns = one["netns"].as_str().ok_or("no netns")?;
-                let name = netns.rsplit('/').next().unwrap_or_default();
-                let handle = mounts::outside(node.place(), "/run/netns").join(name);
-                return Ok(Namespace::at(name, &handle));
+            if let Some(namespace) = self.cluster.node(number).pod_namespace(pod)? {
+                return Ok(namespace);
             }
         }
         Err(format!("no agent has attached {pod}").into())

@@ -20,6 +20,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use crate::applied::Versions;
 use crate::inventory::{Change, Effect, Inventory};
 use crate::manifest::{Object, ObjectKey, ObjectKind, Pod, Problem};
 use crate::watch::{Heard, RESOURCES, Resource, There, What};
@@ -187,6 +188,13 @@ impl Cluster {
     /// How each resource stands.
     pub fn standings(&self) -> impl Iterator<Item = (ObjectKind, &Standing)> {
         self.standings.iter().map(|(kind, standing)| (*kind, standing))
+    }
+
+    /// The newest `metadata.resourceVersion` of each resource, in the order of [`RESOURCES`], up to
+    /// which everything was taken in.
+    #[must_use]
+    pub fn versions(&self) -> Versions {
+        RESOURCES.map(|one| self.standings.get(&one.kind).map_or(0, Standing::newest))
     }
 
     /// Whether the API server answers.

@@ -46,6 +46,11 @@ pub struct Standing {
     lists: u64,
     events: u64,
     resource_version: String,
+    /// The newest of all that were taken in.
+    newest: u64,
+    /// The same of the list that is under way: it shows objects by name, and what is older than its
+    /// newest may still come.
+    listed_newest: u64,
 }
 
 impl Standing {
@@ -53,6 +58,7 @@ impl Standing {
         self.version = version;
         self.lists = self.lists.saturating_add(1);
         self.listed = Some(BTreeSet::new());
+        self.listed_newest = 0;
     }
 
     /// Something was heard: it works.
@@ -62,7 +68,12 @@ impl Standing {
         self.events = self.events.saturating_add(1);
     }
 
+    /// An object is taken in with this `metadata.resourceVersion`.
     pub(super) fn version_seen(&mut self, version: String) {
+        // Those of one resource can be compared (KEP-5504); what is no number tells nothing.
+        let number = version.parse().unwrap_or(0);
+        let newest = if self.listed.is_some() { &mut self.listed_newest } else { &mut self.newest };
+        *newest = number.max(*newest);
         self.resource_version = version;
     }
 
@@ -93,6 +104,8 @@ impl Standing {
         self.state = State::Read;
         // The end of a list that never began shows nothing, and takes nothing away.
         let Some(listed) = self.listed.take() else { return BTreeSet::new() };
+        // Not the greater of both: an API server that was restored from a backup counts anew.
+        self.newest = self.listed_newest;
         self.held.difference(&listed).cloned().collect()
     }
 
@@ -175,6 +188,13 @@ impl Standing {
     #[must_use]
     pub fn resource_version(&self) -> &str {
         &self.resource_version
+    }
+
+    /// The newest `metadata.resourceVersion` of which everything up to it was taken in; 0 where
+    /// none is.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// What is to be said.

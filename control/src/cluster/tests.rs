@@ -309,3 +309,29 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn of_a_list_nothing_counts_before_its_end_and_of_a_watch_each_object_does() {
+    let mut bench = Bench::new();
+    let newest = |bench: &Bench| bench.cluster.versions()[1];
+    let put = |bench: &mut Bench, name: &str, version: &str| {
+        let (object, problems) = read(&pod(name, ""));
+        let (facts, version) = (on(NODE, 1), version.to_owned());
+        let there = There { object, problems, facts, version };
+        let _ = bench.hear(ObjectKind::Pod, What::There(Box::new(there)));
+    };
+    let _ = bench.hear(ObjectKind::Pod, What::Begun("v1"));
+    put(&mut bench, "a", "90");
+    put(&mut bench, "b", "7");
+    assert_eq!(newest(&bench), 0, "one of 80 may still come");
+    let _ = bench.hear(ObjectKind::Pod, What::Whole);
+    assert_eq!(newest(&bench), 90);
+    put(&mut bench, "b", "100");
+    assert_eq!(newest(&bench), 100, "as a number, not as a text");
+    // A backup was restored: the API server counts from an older number.
+    let _ = bench.hear(ObjectKind::Pod, What::Begun("v1"));
+    put(&mut bench, "a", "50");
+    assert_eq!(newest(&bench), 100, "what was known is in force yet");
+    let _ = bench.hear(ObjectKind::Pod, What::Whole);
+    assert_eq!(newest(&bench), 50);
+}

@@ -64,7 +64,7 @@ impl Resource {
     }
 
     /// The same in the words of the client library.
-    pub(super) fn as_kube(&self, api_version: &str) -> ApiResource {
+    pub(crate) fn as_kube(&self, api_version: &str) -> ApiResource {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         ApiResource {
             group: group.to_owned(),

@@ -105,7 +105,7 @@ impl Trouble {
 }
 
 /// An error with all that caused it, each said once.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let all = std::iter::successors(Some(error), |&one| one.source());
     let mut text = String::new();
     for cause in all.map(ToString::to_string) {

@@ -11,7 +11,7 @@ use super::mounts;
 use super::node::Node;
 use super::process::Process;
 use crate::lab::LabError;
-use crate::lab::namespace::run;
+use crate::lab::namespace::{Namespace, run};
 use crate::lab::switch::binary;
 
 /// How long it may take until it judges by what the cluster says.
@@ -66,6 +66,22 @@ impl Node {
         let output = run(command.args([asked, "-o", "json"]))?;
         serde_json::from_slice(&output.stdout)
             .map_err(|error| LabError::Unexpected(format!("lockgate {asked}: {error}")))
+    }
+
+    /// The network namespace of a pod that its agent has attached, by what that has on disk.
+    ///
+    /// # Errors
+    /// When the node can't be entered.
+    pub fn pod_namespace(&self, pod: &str) -> Result<Option<Namespace>, LabError> {
+        let mut command = self.command("sh");
+        let output = run(command.args(["-c", "cat /run/lockgate/attachments/*"]))?;
+        let all = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+        let mut found = all.flatten().filter(|one| one["pod"] == pod);
+        let netns = found.find_map(|one| one["netns"].as_str().map(str::to_owned));
+        Ok(netns.map(|netns| {
+            let name = netns.rsplit('/').next().unwrap_or_default();
+            Namespace::at(name, &mounts::outside(self.place(), "/run/netns").join(name))
+        }))
     }
 }
 

@@ -1,0 +1,178 @@
+//! `lockgate status --cluster`: asks the API server what nodes have in force.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::{Client, Error};
+use tokio::time::timeout;
+
+use super::answer::{Answer, Asked};
+use super::node::LockgateNode;
+use crate::watch::{ClientError, RESOURCES, Resource, causes, connect};
+
+/// How long the API server may take for all of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which object is asked for: `KIND/NAMESPACE/NAME`, or `KIND/NAME` of what is in no namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyName {
+    resource: Resource,
+    namespace: String,
+    name: String,
+}
+
+impl FromStr for PolicyName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (kind, namespace, name) = match parts[..] {
+            [kind, namespace, name] => (kind, namespace, name),
+            [kind, name] => (kind, "", name),
+            _ => return Err("write KIND/NAMESPACE/NAME, as networkpolicy/demo/web".to_owned()),
+        };
+        let is_named = |one: &&Resource| {
+            let names = [one.kind.spoken(), one.kind.label(), one.plural, &one.spoken()];
+            names.iter().any(|name| name.eq_ignore_ascii_case(kind))
+        };
+        let Some(resource) = RESOURCES.iter().find(is_named).copied() else {
+            let all: Vec<&str> = RESOURCES.iter().map(|one| one.kind.spoken()).collect();
+            return Err(format!("no kind is called {kind:?}; there are {}", all.join(", ")));
+        };
+        let (is_within, spoken) = (resource.kind.is_namespaced(), resource.kind.spoken());
+        if name.is_empty() || is_within == namespace.is_empty() {
+            let form = if is_within { "NAMESPACE/NAME" } else { "NAME" };
+            return Err(format!("write {spoken}/{form}"));
+        }
+        Ok(Self { resource, namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// No client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The definition is not there.
+    #[error(
+        "the cluster has no lockgatenodes.lockgate.dev, so no node can have reported: kubectl \
+         apply -f deploy/crds/lockgatenodes.yaml"
+    )]
+    Undefined,
+    /// The object is not there.
+    #[error("the cluster has no {0}: see `kubectl get {1} -A`")]
+    Missing(String, String),
+    /// The API server says no.
+    #[error("{0} cannot be read: the API server says {1}: {2}; use a kubeconfig whose user may")]
+    Refused(String, u16, String),
+    /// The API server does not answer, or what cannot be read.
+    #[error("{0} cannot be read: {1}; see that the API server runs and can be reached from here")]
+    Silent(String, String),
+}
+
+/// Asks: by the kubeconfig given, by `KUBECONFIG`, by `~/.kube/config`, or as the pod that this is.
+///
+/// # Errors
+/// [`QuestionError`], with what to do.
+pub async fn ask(
+    kubeconfig: Option<PathBuf>,
+    policy: Option<&PolicyName>,
+) -> Result<Answer, QuestionError> {
+    let kubeconfig = kubeconfig.or_else(usual);
+    let client = connect(kubeconfig.as_deref()).await?;
+    let late = |_| {
+        let why = format!("no answer in {} s", PATIENCE.as_secs());
+        QuestionError::Silent("what nodes have in force".to_owned(), why)
+    };
+    timeout(PATIENCE, answer(&client, policy)).await.map_err(late)?
+}
+
+/// Where kubectl looks.
+fn usual() -> Option<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
+    named.or_else(|| own.filter(|path| path.exists()))
+}
+
+async fn answer(client: &Client, policy: Option<&PolicyName>) -> Result<Answer, QuestionError> {
+    // The policy before the reports: one that changes between the two is not yet in force then.
+    let asked = match policy {
+        Some(policy) => Some(find(client, policy).await?),
+        None => None,
+    };
+    let all = ListParams::default();
+    let nodes: Api<Node> = Api::all(client.clone());
+    let nodes = nodes.list_metadata(&all).await.map_err(|error| wrong("nodes", &error))?;
+    let names = nodes.items.into_iter().filter_map(|node| node.metadata.name);
+    let names: Vec<String> = names.collect();
+    let reports: Api<LockgateNode> = Api::all(client.clone());
+    let reports = reports.list(&all).await.map_err(|error| match &error {
+        Error::Api(status) if status.code == 404 => QuestionError::Undefined,
+        error => wrong("lockgatenodes.lockgate.dev", error),
+    })?;
+    Ok(Answer::new(&names, &reports.items, asked, SystemTime::now()))
+}
+
+async fn find(client: &Client, policy: &PolicyName) -> Result<Asked, QuestionError> {
+    let PolicyName { resource, namespace, name } = policy;
+    for version in resource.kind.versions() {
+        let (what, client) = (resource.as_kube(version), client.clone());
+        let objects: Api<DynamicObject> = match namespace.as_str() {
+            "" => Api::all_with(client, &what),
+            namespace => Api::namespaced_with(client, namespace, &what),
+        };
+        match objects.get_metadata_opt(name).await {
+            Ok(Some(found)) => {
+                let version = found.metadata.resource_version.unwrap_or_default();
+                return Ok(Asked::new(resource, namespace, name, &version));
+            }
+            Ok(None) => {}
+            Err(error) => return Err(wrong(&resource.spoken(), &error)),
+        }
+    }
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    let object = format!("{} {namespace}{slash}{name}", resource.kind.spoken());
+    Err(QuestionError::Missing(object, resource.spoken()))
+}
+
+fn wrong(resource: &str, error: &Error) -> QuestionError {
+    match error {
+        Error::Api(status) => {
+            QuestionError::Refused(resource.to_owned(), status.code, status.message.clone())
+        }
+        error => QuestionError::Silent(resource.to_owned(), causes(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_named_by_kind_namespace_and_name() {
+        let read = |text: &str| text.parse::<PolicyName>();
+        let plain = read("networkpolicy/demo/web").unwrap();
+        assert_eq!(plain.resource.spoken(), "networkpolicies.networking.k8s.io");
+        assert_eq!((plain.namespace.as_str(), plain.name.as_str()), ("demo", "web"));
+        for calico in ["NetworkPolicy.projectcalico.org", "networkpolicies.projectcalico.org"] {
+            let named = read(&format!("{calico}/demo/web")).unwrap();
+            assert_eq!(named.resource.spoken(), "networkpolicies.projectcalico.org");
+        }
+        let cluster = read("ClusterNetworkPolicy/base").unwrap();
+        assert_eq!((cluster.namespace.as_str(), cluster.name.as_str()), ("", "base"));
+    }
+
+    #[test]
+    fn what_names_none_says_how_to() {
+        let wrong = |text: &str| text.parse::<PolicyName>().unwrap_err();
+        assert!(wrong("web").contains("networkpolicy/demo/web"));
+        assert!(wrong("widget/demo/web").contains("GlobalNetworkPolicy"));
+        assert_eq!(wrong("networkpolicy/web"), "write NetworkPolicy/NAMESPACE/NAME");
+        assert_eq!(wrong("tier/demo/web"), "write Tier/NAME");
+        assert_eq!(wrong("networkpolicy/demo/"), "write NetworkPolicy/NAMESPACE/NAME");
+    }
+}
