@@ -4,6 +4,7 @@
 //! why; with `REQUIRE_CLUSTER=1` it runs or fails. Words choose the cases whose names hold one.
 
 mod control_plane;
+mod deploy;
 mod nodes;
 
 use std::error::Error;
@@ -21,7 +22,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// A case: a sentence, and what tries it.
 type Case = (&'static str, fn() -> Outcome);
 
-const CASES: &[&[Case]] = &[control_plane::CASES, nodes::CASES];
+const CASES: &[&[Case]] = &[control_plane::CASES, nodes::CASES, deploy::CASES];
 
 fn main() -> ExitCode {
     let words: Vec<String> =

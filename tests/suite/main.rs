@@ -6,6 +6,7 @@
 mod allocation;
 mod captures;
 mod cases;
+mod deploy;
 mod evasion;
 mod fragments;
 mod frames;

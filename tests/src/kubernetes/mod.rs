@@ -6,6 +6,7 @@
 //! its own; [`leftovers`] takes everything away. Everything is found again by [`Layout`] alone: a cluster that one process
 //! started is asked, stopped and removed by any other (`scripts/cluster`).
 
+pub mod agent;
 pub mod certificates;
 pub mod cgroups;
 pub mod control_plane;
