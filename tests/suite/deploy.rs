@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use lockgate_control::settings::{Machine, Raw, RawCluster, Settings};
 use lockgate_control::watch::RESOURCES;
@@ -31,8 +32,8 @@ fn the_pod_has_the_capabilities_that_are_named_and_no_others() {
     assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
     let added = security["capabilities"]["add"].as_array().unwrap();
     let added: BTreeSet<&str> = added.iter().filter_map(Value::as_str).collect();
-    // What `preflight` asks for, and what a start takes beyond that (`privileges`).
-    let needed = ["BPF", "IPC_LOCK", "NET_ADMIN", "NET_RAW", "SYS_RESOURCE"];
+    // What `preflight` asks for. Limits are raised only where a runtime's are low, and those are not.
+    let needed = ["BPF", "IPC_LOCK", "NET_ADMIN", "NET_RAW"];
     assert_eq!(added, BTreeSet::from(needed));
     assert_eq!(security["privileged"], false);
     assert_eq!(security["allowPrivilegeEscalation"], false);
@@ -115,6 +116,42 @@ fn the_image_by_hand_holds_what_the_dockerfile_copies() {
         let version = line.rsplit(':').next().unwrap();
         assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{line} is not pinned");
     }
+}
+
+#[test]
+fn every_value_has_its_row_in_operating() {
+    let schema: Value =
+        serde_json::from_str(&read("deploy/helm/lockgate/values.schema.json")).unwrap();
+    let text = read("docs/OPERATING.md");
+    let mut names = BTreeSet::new();
+    let _document = defaults(&schema, "", &mut names);
+    // What is given by its parts has no row, nor what charts share.
+    let is_whole = |name: &String| {
+        let whole = format!("{name}.");
+        name != "global" && !names.iter().any(|other| other.starts_with(&whole))
+    };
+    let is_quantity = |name: &String| name.starts_with("resources.");
+    let rows: Vec<&String> =
+        names.iter().filter(|name| is_whole(name) && !is_quantity(name)).collect();
+    assert!(rows.len() >= 50, "{rows:?}");
+    let missing: Vec<_> =
+        rows.into_iter().filter(|name| !text.contains(&format!("| `{name}` |"))).collect();
+    assert!(missing.is_empty(), "docs/OPERATING.md has no row for {missing:?}");
+}
+
+/// Where there is no systemd, nobody can say.
+#[test]
+fn systemd_understands_the_unit() {
+    let unit = read("deploy/lockgate.service");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lockgate.service");
+    // The program is not installed where this runs.
+    fs::write(&path, unit.replace("/usr/local/bin/lockgate", "/bin/true")).unwrap();
+    let Ok(said) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
+        return;
+    };
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.success() && !text.contains("lockgate.service"), "{text}");
 }
 
 fn plain() -> String {
