@@ -11,7 +11,7 @@ use lockgate_control::watch::RESOURCES;
 use lockgate_tests::kubernetes::layout::API_PORT;
 use lockgate_tests::kubernetes::{Cluster, Layout, Options, agent};
 use lockgate_tests::lab::LabError;
-use lockgate_tests::lab::namespace::wait_for;
+use lockgate_tests::lab::namespace::{run, wait_for};
 use serde_json::{Value, json};
 
 use super::nodes::pod_text;
@@ -56,7 +56,29 @@ fn deployed() -> Outcome {
         eprintln!("{}", cluster.kubectl(&log).unwrap_or_else(|error| error.to_string()));
     }
     told?;
+    uninstalls(&cluster)?;
     Ok(cluster.down()?)
+}
+
+/// What the guide says removes what the agent leaves on a node.
+fn uninstalls(cluster: &Cluster) -> Outcome {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATING.md");
+    let text = fs::read_to_string(guide)?;
+    let (_, block) =
+        text.split_once("<!-- A test runs this block as it is. -->\n```sh\n").unwrap_or_default();
+    let (block, _) = block.split_once("```").unwrap_or_default();
+    assert!(block.lines().count() >= 5, "{guide} does not say how it is removed");
+    cluster.kubectl(&["delete", "pod", "--all", "--timeout=60s"])?;
+    cluster.kubectl(&["delete", "namespace", "lockgate", "--timeout=90s"])?;
+    let on_node = |line: &str| run(cluster.node(0).command("sh").args(["-ec", line]));
+    on_node(block)?;
+    let left = "ls -d /etc/cni/net.d/*lockgate* /opt/cni/bin/lockgate-cni /sys/fs/bpf/lockgate \
+                /run/lockgate/* 2>/dev/null || true; ip route show proto 76; \
+                ip -6 route show proto 76; nft list tables | grep lockgate || true; \
+                ip -o link show | grep lockgate || true";
+    let left = String::from_utf8_lossy(&on_node(left)?.stdout).into_owned();
+    assert_eq!(left, "", "left on the node");
+    Ok(())
 }
 
 /// Waits until the agent is ready, and by it the node.
