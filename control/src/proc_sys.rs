@@ -19,7 +19,7 @@ pub fn net() -> &'static Path {
 }
 
 fn first<'a>(of_pod: &'a Path, own: &'a Path) -> &'a Path {
-    // An empty directory is a mount that was forgotten: the agent is then told what it cannot write.
+    // An empty directory is a mount that was forgotten: the agent then says what it cannot write.
     if of_pod.join("ipv4").is_dir() { of_pod } else { own }
 }
 

@@ -15,8 +15,9 @@ use serde_json::Value;
 fn the_role_is_what_is_watched_and_nothing_else() {
     let may = agent::allowed(&plain()).unwrap();
     let asked = agent::watched();
-    let both = |verb: &str| asked.iter().map(move |(group, name)| agent::ask(verb, group, name));
-    let asked: BTreeSet<String> = both("list").chain(both("watch")).collect();
+    let both =
+        |(group, name): &(&str, &str)| ["list", "watch"].map(|verb| agent::ask(verb, group, name));
+    let asked: BTreeSet<String> = asked.iter().flat_map(both).collect();
     assert!(asked.len() >= 2 * RESOURCES.len());
     let more: Vec<_> = may.difference(&asked).collect();
     let less: Vec<_> = asked.difference(&may).collect();
@@ -26,13 +27,13 @@ fn the_role_is_what_is_watched_and_nothing_else() {
 #[test]
 fn the_pod_has_the_capabilities_that_are_named_and_no_others() {
     let documents = agent::documents(&plain()).unwrap();
-    let container = &agent::of_kind(&documents, "DaemonSet").unwrap()["spec"]["template"]["spec"]["containers"]
-        [0];
+    let pod = &agent::of_kind(&documents, "DaemonSet").unwrap()["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
     let security = &container["securityContext"];
     assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
     let added = security["capabilities"]["add"].as_array().unwrap();
     let added: BTreeSet<&str> = added.iter().filter_map(Value::as_str).collect();
-    // What `preflight` asks for. Limits are raised only where a runtime's are low, and those are not.
+    // What `preflight` asks for. Limits are raised only where a runtime has low ones.
     let needed = ["BPF", "IPC_LOCK", "NET_ADMIN", "NET_RAW"];
     assert_eq!(added, BTreeSet::from(needed));
     assert_eq!(security["privileged"], false);
