@@ -42,6 +42,7 @@ pub mod policy;
 pub mod ports;
 pub mod preflight;
 pub mod privileges;
+pub mod proc_sys;
 pub mod report;
 pub mod resolve;
 pub mod resolver;

@@ -5,6 +5,7 @@
 
 mod applied;
 mod control_plane;
+mod deploy;
 mod nodes;
 mod switch;
 
@@ -23,7 +24,8 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// A case: a sentence, and what tries it.
 type Case = (&'static str, fn() -> Outcome);
 
-const CASES: &[&[Case]] = &[applied::CASES, control_plane::CASES, nodes::CASES, switch::CASES];
+const CASES: &[&[Case]] =
+    &[applied::CASES, control_plane::CASES, deploy::CASES, nodes::CASES, switch::CASES];
 
 fn main() -> ExitCode {
     let words: Vec<String> =

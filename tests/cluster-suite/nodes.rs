@@ -48,7 +48,7 @@ fn pods() -> Outcome {
 }
 
 /// A pod that serves HTTP, and is ready once the kubelet has seen that it does.
-fn pod_text(name: &str, node: &str) -> String {
+pub(crate) fn pod_text(name: &str, node: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Pod

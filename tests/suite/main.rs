@@ -7,6 +7,7 @@ mod allocation;
 mod captures;
 mod cases;
 mod definitions;
+mod deploy;
 mod evasion;
 mod fragments;
 mod frames;

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use super::interface::InterfaceName;
+use crate::proc_sys;
 
 /// What is switched off: family, key, value.
 ///
@@ -42,7 +43,7 @@ pub struct InertError {
 /// [`InertError`] where a key cannot be written; a kernel without IPv6 has no keys for it.
 pub(super) fn make_inert(interface: &InterfaceName) -> Result<(), InertError> {
     for (family, key, value) in OFF {
-        let path = PathBuf::from(format!("/proc/sys/net/{family}/conf/{interface}/{key}"));
+        let path = proc_sys::net().join(format!("{family}/conf/{interface}/{key}"));
         match std::fs::write(&path, value) {
             Err(source) if family == "ipv6" && source.kind() == ErrorKind::NotFound => {}
             other => other.map_err(|source| InertError { path, value, source })?,

@@ -14,13 +14,15 @@ use std::path::{Path, PathBuf};
 
 use super::netfilter::Family;
 use super::plan::HostPlan;
+use crate::proc_sys;
 
 /// A key that is not as it must be, and cannot be made so.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} is {found} and must be {wanted}: {source}; mount /proc/sys writable for the agent, \
-     or set it on the node",
-    path.display()
+    "{} is {found} and must be {wanted}: {source}; mount /proc/sys/net of the node at {} for the \
+     agent, or set it on the node",
+    path.display(),
+    proc_sys::OF_POD
 )]
 pub struct SysctlError {
     /// Its file.
@@ -66,7 +68,7 @@ const OF_PEER_V6: [(&str, &str); 3] =
 impl Keys {
     /// Those of the calling thread's network namespace.
     pub(super) fn of_this_namespace() -> Self {
-        Self::below(Path::new("/proc/sys/net"))
+        Self::below(proc_sys::net())
     }
 
     fn below(root: &Path) -> Self {

@@ -222,6 +222,8 @@ impl Raw {
             bpffs
         );
         over!(self.cluster, below.cluster, kubeconfig, in_cluster, node, cni_socket, attachments);
+        over!(self.cluster, below.cluster, cni_install, cni_bin_dir, cni_conf_dir, ipam_dir);
+        over!(self.cluster, below.cluster, masquerade, service_cidrs);
         let (above, under) = (&mut self.connections, below.connections);
         over!(above, under, capacity, per_pod);
         let (above, under) = (&mut above.timeouts, under.timeouts);

@@ -3,8 +3,10 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::certificates::{CONTROLLERS, SCHEDULER};
 use super::layout::{API_PORT, Layout, NODES_MAX, PODS, SERVICES};
@@ -66,6 +68,9 @@ impl ControlPlane {
     /// # Errors
     /// When it does not; the end of its log is in the message.
     pub fn start_api_server(&self) -> Result<(), LabError> {
+        let policy = self.layout.state().join("audit.json");
+        let what = || format!("write {}", policy.display());
+        fs::write(&policy, audit_policy().to_string()).map_err(LabError::io(what()))?;
         self.launch(programs::API_SERVER, &self.api())?;
         let ready = ["get", "--raw", "/readyz"];
         self.api_server().await_answer(PATIENCE, || self.asked(&ready))
@@ -75,6 +80,12 @@ impl ControlPlane {
     #[must_use]
     pub fn api_server(&self) -> Process {
         self.process(programs::API_SERVER)
+    }
+
+    /// What the API server recorded of pods' service accounts, a JSON document on each line.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.layout.state().join("audit.log")
     }
 
     /// Its processes, in the order in which they are ended.
@@ -152,6 +163,8 @@ impl ControlPlane {
             ("authorization-mode", &"Node,RBAC"),
             ("enable-admission-plugins", &"NodeRestriction"),
             ("allow-privileged", &true),
+            ("audit-policy-file", &self.layout.state().join("audit.json").display()),
+            ("audit-log-path", &self.audit_log().display()),
             ("service-cluster-ip-range", &SERVICES),
             ("service-account-issuer", &"https://kubernetes.default.svc.cluster.local"),
             ("service-account-key-file", &self.pki("accounts.pub")),
@@ -199,6 +212,20 @@ impl ControlPlane {
     fn pki(&self, file: &str) -> String {
         self.layout.certificates().join(file).display().to_string()
     }
+}
+
+/// What is recorded: who asked for what with which answer, by accounts that are not Kubernetes' own.
+/// A watch is recorded when it begins to be answered, and all else when it has been.
+fn audit_policy() -> Value {
+    let accounts = |what: &str| json!([format!("system:serviceaccounts{what}")]);
+    json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "None", "userGroups": accounts(":kube-system")},
+            {"level": "Metadata", "userGroups": accounts("")},
+            {"level": "None"},
+        ],
+    })
 }
 
 /// The port of a part's own server.

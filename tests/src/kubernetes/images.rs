@@ -43,6 +43,40 @@ pub struct Image {
     pub shell: bool,
 }
 
+/// An image of static programs and nothing else, as `deploy/Dockerfile` makes the agent's.
+#[derive(Clone, Debug)]
+pub struct BareImage {
+    /// Its name, as pods ask for it.
+    pub name: String,
+    /// The programs, which lie in the root directory; the first is the entry point.
+    pub programs: Vec<PathBuf>,
+    /// What the entry point is told if the pod says nothing.
+    pub arguments: &'static [&'static str],
+}
+
+impl BareImage {
+    /// Writes it as an archive.
+    ///
+    /// # Errors
+    /// When a program is missing, or the disk is full.
+    pub fn write(&self, path: &Path) -> Result<(), LabError> {
+        let what = || format!("write the image {} to {}", self.name, path.display());
+        let layer = self.layer().map_err(LabError::io(what()))?;
+        let first = self.programs.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+        let config = entry(first, self.arguments);
+        archive(&self.name, &config, &layer, path).map_err(LabError::io(what()))
+    }
+
+    fn layer(&self) -> std::io::Result<Vec<u8>> {
+        let mut tar = Builder::new(Vec::new());
+        for program in &self.programs {
+            let own = Path::new(program.file_name().unwrap_or_default());
+            append(&mut tar, own, &fs::read(program)?, 0o755)?;
+        }
+        tar.into_inner()
+    }
+}
+
 impl Image {
     /// Writes it as an archive.
     ///
@@ -51,7 +85,9 @@ impl Image {
     pub fn write(&self, path: &Path) -> Result<(), LabError> {
         let what = || format!("write the image {} to {}", self.name, path.display());
         let layer = self.layer().map_err(LabError::io(what()))?;
-        self.archive(&layer, path).map_err(LabError::io(what()))
+        let mut config = entry(&self.program, self.arguments);
+        config["Env"] = json!(["PATH=/bin:/"]);
+        archive(self.name, &config, &layer, path).map_err(LabError::io(what()))
     }
 
     fn layer(&self) -> std::io::Result<Vec<u8>> {
@@ -72,36 +108,37 @@ impl Image {
         }
         tar.into_inner()
     }
+}
 
-    fn archive(&self, layer: &[u8], path: &Path) -> std::io::Result<()> {
-        let program = format!("/{}", self.program.file_name().unwrap_or_default().display());
-        let config = json!({
-            "architecture": architecture(), "os": "linux",
-            "config": {
-                "Entrypoint": [program], "Cmd": self.arguments,
-                "Env": ["PATH=/bin:/"], "WorkingDir": "/",
-            },
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", digest(layer))]},
-        });
-        let config = config.to_string().into_bytes();
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": blob("application/vnd.oci.image.config.v1+json", &config),
-            "layers": [blob("application/vnd.oci.image.layer.v1.tar", layer)],
-        });
-        let manifest = manifest.to_string().into_bytes();
-        let mut entry = blob("application/vnd.oci.image.manifest.v1+json", &manifest);
-        entry["annotations"] = json!({"io.containerd.image.name": self.name});
-        let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
-        let mut tar = Builder::new(File::create(path)?);
-        append(&mut tar, Path::new("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
-        append(&mut tar, Path::new("index.json"), index.as_bytes(), 0o644)?;
-        for bytes in [layer, &config, &manifest] {
-            let name = format!("blobs/sha256/{}", digest(bytes));
-            append(&mut tar, Path::new(&name), bytes, 0o644)?;
-        }
-        tar.into_inner().map(drop)
+/// What is run, and what it is told.
+fn entry(program: &Path, arguments: &[&str]) -> Value {
+    let program = format!("/{}", program.file_name().unwrap_or_default().display());
+    json!({"Entrypoint": [program], "Cmd": arguments, "WorkingDir": "/"})
+}
+
+fn archive(name: &str, config: &Value, layer: &[u8], path: &Path) -> std::io::Result<()> {
+    let config = json!({
+        "architecture": architecture(), "os": "linux", "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", digest(layer))]},
+    });
+    let config = config.to_string().into_bytes();
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob("application/vnd.oci.image.config.v1+json", &config),
+        "layers": [blob("application/vnd.oci.image.layer.v1.tar", layer)],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let mut entry = blob("application/vnd.oci.image.manifest.v1+json", &manifest);
+    entry["annotations"] = json!({"io.containerd.image.name": name});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    let mut tar = Builder::new(File::create(path)?);
+    append(&mut tar, Path::new("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
+    append(&mut tar, Path::new("index.json"), index.as_bytes(), 0o644)?;
+    for bytes in [layer, &config, &manifest] {
+        let name = format!("blobs/sha256/{}", digest(bytes));
+        append(&mut tar, Path::new(&name), bytes, 0o644)?;
     }
+    tar.into_inner().map(drop)
 }
 
 /// The SHA-256 of some bytes, in hexadecimal.

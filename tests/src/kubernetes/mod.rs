@@ -10,6 +10,7 @@ pub mod agent;
 pub mod certificates;
 pub mod cgroups;
 pub mod control_plane;
+pub mod deployed;
 pub mod images;
 pub mod layout;
 pub mod leftovers;

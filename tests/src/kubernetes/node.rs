@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::control_plane::flags;
-use super::images::{self, Image};
+use super::images::{self, BareImage, Image};
 use super::layout::{Layout, NodePlace};
 use super::process::Process;
 use super::programs::{self, Programs};
@@ -171,8 +171,23 @@ impl Node {
     /// # Errors
     /// When it can't be made, or containerd refuses it.
     pub fn import(&self, image: &Image) -> Result<(), LabError> {
+        self.import_written(|archive| image.write(archive))
+    }
+
+    /// Gives the node an image of programs alone.
+    ///
+    /// # Errors
+    /// As [`Node::import`].
+    pub fn import_bare(&self, image: &BareImage) -> Result<(), LabError> {
+        self.import_written(|archive| image.write(archive))
+    }
+
+    fn import_written(
+        &self,
+        write: impl FnOnce(&Path) -> Result<(), LabError>,
+    ) -> Result<(), LabError> {
         let archive = self.place.state.join("image.tar");
-        image.write(&archive)?;
+        write(&archive)?;
         self.ctr(&["--namespace", "k8s.io", "images", "import", &archive.display().to_string()])?;
         fs::remove_file(&archive).map_err(LabError::io(format!("remove {}", archive.display())))
     }
