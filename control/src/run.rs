@@ -6,6 +6,7 @@
 //! interfaces that were made are removed; on those that were found the program stays and drops.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -131,16 +132,8 @@ pub async fn run<D: Dataplane>(
     }
     let listening = http.address();
     let (mut attacher, links) = Attacher::open(&settings.bpffs)?;
-    let kind = |kind| signal(kind).map_err(|error| RunError::Process(error.to_string()));
-    let wakers = Wakers {
-        feed,
-        links,
-        asked: incoming,
-        wishes,
-        hangup: kind(SignalKind::hangup())?,
-        terminate: kind(SignalKind::terminate())?,
-        interrupt: kind(SignalKind::interrupt())?,
-    };
+    let wakers = wakers(feed, links, incoming, wishes)
+        .map_err(|error| RunError::Process(error.to_string()))?;
     for problem in source.problems() {
         warn!(%problem, "{}", source.spoken());
     }
@@ -174,6 +167,18 @@ pub async fn run<D: Dataplane>(
     served.shutdown().await; // the sockets' files are gone after this
     info!("stopped");
     ended
+}
+
+fn wakers(
+    feed: Feed,
+    links: LinkEvents,
+    asked: Receiver<Asked>,
+    wishes: Receiver<Wish>,
+) -> io::Result<Wakers> {
+    let hangup = signal(SignalKind::hangup())?;
+    let (terminate, interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(Wakers { feed, links, asked, wishes, hangup, terminate, interrupt })
 }
 
 /// Opens the source of objects, and what tells of its changes.

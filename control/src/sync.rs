@@ -19,7 +19,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::compiler::Compiler;
 use lockgate_dataplane::endpoint::Topology;
 use lockgate_dataplane::ids::{Epoch, Generation};
@@ -28,18 +27,19 @@ use tracing::{info, warn};
 
 use crate::applied::InForce;
 use crate::attach::Probed;
-use crate::cluster::{Attached, Cluster};
 use crate::dataplane::Dataplane;
 use crate::interfaces::Interfaces;
 use crate::inventory::Effect;
-use crate::manifest::{ObjectKey, Problem, Severity};
+use crate::manifest::{Problem, Severity};
 use crate::metrics::{ApplyLatency, PolicyCounts};
 pub use crate::ports::Node;
 use crate::ports::Ports;
-use crate::resolve::{Resolved, resolve};
+use crate::resolve::Resolved;
 use crate::resolver::Resolver;
 use crate::source::{News, Source};
 
+mod asked;
+mod attached;
 #[cfg(test)]
 mod tests;
 
@@ -155,46 +155,6 @@ impl<D: Dataplane> Sync<D> {
             self.dirty = true;
             self.resolved.take();
         }
-    }
-
-    /// A pod of this node has an interface from now on, where objects are a cluster's.
-    pub fn attach(&mut self, pod: &ObjectKey, attached: Attached) {
-        let Some(cluster) = self.source.cluster_mut() else { return };
-        let effect = cluster.attach(pod, attached);
-        self.changed(effect, Instant::now());
-    }
-
-    /// A pod has an interface no more.
-    pub fn detach(&mut self, pod: &ObjectKey, interface: &str) {
-        let Some(cluster) = self.source.cluster_mut() else { return };
-        let effect = cluster.detach(pod, interface);
-        self.changed(effect, Instant::now());
-    }
-
-    /// Whether the pod of a name is known, and the one that a container runtime calls so.
-    #[must_use]
-    pub fn knows_pod(&self, pod: &ObjectKey, uid: &str) -> bool {
-        self.source.cluster().is_some_and(|cluster| cluster.has_pod(pod, uid))
-    }
-
-    /// Something of the cluster that was not read yet.
-    #[must_use]
-    pub fn unread(&self) -> Option<String> {
-        self.source.cluster().and_then(Cluster::unread)
-    }
-
-    /// The newest snapshot, where an interface's port has a place in it.
-    #[must_use]
-    pub fn placed_at(&self, interface: &str) -> Option<Generation> {
-        let at = self.ports.held().get(interface)?.at.port;
-        let mut placed = self.compiler.topology().attachments.iter();
-        placed.any(|one| one.at.port == at).then_some(self.published)
-    }
-
-    /// Whether an interface has a port, or one that is not removed yet.
-    #[must_use]
-    pub fn has_port(&self, interface: &str) -> bool {
-        self.ports.has(interface)
     }
 
     /// Tells of problems that are new. To find them all objects are looked at: not with every
@@ -405,84 +365,6 @@ impl<D: Dataplane> Sync<D> {
             problems.push(own_problem("a worker has ended", "restart the switch"));
         }
         problems
-    }
-
-    /// Whether every worker judges by what the source of objects said at some time.
-    #[must_use]
-    pub fn is_ready(&mut self) -> bool {
-        self.dataplane.in_force() > Generation(0)
-    }
-
-    /// The switch.
-    pub fn dataplane(&mut self) -> &mut D {
-        &mut self.dataplane
-    }
-
-    /// Ends the agent; gives the switch.
-    #[must_use]
-    pub fn into_dataplane(self) -> D {
-        self.dataplane
-    }
-
-    /// What is known of objects.
-    #[must_use]
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
-    /// Everything resolved from nothing, for whoever asks about all of it: on demand, for it
-    /// costs the whole inventory.
-    #[must_use]
-    pub fn resolved(&self) -> &Resolved {
-        self.resolved.get_or_init(|| resolve(self.source.inventory()))
-    }
-
-    /// What changed last, resolved and kept.
-    #[must_use]
-    pub fn resolver(&self) -> &Resolver {
-        &self.resolver
-    }
-
-    /// The pods' ports.
-    #[must_use]
-    pub fn ports(&self) -> &Ports {
-        &self.ports
-    }
-
-    /// What was last published about places.
-    #[must_use]
-    pub fn placed(&self) -> &Topology {
-        self.compiler.topology()
-    }
-
-    /// The rules in force or on their way, and the newest snapshot.
-    #[must_use]
-    pub fn numbers(&self) -> (Epoch, Generation) {
-        (self.epoch, self.published)
-    }
-
-    /// Now, as samples of packets count time.
-    #[must_use]
-    pub fn now(&self) -> Tick {
-        self.dataplane.now()
-    }
-
-    /// Takes in what workers have counted for policies.
-    pub fn count_policies(&mut self) {
-        let counted = self.compiler.take_counted();
-        self.policy_counts.add(counted, self.compiler.ruleset());
-    }
-
-    /// What policies did, as last taken in.
-    #[must_use]
-    pub fn policy_counts(&self) -> &PolicyCounts {
-        &self.policy_counts
-    }
-
-    /// How long changes took.
-    #[must_use]
-    pub fn latency(&self) -> &ApplyLatency {
-        &self.latency
     }
 }
 

@@ -9,8 +9,8 @@ use lockgate_dataplane::limits::{MTU_MAX, WORKERS_MAX};
 use lockgate_dataplane::worker::Denial;
 
 use super::{
-    CAPACITY, LISTEN, Machine, Raw, RawConnections, RawHostPort, RawTimeouts, SettingsError,
-    Timeouts,
+    CAPACITY, LISTEN, LogFormat, Machine, Raw, RawConnections, RawHostPort, RawTimeouts,
+    SettingsError, Timeouts,
 };
 use crate::attach::{HostPortPlan, InterfaceName};
 use crate::selector::is_dns_subdomain;
@@ -239,4 +239,9 @@ pub(super) fn log_level(raw: Option<String>) -> Result<tracing::Level, SettingsE
         return Err(wrong());
     }
     value.parse().map_err(|_| wrong())
+}
+
+pub(super) fn log_format(raw: Option<String>) -> Result<LogFormat, SettingsError> {
+    let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    word("log.format", raw, &words, "text, json")
 }

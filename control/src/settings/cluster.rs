@@ -45,6 +45,7 @@ pub struct CniPlan {
 pub(super) fn source(
     manifests: Option<PathBuf>,
     cluster: RawCluster,
+    node_name: Option<&str>,
 ) -> Result<SourcePlan, SettingsError> {
     let is_inside = cluster.in_cluster == Some(true);
     let given = [manifests.is_some(), cluster.kubeconfig.is_some(), is_inside];
@@ -54,6 +55,9 @@ pub(super) fn source(
         _ => return Err(SettingsError::TwoSources),
     }
     let Some(directory) = manifests else {
+        if node_name.is_some() {
+            return Err(SettingsError::TwoNames);
+        }
         return plan(cluster).map(|plan| SourcePlan::Cluster(Box::new(plan)));
     };
     // Whatever it is, it would be without effect.

@@ -194,11 +194,8 @@ impl Settings {
     /// The first setting that cannot be used.
     pub fn new(raw: Raw, machine: &Machine) -> Result<Self, SettingsError> {
         let cores = check::cores(&raw, machine)?;
-        let source = cluster::source(raw.manifests, raw.cluster)?;
+        let source = cluster::source(raw.manifests, raw.cluster, raw.node_name.as_deref())?;
         let is_cluster = source.cluster().is_some();
-        if is_cluster && raw.node_name.is_some() {
-            return Err(SettingsError::TwoNames);
-        }
         let host_port = check::host_port(raw.host_port.or_default(is_cluster))?;
         let frames_per_worker =
             number("frames_per_worker", raw.frames_per_worker, FRAMES_PER_WORKER, 256, 1 << 18)?;
@@ -247,12 +244,7 @@ impl Settings {
             lock: absolute("lock", raw.lock, LOCK)?,
             bpffs: absolute("bpffs", raw.bpffs, BPFFS)?,
             log_level: check::log_level(raw.log.level)?,
-            log_format: word(
-                "log.format",
-                raw.log.format,
-                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-                "text, json",
-            )?,
+            log_format: check::log_format(raw.log.format)?,
         })
     }
 
