@@ -190,7 +190,7 @@ async fn open<E: Error + 'static>(
             // Watched before it is read: a change in between is told of.
             let watch = DirWatch::open(directory)?;
             let files = Files::read(directory).map_err(RunError::Manifests)?;
-            Ok((Source::Files(files), Feed::Directory(watch), None))
+            Ok((Source::Files(Box::new(files)), Feed::Directory(watch), None))
         }
         SourcePlan::Cluster(plan) => {
             let client = watch::connect(plan.kubeconfig.as_deref()).await?;

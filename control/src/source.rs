@@ -15,14 +15,14 @@ use crate::watch_dir::{DirWatch, Settled};
 #[derive(Debug)]
 pub enum Source {
     /// A directory.
-    Files(Files),
+    Files(Box<Files>),
     /// A cluster.
     Cluster(Box<Cluster>),
 }
 
 impl From<Files> for Source {
     fn from(files: Files) -> Self {
-        Self::Files(files)
+        Self::Files(Box::new(files))
     }
 }
 

@@ -31,6 +31,16 @@ const CALICO: [&str; 2] = ["crd.projectcalico.org/v1", "projectcalico.org/v3"];
 /// How long the agent may take to find what was installed, or is gone. It looks every 5 s.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// What the node's report is, to the API server.
+const REPORT: &str = include_str!("../../deploy/crds/lockgatenodes.yaml");
+
+const BROKEN: &str = "
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: broken}
+spec: {tier: Admin, priority: 1, subject: {namespaces: 7}}
+";
+
 const DENY: &str = "
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -45,6 +55,7 @@ fn deployed() -> Outcome {
     let programs = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("image");
     cluster.node(0).import_bare(&deployed::image(&manifest, &programs)?)?;
     cluster.apply(&definitions(|version| version != CALICO[1]))?;
+    cluster.apply(REPORT)?;
     cluster.apply(&without_kube_proxy(&layout, &manifest))?;
     let told = rolled_out(&cluster).and_then(|()| {
         enforces(&cluster)?;
@@ -124,6 +135,10 @@ fn asks_what_it_may(cluster: &Cluster, manifest: &str) -> Outcome {
         |one: &str| one.ends_with(".projectcalico.org") && !one.ends_with("crd.projectcalico.org");
     let (late, early): (BTreeSet<_>, BTreeSet<_>) =
         may.iter().cloned().partition(|one| of_other(one));
+    // An event is written of a policy that is broken, and of no other.
+    let is_there =
+        wait_for("a broken policy to be taken", PATIENCE, || cluster.apply(BROKEN).is_ok());
+    is_there?;
     await_asked(cluster, &early)?;
     let calico = definitions(|version| version == CALICO[0]);
     let names = deployed::documents(&calico)?;
@@ -159,9 +174,10 @@ fn recorded(cluster: &Cluster) -> Result<(BTreeSet<String>, Vec<String>), LabErr
     for event in events.filter(|event| event["user"]["username"] == AGENT) {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (verb, of) = (word(&event["verb"]), &event["objectRef"]);
-        let resource = of["resource"].as_str();
-        if let Some(resource) = resource {
-            asked.insert(deployed::ask(&verb, &word(&of["apiGroup"]), resource));
+        let part = of["subresource"].as_str().map_or_else(String::new, |part| format!("/{part}"));
+        if let Some(resource) = of["resource"].as_str() {
+            let whole = format!("{resource}{part}");
+            asked.insert(deployed::ask(&verb, &word(&of["apiGroup"]), &whole));
         }
         if event["responseStatus"]["code"] == 403 {
             refused.push(format!("{verb} {}", word(&event["requestURI"])));
@@ -208,7 +224,7 @@ fn definitions(is_wanted: impl Fn(&str) -> bool) -> String {
                     }],
                 },
             });
-            text += &format!("---\n{definition}\n");
+            text.extend(["---\n", &definition.to_string(), "\n"]);
         }
     }
     text

@@ -112,7 +112,7 @@ impl Bench {
             assert!(!self.from(&pod, web[0])?, "denied while nothing is heard");
         }
         self.cluster.resume_api_server()?;
-        until("the agent to hear again", Duration::from_secs(60), || {
+        until("the agent to hear again", Duration::from_mins(1), || {
             let said = node.agent_says("status")?;
             Ok((said["cluster"]["silent_since"] == Value::Null).then_some(()))
         })?;
@@ -135,9 +135,9 @@ impl Bench {
         for is_killed in [false, true, true] {
             let process = node.agent()?;
             if is_killed {
-                process.kill()?
+                process.kill()?;
             } else {
-                process.stop()?
+                process.stop()?;
             }
             assert!(!self.from(&pod, far[0])?, "denied without an agent");
             node.begin_agent(&kubeconfig, &[])?;
@@ -183,6 +183,7 @@ impl Bench {
     }
 
     /// Whether a pod is answered by an address.
+    #[expect(clippy::unused_self, reason = "asked of the bench as all else is")]
     fn from(&self, pod: &Namespace, address: IpAddr) -> Result<bool, Box<dyn Error>> {
         Ok(pod.enter(|| asked(SocketAddr::new(address, PORT)))?)
     }

@@ -1,5 +1,7 @@
 //! The CNI plugin with real namespaces and the real `host-local`, and an agent that is a stub.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot look has failed")]
+
 mod runtime;
 mod stub;
 
@@ -279,7 +281,8 @@ fn kills() -> Outcome {
         }
     }
     // DEL that is killed at its own steps.
-    for mood in [Mood::Killing("detach")] {
+    {
+        let mood = Mood::Killing("detach");
         runtime.good("ADD", "a", &config)?;
         runtime.agent().be(mood);
         assert!(!runtime.call("DEL", "a", &config)?.is_good);

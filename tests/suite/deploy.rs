@@ -12,13 +12,13 @@ use lockgate_tests::kubernetes::deployed;
 use serde_json::Value;
 
 #[test]
-fn the_role_is_what_is_watched_and_nothing_else() {
+fn the_role_is_what_is_watched_and_written_and_nothing_else() {
     let may = deployed::allowed(&plain()).unwrap();
     let asked = deployed::watched();
     let both = |(group, name): &(&str, &str)| {
         ["list", "watch"].map(|verb| deployed::ask(verb, group, name))
     };
-    let asked: BTreeSet<String> = asked.iter().flat_map(both).collect();
+    let asked: BTreeSet<String> = asked.iter().flat_map(both).chain(deployed::written()).collect();
     assert!(asked.len() >= 2 * RESOURCES.len());
     let more: Vec<_> = may.difference(&asked).collect();
     let less: Vec<_> = asked.difference(&may).collect();

@@ -12,7 +12,7 @@ use crate::show::{Column, table};
 use crate::watch::Resource;
 
 /// A report that is older says nothing any more: three that should have come did not.
-const STALE: Duration = Duration::from_secs(180);
+const STALE: Duration = Duration::from_mins(3);
 
 const NODES: [Column; 6] = [
     ("NODE", "node"),
@@ -217,12 +217,11 @@ fn standing(
     if now.duration_since(reported).unwrap_or_default() > STALE {
         return Standing::Stale;
     }
-    let is_in_force = match asked {
-        Some(asked) => has_reached(answer.resource_version.as_deref(), &asked.resource_version),
-        None => {
-            let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
-            ready.is_some_and(|condition| condition.status == "True")
-        }
+    let is_in_force = if let Some(asked) = asked {
+        has_reached(answer.resource_version.as_deref(), &asked.resource_version)
+    } else {
+        let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
+        ready.is_some_and(|condition| condition.status == "True")
     };
     match (is_in_force, answer.errors.is_empty()) {
         (true, true) => Standing::InForce,
@@ -249,7 +248,7 @@ mod tests {
     use super::*;
     use crate::watch::RESOURCES;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn report(name: &str, version: &str, at: Duration) -> LockgateNode {
         let mut node = LockgateNode::new(name, LockgateNodeSpec {});
@@ -296,7 +295,7 @@ mod tests {
 
     #[test]
     fn who_never_reported_and_who_is_silent_are_told_apart() {
-        let old = [report("a", "100", 7 * MINUTE - Duration::from_secs(1))];
+        let old = [report("a", "100", Duration::from_secs(7 * 60 - 1))];
         let (found, everywhere) = standings(&old, Some(policy("1")));
         assert_eq!(found, [Standing::Stale, Standing::NeverReported]);
         assert!(!everywhere);

@@ -55,7 +55,7 @@ pub struct LockgateNodeStatus {
     /// How many more there are.
     #[schemars(with = "i64")]
     pub errors_left_out: u64,
-    /// Ready and ApiServerReachable.
+    /// Ready and `ApiServerReachable`.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<NodeCondition>,
 }
@@ -115,7 +115,7 @@ pub struct ObjectError {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeCondition {
-    /// Ready or ApiServerReachable.
+    /// Ready or `ApiServerReachable`.
     #[serde(rename = "type")]
     pub kind: String,
     /// True or False.

@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// Where only that has changed which moves by itself.
 const LATER: Duration = Duration::from_secs(10);
 /// Where nothing has.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+const SIGN_OF_LIFE: Duration = Duration::from_mins(1);
 
 /// How long the newest report waits, where the last was written so long ago.
 pub(super) fn pause(
@@ -43,9 +43,9 @@ fn awaited(status: &LockgateNodeStatus) -> LockgateNodeStatus {
     let resources = resources.collect();
     let (policy_epoch, snapshot_generation, enforcement) = (0, 0, None);
     LockgateNodeStatus {
-        resources,
         policy_epoch,
         snapshot_generation,
+        resources,
         enforcement,
         ..status.clone()
     }

@@ -21,7 +21,7 @@ use crate::watch::Resource;
 /// Between two events.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Until one is posted again.
-const AGAIN: Duration = Duration::from_secs(30 * 60);
+const AGAIN: Duration = Duration::from_mins(30);
 /// Faults that are kept in mind: with more, a policy of some template is wrong, and these tell it.
 const FINDINGS_MAX: usize = 500;
 /// How long a post may take.
@@ -125,8 +125,8 @@ impl Poster {
             };
             let one = ListParams::default().fields(&format!("metadata.name={}", finding.name()));
             match objects.list_metadata(&one).await {
-                Ok(list) => {
-                    let found = list.items.into_iter().next();
+                Ok(found) => {
+                    let found = found.items.into_iter().next();
                     return Ok(found.map(|object| Regarding {
                         api_version: (*version).to_owned(),
                         uid: object.metadata.uid.unwrap_or_default(),

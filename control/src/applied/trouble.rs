@@ -11,7 +11,7 @@ use crate::watch::causes;
 /// What is tried again soon.
 const SOON: Duration = Duration::from_secs(5);
 /// What somebody must mend first is tried again rarely.
-const RARELY: Duration = Duration::from_secs(60);
+const RARELY: Duration = Duration::from_mins(1);
 
 /// Why something was not told, and when to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]

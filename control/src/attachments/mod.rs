@@ -37,7 +37,7 @@ pub use socket::{CniSocket, wishes};
 pub use store::{Store, StoreError};
 
 /// The longest that anything is waited for, whatever the plugin says.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_mins(2);
 /// How long a detachment may wait for the workers.
 const DETACH: Duration = Duration::from_secs(10);
 
@@ -278,12 +278,11 @@ impl Attachments {
             self.all.remove(&attachment);
         }
         let detached = std::mem::take(gone);
-        Some(match is_gc {
-            true => line(&Collected { detached }),
-            false => {
-                let interface = detached.into_iter().next().map(|one| one.interface);
-                line(&Detached { interface })
-            }
+        Some(if is_gc {
+            line(&Collected { detached })
+        } else {
+            let interface = detached.into_iter().next().map(|one| one.interface);
+            line(&Detached { interface })
         })
     }
 

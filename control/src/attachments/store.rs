@@ -57,7 +57,7 @@ impl Store {
                     all.push((Attachment { container, ifname }, attach));
                 }
                 Ok(Err(error)) => {
-                    warn!(path = %path.display(), %error, "no attachment: left alone")
+                    warn!(path = %path.display(), %error, "no attachment: left alone");
                 }
                 Err(error) => warn!(path = %path.display(), %error, "cannot be read: left alone"),
             }

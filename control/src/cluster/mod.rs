@@ -102,7 +102,7 @@ impl Cluster {
         let told = match object {
             Object::Pod(pod) => {
                 let changed = self.pods.put(pod, facts, &self.inventory);
-                self.dress(changed, Some((&key, problems)))
+                self.dress(changed, Some((&key, &problems)))
             }
             object => self.inventory.tell(object, problems),
         };
@@ -110,12 +110,12 @@ impl Cluster {
     }
 
     /// Puts pods as they are now; `said` is what is to be said of the one that was told.
-    fn dress(&mut self, changed: Vec<Pod>, said: Option<(&ObjectKey, Vec<Problem>)>) -> Effect {
+    fn dress(&mut self, changed: Vec<Pod>, said: Option<(&ObjectKey, &[Problem])>) -> Effect {
         let mut effect = Effect::Nothing;
         for pod in changed {
-            let told = said.as_ref().filter(|(key, _)| **key == pod.metadata.key);
+            let told = said.filter(|(key, _)| **key == pod.metadata.key);
             let now = match told {
-                Some((_, problems)) => self.inventory.tell(Object::Pod(pod), problems.clone()),
+                Some((_, problems)) => self.inventory.tell(Object::Pod(pod), problems.to_vec()),
                 None => self.inventory.apply(Change::Set(Object::Pod(pod))),
             };
             effect = effect.or(now);

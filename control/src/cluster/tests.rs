@@ -303,7 +303,7 @@ proptest::proptest! {
                 let beats = |(other, claim): (&usize, &(u8, u64, bool))| {
                     claim.0 == *address && (!claim.2, claim.1, *other) > rank
                 };
-                let wants = if last.iter().any(beats) { 0 } else { 1 };
+                let wants = usize::from(!last.iter().any(beats));
                 proptest::prop_assert_eq!(bench.addresses(names[*who]).len(), wants);
             }
         }

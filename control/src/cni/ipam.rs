@@ -153,21 +153,21 @@ impl Ipam {
         }
         process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let text = serde_json::to_vec(document).unwrap_or_default();
-        let output = match timeout_at(until, feed(process.kill_on_drop(true), &text)).await {
-            Ok(output) => output.map_err(|error| {
-                Failure::io(
-                    "IPAM plugin",
-                    &self.program,
-                    &error,
-                    "make it a program that runs here",
-                )
-            })?,
-            Err(_) => {
+        let output =
+            if let Ok(output) = timeout_at(until, feed(process.kill_on_drop(true), &text)).await {
+                output.map_err(|error| {
+                    Failure::io(
+                        "IPAM plugin",
+                        &self.program,
+                        &error,
+                        "make it a program that runs here",
+                    )
+                })?
+            } else {
                 let message = format!("the IPAM plugin {} does not end in time", self.kind);
                 let remedy = "look what it waits for, or raise timeoutSeconds";
                 return Err(Failure::new(Code::TRY_AGAIN, message, remedy));
-            }
-        };
+            };
         if output.status.success() { Ok(output.stdout) } else { Err(self.told(command, &output)) }
     }
 

@@ -183,6 +183,7 @@ pub(crate) mod mac_text {
         parts.next().is_none().then_some(Mac(bytes))
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub(super) fn serialize<S: Serializer>(mac: &Mac, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(mac)
     }

@@ -39,7 +39,7 @@ pub fn run(variable: impl Fn(&str) -> Option<String>, input: impl Read) -> Finis
     let (document, failure, added) = match answer {
         Ok(Answer::Nothing) => (None, None, None),
         Ok(Answer::Versions(document)) => (Some(document), None, None),
-        Ok(Answer::Added(added)) => (Some(added.outcome.document(version)), None, Some(added)),
+        Ok(Answer::Added(added)) => (Some(added.outcome.document(version)), None, Some(*added)),
         Err(failure) => (Some(failure.document(version)), Some(failure), None),
     };
     let text = document.map_or_else(String::new, |document| format!("{document:#}\n"));
@@ -49,7 +49,7 @@ pub fn run(variable: impl Fn(&str) -> Option<String>, input: impl Read) -> Finis
 enum Answer {
     Nothing,
     Versions(Value),
-    Added(Added),
+    Added(Box<Added>),
 }
 
 fn answer(
@@ -85,9 +85,10 @@ fn answer(
 async fn carry_out(config: Config, call: Call) -> Result<Answer, Failure> {
     let plugin = Plugin::begin(config, call.path)?;
     match &call.command {
-        Command::Add { attachment, netns, pod } => {
-            plugin.add(&Wanted { attachment, netns, pod }).await.map(Answer::Added)
-        }
+        Command::Add { attachment, netns, pod } => plugin
+            .add(&Wanted { attachment, netns, pod })
+            .await
+            .map(|added| Answer::Added(Box::new(added))),
         Command::Del { attachment } => plugin.del(attachment).await.map(|()| Answer::Nothing),
         Command::Check { attachment, netns } => {
             plugin.check(attachment, netns).await.map(|()| Answer::Nothing)

@@ -1,5 +1,5 @@
 //! The node's own stack, joined to the switch: routes to its pods, the keys of `/proc/sys/net`
-//! that they need, and a table of nf_tables that says whose address packets bear.
+//! that they need, and a table of `nf_tables` that says whose address packets bear.
 //!
 //! ```text
 //!   outside --- uplink                 peer ~~~~ host port of the switch ~~~~ pods
@@ -87,7 +87,7 @@ pub async fn apply(plan: &HostPlan, netlink: &Netlink) -> Result<Changed, HostEr
             Ok((put_table(socket, wanted.as_ref())?, forward::drops(socket)?))
         })?;
         let keys = Keys::of_this_namespace().apply(&kept)?;
-        Ok(Changed { table, forward_drops, keys, ..Changed::default() })
+        Ok(Changed { keys, table, forward_drops, ..Changed::default() })
     })
     .await?;
     let main = main_routes(netlink).await?;

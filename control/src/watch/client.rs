@@ -11,7 +11,7 @@ use super::trouble::causes;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may be silent: longer than one watch lasts.
-const READ: Duration = Duration::from_secs(120);
+const READ: Duration = Duration::from_mins(2);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]

@@ -21,9 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn run(client: Client, to: Sender<Heard>) {
     loop {
         let pulse = match timeout(PATIENCE, client.apiserver_version()).await {
-            Ok(Ok(_)) => Ok(()),
-            // It answers, if not what was asked.
-            Ok(Err(kube::Error::Api(_))) => Ok(()),
+            // With an error it answers too, if not what was asked.
+            Ok(Ok(_) | Err(kube::Error::Api(_))) => Ok(()),
             Ok(Err(error)) => Err(silent(&causes(&error))),
             Err(_) => Err(silent(&format!("no answer in {} s", PATIENCE.as_secs()))),
         };

@@ -1,5 +1,7 @@
 //! What a container runtime does with a list of plugins, as far as the cases need it.
 
+#![expect(clippy::unused_self, reason = "what the runtime does is asked of it")]
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

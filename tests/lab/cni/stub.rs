@@ -71,7 +71,7 @@ impl Stub {
                     return;
                 }
                 let known = Arc::clone(&theirs);
-                thread::spawn(move || answer(client, &known));
+                thread::spawn(move || answer(&client, &known));
             }
         });
         Ok(Self { socket: socket.to_owned(), known, is_running })
@@ -107,9 +107,9 @@ impl Drop for Stub {
     }
 }
 
-fn answer(client: UnixStream, known: &Mutex<Known>) {
+fn answer(client: &UnixStream, known: &Mutex<Known>) {
     let mut line = String::new();
-    let mut reader = BufReader::new(&client);
+    let mut reader = BufReader::new(client);
     if reader.read_line(&mut line).is_err() || line.is_empty() {
         return;
     }
@@ -126,17 +126,17 @@ fn answer(client: UnixStream, known: &Mutex<Known>) {
         Mood::Refusing(what) if what == name => {
             let message = "it will not".to_owned();
             let error = Refusal { code: 11, message, details: "ask later".to_owned() };
-            return say(&client, &Refused { error });
+            return say(client, &Refused { error });
         }
         Mood::Killing(what) if what == name => {
-            let who = getsockopt(&client, PeerCredentials).unwrap().pid();
+            let who = getsockopt(client, PeerCredentials).unwrap().pid();
             kill(Pid::from_raw(who), Signal::SIGKILL).unwrap();
         }
         _ => {}
     }
     let mut known = known.lock().unwrap();
     match question {
-        Question::Ready {} | Question::Check(_) => say(&client, &Done {}),
+        Question::Ready {} | Question::Check(_) => say(client, &Done {}),
         Question::Attach(attach) => {
             let node = known.node.clone();
             let interface = attach.interface.as_str().to_owned();
@@ -146,12 +146,12 @@ fn answer(client: UnixStream, known: &Mutex<Known>) {
             }
             let attachment = Attachment { container: attach.container, ifname: attach.ifname };
             known.ports.insert(attachment, interface);
-            say(&client, &Attached { generation: 17 });
+            say(client, &Attached { generation: 17 });
         }
         Question::Detach(attachment) => {
             let interface = known.ports.remove(&attachment);
             let interface = interface.and_then(|name| name.try_into().ok());
-            say(&client, &Detached { interface });
+            say(client, &Detached { interface });
         }
         Question::Gc { valid } => {
             let stale: Vec<Attachment> =
@@ -161,7 +161,7 @@ fn answer(client: UnixStream, known: &Mutex<Known>) {
                 Some(Gone { container: one.container, ifname: one.ifname, interface })
             });
             let detached = gone.collect();
-            say(&client, &Collected { detached });
+            say(client, &Collected { detached });
         }
     }
 }

@@ -89,6 +89,18 @@ pub fn watched() -> BTreeSet<(&'static str, &'static str)> {
     RESOURCES.iter().flat_map(of).collect()
 }
 
+/// What the agent writes: its node's report, and events on policies that are broken.
+#[must_use]
+pub fn written() -> [String; 4] {
+    let (own, report) = ("lockgate.dev", "lockgatenodes");
+    [
+        ask("create", own, report),
+        ask("patch", own, report),
+        ask("patch", own, "lockgatenodes/status"),
+        ask("create", "events.k8s.io", "events"),
+    ]
+}
+
 /// `list pods`, `watch tiers.projectcalico.org`: as a role allows it, or a client asks for it.
 #[must_use]
 pub fn ask(verb: &str, group: &str, resource: &str) -> String {

@@ -62,7 +62,7 @@ impl BareImage {
     pub fn write(&self, path: &Path) -> Result<(), LabError> {
         let what = || format!("write the image {} to {}", self.name, path.display());
         let layer = self.layer().map_err(LabError::io(what()))?;
-        let first = self.programs.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+        let first = self.programs.first().map_or(Path::new(""), PathBuf::as_path);
         let config = entry(first, self.arguments);
         archive(&self.name, &config, &layer, path).map_err(LabError::io(what()))
     }

@@ -32,7 +32,7 @@ impl Attribute {
         Self { kind, value: Value::Bytes(bytes.into()) }
     }
 
-    /// A number, which nf_tables has in network order.
+    /// A number, which `nf_tables` has in network order.
     pub(in crate::host) fn number(kind: u16, number: u32) -> Self {
         Self::bytes(kind, number.to_be_bytes())
     }
@@ -125,7 +125,9 @@ mod tests {
 
     fn written(attributes: &[Attribute]) -> Vec<u8> {
         let mut out = Vec::new();
-        attributes.iter().for_each(|attribute| attribute.write(&mut out));
+        for attribute in attributes {
+            attribute.write(&mut out);
+        }
         out
     }
 

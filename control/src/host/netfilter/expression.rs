@@ -1,4 +1,4 @@
-//! What a rule of nf_tables is made of: each expression as the kernel takes it.
+//! What a rule of `nf_tables` is made of: each expression as the kernel takes it.
 //!
 //! One register is enough: each condition loads a value into it and compares it at once.
 

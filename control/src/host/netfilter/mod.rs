@@ -1,4 +1,4 @@
-//! The kernel's nf_tables, spoken to over netlink: a few messages by hand.
+//! The kernel's `nf_tables`, spoken to over netlink: a few messages by hand.
 //!
 //! The crates for it are under a licence that we do not take, or bind a C library; `nft` would be
 //! another program in an image that holds none. A table of ours needs six kinds of messages.

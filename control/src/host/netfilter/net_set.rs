@@ -1,4 +1,4 @@
-//! A set of networks in nf_tables: sorted bounds, which a packet's address is looked up between.
+//! A set of networks in `nf_tables`: sorted bounds, which a packet's address is looked up between.
 //!
 //! A bound is where a range begins, or the first address after one. Ranges that touch become one,
 //! for the kernel would meet an end and a beginning at the same address.

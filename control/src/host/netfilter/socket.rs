@@ -1,4 +1,4 @@
-//! A socket to nf_tables: lists are asked for, batches are committed.
+//! A socket to `nf_tables`: lists are asked for, batches are committed.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -52,13 +52,13 @@ pub(in crate::host) struct Message {
 /// An object that the kernel told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::host) struct Told {
-    /// Its family, as nf_tables numbers them.
+    /// Its family, as `nf_tables` numbers them.
     pub family: u8,
     /// Its attributes.
     pub attributes: Vec<u8>,
 }
 
-/// A socket to nf_tables of the network namespace that it was opened in.
+/// A socket to `nf_tables` of the network namespace that it was opened in.
 #[derive(Debug)]
 pub(in crate::host) struct Socket(OwnedFd);
 
@@ -187,7 +187,9 @@ fn write(
     out.extend([0; 4]); // the port, which the kernel fills in
     out.extend([family, 0]);
     out.extend(about.to_be_bytes());
-    attributes.iter().for_each(|attribute| attribute.write(out));
+    for attribute in attributes {
+        attribute.write(out);
+    }
     let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }

@@ -1,4 +1,4 @@
-//! A whole table of nf_tables: as it shall be, replaced at once, and compared with what is there.
+//! A whole table of `nf_tables`: as it shall be, replaced at once, and compared with what is there.
 
 use std::collections::BTreeSet;
 use std::io;
