@@ -8,16 +8,18 @@ mod difference;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use lockgate_control::inventory::Change;
+use lockgate_control::inventory::{Change, Inventory};
 use lockgate_control::manifest::{FileObjects, Object, ObjectKey};
 use lockgate_control::resolve::{Resolved, resolve};
+use lockgate_control::services::{Here, serve};
 use lockgate_dataplane::compiler::Tables;
 use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, OwnNode, Topology};
 use lockgate_dataplane::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::policy::compile::compile;
+use lockgate_dataplane::service::{Delta, KeptServices};
 use serde_json::Value;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, NODE};
 use crate::oracle::Cidr;
 use difference::difference;
 
@@ -101,7 +103,8 @@ impl Twins {
             kept = Tables { verdicts, ..self.agent.rebuild() };
         }
         let compiled = compile(&full.ruleset);
-        let endpoints = Endpoints::build(&full.ruleset, &compiled, &topology);
+        let services = services(&self.agent.inventory);
+        let endpoints = Endpoints::build_with(&full.ruleset, &compiled, &topology, &services);
         let fresh = Tables { policy: compiled.table, endpoints, verdicts: true, rebuilt: None };
         let differing = difference(&kept, &fresh, &topology, edges, false);
         if let Some(what) = differing {
@@ -186,4 +189,14 @@ fn topology(full: &Resolved, moves: u16) -> Topology {
     let node_addresses = full.node_addresses.clone();
     let own_node = if moves.is_multiple_of(2) { OwnNode::Exempt } else { OwnNode::Judged };
     Topology { attachments, host: (moves != 2).then_some(host), node_addresses, own_node }
+}
+
+/// Who serves where, of everything there is.
+fn services(inventory: &Inventory) -> KeptServices {
+    let served = serve(inventory, &Here::of(inventory, Some(NODE.into())));
+    let fronts = served.fronts.into_iter().map(|(key, _, front)| (key, Some(front))).collect();
+    let addresses = served.addresses.into_iter().map(|address| (address, true)).collect();
+    let mut kept = KeptServices::default();
+    kept.apply(Delta { fronts, addresses });
+    kept
 }
