@@ -1,12 +1,14 @@
 //! The node agent: manifests and cluster objects in, snapshots and metrics out.
 //!
 //! ```text
-//! text -> manifest -> inventory -> resolve -> [Ruleset] -> dataplane's compile
-//!                         |                                    |
-//!                      explain                               matrix
+//! directory: text -> manifest -> inventory -> resolve -> [Ruleset] -> dataplane's compile
+//! API server: watch -> cluster ----^  |                                    |
+//!                                  explain                               matrix
 //! ```
 //!
-//! Everything on this picture is pure but `manifest::read_dir`, which reads a directory once.
+//! Everything on this picture is pure but `manifest::read_dir`, which reads a directory once, and
+//! `watch`, which asks the API server. `run` joins them; `attachments` has what a container runtime
+//! attached, `outfit` what the node is given.
 
 #![forbid(unsafe_code)]
 // A problem says a lot and is told to people; nothing hot returns one.

@@ -3,13 +3,13 @@
 //! One cluster serves all steps, in order: each says what it leaves.
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockgate_tests::kubernetes::{Cluster, Network, Options, agent, leftovers};
 use lockgate_tests::lab::switch::binary;
 use serde_json::Value;
 
-use super::{Case, Outcome, assert_gone, layout as of_suite};
+use super::{Case, Outcome, assert_gone, layout as of_suite, until};
 
 pub(crate) const CASES: &[Case] =
     &[("applied: nodes say what is in force, status asks, events are on what is broken", applied)];
@@ -39,7 +39,7 @@ struct Bench {
 impl Bench {
     /// Everything is enforced; the agent says what to do, as does who asks.
     fn a_cluster_without_the_definition(&self) -> Outcome {
-        until("the agent to miss the definition", || {
+        until("the agent to miss the definition", PATIENCE, || {
             let said = self.cluster.node(0).agent_says("status")?;
             let is_told = said["problems"].to_string().contains("lockgatenodes.yaml");
             Ok((is_told && said["ready"] == true).then_some(()))
@@ -53,14 +53,16 @@ impl Bench {
 
     /// Each by itself, owned by its node; a policy is in force on all of them soon.
     fn nodes_report(&self) -> Outcome {
-        until("both nodes to report", || self.is_everywhere(&[]))?;
+        until("both nodes to report", PATIENCE, || self.is_everywhere(&[]))?;
         let get = |what: &str, path: &str| {
             self.cluster.kubectl(&["get", what, "node-a", "--output", &format!("jsonpath={path}")])
         };
         let owner = get("lockgatenode", "{.metadata.ownerReferences[0].uid}")?;
         assert_eq!(owner, get("node", "{.metadata.uid}")?);
         self.cluster.apply(&policy("Ingress"))?;
-        until("the policy to be in force", || self.is_everywhere(&["networkpolicy/default/gate"]))?;
+        until("the policy to be in force", PATIENCE, || {
+            self.is_everywhere(&["networkpolicy/default/gate"])
+        })?;
         let resource = "{.status.resources[?(@.resource=='networkpolicies.networking.k8s.io')]";
         let told: u64 = get("lockgatenode", &format!("{resource}.resourceVersion}}"))?.parse()?;
         let path = "jsonpath={.metadata.resourceVersion}";
@@ -74,7 +76,7 @@ impl Bench {
         let (last, asked) = (self.cluster.node(1), ["--policy", "networkpolicy/default/gate"]);
         last.agent()?.stop()?;
         self.cluster.apply(&policy("Egress"))?;
-        let said = until("the first node to have the change", || {
+        let said = until("the first node to have the change", PATIENCE, || {
             let (said, is_everywhere) = self.ask(&asked)?;
             assert!(!is_everywhere, "a node without an agent cannot have it: {said}");
             let said: Value = serde_json::from_str(&said)?;
@@ -82,7 +84,7 @@ impl Bench {
         })?;
         assert_eq!(said["nodes"][1]["standing"], "not_yet", "{said}");
         last.start_agent(&self.cluster.layout().kubeconfig(agent::CLIENT))?;
-        until("both nodes to have it", || self.is_everywhere(&asked[1..]))
+        until("both nodes to have it", PATIENCE, || self.is_everywhere(&asked[1..]))
     }
 
     /// One event, whoever found the fault; the reports name it.
@@ -102,9 +104,9 @@ impl Bench {
             let said: Value = serde_json::from_str(&self.cluster.kubectl(&list)?)?;
             Ok(said["items"].as_array().cloned().unwrap_or_default())
         };
-        until("an event", || Ok((!events()?.is_empty()).then_some(())))?;
+        until("an event", PATIENCE, || Ok((!events()?.is_empty()).then_some(())))?;
         let named = ["--policy", "globalnetworkpolicy/broken"];
-        until("both nodes to report the fault", || {
+        until("both nodes to report the fault", PATIENCE, || {
             let said: Value = serde_json::from_str(&self.ask(&named)?.0)?;
             let nodes = said["nodes"].as_array().cloned().unwrap_or_default();
             let has = |node: &Value| node["standing"] == "in_force_with_errors";
@@ -132,25 +134,6 @@ impl Bench {
         let output = command.args(["status", "--cluster", "-o", "json"]).args(more).output()?;
         let said = [output.stdout, output.stderr].concat();
         Ok((String::from_utf8_lossy(&said).into_owned(), output.status.success()))
-    }
-}
-
-/// Asks again and again for something, for a bounded time.
-fn until<T>(
-    what: &str,
-    mut ask: impl FnMut() -> Result<Option<T>, Box<dyn Error>>,
-) -> Result<T, Box<dyn Error>> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let answer = ask();
-        if let Ok(Some(answer)) = answer {
-            return Ok(answer);
-        }
-        if Instant::now() > end {
-            let why = answer.err().map_or_else(String::new, |error| format!(": {error}"));
-            return Err(format!("waited {PATIENCE:?} in vain for {what}{why}").into());
-        }
-        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

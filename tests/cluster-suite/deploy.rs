@@ -111,7 +111,6 @@ fn enforces(cluster: &Cluster) -> Outcome {
         cluster.apply(&pod_text(pod, "node-a"))?;
     }
     cluster.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod", "--all"])?;
-    cluster.kubectl(&["label", "pod", "web", "app=web"])?;
     let address = ["get", "pod", "web", "--output", "jsonpath={.status.podIP}"];
     let target = format!("{}:8080", cluster.kubectl(&address)?);
     let line = format!("/agnhost connect {target} --timeout=2s && echo connected || true");

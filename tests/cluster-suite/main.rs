@@ -14,7 +14,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockgate_tests::kubernetes::{Layout, leftovers};
 
@@ -92,4 +92,24 @@ fn assert_gone(layout: &Layout, processes: &[i32]) -> Outcome {
     let alive: Vec<&i32> = processes.iter().filter(alive).collect();
     assert!(alive.is_empty(), "still running: {alive:?}");
     Ok(())
+}
+
+/// Asks again and again for something, for a bounded time.
+fn until<T>(
+    what: &str,
+    patience: Duration,
+    mut ask: impl FnMut() -> Result<Option<T>, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    let end = Instant::now() + patience;
+    loop {
+        let answer = ask();
+        if let Ok(Some(answer)) = answer {
+            return Ok(answer);
+        }
+        if Instant::now() > end {
+            let why = answer.err().map_or_else(String::new, |error| format!(": {error}"));
+            return Err(format!("waited {patience:?} in vain for {what}{why}").into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

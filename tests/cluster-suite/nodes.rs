@@ -52,7 +52,7 @@ pub(crate) fn pod_text(name: &str, node: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Pod
-metadata: {{name: {name}}}
+metadata: {{name: {name}, labels: {{app: {name}}}}}
 spec:
   nodeName: {node}
   terminationGracePeriodSeconds: 1

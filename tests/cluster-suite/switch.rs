@@ -7,11 +7,12 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use lockgate_tests::kubernetes::{Cluster, Network, Options, agent, images, layout, leftovers};
+use lockgate_tests::kubernetes::{Cluster, Network, Options, agent, layout, leftovers};
 use lockgate_tests::lab::namespace::Namespace;
 use serde_json::Value;
 
-use super::{Case, Outcome, assert_gone, layout as of_suite};
+use super::nodes::pod_text;
+use super::{Case, Outcome, assert_gone, layout as of_suite, until};
 
 pub(crate) const CASES: &[Case] =
     &[("switch: real pods, policies that follow kubectl, and an API server that goes", switch)];
@@ -211,45 +212,6 @@ fn asked(at: SocketAddr) -> bool {
         Ok(start == *b"HTTP")
     };
     ask().unwrap_or(false)
-}
-
-/// Asks again and again for something, for a bounded time.
-fn until<T>(
-    what: &str,
-    patience: Duration,
-    mut ask: impl FnMut() -> Result<Option<T>, Box<dyn Error>>,
-) -> Result<T, Box<dyn Error>> {
-    let end = Instant::now() + patience;
-    loop {
-        let answer = ask();
-        if let Ok(Some(answer)) = answer {
-            return Ok(answer);
-        }
-        if Instant::now() > end {
-            let why = answer.err().map_or_else(String::new, |error| format!(": {error}"));
-            return Err(format!("waited {patience:?} in vain for {what}{why}").into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A pod that serves HTTP, and is ready once its kubelet has seen that it does.
-fn pod_text(name: &str, node: &str) -> String {
-    format!(
-        "apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, labels: {{app: {name}}}}}
-spec:
-  nodeName: {node}
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: agnhost
-    image: {image}
-    args: [netexec, --http-port={PORT}]
-    readinessProbe: {{httpGet: {{path: /, port: {PORT}}}, periodSeconds: 1}}
-",
-        image = images::AGNHOST
-    )
 }
 
 /// Nobody but its node may reach a pod.

@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_silent_api_server_is_a_condition_of_its_own() {
         let mut cluster = Cluster::new("here");
-        let trouble = Trouble { message: "no".into(), remedy: "see".into(), has_answered: false };
+        let trouble = Trouble { message: "no".into(), remedy: "see".into() };
         let mut state = |pulse| {
             let _ = cluster.take(Heard::Pulse(pulse), UNIX_EPOCH);
             let reachable = compose(&cluster, &mut Composer::default(), 5).conditions[1].clone();

@@ -19,6 +19,7 @@ use rtnetlink::RouteMessageBuilder;
 use super::interface::InterfaceName;
 use super::namespace::inside;
 use super::netlink::{Link, Netlink, NetlinkError, refused};
+use super::routes::of_family;
 
 /// The gateway of every pod, IPv4.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -257,12 +258,7 @@ impl Netlink {
 
     /// The gateways of all default routes of a family over a link.
     async fn default_routes(&self, link: &Link, v6: bool) -> Result<Vec<String>, NetlinkError> {
-        let asked = if v6 {
-            RouteMessageBuilder::<Ipv6Addr>::new().build()
-        } else {
-            RouteMessageBuilder::<Ipv4Addr>::new().build()
-        };
-        let request = self.handle.route().get(asked).execute();
+        let request = self.handle.route().get(of_family(v6)).execute();
         let messages: Vec<RouteMessage> =
             request.try_collect().await.map_err(refused("list routes over", &link.name))?;
         let defaults = messages.iter().filter(|route| {

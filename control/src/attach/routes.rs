@@ -47,12 +47,7 @@ impl Netlink {
     /// # Errors
     /// [`NetlinkError`] where the kernel does not answer.
     pub async fn main_routes(&self, v6: bool) -> Result<Vec<Route>, NetlinkError> {
-        let asked = if v6 {
-            RouteMessageBuilder::<Ipv6Addr>::new().build()
-        } else {
-            RouteMessageBuilder::<Ipv4Addr>::new().build()
-        };
-        let request = self.handle.route().get(asked).execute();
+        let request = self.handle.route().get(of_family(v6)).execute();
         let messages: Vec<RouteMessage> =
             request.try_collect().await.map_err(refused("list routes of", "the node"))?;
         let main = messages.iter().filter(|message| {
@@ -91,6 +86,15 @@ impl Netlink {
         let messages: Vec<AddressMessage> =
             request.try_collect().await.map_err(refused("list addresses of", "the node"))?;
         Ok(messages.iter().filter_map(own_address).collect())
+    }
+}
+
+/// Asks for the routes of a family.
+pub(super) fn of_family(v6: bool) -> RouteMessage {
+    if v6 {
+        RouteMessageBuilder::<Ipv6Addr>::new().build()
+    } else {
+        RouteMessageBuilder::<Ipv4Addr>::new().build()
     }
 }
 

@@ -83,7 +83,7 @@ impl Standing {
             listed.insert(key.clone());
         }
         self.held.insert(key.clone());
-        self.forms(key).into_iter().find(|form| form != key && self.held.contains(form))
+        self.forms(key).into_iter().find(|form| form != key)
     }
 
     /// What an object of the API may be read as: an annotation stages a policy.

@@ -82,7 +82,7 @@ impl Bench {
 
 fn trouble() -> Trouble {
     let (message, remedy) = ("it broke".to_owned(), "mend it".to_owned());
-    Trouble { message, remedy, has_answered: true }
+    Trouble { message, remedy }
 }
 
 #[test]

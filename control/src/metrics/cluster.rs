@@ -87,8 +87,7 @@ mod tests {
     fn what_fails_is_shown_with_its_time_and_what_was_read_with_its_objects() {
         let mut cluster = Cluster::new("here");
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let trouble =
-            || Trouble { message: String::new(), remedy: String::new(), has_answered: false };
+        let trouble = || Trouble { message: String::new(), remedy: String::new() };
         let pods = ObjectKind::Pod;
         for (heard, second) in [
             (Heard::Of(pods, What::Begun("v1")), 1),

@@ -38,6 +38,5 @@ fn silent(why: &str) -> Trouble {
     Trouble {
         message: format!("the API server does not answer: {why}"),
         remedy: "see that it runs and can be reached from this node".to_owned(),
-        has_answered: false,
     }
 }

@@ -12,8 +12,6 @@ pub struct Trouble {
     pub message: String,
     /// What to do.
     pub remedy: String,
-    /// Whether the API server answered at all.
-    pub has_answered: bool,
 }
 
 const NOT_FOUND: u16 = 404;
@@ -54,7 +52,6 @@ impl Trouble {
             WatchError::NoResourceVersion => Self {
                 message: format!("{} cannot be watched", resource.spoken()),
                 remedy: "see the API server's log: its list has no resourceVersion".to_owned(),
-                has_answered: true,
             },
         }
     }
@@ -84,7 +81,7 @@ impl Trouble {
             _ => "see the API server's log".to_owned(),
         };
         let message = format!("{name} cannot be read: the API server says {code}: {message}");
-        Self { message, remedy, has_answered: true }
+        Self { message, remedy }
     }
 
     fn silent(resource: &Resource, causes: &str) -> Self {
@@ -100,7 +97,7 @@ impl Trouble {
              from this node"
         };
         let message = format!("{} cannot be read: {causes}", resource.spoken());
-        Self { message, remedy: remedy.to_owned(), has_answered: false }
+        Self { message, remedy: remedy.to_owned() }
     }
 }
 
@@ -134,7 +131,6 @@ mod tests {
         assert_eq!(trouble.message, "pods cannot be read: the API server says 403: no");
         assert!(trouble.remedy.contains("list and watch pods"), "{}", trouble.remedy);
         assert!(told(401).remedy.contains("expired"));
-        assert!(trouble.has_answered);
     }
 
     #[test]
@@ -142,7 +138,6 @@ mod tests {
         let refused = Error::Service("connection refused".into());
         let trouble = Trouble::of(&RESOURCES[1], &refused);
         assert!(trouble.remedy.contains("stay in force"), "{}", trouble.remedy);
-        assert!(!trouble.has_answered);
         let unknown = Error::Service("invalid peer certificate: UnknownIssuer".into());
         let trouble = Trouble::of(&RESOURCES[1], &unknown);
         assert!(trouble.remedy.contains("CA that signed"), "{}", trouble.remedy);
