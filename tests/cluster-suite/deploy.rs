@@ -177,6 +177,10 @@ fn recorded(cluster: &Cluster) -> Result<(BTreeSet<String>, Vec<String>), LabErr
         if let Some(resource) = of["resource"].as_str() {
             let whole = format!("{resource}{part}");
             asked.insert(deployed::ask(&verb, &word(&of["apiGroup"]), &whole));
+            // Who applies what is not there yet must be allowed to create it, too.
+            if verb == "patch" && event["responseStatus"]["code"] == 201 {
+                asked.insert(deployed::ask("create", &word(&of["apiGroup"]), &whole));
+            }
         }
         if event["responseStatus"]["code"] == 403 {
             refused.push(format!("{verb} {}", word(&event["requestURI"])));

@@ -6,8 +6,10 @@
 mod applied;
 mod control_plane;
 mod deploy;
+mod names;
 mod nodes;
 mod switch;
+mod upstream;
 
 use std::error::Error;
 use std::io::Write;
@@ -24,8 +26,15 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// A case: a sentence, and what tries it.
 type Case = (&'static str, fn() -> Outcome);
 
-const CASES: &[&[Case]] =
-    &[applied::CASES, control_plane::CASES, deploy::CASES, nodes::CASES, switch::CASES];
+const CASES: &[&[Case]] = &[
+    applied::CASES,
+    control_plane::CASES,
+    deploy::CASES,
+    names::CASES,
+    nodes::CASES,
+    switch::CASES,
+    upstream::CASES,
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> =

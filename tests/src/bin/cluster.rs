@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use lockgate_tests::kubernetes::{
-    Cluster, Layout, NODES_MAX, Network, Options, Programs, programs,
+    Cluster, Layout, NODES_MAX, Network, Options, Programs, conformance, programs,
 };
 use lockgate_tests::lab::LabError;
 
@@ -68,6 +68,16 @@ enum Order {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Runs the upstream end-to-end tests of policies in a cluster of two nodes, which it starts
+    /// and takes down.
+    Conformance {
+        /// Runs the cases alone whose names hold this.
+        #[arg(default_value = "")]
+        words: String,
+        /// Where its log and its report are written.
+        #[arg(long, default_value = "target/conformance")]
+        report: PathBuf,
+    },
     /// Prints KUBECONFIG and the names of the namespaces, for a shell.
     Env,
     /// Stops everything and takes away all that it left.
@@ -111,13 +121,19 @@ fn run(arguments: &Arguments) -> Result<(), LabError> {
                 _ => Network::Switch,
             };
             let options = Options { nodes, network };
-            Cluster::up(&layout, &options).map(Cluster::leave)
+            let cluster = Cluster::up(&layout, &options)?;
+            if network == Network::Switch && nodes > 0 {
+                cluster.start_names()?;
+            }
+            cluster.leave();
+            Ok(())
         }
         Order::Kubectl { arguments } => {
             let cluster = running(&layout)?;
             become_it(cluster.kubectl_command().args(arguments))
         }
         Order::Run { node, command } => on_node(&running(&layout)?, node, command),
+        Order::Conformance { words, report } => conforms(&layout, words, report),
         Order::Env => env(&layout),
         Order::Down => Cluster::find(&layout)?.down(),
     }
@@ -142,6 +158,23 @@ fn build(what: What) -> Result<(), LabError> {
     }
     say(&programs.directory().display().to_string());
     Ok(())
+}
+
+fn conforms(layout: &Layout, words: &str, directory: &Path) -> Result<(), LabError> {
+    Programs::find()?.build(&[programs::E2E])?;
+    let cluster = Cluster::up(layout, &Options { nodes: 2, network: Network::Switch })?;
+    let directory = std::path::absolute(directory)
+        .map_err(LabError::io(format!("find {}", directory.display())))?;
+    say(&format!("running; what the tests say is in {}", directory.join("e2e.log").display()));
+    let report = conformance::run(&cluster, words, &directory)?;
+    let path = directory.join("report.txt");
+    std::fs::write(&path, format!("{report}\n"))
+        .map_err(LabError::io(format!("write {}", path.display())))?;
+    say(&report.to_string());
+    if report.failed() > 0 || report.passed() == 0 {
+        return Err(LabError::Unexpected(format!("not all passed, see {}", path.display())));
+    }
+    cluster.down()
 }
 
 fn running(layout: &Layout) -> Result<Cluster, LabError> {

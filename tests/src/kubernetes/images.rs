@@ -20,6 +20,9 @@ pub const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
 /// What runs in the pods of the upstream tests, by the name that `test/utils/image` gives it.
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.59";
 
+/// What answers for names in the cluster, as `tests/cluster/dns.yaml` asks for it.
+pub const DNS: &str = "lockgate.dev/dns:test";
+
 /// The shell of images: the upstream tests run loops of it in their pods.
 pub const BUSYBOX: &str = "/bin/busybox";
 

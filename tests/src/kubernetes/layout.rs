@@ -23,6 +23,9 @@ pub const SERVICES: &str = "10.96.0.0/16,fd00:96::/112";
 /// The first address of services in each family is that of `kubernetes`.
 pub const API_SERVICE: [&str; 2] = ["10.96.0.1", "fd00:96::1"];
 
+/// Where the cluster's names are asked for, as `tests/cluster/dns.yaml` says too.
+pub const NAME_SERVICE: [&str; 2] = ["10.96.0.10", "fd00:96::a"];
+
 /// The end of the wire that is no node: what nodes take for the world outside.
 pub const OUTSIDE: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(172, 31, 240, 1), Ipv6Addr::new(0xfd31, 0x240, 0, 0, 0, 0, 0, 1));

@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod certificates;
 pub mod cgroups;
+pub mod conformance;
 pub mod control_plane;
 pub mod deployed;
 pub mod images;
@@ -197,6 +198,16 @@ impl Cluster {
         }
         written.map_err(LabError::io("write to kubectl"))?;
         Ok(String::from_utf8_lossy(&stdout).into_owned())
+    }
+
+    /// Starts what answers for names in the cluster, and waits until it does.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_names(&self) -> Result<(), LabError> {
+        self.apply(include_str!("../../cluster/dns.yaml"))?;
+        let rollout = ["rollout", "status", "deployment/coredns", "--timeout=90s"];
+        self.kubectl(&[&["--namespace", "kube-system"], &rollout[..]].concat()).map(drop)
     }
 
     /// The API server says nothing any more, and keeps its connections open.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::control_plane::flags;
 use super::images::{self, BareImage, Image};
-use super::layout::{Layout, NodePlace};
+use super::layout::{self, Layout, NodePlace};
 use super::process::Process;
 use super::programs::{self, Programs};
 use super::{cgroups, mounts};
@@ -160,6 +160,7 @@ impl Node {
         for image in [
             image(images::PAUSE, programs::PAUSE, &[], false),
             image(images::AGNHOST, programs::AGNHOST, &["pause"], true),
+            image(images::DNS, programs::DNS, &[], false),
         ] {
             self.import(&image)?;
         }
@@ -204,7 +205,7 @@ impl Node {
         }
         let config = self.place.state.join("kubelet.yaml");
         let resolver = self.place.state.join("resolv.conf");
-        write(&resolver, &format!("nameserver {}\n", super::layout::OUTSIDE.0))?;
+        write(&resolver, &format!("nameserver {}\n", layout::OUTSIDE.0))?;
         write(&config, &self.kubelet_settings(&resolver))?;
         let (v4, v6) = self.place.addresses();
         let arguments = flags(&[
@@ -243,7 +244,7 @@ impl Node {
             "cgroupRoot": format!("/{}", self.place.cgroup),
             "failCgroupV1": false,
             "failSwapOn": false,
-            "clusterDNS": ["10.96.0.10"],
+            "clusterDNS": layout::NAME_SERVICE,
             "clusterDomain": "cluster.local",
             "resolvConf": resolver,
             // A full disk is not this cluster's to mend: nothing is evicted, no image forgotten.

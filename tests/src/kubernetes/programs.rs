@@ -1,4 +1,5 @@
-//! Kubernetes' own programs, built from the Go modules that `tests/cluster/go.mod` pins.
+//! Kubernetes' own programs, built from the Go modules that `tests/cluster/go.mod` pins, and the
+//! server of a cluster's names, from those of `tests/cluster/dns/go.mod`.
 //!
 //! They are built once for each set of versions and kept in the user's cache, outside the clone:
 //! a second clone, or a clean one, finds them there. A program is built beside its place and
@@ -11,11 +12,25 @@ use std::process::Command;
 use crate::lab::LabError;
 use crate::lab::namespace::run;
 
-/// The Go module that pins everything.
-const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster");
+/// A Go module of ours that pins what programs are built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Module {
+    directory: &'static str,
+    /// The files that what is built depends on, beside the compiler.
+    sources: &'static [&'static str],
+}
 
-/// The files that what is built depends on, beside the compiler.
-const SOURCES: &[&str] = &["go.mod", "go.sum", "pause/main.go"];
+/// Kubernetes and etcd.
+const KUBERNETES: Module = Module {
+    directory: concat!(env!("CARGO_MANIFEST_DIR"), "/cluster"),
+    sources: &["go.mod", "go.sum", "pause/main.go"],
+};
+
+/// The cluster's names, whose server asks for other versions of what Kubernetes uses.
+const NAMES: Module = Module {
+    directory: concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/dns"),
+    sources: &["go.mod", "go.sum", "main.go"],
+};
 
 /// Where Go is looked for when it is not on the PATH.
 const GO: &str = "/usr/local/go/bin/go";
@@ -26,10 +41,12 @@ pub struct Program {
     /// The name of its file.
     pub name: &'static str,
     package: &'static str,
+    module: Module,
 }
 
 /// The store of the API server.
-pub const ETCD: Program = Program { name: "etcd", package: "go.etcd.io/etcd/server/v3" };
+pub const ETCD: Program =
+    Program { name: "etcd", package: "go.etcd.io/etcd/server/v3", module: KUBERNETES };
 /// The API server.
 pub const API_SERVER: Program =
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
@@ -45,23 +62,38 @@ pub const KUBECTL: Program = kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubect
 /// What runs in the pods of the upstream tests.
 pub const AGNHOST: Program = kubernetes("agnhost", "k8s.io/kubernetes/test/images/agnhost");
 /// What holds a pod's namespaces open.
-pub const PAUSE: Program = Program { name: "pause", package: "./pause" };
+pub const PAUSE: Program = Program { name: "pause", package: "./pause", module: KUBERNETES };
+/// What answers for names in the cluster.
+pub const DNS: Program = Program { name: "dns", package: ".", module: NAMES };
 /// The upstream end-to-end tests.
 pub const E2E: Program = kubernetes("e2e.test", "k8s.io/kubernetes/test/e2e");
 
 /// What a control plane needs, with its client.
 pub const CONTROL_PLANE: &[Program] = &[ETCD, API_SERVER, CONTROLLERS, SCHEDULER, KUBECTL];
 /// What a node needs beside.
-pub const NODE: &[Program] = &[KUBELET, PAUSE, AGNHOST];
+pub const NODE: &[Program] = &[KUBELET, PAUSE, AGNHOST, DNS];
 
-const fn kubernetes(name: &'static str, package: &'static str) -> Program {
-    Program { name, package }
+impl Module {
+    /// All that what is built depends on.
+    fn text(self) -> Result<Vec<u8>, LabError> {
+        let mut text = Vec::new();
+        for file in self.sources {
+            let path = Path::new(self.directory).join(file);
+            text.extend(fs::read(&path).map_err(LabError::io(format!("read {}", path.display())))?);
+        }
+        Ok(text)
+    }
 }
 
-/// The directory of what is built from these versions.
+const fn kubernetes(name: &'static str, package: &'static str) -> Program {
+    Program { name, package, module: KUBERNETES }
+}
+
+/// The directories of what is built from these versions.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    directory: PathBuf,
+    kubernetes: PathBuf,
+    names: PathBuf,
     version: String,
     go: PathBuf,
 }
@@ -74,35 +106,37 @@ impl Programs {
     pub fn find() -> Result<Self, LabError> {
         let go = go();
         let mut command = Command::new(&go);
-        command.args(["env", "GOVERSION"]).current_dir(MODULE).env("GOTOOLCHAIN", "local");
+        command.args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local");
         let compiler = run(&mut command).map_err(|error| {
             LabError::Unexpected(format!(
                 "Go is missing ({error}): install Go 1.25 or newer in /usr/local/go, or name it by PATH"
             ))
         })?;
-        let mut text = Vec::new();
-        for file in SOURCES {
-            let path = Path::new(MODULE).join(file);
-            text.extend(fs::read(&path).map_err(LabError::io(format!("read {}", path.display())))?);
-        }
+        let text = KUBERNETES.text()?;
         let version = pinned(&String::from_utf8_lossy(&text)).ok_or_else(|| {
-            LabError::Unexpected(format!("{MODULE}/go.mod pins no k8s.io/kubernetes"))
+            let module = KUBERNETES.directory;
+            LabError::Unexpected(format!("{module}/go.mod pins no k8s.io/kubernetes"))
         })?;
-        text.extend(compiler.stdout);
-        let directory = cache()?.join(&super::images::digest(&text)[..16]);
-        Ok(Self { directory, version, go })
+        let cache = cache()?;
+        let directory = |text: Vec<u8>| {
+            let whole = [text, compiler.stdout.clone()].concat();
+            cache.join(&super::images::digest(&whole)[..16])
+        };
+        let (kubernetes, names) = (directory(text), directory(NAMES.text()?));
+        Ok(Self { kubernetes, names, version, go })
     }
 
-    /// Where they are.
+    /// Where Kubernetes' own are.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.kubernetes
     }
 
     /// Where one of them is, built or not.
     #[must_use]
     pub fn path(&self, program: Program) -> PathBuf {
-        self.directory.join(program.name)
+        let directory = if program.module == NAMES { &self.names } else { &self.kubernetes };
+        directory.join(program.name)
     }
 
     /// The version of Kubernetes, as `v1.35.4`.
@@ -119,9 +153,11 @@ impl Programs {
         if programs.iter().all(|&program| self.path(program).exists()) {
             return Ok(());
         }
-        let what = || format!("make {}", self.directory.display());
-        fs::create_dir_all(&self.directory).map_err(LabError::io(what()))?;
-        let lock = File::create(self.directory.join("lock")).map_err(LabError::io(what()))?;
+        let what = || format!("make {}", self.kubernetes.display());
+        for directory in [&self.kubernetes, &self.names] {
+            fs::create_dir_all(directory).map_err(LabError::io(what()))?;
+        }
+        let lock = File::create(self.kubernetes.join("lock")).map_err(LabError::io(what()))?;
         lock.lock().map_err(LabError::io(what()))?;
         for &program in programs {
             if !self.path(program).exists() {
@@ -146,7 +182,7 @@ impl Programs {
             .args(["-trimpath", "-ldflags", &flags(&self.version), "-o"])
             .arg(&part)
             .arg(program.package)
-            .current_dir(MODULE)
+            .current_dir(program.module.directory)
             .envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local"), ("GOFLAGS", "-mod=readonly")]);
         run(&mut command)?;
         fs::rename(&part, &whole).map_err(LabError::io(format!("move to {}", whole.display())))
