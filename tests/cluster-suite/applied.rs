@@ -15,7 +15,7 @@ pub(crate) const CASES: &[Case] =
     &[("applied: nodes say what is in force, status asks, events are on what is broken", applied)];
 
 /// The definition that is installed.
-const DEFINITION: &str = include_str!("../../deploy/crds/lockgatenodes.yaml");
+const DEFINITION: &str = include_str!("../../deploy/helm/lockgate/crds/lockgatenodes.yaml");
 /// Longer than a definition is not looked for.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -45,7 +45,10 @@ impl Bench {
             Ok((is_told && said["ready"] == true).then_some(()))
         })?;
         let (said, is_everywhere) = self.ask(&[])?;
-        assert!(said.contains("kubectl apply -f deploy/crds/lockgatenodes.yaml"), "{said}");
+        assert!(
+            said.contains("kubectl apply -f deploy/helm/lockgate/crds/lockgatenodes.yaml"),
+            "{said}"
+        );
         assert!(!is_everywhere);
         self.cluster.apply(DEFINITION)?;
         Ok(())

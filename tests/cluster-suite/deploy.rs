@@ -31,9 +31,6 @@ const CALICO: [&str; 2] = ["crd.projectcalico.org/v1", "projectcalico.org/v3"];
 /// How long the agent may take to find what was installed, or is gone. It looks every 5 s.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What the node's report is, to the API server.
-const REPORT: &str = include_str!("../../deploy/crds/lockgatenodes.yaml");
-
 const BROKEN: &str = "
 apiVersion: policy.networking.k8s.io/v1alpha2
 kind: ClusterNetworkPolicy
@@ -55,7 +52,6 @@ fn deployed() -> Outcome {
     let programs = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("image");
     cluster.node(0).import_bare(&deployed::image(&manifest, &programs)?)?;
     cluster.apply(&definitions(|version| version != CALICO[1]))?;
-    cluster.apply(REPORT)?;
     cluster.apply(&without_kube_proxy(&layout, &manifest))?;
     let told = rolled_out(&cluster).and_then(|()| {
         enforces(&cluster)?;

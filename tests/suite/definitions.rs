@@ -1,10 +1,11 @@
-//! What `deploy/crds` defines is what the agent's types say.
+//! What `deploy/helm/lockgate/crds` defines is what the agent's types say.
 
 use std::path::Path;
 
 #[test]
 fn the_definition_of_a_lockgate_node_is_what_its_type_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds/lockgatenodes.yaml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/helm/lockgate/crds/lockgatenodes.yaml");
     let definition = lockgate_control::applied::definition().unwrap();
     let yaml = serde_yaml_ng::to_string(&definition).unwrap();
     let wanted = format!(

@@ -1,6 +1,6 @@
 //! `LockgateNode`: what a node tells the cluster of what is in force on it.
 //!
-//! The type is the definition: `deploy/crds/lockgatenodes.yaml` is made from it, and a test of the
+//! The type is the definition: `deploy/helm/lockgate/crds/lockgatenodes.yaml` is made from it, and a test of the
 //! suite holds the file to it. Its fields are a promise: add, do not rename.
 
 use kube::{CustomResource, CustomResourceExt};

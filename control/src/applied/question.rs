@@ -60,7 +60,7 @@ pub enum QuestionError {
     /// The definition is not there.
     #[error(
         "the cluster has no lockgatenodes.lockgate.dev, so no node can have reported: kubectl \
-         apply -f deploy/crds/lockgatenodes.yaml"
+         apply -f deploy/helm/lockgate/crds/lockgatenodes.yaml"
     )]
     Undefined,
     /// The object is not there.

@@ -54,7 +54,8 @@ impl Told {
         let (severity, remedy, pause) = match (status.code, self) {
             (404, Self::Report(_)) => {
                 let remedy = "install its definition: kubectl apply -f \
-                              deploy/crds/lockgatenodes.yaml; it is looked for each minute";
+                              deploy/helm/lockgate/crds/lockgatenodes.yaml; it is looked for \
+                              each minute";
                 (Severity::Notice, remedy.to_owned(), RARELY)
             }
             (401, _) => {
@@ -76,7 +77,7 @@ impl Told {
             }
             (400 | 422, Self::Report(_)) => {
                 let remedy = "install the definition that came with this version: kubectl apply \
-                              -f deploy/crds/lockgatenodes.yaml";
+                              -f deploy/helm/lockgate/crds/lockgatenodes.yaml";
                 (Severity::Warning, remedy.to_owned(), RARELY)
             }
             _ => (Severity::Warning, "see the API server's log".to_owned(), RARELY),
@@ -136,7 +137,7 @@ mod tests {
         let untold = said(&Told::Report("a".into()), 404);
         assert_eq!((untold.problem.severity, untold.pause), (Severity::Notice, RARELY));
         assert_eq!(untold.problem.object, "LockgateNode a");
-        assert!(untold.problem.remedy.contains("deploy/crds/lockgatenodes.yaml"));
+        assert!(untold.problem.remedy.contains("deploy/helm/lockgate/crds/lockgatenodes.yaml"));
     }
 
     #[test]
