@@ -51,7 +51,8 @@ fn main() -> Outcome<()> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>());
     let changes = numbers.next().transpose()?.unwrap_or(CHANGES);
     let pods = numbers.next().transpose()?.unwrap_or(PODS);
-    let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cluster-lgp");
+    // Without `..`: what is mounted below it is found again by its name.
+    let state = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target/cluster-lgp");
     let layout = Layout::new("lgp", &state)?;
     let cluster = Cluster::up(&layout, &Options { nodes: 1, network: Network::Switch })?;
     for name in ["prober", "target"] {

@@ -38,7 +38,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 fn main() -> Outcome<()> {
     let asked = std::env::args().nth(1).map(|text| text.parse::<usize>());
     let most = asked.transpose()?.unwrap_or(PODS);
-    let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cluster-lgw");
+    // Without `..`: what is mounted below it is found again by its name.
+    let state = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target/cluster-lgw");
     let layout = Layout::new("lgw", &state)?;
     let cluster = Cluster::up(&layout, &Options { nodes: 1, network: Network::None })?;
     let kubeconfig = cluster.kubeconfig();
