@@ -118,6 +118,7 @@ impl Scrape<'_> {
         self.packets(&mut families);
         self.rejects(&mut families);
         self.connections(&mut families);
+        self.services(&mut families);
         self.policy_counts.families(&mut families);
         self.turns(&mut families);
         self.port_cells(&mut families);
@@ -225,6 +226,29 @@ impl Scrape<'_> {
             "connections_rejudged_total",
             "Connections judged again because policy had changed.",
             again,
+        );
+    }
+
+    fn services(&self, families: &mut Families) {
+        let held = [(Labels::new(), float(self.sum(|cells| cells.translations.load())))];
+        families.gauge("translations", "Connections to Services whose backend is kept.", held);
+        let refused = [
+            DropReason::NoBackend,
+            DropReason::NoLocalBackend,
+            DropReason::BackendGone,
+            DropReason::ServiceSource,
+            DropReason::TranslationsFull,
+        ];
+        let refused = refused.map(|reason| {
+            (reason.label(), self.sum(|cells: &Counters| cells.dropped(reason).load()))
+        });
+        let translated = ("translated", self.sum(|cells| cells.translated.load()));
+        let results = std::iter::once(translated).chain(refused);
+        families.counter(
+            "service_requests_total",
+            "What came for Services, by result: connections that were given a backend, and packets \
+             that were not.",
+            results.map(|(result, sum)| (Labels::new().with("result", result), float(sum))),
         );
     }
 

@@ -17,6 +17,7 @@ use crate::dataplane::Dataplane;
 use crate::host::{self, Changed, HostPlan, NodeNets};
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity};
+use crate::services::node_ports;
 use crate::settings::{ClusterPlan, CniPlan};
 use crate::sync::Sync;
 
@@ -82,11 +83,16 @@ impl Outfit {
             return;
         };
         let all: Vec<NodeNets> = inventory.nodes().map(nets).collect();
-        let services = &self.plan.service_cidrs;
-        let plan = HostPlan::new(port.peer.clone(), own, &all, services, self.plan.masquerade);
+        let mut services = self.plan.service_cidrs.clone();
+        services.extend(services_beyond(inventory, &all));
+        let plan = HostPlan::new(port.peer.clone(), own, &all, &services, self.plan.masquerade);
+        let plan = plan.map(|plan| HostPlan {
+            node_ports: node_ports(inventory.services()),
+            other_nodes: if self.plan.node_routes { plan.other_nodes } else { Vec::new() },
+            ..plan
+        });
         let plan = match plan {
-            Ok(plan) if self.plan.node_routes => plan,
-            Ok(plan) => HostPlan { other_nodes: Vec::new(), ..plan },
+            Ok(plan) => plan,
             Err(error) => return self.of_host = vec![of_node(&self.plan.node, "", &error, "")],
         };
         let is_done = |(done, at): &(HostPlan, Instant)| *done == plan && at.elapsed() < AGAIN;
@@ -139,6 +145,17 @@ impl Outfit {
             }
         }
     }
+}
+
+/// The addresses of load balancers, but those that are a node's: they are routed to the switch. Who may
+/// write `externalIPs` could lead the node's own packets astray, so those are not (CVE-2020-8554).
+fn services_beyond(inventory: &Inventory, nodes: &[NodeNets]) -> Vec<IpNet> {
+    let fronts = inventory.services().map(|service| &service.fronts);
+    let all = fronts.filter(|fronts| fronts.is_whole);
+    let all = all.flat_map(|fronts| &fronts.balanced);
+    let is_nodes = |address: &IpAddr| nodes.iter().any(|node| node.addresses.contains(address));
+    let own = all.filter(|address| !is_nodes(address) && !address.is_loopback());
+    own.map(|address| IpNet::from(*address)).collect()
 }
 
 fn network(plan: &ClusterPlan, cni: &CniPlan, own: &NodeNets, mtu: u16) -> Network {

@@ -101,8 +101,6 @@ drop_reasons! {
     BackendGone = "backend_gone",
     /// The Service lets only some addresses in, and the client's is none of them.
     ServiceSource = "service_source",
-    /// It came in by the host port and is for a Service that nobody on this node backs.
-    ServiceElsewhere = "service_elsewhere",
     /// No room for another connection to a Service, or too many for one pod.
     TranslationsFull = "translations_full",
     /// The ring to the other worker was full.
@@ -173,6 +171,10 @@ pub struct Counters {
     pub rejudged: Cell,
     /// Connections that had to give way to new ones.
     pub evicted: Cell,
+    /// Connections to Services that were given a backend.
+    pub translated: Cell,
+    /// Those whose translation is kept.
+    pub translations: Cell,
     /// Denied packets whose sender was told so. Each is one that is `originated`.
     pub rejects_sent: Cell,
     /// Denied packets whose sender was to be told so and was not: no reject was left of this
@@ -208,6 +210,8 @@ impl Default for Counters {
             opened: Cell::default(),
             rejudged: Cell::default(),
             evicted: Cell::default(),
+            translated: Cell::default(),
+            translations: Cell::default(),
             rejects_sent: Cell::default(),
             rejects_withheld: Cell::default(),
         }

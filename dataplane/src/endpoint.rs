@@ -13,6 +13,7 @@
 //! - A stale [`PortRef`] finds nothing: the slot's port must be the one that was meant.
 
 mod exact;
+mod front;
 mod kept;
 mod lpm;
 mod spans;
@@ -167,12 +168,16 @@ impl Endpoints {
         (local.at == at).then_some(local)
     }
 
-    /// The pod whose port is in a seat.
+    /// The pod whose port is in a seat; the node where it is the host port.
     #[inline]
     #[must_use]
     pub fn occupant(&self, seat: Seat) -> Option<EndpointId> {
-        let local = self.locals.get(*self.senders.get(seat.index())? as usize)?;
-        Some(local.endpoint)
+        let place = self.senders.get(seat.index());
+        let local = place.and_then(|place| self.locals.get(*place as usize));
+        match local {
+            Some(local) => Some(local.endpoint),
+            None => self.is_host_seat(seat).then_some(EndpointId::NODE),
+        }
     }
 
     /// The spoof check and the class in one: the class of the pod's own address, `None` where
@@ -281,11 +286,11 @@ impl Endpoints {
     }
 }
 
-/// No port has this id before 2^32 have been made.
+/// No port and no pod has these ids before 2^32 have been made.
 fn nobody() -> Local {
     let worker = WorkerId(u8::MAX);
     Local {
-        endpoint: EndpointId(u32::MAX),
+        endpoint: EndpointId::NODE,
         at: PortRef { port: PortId(u32::MAX), worker, slot: PortSlot(u16::MAX) },
         mac: Mac::default(),
         mtu: 0,

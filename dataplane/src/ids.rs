@@ -8,6 +8,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u32);
 
+impl EndpointId {
+    /// Stands for the node where somebody must be named: no pod has it before 2^32 have been made.
+    pub const NODE: Self = Self(u32::MAX);
+}
+
 /// One socket binding: a pod's interface, or the host port. Never reused in a process.
 ///
 /// The order of ports decides who owns a connection: the worker of the lower id (house D3).

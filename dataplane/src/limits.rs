@@ -73,9 +73,6 @@ pub const BACKEND_TRIES: usize = 4;
 /// Source ports that are tried for a new connection whose own is taken at its backend.
 pub const SOURCE_PORT_TRIES: usize = 8;
 
-/// Backends looked at for one on this node, where only such will do.
-pub const NEAR_TRIES: usize = 256;
-
 /// Clients of services with affinity that a worker remembers.
 pub const AFFINITIES_MAX: usize = 4096;
 

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot look has failed")]
 
+mod services;
 mod world;
 
 use std::net::IpAddr;
@@ -32,6 +33,15 @@ pub(crate) const CASES: &[Case] = &[
     ("without masquerade pods keep their address outside too", || each_family(bare)),
     ("a host port leads to its pod from outside, from the node and from its loopback", host_port),
     ("an established connection outlives a replaced table", replaced),
+    ("a Service's backend elsewhere serves the node, and hears it as a node", || {
+        each_family(services::elsewhere)
+    }),
+    ("a node port leads there from outside, from the node, from pods and other nodes", || {
+        each_family(services::node_ports)
+    }),
+    ("a node port of a Service that is local keeps who calls from beyond", || {
+        each_family(services::kept)
+    }),
 ];
 
 fn each_family(case: fn(&Stack, bool) -> Outcome) -> Outcome {
@@ -48,7 +58,8 @@ fn mended() -> Outcome {
     let plan = stack.plan(true)?;
     let first = stack.apply(&plan)?;
     assert!(first.table, "{first:?}");
-    assert_eq!(first.routes_set.len(), 3, "two networks and the gateway: {:?}", first.routes_set);
+    // Two networks of pods and of Services, the gateway, and of each family two of the switch's own.
+    assert_eq!(first.routes_set.len(), 9, "{:?}", first.routes_set);
     assert!(first.keys.iter().any(|key| key.path == "ipv4/ip_forward"), "{:?}", first.keys);
     let again = stack.apply(&plan)?;
     assert!(!again.is_any(), "{again:?}");
@@ -65,6 +76,9 @@ fn mended() -> Outcome {
         "nft insert rule inet lockgate postrouting accept",
         "nft add set inet lockgate more { type ipv4_addr\\; }",
         "nft add chain inet lockgate more",
+        "nft delete element inet lockgate ports4 { tcp . 30090 }",
+        "nft add element inet lockgate kept6 { udp . 30099 }",
+        "nft flush chain inet lockgate prerouting",
         "sysctl -qw net.ipv4.ip_forward=0",
         "sysctl -qw net.ipv4.conf.lg-far.rp_filter=1",
         "sysctl -qw net.ipv6.conf.lg-far.disable_ipv6=1",
@@ -93,13 +107,13 @@ fn follows() -> Outcome {
     assert_ne!(stack.all()?, before);
     let v4_only = stack.plan_of(&["10.77.0.0/24"], true)?;
     let changed = stack.apply(&v4_only)?;
-    assert_eq!(changed.routes_removed.len(), 1, "{:?}", changed.routes_removed);
+    assert_eq!(changed.routes_removed.len(), 5, "{:?}", changed.routes_removed);
     assert!(!stack.show("ip -6 route show proto 76")?.contains("fd00:77"));
     assert!(!stack.show("nft list table inet lockgate")?.contains("pods6"));
     assert!(stack.apply(&plan)?.table);
     assert!(stack.show("ip -6 route show proto 76")?.contains("fd00:77::/64 via fe80::1"));
     let removed = stack.remove()?;
-    assert!(removed.table && removed.routes_removed.len() == 3, "{removed:?}");
+    assert!(removed.table && removed.routes_removed.len() == 9, "{removed:?}");
     assert_eq!(stack.all()?, before);
     assert!(!stack.remove()?.is_any());
     Ok(())

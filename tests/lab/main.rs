@@ -24,6 +24,7 @@ mod log;
 mod path_mtu;
 mod policy;
 mod rejects;
+mod services;
 mod traffic;
 
 use std::error::Error;
@@ -49,6 +50,7 @@ const CASES: &[&[Case]] = &[
     evasion::CASES,
     policy::CASES,
     rejects::CASES,
+    services::CASES,
     cases::CASES,
     lifecycle::CASES,
     log::CASES,

@@ -60,7 +60,7 @@ fn narrow() -> Outcome {
 }
 
 /// Two namespaces behind `outside`, joined to it by a link of 1300 bytes.
-fn behind(world: &World) -> Result<Place, LabError> {
+pub(crate) fn behind(world: &World) -> Result<Place, LabError> {
     let name = |rest: &str| format!("{PREFIX}-{rest}");
     let (router, far) = (Namespace::create(&name("router"))?, Namespace::create(&name("far"))?);
     let outside = world.lab.outside();

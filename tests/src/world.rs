@@ -210,8 +210,17 @@ impl World {
     /// # Errors
     /// As the kernel: when the port has nothing to receive into, or the frame is too long.
     pub fn inject(&mut self, from: &str, frame: &[u8]) -> Result<(), Refused> {
+        self.inject_at(from, 0, frame)
+    }
+
+    /// The same on another queue of the host port: that of this worker.
+    ///
+    /// # Errors
+    /// As [`World::inject`].
+    pub fn inject_at(&mut self, from: &str, queue: u8, frame: &[u8]) -> Result<(), Refused> {
         let wire = self.wires.get_mut(from).unwrap_or_else(|| panic!("no wire {from}"));
-        let (at, end) = wire.ends.first_mut().unwrap_or_else(|| panic!("no queue of {from}"));
+        let queue = wire.ends.get_mut(usize::from(queue));
+        let (at, end) = queue.unwrap_or_else(|| panic!("no queue of {from}"));
         let seat = &mut self.seats[at.worker.index()];
         end.inject(seat.worker.memory_mut(), frame)
     }

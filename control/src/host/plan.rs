@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::netfilter::Family;
 use crate::attach::{GATEWAY_V4, GATEWAY_V6, InterfaceName, Route};
+use crate::services::{NodePort, asking_address, node_port_address};
 
 /// Who made our routes, in `rtm_protocol`: 76, the letter L, which nobody in iproute2's
 /// `rt_protos` has. `ip route show proto 76` shows them.
@@ -29,7 +30,7 @@ pub struct HostPlan {
     pub pod_cidrs: Vec<IpNet>,
     /// The networks of all nodes' pods, this one's too, sorted and aggregated.
     pub cluster_pod_cidrs: Vec<IpNet>,
-    /// Addresses of services that the node itself reaches through the switch.
+    /// Addresses of services that are reached through the switch, by the node too.
     pub service_cidrs: Vec<IpNet>,
     /// The addresses of this node.
     pub node_addresses: Vec<IpAddr>,
@@ -39,6 +40,8 @@ pub struct HostPlan {
     pub masquerade: bool,
     /// The networks of other nodes' pods, each with its node's addresses.
     pub other_nodes: Vec<NodeNets>,
+    /// The ports of this node that lead to Services.
+    pub node_ports: Vec<NodePort>,
 }
 
 /// Why a plan would break the node.
@@ -105,6 +108,7 @@ impl HostPlan {
                 .copied()
                 .cloned()
                 .collect(),
+            node_ports: Vec::new(),
         };
         plan.check()?;
         Ok(plan)
@@ -124,6 +128,10 @@ impl HostPlan {
             let mut kept = nodes.chain([
                 (IpAddr::V4(GATEWAY_V4), "the gateway of the pods"),
                 (IpAddr::V6(GATEWAY_V6), "the gateway of the pods"),
+                (node_port_address(false), "the switch's own"),
+                (asking_address(false), "the switch's own"),
+                (node_port_address(true), "the switch's own"),
+                (asking_address(true), "the switch's own"),
                 (IpAddr::from([127, 0, 0, 1]), "the node's loopback"),
             ]);
             if let Some((address, whose)) = kept.find(|(address, _)| net.contains(address)) {
@@ -155,7 +163,8 @@ impl HostPlan {
     /// addresses.
     ///
     /// The gateway itself is routed too: it sends ICMP errors, and a strict reverse path filter
-    /// takes them from where it would answer. IPv6 has it on the link already.
+    /// takes them from where it would answer. IPv6 has it on the link already. And so are the
+    /// addresses of the switch's own.
     pub(super) fn routes(&self, peer: u32, here: &[IpAddr]) -> Vec<Route> {
         let mut routes = Vec::new();
         for family in Family::BOTH {
@@ -174,7 +183,10 @@ impl HostPlan {
             if family == Family::V4 && self.has(family) {
                 routes.push(route(IpNet::from(gateway), None));
             }
-            let nets = self.routed().map(|(_, net)| net).filter(|net| family.has(net));
+            let v6 = family == Family::V6;
+            let own = [node_port_address(v6), asking_address(v6)].map(IpNet::from);
+            let own = own.into_iter().filter(|_| self.has(family));
+            let nets = self.routed().map(|(_, net)| net).filter(|net| family.has(net)).chain(own);
             routes.extend(nets.map(|net| route(net, Some(gateway))));
         }
         routes

@@ -4,60 +4,152 @@
 //! nft list table inet lockgate
 //! ```
 //!
-//! Two rules for each family:
+//! Of each family, as packets leave:
 //!
 //! 1. What the node itself sends to a pod bears a node address, also where it spoke from another
 //!    one of its addresses: from 127.0.0.1 to a host port, or as masqueraded by another rule. The
 //!    switch knows the node by that (NP-40).
 //! 2. What pods send to anywhere but pods and nodes gets an address of the interface it leaves by.
+//! 3. So does what the switch asks of backends elsewhere, in the name of who came in by the host port.
 //!
-//! The chain is asked shortly before those of others, for a connection's address is changed once:
+//! And where Services have node ports:
+//!
+//! 4. What comes to one, at any address of the node, is for the switch, at the same port.
+//! 5. There it bears a node address as 1. (NP-43), but what comes to a Service that wants to know from
+//!    whom (`externalTrafficPolicy: Local`), and what pods of this node send.
+//!
+//! The chains are asked shortly before those of others, for a connection's address is changed once:
 //! the first to change it is the only one.
 
 use std::net::IpAddr;
 
-use super::netfilter::{Chain, Expressions, Family, NetSet, Table};
+use ipnet::IpNet;
+
+use super::netfilter::{Attribute, Chain, Expressions, Family, Hook, Set, Table};
 use super::plan::HostPlan;
+use crate::attach::InterfaceName;
+use crate::services::{asking_address, node_port_address};
 
 /// Its name, in the family `inet`.
 pub const NAME: &str = "lockgate";
 
 /// Ten before `srcnat`.
 const PRIORITY: i32 = 90;
+/// Ten before `dstnat`.
+const PRIORITY_IN: i32 = -110;
+
+/// What of a table is there so far.
+#[derive(Debug, Default)]
+struct Draft {
+    sets: Vec<Set>,
+    /// Rules of what comes in, of what the node sends, and of what leaves.
+    into: Vec<Vec<Attribute>>,
+    own: Vec<Vec<Attribute>>,
+    out: Vec<Vec<Attribute>>,
+}
 
 /// The table that a plan needs on a node with these addresses; `None` where it needs none.
 pub(super) fn wanted(plan: &HostPlan, here: &[IpAddr]) -> Option<Table> {
-    let (mut sets, mut rules) = (Vec::new(), Vec::new());
+    let mut draft = Draft::default();
     for family in Family::BOTH {
-        let set = |name: &str, nets: &[ipnet::IpNet]| {
-            NetSet::new(format!("{name}{}", family.digit()), family, nets)
-        };
-        let addresses = |all: &[IpAddr]| -> Vec<ipnet::IpNet> {
-            all.iter().map(|address| ipnet::IpNet::from(*address)).collect()
-        };
-        if let Some(source) = plan.source(family, here).filter(|_| plan.has(family)) {
-            let node = set("node", &addresses(&plan.node_addresses));
-            let rule = Expressions::of(family)
-                .leaves_by(plan.peer.as_str())
-                .source_is_local()
-                .source(family, &node.name, false);
-            rules.push(rule.source_becomes(source));
-            sets.push(node);
+        if plan.has(family) {
+            if let Some(source) = plan.source(family, here) {
+                draft.add_node_ports(plan, family, source);
+                draft.add_node(plan, family, source);
+            }
+            let asking = asking_address(family == Family::V6);
+            let rule = Expressions::of(family).leaves_not_by(plan.peer.as_str());
+            draft.out.push(rule.source_is(asking).masquerade());
         }
-        let pods = set("pods", &plan.pod_cidrs);
-        if plan.masquerade && !pods.is_empty() {
-            let nets = [&plan.pod_cidrs, &plan.cluster_pod_cidrs].into_iter().flatten().copied();
-            let inside: Vec<ipnet::IpNet> =
-                nets.chain(addresses(&plan.all_node_addresses)).collect();
-            let inside = set("inside", &inside);
-            let rule = Expressions::of(family)
-                .leaves_not_by(plan.peer.as_str())
-                .source(family, &pods.name, true)
-                .target(family, &inside.name, false);
-            rules.push(rule.masquerade());
-            sets.extend([pods, inside]);
+        if plan.masquerade {
+            draft.add_pods(plan, family);
         }
     }
-    let chain = Chain { name: "postrouting", priority: PRIORITY, rules };
-    (!chain.rules.is_empty()).then_some(Table { name: NAME, sets, chain })
+    let chain = |name, hook, priority, rules| Chain { name, hook, priority, rules };
+    let chains = [
+        chain("prerouting", Hook::Prerouting, PRIORITY_IN, draft.into),
+        chain("output", Hook::Output, PRIORITY_IN, draft.own),
+        chain("postrouting", Hook::Postrouting, PRIORITY, draft.out),
+    ];
+    let chains: Vec<Chain> = chains.into_iter().filter(|chain| !chain.rules.is_empty()).collect();
+    (!chains.is_empty()).then_some(Table { name: NAME, sets: draft.sets, chains })
+}
+
+impl Draft {
+    /// The name of a set of networks, which is there from now on; `None` where it would be empty.
+    fn nets(&mut self, name: &str, family: Family, nets: &[IpNet]) -> Option<String> {
+        let set = Set::new(format!("{name}{}", family.digit()), family, nets);
+        self.set(set)
+    }
+
+    fn set(&mut self, set: Set) -> Option<String> {
+        let name = set.name.clone();
+        if set.is_empty() {
+            return None;
+        }
+        if self.sets.iter().all(|other| other.name != name) {
+            self.sets.push(set);
+        }
+        Some(name)
+    }
+
+    fn add_node(&mut self, plan: &HostPlan, family: Family, source: IpAddr) {
+        let Some(node) = self.nets("node", family, &alone(&plan.node_addresses)) else { return };
+        let rule = Expressions::of(family)
+            .leaves_by(plan.peer.as_str())
+            .source_is_local()
+            .source(family, &node, false);
+        self.out.push(rule.source_becomes(source));
+    }
+
+    fn add_pods(&mut self, plan: &HostPlan, family: Family) {
+        let Some(pods) = self.nets("pods", family, &plan.pod_cidrs) else { return };
+        let nets = [&plan.pod_cidrs, &plan.cluster_pod_cidrs].into_iter().flatten().copied();
+        let inside: Vec<IpNet> = nets.chain(alone(&plan.all_node_addresses)).collect();
+        let Some(inside) = self.nets("inside", family, &inside) else { return };
+        let rule = Expressions::of(family)
+            .leaves_not_by(plan.peer.as_str())
+            .source(family, &pods, true)
+            .target(family, &inside, false);
+        self.out.push(rule.masquerade());
+    }
+
+    fn add_node_ports(&mut self, plan: &HostPlan, family: Family, source: IpAddr) {
+        let v6 = family == Family::V6;
+        let own = || plan.node_ports.iter().filter(|port| port.v6 == v6);
+        let named = |name: &str| format!("{name}{}", family.digit());
+        let port = |port: &crate::services::NodePort| (port.protocol, port.number);
+        let all = Set::of_ports(named("ports"), own().map(port));
+        let kept = own().filter(|port| port.keeps_source).map(port);
+        let kept = Set::of_ports(named("kept"), kept);
+        let Some(all) = self.set(all) else { return };
+        let front = node_port_address(v6);
+        let to_node = || Expressions::of(family).target_is_local().port(&all, true);
+        self.into.push(to_node().target_becomes(front));
+        // What the node says to its loopback stays there, as with kube-proxy.
+        let loopback = if v6 { "::1/128" } else { "127.0.0.0/8" };
+        let loopback: Vec<IpNet> = loopback.parse().into_iter().collect();
+        if let Some(loopback) = self.nets("loopback", family, &loopback) {
+            self.own.push(to_node().target(family, &loopback, false).target_becomes(front));
+        }
+        let mut rule = leaving(family, &plan.peer).target_is(front);
+        // A pod of this node would pass for the node, and by every policy. The switch itself takes what
+        // pods send to node ports, so this is what they sent to an address that it does not know.
+        if let Some(pods) = self.nets("pods", family, &plan.pod_cidrs) {
+            rule = rule.source(family, &pods, false);
+        }
+        if let Some(kept) = self.set(kept) {
+            rule = rule.port(&kept, false);
+        }
+        self.out.push(rule.source_becomes(source));
+    }
+}
+
+fn leaving(family: Family, peer: &InterfaceName) -> Expressions {
+    Expressions::of(family).leaves_by(peer.as_str())
+}
+
+/// Each address as a network of one.
+fn alone(addresses: &[IpAddr]) -> Vec<IpNet> {
+    addresses.iter().map(|address| IpNet::from(*address)).collect()
 }

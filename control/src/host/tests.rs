@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::attach::InterfaceName;
+use crate::services::NodePort;
 
 const PEER: u32 = 7;
 
@@ -65,7 +66,11 @@ fn pods_and_services_are_routed_and_the_source_is_an_address_that_is_here() {
         route("169.254.1.1/32", "", "172.31.0.1"),
         route("10.42.1.0/24", "169.254.1.1", "172.31.0.1"),
         route("10.96.0.0/12", "169.254.1.1", "172.31.0.1"),
+        route("169.254.1.2/32", "169.254.1.1", "172.31.0.1"),
+        route("169.254.1.3/32", "169.254.1.1", "172.31.0.1"),
         route("fd42:1::/64", "fe80::1", "fd31::1"),
+        route("fd4c:6f63:6b67::2/128", "fe80::1", "fd31::1"),
+        route("fd4c:6f63:6b67::3/128", "fe80::1", "fd31::1"),
     ];
     assert_eq!(plan().routes(PEER, &here()), wanted);
 }
@@ -75,7 +80,8 @@ fn a_node_without_addresses_of_a_family_has_routes_without_a_source() {
     let own = node(&["fd42:1::/64"], &["172.31.0.1"]);
     let peer = InterfaceName::new("lg-far").unwrap();
     let plan = HostPlan::new(peer, &own, [], &[], true).unwrap();
-    assert_eq!(plan.routes(PEER, &here()), [route("fd42:1::/64", "fe80::1", "")]);
+    let wanted = ["fd42:1::/64", "fd4c:6f63:6b67::2/128", "fd4c:6f63:6b67::3/128"];
+    assert_eq!(plan.routes(PEER, &here()), wanted.map(|net| route(net, "fe80::1", "")));
     assert!(has_source(&plan, Family::V6, &here()).is_ok());
 }
 
@@ -99,7 +105,7 @@ fn a_network_that_would_lead_the_node_astray_is_refused() {
     assert!(everything.contains("the pod network 0.0.0.0/0"), "{everything}");
     let nodes = refused(&own(), &[net("172.16.0.0/12")]);
     assert!(nodes.contains("the service network 172.16.0.0/12 holds 172.31.0."), "{nodes}");
-    for cidr in ["169.254.0.0/16", "fe80::/10", "127.0.0.0/8"] {
+    for cidr in ["169.254.0.0/16", "fe80::/10", "127.0.0.0/8", "169.254.1.3/32", "fd4c::/16"] {
         let text = refused(&node(&[cidr], &[]), &[]);
         assert!(text.contains(cidr), "{text}");
     }
@@ -120,7 +126,7 @@ fn a_route_that_is_gone_or_other_is_set_and_one_too_many_is_removed() {
     let wanted = plan().routes(PEER, &here());
     let stale = route("10.43.0.0/24", "169.254.1.1", "");
     let other = Route { source: None, ..wanted[1].clone() };
-    let found = [wanted[0].clone(), other, wanted[3].clone(), stale.clone()];
+    let found = [&[wanted[0].clone(), other, stale.clone()], &wanted[3..]].concat();
     let steps = routes::steps(&wanted, &found).unwrap();
     assert_eq!(steps.remove, [stale]);
     assert_eq!(steps.set, wanted[1..3]);
@@ -146,6 +152,23 @@ fn a_plan_without_pods_has_no_table_and_one_without_masquerade_keeps_the_node_kn
     assert_eq!(names(&plan).as_deref(), Some("node4 node6"));
     (plan.pod_cidrs, plan.service_cidrs) = (vec![], vec![]);
     assert_eq!(names(&plan), None);
+}
+
+#[test]
+fn node_ports_of_a_family_are_in_its_sets_and_those_that_keep_the_source_in_another() {
+    let mut plan = plan();
+    plan.masquerade = false;
+    let port = |number, v6, keeps_source| NodePort { protocol: 6, number, v6, keeps_source };
+    plan.node_ports = vec![port(30_001, false, false), port(30_002, false, true)];
+    let table = table::wanted(&plan, &here()).unwrap();
+    let names: Vec<_> = table.sets.iter().map(|set| set.name.as_str()).collect();
+    assert_eq!(names, ["ports4", "loopback4", "pods4", "kept4", "node4", "node6"]);
+    let chains: Vec<_> = table.chains.iter().map(|chain| (chain.name, chain.rules.len())).collect();
+    assert_eq!(chains, [("prerouting", 1), ("output", 1), ("postrouting", 5)]);
+    plan.node_ports = vec![port(30_001, true, false)];
+    let table = table::wanted(&plan, &here()).unwrap();
+    assert!(table.sets.iter().all(|set| set.name != "ports4" && !set.name.starts_with("kept")));
+    assert!(table.sets.iter().any(|set| set.name == "ports6"));
 }
 
 proptest! {

@@ -46,6 +46,11 @@ pub struct Fronts {
     pub affinity_s: Option<u32>,
     /// Whether the cluster's addresses are given backends of the client's node alone.
     pub is_local: bool,
+    /// Whether who asks from beyond the node, at any but the cluster's addresses, is given backends of
+    /// this node alone.
+    pub is_local_beyond: bool,
+    /// The ports of nodes that lead to its own, in the order of those; none where it asks for none.
+    pub node_ports: Vec<Option<u16>>,
     /// Whether all of that could be read: where not, nobody serves there.
     pub is_whole: bool,
 }
@@ -71,14 +76,26 @@ impl Fronts {
             // A name for DNS: nothing is sent to it.
             return result;
         }
+        let has_node_ports = matches!(kind, Ok(Some("NodePort" | "LoadBalancer")));
         result = result.and(kind.map(|_| ()));
         let cluster = cluster(spec, report).map(|found| self.cluster = found);
         let external = addresses(spec, "externalIPs", report).map(|found| self.external = found);
         let affinity = affinity(spec, report).map(|found| self.affinity_s = found);
         let policy = word(spec, "internalTrafficPolicy", &["Cluster", "Local"], report);
         let policy = policy.map(|word| self.is_local = word == Some("Local"));
+        let beyond = word(spec, "externalTrafficPolicy", &["Cluster", "Local"], report);
+        let beyond = beyond.map(|word| self.is_local_beyond = word == Some("Local"));
         let sources = sources(spec, report).map(|found| self.sources = found);
-        result.and(cluster).and(external).and(affinity).and(policy).and(sources)
+        let nodes = if has_node_ports { node_ports(spec, report) } else { Ok(Vec::new()) };
+        let nodes = nodes.map(|found| self.node_ports = found);
+        result
+            .and(cluster)
+            .and(external)
+            .and(affinity)
+            .and(policy)
+            .and(beyond)
+            .and(sources)
+            .and(nodes)
     }
 
     fn read_status(&mut self, status: &Place<'_>, report: &mut Report<'_>) -> Result<(), Broken> {
@@ -138,6 +155,17 @@ fn addresses(
     let Some(at) = spec.field(field) else { return Ok(Vec::new()) };
     let items = at.items(report, field)?;
     all(items.iter().map(|at| address::any_address(at, report)))
+}
+
+/// What nodes lead to each port; 0 is none, as what is left out.
+fn node_ports(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Vec<Option<u16>>, Broken> {
+    let Some(at) = spec.field("ports") else { return Ok(Vec::new()) };
+    let items = at.items(report, "ports")?;
+    all(items.iter().map(|port| match port.field("nodePort") {
+        None => Ok(None),
+        Some(at) if at.node.value == Value::Integer(0) => Ok(None),
+        Some(at) => rule::number(&at, report).map(Some),
+    }))
 }
 
 fn affinity(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Option<u32>, Broken> {

@@ -39,6 +39,8 @@ fn worker() -> Arc<Counters> {
         cell.set(5);
     }
     cells.opened.add(6);
+    cells.translated.add(3);
+    cells.translations.set(2);
     cells.rejects_sent.add(2);
     cells.rejects_withheld.add(1);
     Arc::new(cells)

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use lockgate_dataplane::packet::Protocol;
+use lockgate_dataplane::service::own::{ASKING_V4, ASKING_V6, NODE_PORTS_V4, NODE_PORTS_V6};
 use lockgate_dataplane::service::{Front, FrontKey, Range, Serving, ServingId};
 
 use crate::inventory::Inventory;
@@ -51,6 +52,8 @@ pub enum Claim {
     Balanced,
     /// Somebody wrote it down.
     External,
+    /// Nodes lead their own port there.
+    Node,
 }
 
 /// One address and port at which a Service is asked.
@@ -75,38 +78,63 @@ pub fn asked_at(
     if !service.fronts.is_whole {
         return Vec::new();
     }
-    for port in &service.ports {
+    let node_ports = service.fronts.node_ports.iter().copied().chain(std::iter::repeat(None));
+    for (port, node_port) in service.ports.iter().zip(node_ports) {
         for v6 in [false, true] {
             let addresses: Vec<_> =
                 addresses(service).filter(|(_, address)| address.is_ipv6() == v6).collect();
             if addresses.is_empty() {
                 continue;
             }
-            let candidates = Candidates::of(slices, port, v6);
             let id = id(port.protocol, port.number, v6);
-            let affinity_ms = u64::from(service.fronts.affinity_s.unwrap_or(0)) * 1000;
-            let all = Arc::new(candidates.serving(id, affinity_ms, here));
-            let near: Arc<Serving> = if service.fronts.is_local {
-                Arc::new(candidates.serving_near(id, affinity_ms, here))
-            } else {
-                Arc::clone(&all)
-            };
+            let who = Who::of(service, &Candidates::of(slices, port, v6), id, here);
             for (claim, address) in addresses {
                 let number = number_of(port.protocol);
-                let key = FrontKey { address: address.into(), port: port.number, number };
-                let front = match claim {
-                    Claim::Cluster => Front { serving: Arc::clone(&near), sources: None },
-                    Claim::External => Front { serving: Arc::clone(&all), sources: None },
-                    Claim::Balanced => {
-                        let sources = service.fronts.sources.as_deref().map(ranges);
-                        Front { serving: Arc::clone(&all), sources }
-                    }
-                };
+                let at = if claim == Claim::Node { node_port } else { Some(port.number) };
+                let Some(at) = at else { continue };
+                let key = FrontKey { address: address.into(), port: at, number };
+                let front = who.front(service, claim);
                 asked.entry(key).or_insert(Asked { key, claim, front });
             }
         }
     }
     asked.into_values().collect()
+}
+
+/// Who serves at one port of a Service, by where it is asked.
+struct Who {
+    all: Arc<Serving>,
+    /// Those of this node, where some clients are given no others.
+    near: Option<Arc<Serving>>,
+}
+
+impl Who {
+    fn of(service: &Service, candidates: &Candidates<'_>, id: ServingId, here: &Here) -> Self {
+        let fronts = &service.fronts;
+        let affinity_ms = u64::from(fronts.affinity_s.unwrap_or(0)) * 1000;
+        let near = || Arc::new(candidates.serving_near(id, affinity_ms, here));
+        Self {
+            all: Arc::new(candidates.serving(id, affinity_ms, here)),
+            near: (fronts.is_local || fronts.is_local_beyond).then(near),
+        }
+    }
+
+    fn front(&self, service: &Service, claim: Claim) -> Front {
+        let fronts = &service.fronts;
+        let all = || Arc::clone(&self.all);
+        let beyond = self.near.clone().filter(|_| fronts.is_local_beyond);
+        match claim {
+            Claim::Cluster => {
+                let near = self.near.clone().filter(|_| fronts.is_local);
+                Front { serving: near.unwrap_or_else(all), beyond: None, sources: None }
+            }
+            Claim::External | Claim::Node => Front { serving: all(), beyond, sources: None },
+            Claim::Balanced => {
+                let sources = fronts.sources.as_deref().map(ranges);
+                Front { serving: all(), beyond, sources }
+            }
+        }
+    }
 }
 
 /// The addresses of a Service, and why each is.
@@ -116,7 +144,54 @@ pub fn addresses(service: &Service) -> impl Iterator<Item = (Claim, IpAddr)> {
     let cluster = of(Claim::Cluster, &fronts.cluster);
     let balanced = of(Claim::Balanced, &fronts.balanced);
     let all = cluster.chain(balanced).chain(of(Claim::External, &fronts.external));
-    all.map(|(claim, address)| (claim, *address))
+    let has_node_ports = fronts.node_ports.iter().any(Option::is_some);
+    // Nodes lead their ports to one address of the switch in each family that the Service has.
+    let nodes = fronts.cluster.iter().filter(move |_| has_node_ports);
+    let nodes = nodes.map(|own| (Claim::Node, node_port_address(own.is_ipv6())));
+    all.map(|(claim, address)| (claim, *address)).chain(nodes)
+}
+
+/// Where the node's stack leads what comes to its node ports.
+#[must_use]
+pub fn node_port_address(v6: bool) -> IpAddr {
+    (if v6 { NODE_PORTS_V6 } else { NODE_PORTS_V4 }).into()
+}
+
+/// As whom the switch asks backends elsewhere.
+#[must_use]
+pub fn asking_address(v6: bool) -> IpAddr {
+    (if v6 { ASKING_V6 } else { ASKING_V4 }).into()
+}
+
+/// A port at which every address of a node leads to a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodePort {
+    /// The number of its protocol.
+    pub protocol: u8,
+    /// Its own number.
+    pub number: u16,
+    /// Of IPv6, else of IPv4.
+    pub v6: bool,
+    /// Whether clients from beyond the node keep their address (`externalTrafficPolicy: Local`).
+    pub keeps_source: bool,
+}
+
+/// The node ports of all Services, ascending.
+pub fn node_ports<'s>(services: impl Iterator<Item = &'s Service>) -> Vec<NodePort> {
+    let mut all = Vec::new();
+    for service in services.filter(|service| service.fronts.is_whole) {
+        let fronts = &service.fronts;
+        for (port, number) in service.ports.iter().zip(&fronts.node_ports) {
+            let Some(number) = *number else { continue };
+            let (protocol, keeps_source) = (number_of(port.protocol), fronts.is_local_beyond);
+            let of = |own: &IpAddr| NodePort { protocol, number, v6: own.is_ipv6(), keeps_source };
+            all.extend(fronts.cluster.iter().map(of));
+        }
+    }
+    all.sort_unstable();
+    all.dedup_by_key(|one| (one.protocol, one.number, one.v6));
+    all.sort_unstable();
+    all
 }
 
 /// Who serves where, of everything there is, and which addresses are Services'.

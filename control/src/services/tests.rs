@@ -356,3 +356,56 @@ fn affinity_lasts_three_hours_unless_it_says_how_long() {
                   {clientIP: {timeoutSeconds: 7}}, ports: [{port: 80}]}";
     assert_eq!(of(stated), 7_000);
 }
+
+#[test]
+fn a_node_port_is_at_the_switchs_own_address_and_local_ones_have_those_of_this_node() {
+    let spec = |policy: &str, port: &str| {
+        service(&format!(
+            "spec: {{type: NodePort, clusterIPs: [10.96.0.1, 'fd96::1'], externalTrafficPolicy: \
+             {policy}, ports: [{{port: 80, nodePort: {port}}}]}}"
+        ))
+    };
+    let fronts = fronts_of(&spec("Cluster", "30080"));
+    let at: Vec<_> =
+        fronts.iter().map(|front| (IpAddr::from(front.0.address), front.0.port)).collect();
+    let wanted = [("10.96.0.1", 80), ("169.254.1.2", 30_080), ("fd4c:6f63:6b67::2", 30_080)];
+    for (address, port) in wanted {
+        assert!(at.contains(&(address.parse().unwrap(), port)), "{address} {at:?}");
+    }
+    assert!(fronts.iter().all(|front| front.2.beyond.is_none()));
+    let local = fronts_of(&spec("Local", "30080"));
+    let beyond =
+        |front: &Front| front.beyond.clone().map(|beyond| (beyond.chosen.len(), beyond.lack));
+    for (key, _, front) in &local {
+        let is_node_port = key.port == 30_080;
+        let has_any = IpAddr::from(key.address).is_ipv4();
+        let lack = if has_any { Lack::Drop } else { Lack::Reject };
+        assert_eq!(beyond(front), is_node_port.then_some((0, lack)), "{key:?}");
+        assert_eq!(front.serving.chosen.len(), usize::from(has_any), "the node is given any");
+    }
+    for none in ["0", "''"] {
+        let read = read_text("t.yaml", &spec("Cluster", none)).unwrap();
+        assert_eq!(read.problems.len(), usize::from(none != "0"), "{none}");
+        assert!(fronts_of(&spec("Cluster", none)).iter().all(|front| front.0.port == 80));
+    }
+}
+
+#[test]
+fn the_node_ports_of_services_are_told_by_family_and_once() {
+    let text = service(
+        "spec: {type: LoadBalancer, clusterIPs: [10.96.0.1], externalTrafficPolicy: Local, ports: \
+         [{port: 80, nodePort: 30080}, {port: 53, protocol: UDP, nodePort: 30080}, {port: 81}]}",
+    );
+    let mut inventory = Inventory::new();
+    for object in read_text("t.yaml", &text).unwrap().objects {
+        let _ = inventory.apply(Change::Set(object));
+    }
+    let port = |protocol| NodePort { protocol, number: 30_080, v6: false, keeps_source: true };
+    assert_eq!(node_ports(inventory.services().chain(inventory.services())), [port(6), port(17)]);
+    let plain = text.replace("LoadBalancer", "ClusterIP");
+    let mut inventory = Inventory::new();
+    for object in read_text("t.yaml", &plain).unwrap().objects {
+        let _ = inventory.apply(Change::Set(object));
+    }
+    assert_eq!(node_ports(inventory.services()), []);
+}

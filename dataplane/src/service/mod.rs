@@ -14,12 +14,14 @@
 
 pub mod affinity;
 mod kept;
+pub mod own;
 
 use std::mem::size_of_val;
 use std::sync::Arc;
 
 use crate::limits::FRONTS_PER_PAGE_MAX;
 use crate::packet::{Address, FlowKey};
+use own::{NODE_PORTS_V4, NODE_PORTS_V6};
 
 pub use kept::{Delta, KeptServices};
 
@@ -40,6 +42,13 @@ impl FrontKey {
     #[must_use]
     pub const fn of(key: &FlowKey) -> Self {
         Self { address: key.target, port: key.target_port, number: key.number }
+    }
+
+    /// The front of the node port that a packet to a node is for, if that is one.
+    #[must_use]
+    pub const fn of_node_port(key: &FlowKey) -> Self {
+        let address = if key.target.is_v4() { NODE_PORTS_V4 } else { NODE_PORTS_V6 };
+        Self { address, port: key.target_port, number: key.number }
     }
 }
 
@@ -106,11 +115,22 @@ pub struct Range {
 pub struct Front {
     /// The Service's port.
     pub serving: Arc<Serving>,
+    /// Who serves those beyond the node instead (`externalTrafficPolicy: Local`), where that differs.
+    pub beyond: Option<Arc<Serving>>,
     /// Who may ask; `None` is everybody. At most [`SOURCES_MAX`](crate::limits::SOURCES_MAX).
     pub sources: Option<Arc<[Range]>>,
 }
 
 impl Front {
+    /// Who serves this client; `is_beyond`: it is neither a pod of this node nor the node.
+    #[must_use]
+    pub fn serving_for(&self, is_beyond: bool) -> &Serving {
+        match &self.beyond {
+            Some(beyond) if is_beyond => beyond,
+            _ => &self.serving,
+        }
+    }
+
     /// Whether this client may ask here.
     #[must_use]
     pub fn admits(&self, client: Address) -> bool {
@@ -178,8 +198,9 @@ impl Services {
         let pages: usize = self.pages.iter().map(|page| size_of_val(&**page)).sum();
         let mut seen = std::collections::HashSet::new();
         let mut lists = 0;
-        for (_, front) in self.fronts() {
-            let serving = &front.serving;
+        let fronts = self.fronts().map(|(_, front)| front);
+        for serving in fronts.flat_map(|front| [Some(&front.serving), front.beyond.as_ref()]) {
+            let Some(serving) = serving else { continue };
             if seen.insert(Arc::as_ptr(serving).cast::<u8>()) {
                 lists += size_of::<Serving>();
             }

@@ -24,7 +24,7 @@ fn front(id: u32) -> Front {
         serving: Arc::clone(&list),
         listed: list,
     };
-    Front { serving: Arc::new(serving), sources: None }
+    Front { serving: Arc::new(serving), beyond: None, sources: None }
 }
 
 fn sorted(services: &Services) -> Vec<(FrontKey, Front)> {

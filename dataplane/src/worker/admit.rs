@@ -4,7 +4,8 @@
 //! Everything here reads one snapshot and the packet's bytes and changes nothing, so it may run
 //! for a whole batch before the first connection is looked up.
 
-use super::client::{Client, to_itself};
+use super::client::{Client, part_to_asker, to_asker, to_itself};
+use super::link::{answerable, answerable_solicitation, arp_from_pod, neighbour_from_pod};
 use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance, Exit, Route, Side};
 use crate::counters::DropReason;
@@ -13,10 +14,11 @@ use crate::handoff::owner;
 use crate::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use crate::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
 use crate::packet::parse::{
-    Arp, Content, Family, Fragment, Headers, Kind, Neighbour, parse_into, read_fragment,
+    Arp, Content, Family, Fragment, Headers, Kind, parse_into, read_fragment,
 };
 use crate::packet::{Address, FlowKey};
 use crate::policy::table::{ClassId, Sets};
+use crate::service::own::{ASKING_V6, is_asking};
 
 /// A packet that may be judged.
 ///
@@ -82,17 +84,15 @@ pub(super) fn admit(
     bytes: &[u8],
     packet: &mut Admitted,
 ) -> Result<(), Turned> {
-    let headers = &mut packet.headers;
-    packet.route = match (entrance.kind, parse_into(bytes, headers)?) {
-        (_, Content::Fragment) => return Err(Turned::Fragment),
-        (PortKind::Pod, Content::Ip) => from_pod(endpoints, here, entrance, headers)?,
-        (PortKind::Pod, Content::Arp(arp)) => {
-            return Err(arp_from_pod(endpoints, entrance.from, arp));
-        }
-        (PortKind::Host, Content::Ip) => from_host(endpoints, entrance, headers)?,
-        (PortKind::Host, Content::Arp(arp)) => return Err(answerable(arp)),
-    };
-    Ok(())
+    // The way is written where it stays: handed from function to function it costs 90 instructions.
+    let Admitted { headers, route } = packet;
+    match (entrance.kind, parse_into(bytes, headers)?) {
+        (_, Content::Fragment) => Err(Turned::Fragment),
+        (PortKind::Pod, Content::Ip) => from_pod(endpoints, here, entrance, headers, route),
+        (PortKind::Pod, Content::Arp(arp)) => Err(arp_from_pod(endpoints, entrance.from, arp)),
+        (PortKind::Host, Content::Ip) => from_host(endpoints, entrance, headers, route),
+        (PortKind::Host, Content::Arp(arp)) => Err(answerable(arp)),
+    }
 }
 
 /// Reads on in a packet that was turned aside for being a fragment.
@@ -118,21 +118,27 @@ pub(super) fn route_fragment(
     entrance: Entrance,
     packet: &mut Admitted,
 ) -> Result<(), Turned> {
-    let route = match entrance.kind {
-        PortKind::Pod => from_pod(endpoints, here, entrance, &packet.headers),
-        PortKind::Host => from_host(endpoints, entrance, &packet.headers),
+    let Admitted { headers, route } = packet;
+    let source = headers.key.source;
+    let way = match entrance.kind {
+        PortKind::Host if is_asking(headers.key.target) => {
+            *route = part_to_asker(endpoints, here, entrance, source);
+            Ok(())
+        }
+        PortKind::Pod => from_pod(endpoints, here, entrance, headers, route),
+        PortKind::Host => from_host(endpoints, entrance, headers, route),
     };
-    packet.route = match route {
-        Ok(route) => Route { checksums: Checksums::Leave, ..route },
+    match way {
+        Ok(()) => route.checksums = Checksums::Leave,
         Err(Turned::Service) if entrance.asked == Asked::Plain => {
-            let client = Client::of(endpoints, entrance, packet.headers.key.source)?;
-            Route { asked: Asked::Service, ..client.way_back(entrance) }
+            let client = Client::of(endpoints, entrance, source)?;
+            *route = Route { asked: Asked::Service, ..client.way_back(entrance) };
         }
         Err(Turned::Service) => return Err(DropReason::PortGone.into()),
         // The answer would be a part of one.
         Err(Turned::Echo) => return Err(DropReason::Fragment.into()),
         Err(turned) => return Err(turned),
-    };
+    }
     Ok(())
 }
 
@@ -142,7 +148,8 @@ fn from_pod(
     here: WorkerId,
     entrance: Entrance,
     headers: &Headers,
-) -> Result<Route, Turned> {
+    route: &mut Route,
+) -> Result<(), Turned> {
     let sender = endpoints.sender(entrance.from).ok_or(DropReason::Unsynced)?;
     if headers.source_mac != sender.mac {
         return Err(DropReason::SpoofedMac.into());
@@ -153,13 +160,26 @@ fn from_pod(
     if headers.kind.is_control() {
         control_from_pod(endpoints, sender, headers)?;
     }
-    if let Err(turned) = for_the_gateway(headers) {
-        return to_itself(sender, class, entrance, headers).ok_or(turned);
+    if let Err(turned) = for_the_gateway(headers).and_then(|()| not_for_the_switch(headers)) {
+        *route = to_itself(sender, class, entrance, headers).ok_or(turned)?;
+        return Ok(());
     }
-    pod_way(endpoints, here, entrance, (sender, class), headers.key.target)
+    pod_way(endpoints, here, entrance, (sender, class), headers.key.target, route)?;
+    if route.target.node.is_some() { node_way(endpoints, headers) } else { Ok(()) }
 }
 
-/// Where a pod's packet goes.
+/// What a pod sends to a node port of its own node is for a Service already here: the node's stack
+/// would send it back by the host port, with a pod's address.
+#[cold]
+fn node_way(endpoints: &Endpoints, headers: &Headers) -> Result<(), Turned> {
+    let is_node_port = match &headers.kind {
+        Kind::IcmpError { inner } => endpoints.is_node_port(&inner.reversed()),
+        _ => endpoints.is_node_port(&headers.key),
+    };
+    if is_node_port { Err(Turned::Service) } else { Ok(()) }
+}
+
+/// Writes where a pod's packet goes.
 #[allow(clippy::inline_always)] // for Services too
 #[inline(always)]
 pub(super) fn pod_way(
@@ -168,21 +188,26 @@ pub(super) fn pod_way(
     Entrance { from, asked, .. }: Entrance,
     (sender, class): (&Local, ClassId),
     target: Address,
-) -> Result<Route, Turned> {
-    let source = pod_side(sender, class);
+    route: &mut Route,
+) -> Result<(), Turned> {
     let place = endpoints.place(target);
-    let (target, exit, owner) = match place.kind {
+    match place.kind {
         PlaceKind::Local(index) => {
             let local = endpoints.local(index);
-            (pod_side(local, place.class), exit_of(local), owner(from, local.at))
+            route.target = pod_side(local, place.class);
+            route.exit = exit_of(local);
+            route.owner = owner(from, local.at);
         }
         PlaceKind::Outside | PlaceKind::Node(_) => {
-            let exit = host_exit(endpoints, here).ok_or(DropReason::NoRoute)?;
-            (outside(place.class, place.kind), exit, from.worker)
+            route.exit = host_exit(endpoints, here).ok_or(DropReason::NoRoute)?;
+            route.target = outside(place.class, place.kind);
+            route.owner = from.worker;
         }
         PlaceKind::Service => return Err(Turned::Service),
-    };
-    Ok(Route { from, checksums: Checksums::Finish, source, target, exit, owner, asked })
+    }
+    (route.from, route.asked, route.checksums) = (from, asked, Checksums::Finish);
+    route.source = pod_side(sender, class);
+    Ok(())
 }
 
 #[inline]
@@ -190,7 +215,8 @@ fn from_host(
     endpoints: &Endpoints,
     entrance: Entrance,
     headers: &Headers,
-) -> Result<Route, Turned> {
+    route: &mut Route,
+) -> Result<(), Turned> {
     if headers.kind.is_control() {
         control_from_host(headers)?;
     }
@@ -199,32 +225,35 @@ fn from_host(
     if matches!(source.kind, PlaceKind::Local(_)) {
         return Err(DropReason::SpoofedSource.into());
     }
-    host_way(endpoints, entrance, source, headers.key.target)
+    match host_way(endpoints, entrance, source, headers.key.target, route) {
+        Err(Turned::Dropped(DropReason::NoRoute)) => {
+            *route = to_asker(endpoints, entrance, headers)?;
+            Ok(())
+        }
+        way => way,
+    }
 }
 
-/// Where a packet from the host port goes.
+/// Writes where a packet from the host port goes.
 #[inline]
 pub(super) fn host_way(
     endpoints: &Endpoints,
     Entrance { from, asked, .. }: Entrance,
     source: Place,
     target: Address,
-) -> Result<Route, Turned> {
+    route: &mut Route,
+) -> Result<(), Turned> {
     let place = endpoints.place(target);
     let local = match place.kind {
         PlaceKind::Local(index) => endpoints.local(index),
         PlaceKind::Service => return Err(Turned::Service),
         PlaceKind::Outside | PlaceKind::Node(_) => return Err(DropReason::NoRoute.into()),
     };
-    Ok(Route {
-        from,
-        checksums: Checksums::FinishIfUnfinished,
-        source: outside(source.class, source.kind),
-        target: pod_side(local, place.class),
-        exit: exit_of(local),
-        owner: local.at.worker,
-        asked,
-    })
+    (route.from, route.asked, route.checksums) = (from, asked, Checksums::FinishIfUnfinished);
+    route.source = outside(source.class, source.kind);
+    route.target = pod_side(local, place.class);
+    (route.exit, route.owner) = (exit_of(local), local.at.worker);
+    Ok(())
 }
 
 /// Turns aside what is addressed to the gateway or to nobody that a switch forwards to.
@@ -239,6 +268,13 @@ fn for_the_gateway(headers: &Headers) -> Result<(), Turned> {
         return Err(on_the_link(headers));
     }
     Ok(())
+}
+
+/// Turns aside what a pod sends to the switch's own addresses of IPv6.
+#[inline]
+fn not_for_the_switch(headers: &Headers) -> Result<(), Turned> {
+    let is_own = headers.key.target.to_halves().0 == const { ASKING_V6.to_halves().0 };
+    if is_own { Err(DropReason::NotForUs.into()) } else { Ok(()) }
 }
 
 /// What becomes of a packet to the gateway's MAC that is to leave its link nowhere.
@@ -310,70 +346,6 @@ fn control_from_host(headers: &Headers) -> Result<(), Turned> {
     }
 }
 
-#[cold]
-fn arp_from_pod(endpoints: &Endpoints, from: PortRef, arp: Arp) -> Turned {
-    let Some(sender) = endpoints.sender(from) else {
-        return DropReason::Unsynced.into();
-    };
-    if arp.source_mac != sender.mac || arp.sender_mac != sender.mac {
-        return DropReason::SpoofedMac.into();
-    }
-    let address = Address::from_v4(arp.sender);
-    let is_probe = arp.sender == [0; 4]; // RFC 5227: nobody else is on this link to answer it
-    if !is_probe && endpoints.class_of_own(sender, address).is_none() {
-        return DropReason::SpoofedSource.into();
-    }
-    if is_probe { DropReason::NotForUs.into() } else { answerable(arp) }
-}
-
-/// Only a request for the gateway's own address is answered.
-fn answerable(arp: Arp) -> Turned {
-    let asks = arp.operation == 1 && Address::from_v4(arp.target) == GATEWAY_V4;
-    if asks { Turned::Arp(arp) } else { DropReason::NotForUs.into() }
-}
-
-#[cold]
-fn neighbour_from_pod(
-    endpoints: &Endpoints,
-    sender: &Local,
-    neighbour: &Neighbour,
-    headers: &Headers,
-) -> Turned {
-    let source = headers.key.source;
-    // The unspecified source is duplicate-address detection: nobody else is on this link.
-    if source.to_bits() == 0 {
-        return DropReason::NotForUs.into();
-    }
-    // Who advertises an address says to have it, whoever it speaks as.
-    let (told, claimed) = match *neighbour {
-        Neighbour::Solicitation { source_link, .. } => (source, source_link),
-        Neighbour::Advertisement { target, target_link } => (target, target_link),
-    };
-    if !may_have(endpoints, sender, source) || !may_have(endpoints, sender, told) {
-        return DropReason::SpoofedSource.into();
-    }
-    if claimed.is_some_and(|mac| mac != sender.mac) {
-        return DropReason::SpoofedMac.into();
-    }
-    answerable_solicitation(neighbour)
-}
-
-/// Whether an IPv6 address can be the pod's: its own, or any link-local one but the gateway's, for
-/// those are nowhere written down.
-fn may_have(endpoints: &Endpoints, sender: &Local, address: Address) -> bool {
-    let (high, _) = address.to_halves();
-    let link_local = high >> 54 == 0xfe80 >> 6 && address != GATEWAY_V6;
-    link_local || endpoints.class_of_own(sender, address).is_some()
-}
-
-/// Only a solicitation of the gateway's own address is answered.
-fn answerable_solicitation(neighbour: &Neighbour) -> Turned {
-    match *neighbour {
-        Neighbour::Solicitation { target, .. } if target == GATEWAY_V6 => Turned::Solicitation,
-        _ => DropReason::NotForUs.into(),
-    }
-}
-
 #[inline]
 pub(super) fn pod_side(local: &Local, class: ClassId) -> Side {
     Side { endpoint: Some(local.endpoint), class, sets: local.sets, node: None }
@@ -392,7 +364,7 @@ pub(super) fn exit_of(local: &Local) -> Exit {
 
 /// Every worker has a queue of the host port, so it sends there itself.
 #[inline]
-fn host_exit(endpoints: &Endpoints, here: WorkerId) -> Option<Exit> {
+pub(super) fn host_exit(endpoints: &Endpoints, here: WorkerId) -> Option<Exit> {
     let host = endpoints.host()?;
     let slot = *host.slots.get(here.index())?;
     let to = PortRef { port: host.port, worker: here, slot };

@@ -2,16 +2,15 @@
 
 use super::Path;
 use super::client::Client;
-use super::mailbox::PortKind;
-use super::route::Entrance;
 use crate::connection::Connections;
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind};
-use crate::limits::{BACKEND_TRIES, NEAR_TRIES, SOURCE_PORT_TRIES};
-use crate::packet::answer::{GATEWAY_V4, GATEWAY_V6};
+use crate::ids::WorkerId;
+use crate::limits::{BACKEND_TRIES, SOURCE_PORT_TRIES};
 use crate::packet::{Address, FlowKey, Headers};
 use crate::publish::Snapshot;
-use crate::service::{Backend, FrontKey, Lack};
+use crate::service::own::{as_itself, asking, port_of};
+use crate::service::{Backend, Lack};
 
 /// Ports below this are for those who are known by them.
 const PORT_FLOOR: u16 = 1024;
@@ -21,12 +20,11 @@ impl<P, M> Path<P, M> {
     pub(super) fn choose(
         &mut self,
         snapshot: &Snapshot,
-        entrance: Entrance,
         client: &Client,
         headers: &Headers,
     ) -> Result<FlowKey, DropReason> {
         let (endpoints, key) = (&snapshot.endpoints, &headers.key);
-        let front = endpoints.services().find(&FrontKey::of(key));
+        let front = endpoints.services().find(&endpoints.front_of(key));
         let front = front.ok_or(DropReason::NoBackend)?;
         if !front.admits(key.source) {
             return Err(DropReason::ServiceSource);
@@ -34,7 +32,7 @@ impl<P, M> Path<P, M> {
         if Connections::opens(&headers.kind).is_none() {
             return Err(DropReason::NoConnection);
         }
-        let serving = &front.serving;
+        let serving = front.serving_for(client.is_beyond());
         let chosen = &*serving.chosen;
         if chosen.is_empty() {
             return Err(match serving.lack {
@@ -47,20 +45,18 @@ impl<P, M> Path<P, M> {
             Some(last) => chosen.binary_search(&last).unwrap_or_else(|_| drawn(lot, chosen.len())),
             None => drawn(lot, chosen.len()),
         };
-        let is_near = entrance.kind == PortKind::Host;
-        let tries = if is_near { NEAR_TRIES } else { BACKEND_TRIES };
         let (one, other) = (chosen.get(first..), chosen.get(..first));
-        let all = one.into_iter().chain(other).flatten().take(tries);
-        let mut usable = all.filter(|one| !is_near || is_here(endpoints, one.address));
-        let backend = *usable.clone().next().ok_or(DropReason::ServiceElsewhere)?;
+        let mut all = one.into_iter().chain(other).flatten();
+        let backend = *all.clone().next().ok_or(DropReason::NoBackend)?;
         // Whoever sticks to one backend, or has but one, gets another source port instead.
         let others = if serving.affinity_ms == 0 { BACKEND_TRIES } else { 1 };
-        let seen = |backend: &Backend| as_seen(endpoints, client, key, *backend);
-        let free = usable.by_ref().take(others).map(|one| (*one, seen(one)));
+        let lotted = (self.id, lot);
+        let seen = |backend: &Backend| as_seen(endpoints, lotted, client, key, *backend);
+        let free = all.by_ref().take(others).map(|one| (*one, seen(one)));
         let mut free = free.filter(|(_, back)| !self.translations.is_taken(back));
         let (backend, back) = match free.next() {
             Some(found) => found,
-            None => (backend, self.other_port(seen(&backend), lot)?),
+            None => (backend, self.other_port(endpoints, client, seen(&backend), lot)?),
         };
         if serving.affinity_ms > 0 {
             let until = self.now.after_ms(serving.affinity_ms);
@@ -80,29 +76,53 @@ impl<P, M> Path<P, M> {
 
     /// The same with a source port that is free at the backend.
     #[cold]
-    fn other_port(&self, back: FlowKey, lot: u64) -> Result<FlowKey, DropReason> {
+    fn other_port(
+        &self,
+        endpoints: &Endpoints,
+        client: &Client,
+        back: FlowKey,
+        lot: u64,
+    ) -> Result<FlowKey, DropReason> {
+        let is_apart = client.is_apart(endpoints, back.target);
         let ports = (0..SOURCE_PORT_TRIES as u64).map(|n| {
             let [.., a, b] = lot.rotate_left(16).wrapping_add(n.wrapping_mul(0x9e37)).to_be_bytes();
-            u16::from_be_bytes([a, b]) | PORT_FLOOR
+            let port = u16::from_be_bytes([a, b]) | PORT_FLOOR;
+            if is_apart { port_of(self.id, workers(endpoints), port) } else { port }
         });
         let mut backs = ports.map(|source_port| FlowKey { source_port, ..back });
         backs.find(|back| !self.translations.is_taken(back)).ok_or(DropReason::TranslationsFull)
     }
 }
 
-/// What a backend sees of a flow: the gateway as source where it is the client itself.
-fn as_seen(endpoints: &Endpoints, client: &Client, key: &FlowKey, backend: Backend) -> FlowKey {
+/// What a backend sees of a flow: the switch as source where it is the client itself, and
+/// where neither is on this node, at a port that says which worker asked.
+fn as_seen(
+    endpoints: &Endpoints,
+    (here, lot): (WorkerId, u64),
+    client: &Client,
+    key: &FlowKey,
+    backend: Backend,
+) -> FlowKey {
+    let back = FlowKey { target: backend.address, target_port: backend.port, ..*key };
+    if client.is_apart(endpoints, backend.address) {
+        // Not the client's: those that many clients use would meet each other.
+        let [.., a, b] = lot.to_be_bytes();
+        let port = u16::from_be_bytes([a, b]) | PORT_FLOOR;
+        let source_port = port_of(here, workers(endpoints), port);
+        return FlowKey { source: asking(key.source), source_port, ..back };
+    }
     let is_itself = match endpoints.place(backend.address).kind {
         PlaceKind::Local(index) => client.endpoint() == Some(endpoints.local(index).endpoint),
         _ => false,
     };
-    let gateway = if key.source.is_v4() { GATEWAY_V4 } else { GATEWAY_V6 };
-    let source = if is_itself { gateway } else { key.source };
-    FlowKey { source, target: backend.address, target_port: backend.port, ..*key }
+    let source = if is_itself { as_itself(key.source) } else { key.source };
+    FlowKey { source, ..back }
 }
 
-fn is_here(endpoints: &Endpoints, address: Address) -> bool {
-    matches!(endpoints.place(address).kind, PlaceKind::Local(_))
+/// Between how many workers the ports are parted from which the switch asks: all have a queue of the
+/// host port.
+fn workers(endpoints: &Endpoints) -> u16 {
+    endpoints.host().map_or(1, |host| u16::try_from(host.slots.len()).unwrap_or(u16::MAX))
 }
 
 /// A place below `count`, by a number that is as likely as any other.

@@ -1,15 +1,16 @@
 //! Who asks a Service, and the way to the backend that is chosen. Hot path.
 
-use super::admit::{Admitted, Turned, exit_of, host_way, outside, pod_side, pod_way};
+use super::admit::{Admitted, Turned, exit_of, host_exit, host_way, outside, pod_side, pod_way};
 use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance, Exit, Route};
 use crate::counters::DropReason;
-use crate::endpoint::{Endpoints, Local, Place};
+use crate::endpoint::{Endpoints, Kind as PlaceKind, Local, Place};
 use crate::ids::{EndpointId, WorkerId};
-use crate::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
+use crate::packet::answer::GATEWAY_MAC;
 use crate::packet::parse::Kind;
-use crate::packet::{Address, Headers};
+use crate::packet::{Address, FlowKey, Headers};
 use crate::policy::table::ClassId;
+use crate::service::own::{as_itself, asker, is_asking};
 
 /// Who asks a Service.
 #[derive(Debug)]
@@ -56,8 +57,8 @@ impl<'e> Client<'e> {
     /// The way to a backend.
     ///
     /// # Errors
-    /// `ServiceElsewhere` where the answer would not come back by this switch; `NoBackend` where the
-    /// backend is a Service itself.
+    /// `NoBackend` where the backend is a Service itself; `NoRoute` where there is no host port to a
+    /// backend elsewhere.
     pub(super) fn way_to(
         &self,
         endpoints: &Endpoints,
@@ -66,20 +67,100 @@ impl<'e> Client<'e> {
         backend: Address,
     ) -> Result<Route, DropReason> {
         let entrance = Entrance { asked: Asked::Translated, ..entrance };
+        let mut route = Admitted::BLANK.route;
         let way = match self {
-            Self::Pod(local, class) => pod_way(endpoints, here, entrance, (local, *class), backend),
-            Self::Outside(source) => host_way(endpoints, entrance, *source, backend),
+            Self::Pod(local, class) => {
+                let sender = (*local, *class);
+                pod_way(endpoints, here, entrance, sender, backend, &mut route)
+            }
+            Self::Outside(source) => {
+                match host_way(endpoints, entrance, *source, backend, &mut route) {
+                    Err(Turned::Dropped(DropReason::NoRoute)) => {
+                        let ends = (*source, endpoints.place(backend));
+                        return elsewhere(endpoints, here, entrance, ends);
+                    }
+                    way => way,
+                }
+            }
         };
-        way.map_err(|turned| match (self, turned) {
-            (_, Turned::Service) => DropReason::NoBackend,
-            (Self::Outside(_), _) => DropReason::ServiceElsewhere,
-            (Self::Pod(..), Turned::Dropped(reason)) => reason,
-            (Self::Pod(..), _) => DropReason::NotForUs,
+        way.map(|()| route).map_err(|turned| match turned {
+            Turned::Service => DropReason::NoBackend,
+            Turned::Dropped(reason) => reason,
+            _ => DropReason::NotForUs,
         })
+    }
+
+    /// Whether it is neither a pod of this node nor the node.
+    pub(super) fn is_beyond(&self) -> bool {
+        matches!(self, Self::Outside(place) if !matches!(place.kind, PlaceKind::Node(_)))
+    }
+
+    /// Whether what it is given leaves by the port that it came in at: it is no pod, and neither is
+    /// its backend one of this node.
+    pub(super) fn is_apart(&self, endpoints: &Endpoints, backend: Address) -> bool {
+        let is_here = || matches!(endpoints.place(backend).kind, PlaceKind::Local(_));
+        matches!(self, Self::Outside(_)) && !is_here()
     }
 }
 
-/// The way of a pod's answer to the gateway, as which it sees itself where a Service gave it itself as
+/// The way from the host port out of it again.
+#[cold]
+fn elsewhere(
+    endpoints: &Endpoints,
+    here: WorkerId,
+    Entrance { from, asked, .. }: Entrance,
+    (source, target): (Place, Place),
+) -> Result<Route, DropReason> {
+    Ok(Route {
+        from,
+        checksums: Checksums::FinishIfUnfinished,
+        source: outside(source.class, source.kind),
+        target: outside(target.class, target.kind),
+        exit: host_exit(endpoints, here).ok_or(DropReason::NoRoute)?,
+        owner: here,
+        asked,
+    })
+}
+
+/// The way of an answer from elsewhere to the switch itself: out of the host port again, by the worker
+/// that asked, if that connection is there.
+///
+/// # Errors
+/// `NoRoute` where it is for nobody here.
+#[cold]
+pub(super) fn to_asker(
+    endpoints: &Endpoints,
+    entrance: Entrance,
+    headers: &Headers,
+) -> Result<Route, DropReason> {
+    let FlowKey { source, target, .. } = headers.key;
+    if entrance.kind != PortKind::Host || !is_asking(target) {
+        return Err(DropReason::NoRoute);
+    }
+    let port = match &headers.kind {
+        Kind::IcmpError { inner } => inner.source_port,
+        _ => headers.key.target_port,
+    };
+    let workers = endpoints.host().map_or(0, |host| host.slots.len());
+    let owner = asker(port, u16::try_from(workers).unwrap_or(0));
+    let entrance = Entrance { asked: Asked::Own, ..entrance };
+    let ends = (endpoints.place(source), endpoints.place(target));
+    Ok(Route { owner, ..elsewhere(endpoints, owner, entrance, ends)? })
+}
+
+/// The way of a part of such an answer, until its datagram's ports are known.
+#[cold]
+pub(super) fn part_to_asker(
+    endpoints: &Endpoints,
+    here: WorkerId,
+    entrance: Entrance,
+    source: Address,
+) -> Route {
+    let client = Client::Outside(endpoints.place(source));
+    Route { asked: Asked::Service, owner: here, ..client.way_back(entrance) }
+}
+
+/// The way of a pod's answer to the switch, as which it sees itself where a Service gave it itself as
 /// a backend: back to itself, if that connection is there.
 #[cold]
 pub(super) fn to_itself(
@@ -94,10 +175,10 @@ pub(super) fn to_itself(
     );
     // A part of what no Service serves would wait for its first in vain.
     let may_be_part = headers.is_rest() && matches!(headers.key.number, 6 | 17 | 132);
-    let is_gateway = [GATEWAY_V4, GATEWAY_V6].contains(&headers.key.target);
+    let is_own = headers.key.target == as_itself(headers.key.source);
     let own = pod_side(sender, class);
     let (exit, owner) = (exit_of(sender), from.worker);
-    let (checksums, asked) = (Checksums::Finish, Asked::Gateway);
+    let (checksums, asked) = (Checksums::Finish, Asked::Own);
     let route = Route { from, checksums, source: own, target: own, exit, owner, asked };
-    ((may_be || may_be_part) && is_gateway && headers.target_mac == GATEWAY_MAC).then_some(route)
+    ((may_be || may_be_part) && is_own && headers.target_mac == GATEWAY_MAC).then_some(route)
 }

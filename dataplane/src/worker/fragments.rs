@@ -6,7 +6,8 @@
 
 use super::Path;
 use super::admit::{Admitted, Turned, admit_fragment, route_fragment};
-use super::route::{Asked, Entrance};
+use super::client::to_asker;
+use super::route::{Asked, Checksums, Entrance, Route};
 use super::stage::Stage;
 use crate::clock::Tick;
 use crate::connection::Holder;
@@ -20,6 +21,7 @@ use crate::packet::parse::Fragment;
 use crate::port::Port;
 use crate::publish::Snapshot;
 use crate::seat::Seat;
+use crate::service::own::is_asking;
 
 /// How many fragments are looked at in a millisecond, in parts for those whose they are: as
 /// connections, they count for a pod here. Each costs as much as two or three whole packets.
@@ -141,6 +143,11 @@ impl<P: Port, M: Memory> Path<P, M> {
         let is_first = !packet.headers.is_rest();
         if !is_first {
             flow.write(&mut packet.headers.key);
+            // Which port of the node it is for, only the first of its datagram says.
+            let to_node = packet.route.target.node.is_some();
+            if to_node && snapshot.endpoints.is_node_port(&packet.headers.key) {
+                packet.route.asked = Asked::Service;
+            }
         }
         if packet.route.asked == Asked::Service {
             let translated = self.translate_part(&mut frame, snapshot, &mut packet);
@@ -163,7 +170,8 @@ impl<P: Port, M: Memory> Path<P, M> {
         self.fragments.judged(ticket, is_first, self.refused.take());
     }
 
-    /// Gives a part of a datagram for a Service its backend's address.
+    /// Gives a part of a datagram for a Service its backend's address, and one of an answer to the
+    /// switch its way.
     fn translate_part(
         &mut self,
         frame: &mut Frame,
@@ -173,6 +181,11 @@ impl<P: Port, M: Memory> Path<P, M> {
         let from = packet.route.from;
         let kind = Self::kind_of(Some(snapshot), from);
         let entrance = Entrance { from, kind, asked: Asked::Plain };
+        if is_asking(packet.headers.key.target) {
+            let route = to_asker(&snapshot.endpoints, entrance, &packet.headers)?;
+            packet.route = Route { checksums: Checksums::Leave, ..route };
+            return Ok(());
+        }
         self.translate(frame, entrance, snapshot, packet)
     }
 

@@ -70,7 +70,7 @@ impl<P, M> Path<P, M> {
         let headers = &packet.headers;
         let state = Connections::opens(&headers.kind).ok_or(DropReason::NoConnection)?;
         let (source, target) = (&packet.route.source, &packet.route.target);
-        if packet.route.asked == Asked::Gateway {
+        if packet.route.asked == Asked::Own {
             return Err(DropReason::NotForUs);
         }
         let decision = decide(snapshot, source, target, &headers.key);

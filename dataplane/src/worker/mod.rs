@@ -22,6 +22,7 @@ mod client;
 mod forward;
 mod fragments;
 mod judge;
+mod link;
 pub mod mailbox;
 mod route;
 mod stage;
@@ -379,6 +380,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
         self.counters.held.set(self.fragments.held());
         self.counters.evicted.set(self.connections.evicted());
+        self.counters.translations.set(self.translations.len() as u64);
         for (cell, &count) in self.counters.connections.iter().zip(self.connections.counts()) {
             cell.set(count);
         }

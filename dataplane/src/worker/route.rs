@@ -59,8 +59,9 @@ pub(super) enum Asked {
     Service,
     /// It was, until the worker that received it has translated it.
     Translated,
-    /// A pod answers the gateway, as which it sees itself where it asked a Service and is its backend.
-    Gateway,
+    /// It answers the switch, which asked in the name of a client: a pod, where it asked a Service and
+    /// is its backend; or who is elsewhere. It opens nothing.
+    Own,
 }
 
 /// Where a packet came in.
@@ -81,16 +82,16 @@ impl Route {
         (self.asked == Asked::Translated).then_some(self.from.worker)
     }
 
-    /// Whom a connection would count for that opens this way: one of the two ends is a pod here. What
+    /// Whom a connection would count for that opens this way: one of the two ends is a pod here, or it
+    /// is the node's, from the host port and out of it again. What
     /// the node asks of a pod is asked as if the pod asked it: no flood from outside may take the
     /// place of its probes.
     #[inline]
     pub(super) fn holder(&self) -> Holder {
-        const NOBODY: EndpointId = EndpointId(u32::MAX);
         match (self.source.endpoint, self.target.endpoint) {
             (Some(endpoint), _) => Holder { endpoint, seat: Seat::of(self.from), opens: true },
             (None, endpoint) => {
-                let endpoint = endpoint.unwrap_or(NOBODY);
+                let endpoint = endpoint.unwrap_or(EndpointId::NODE);
                 Holder { endpoint, seat: Seat::of(self.exit.to), opens: self.source.node.is_some() }
             }
         }

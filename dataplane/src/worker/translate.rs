@@ -21,7 +21,7 @@ use crate::packet::parse::{Content, Kind, parse_into, read_fragment};
 use crate::packet::{FlowKey, Headers, Protocol, rewrite, translate};
 use crate::port::Port;
 use crate::publish::Snapshot;
-use crate::service::{Backend, FrontKey};
+use crate::service::Backend;
 
 impl<P: Port, M: Memory> Path<P, M> {
     /// Takes in a whole packet for a Service, which was read last.
@@ -72,7 +72,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         };
         let back = match &found {
             Some(found) => found.back,
-            None => self.choose(snapshot, entrance, &client, &packet.headers)?,
+            None => self.choose(snapshot, &client, &packet.headers)?,
         };
         let mut route = client.way_to(&snapshot.endpoints, self.id, entrance, back.target)?;
         if is_part {
@@ -92,6 +92,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             let (holder, version) = (route.holder(), snapshot.endpoints.services().version());
             let opener = client.endpoint();
             self.translations.open(&packet.headers, &back, opener, holder, (version, now))?;
+            self.counters.translated.add(1);
         }
         let bytes = self.memory.bytes_mut(frame);
         if entrance.kind == PortKind::Host && !is_part {
@@ -142,7 +143,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         let Translation { front, back, .. } = found;
         let backend = Backend { address: back.target, port: back.target_port };
         let is_udp = front.protocol == Protocol::Udp;
-        let front = services.find(&FrontKey::of(&front));
+        let front = services.find(&snapshot.endpoints.front_of(&front));
         if front.is_some_and(|front| front.serving.keeps(backend, is_udp)) {
             self.translations.stamp(found.id, services.version());
             return Ok(Some(found));

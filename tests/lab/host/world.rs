@@ -81,14 +81,20 @@ impl Stack {
             directory.put(&format!("20-{name}.yaml"), &text)?;
         }
         directory.put("30-deny.yaml", &ingress("deny", &[]))?;
+        directory.put("40-services.yaml", &super::services::manifests())?;
         let shape = Shape { prefix: PREFIX.to_owned(), mtu: 1500, outside: Vec::new() };
         let world = World::build_bare(directory, shape)?;
         wire(&world.lab)?;
-        let mut switch = SwitchProcess::spawn(&world.lab, &world.options()?)?;
+        let mut options = world.options()?;
+        options.arguments = ["--node-name", "here"].map(str::to_owned).to_vec();
+        let mut switch = SwitchProcess::spawn(&world.lab, &options)?;
         switch.await_ready(SETTLE)?;
         world.lab.outside().await_interface(FAR_END, SETTLE)?;
         let servers = Servers::default();
         servers.add(&neighbour("uplink"), "TCP", SocketAddr::new(ip(OUTSIDE), ECHO))?;
+        for address in [SECOND_POD, SECOND_POD_V6] {
+            servers.add(&neighbour("second"), "UDP", SocketAddr::new(ip(address), 53))?;
+        }
         let tellers = Tellers::default();
         let stack = Self { world, _switch: switch, _servers: servers, tellers };
         for name in ["client", "server", "other"] {
@@ -141,7 +147,12 @@ impl Stack {
         let second = nets(&["10.77.1.0/24", "fd00:77:1::/64"], &[SECOND, SECOND_V6]);
         let wrong = |error: &dyn std::fmt::Display| LabError::Unexpected(error.to_string());
         let peer = InterfaceName::new(FAR_END).map_err(|error| wrong(&error))?;
-        HostPlan::new(peer, &own, [&second], &[], masquerade).map_err(|error| wrong(&error))
+        let services = super::services::NETS.map(|net| net.parse().ok());
+        let services: Vec<IpNet> = services.into_iter().flatten().collect();
+        let services = if cidrs.len() > 1 { &services[..] } else { &[] };
+        let plan = HostPlan::new(peer, &own, [&second], services, masquerade);
+        let plan = plan.map_err(|error| wrong(&error))?;
+        Ok(HostPlan { node_ports: super::services::node_ports_of_all(), ..plan })
     }
 
     /// Applies a plan in the node's stack.

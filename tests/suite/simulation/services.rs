@@ -11,6 +11,7 @@ use lockgate_tests::world::{Fate, HOST, World};
 
 use super::{ack, dropped, shape, syn, syn_ack};
 
+mod elsewhere;
 mod lasting;
 mod parts;
 
@@ -236,8 +237,8 @@ fn a_pod_that_is_its_own_backend_hears_itself() {
             let (at, arrived) = sent(&mut world, A, &unfinished(syn(there, 40_000, 80)));
             let key = key_of(&arrived);
             assert_eq!((at, key.target_port), (A, 8080));
-            let gateway = if there.source.is_ipv6() { "fe80::1" } else { "169.254.1.1" };
-            assert_eq!(IpAddr::from(key.source), ip(gateway));
+            let own = if there.source.is_ipv6() { "fd4c:6f63:6b67::3" } else { "169.254.1.1" };
+            assert_eq!(IpAddr::from(key.source), ip(own));
             let back = answer_to(&world, A, &key);
             let reply = syn_ack(back, 8080, key.source_port);
             let (at, answered) = sent(&mut world, A, &unfinished(reply));
@@ -251,11 +252,13 @@ fn a_pod_that_is_its_own_backend_hears_itself() {
 #[test]
 fn the_gateway_hears_nothing_that_is_no_answer_of_a_pod_to_itself() {
     let mut world = World::of(shape(1), SERVICES);
-    let there = to(&world, "169.254.1.1");
-    for frame in [syn(there, 1000, 80), packets::udp(there, (1000, 53), b"x")] {
-        assert_eq!(dropped(&mut world, A, A, &frame), DropReason::NotForUs);
+    for own in ["169.254.1.1", "fd4c:6f63:6b67::3"] {
+        let there = to(&world, own);
+        for frame in [syn(there, 1000, 80), packets::udp(there, (1000, 53), b"x")] {
+            assert_eq!(dropped(&mut world, A, A, &frame), DropReason::NotForUs);
+        }
+        assert_eq!(dropped(&mut world, A, A, &ack(there, 1000, 80)), DropReason::NoConnection);
     }
-    assert_eq!(dropped(&mut world, A, A, &ack(there, 1000, 80)), DropReason::NoConnection);
     assert_eq!(world.connections(), 0);
 }
 
@@ -296,31 +299,6 @@ fn one_client_port_to_two_services_of_one_backend_stays_two_connections() {
                 (A, there.target, port)
             );
         }
-    }
-}
-
-#[test]
-fn what_comes_in_by_the_host_port_is_translated_to_this_nodes_backends_alone() {
-    for (workers, is_late) in NODES {
-        let mut world = start(workers, is_late);
-        let outside = |target: &str| Ends {
-            source_mac: world.mac(HOST),
-            target_mac: GATEWAY_MAC,
-            source: ip("198.51.100.1"),
-            target: ip(target),
-        };
-        let (web, far) = (outside("10.96.0.1"), outside("10.96.0.3"));
-        for port in 20_000..20_020 {
-            let (at, arrived) = sent(&mut world, HOST, &syn(web, port, 80));
-            let key = key_of(&arrived);
-            assert_eq!(IpAddr::from(key.source), web.source, "its source stays");
-            let back = answer_to(&world, at, &key);
-            let (client, answered) = sent(&mut world, at, &syn_ack(back, 8080, port));
-            assert_eq!((client, IpAddr::from(key_of(&answered).source)), (HOST, web.target));
-            assert_eq!(key_of(&answered).source_port, 80);
-        }
-        let frame = syn(far, 20_000, 80);
-        assert_eq!(dropped(&mut world, HOST, B, &frame), DropReason::ServiceElsewhere);
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a rule of `nf_tables` is made of: each expression as the kernel takes it.
 //!
-//! One register is enough: each condition loads a value into it and compares it at once.
+//! One register is enough: each condition loads a value into it and compares it at once. Only a
+//! protocol with its port are two, one behind the other.
+
+use std::net::IpAddr;
 
 use super::attribute::Attribute;
 use super::family::Family;
@@ -9,13 +12,20 @@ use super::family::Family;
 const REGISTER: u32 = 1;
 
 const META_OIFNAME: u32 = 7;
+/// Four bytes behind the start of [`REGISTER`].
+const REGISTER_BEHIND: u32 = 9;
+
 const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
 const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
 const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_OF_SOURCE: u32 = 1;
+const FIB_OF_TARGET: u32 = 2;
 /// `RTN_LOCAL`: the kernel compares it in its own byte order.
 const LOCAL: u32 = 2;
 const NAT_SOURCE: u32 = 0;
+const NAT_TARGET: u32 = 1;
 /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: two connections that open at once get no port twice.
 const RANDOM_FULLY: u32 = 1 << 4;
 
@@ -53,13 +63,43 @@ impl Expressions {
 
     /// The packet's source is an address of this machine.
     pub(in crate::host) fn source_is_local(mut self) -> Self {
-        let attributes = [
-            Attribute::number(1, REGISTER),
-            Attribute::number(2, FIB_ADDRESS_TYPE),
-            Attribute::number(3, FIB_OF_SOURCE),
+        self.is_local(FIB_OF_SOURCE);
+        self
+    }
+
+    /// The packet's target is an address of this machine.
+    pub(in crate::host) fn target_is_local(mut self) -> Self {
+        self.is_local(FIB_OF_TARGET);
+        self
+    }
+
+    /// The packet's source is this address.
+    pub(in crate::host) fn source_is(mut self, address: IpAddr) -> Self {
+        let family = Family::of(address);
+        self.load_address(family, family.source_offset());
+        self.compare(Compare::Equal, &Family::octets(address));
+        self
+    }
+
+    /// The packet's target is this address.
+    pub(in crate::host) fn target_is(mut self, address: IpAddr) -> Self {
+        let family = Family::of(address);
+        self.load_address(family, family.target_offset());
+        self.compare(Compare::Equal, &Family::octets(address));
+        self
+    }
+
+    /// The packet's protocol and the port that it is for are in a set, or are not.
+    pub(in crate::host) fn port(mut self, set: &str, is_in: bool) -> Self {
+        self.meta(META_L4PROTO);
+        let payload = [
+            Attribute::number(1, REGISTER_BEHIND),
+            Attribute::number(2, TRANSPORT_HEADER),
+            Attribute::number(3, 2),
+            Attribute::number(4, 2),
         ];
-        self.add("fib", attributes);
-        self.compare(Compare::Equal, &LOCAL.to_ne_bytes());
+        self.add("payload", payload);
+        self.look_up(set, is_in);
         self
     }
 
@@ -76,12 +116,21 @@ impl Expressions {
     }
 
     /// Then its source becomes this address.
-    pub(in crate::host) fn source_becomes(mut self, address: std::net::IpAddr) -> Vec<Attribute> {
+    pub(in crate::host) fn source_becomes(self, address: IpAddr) -> Vec<Attribute> {
+        self.becomes(NAT_SOURCE, address)
+    }
+
+    /// Then its target becomes this address, at the same port.
+    pub(in crate::host) fn target_becomes(self, address: IpAddr) -> Vec<Attribute> {
+        self.becomes(NAT_TARGET, address)
+    }
+
+    fn becomes(mut self, which: u32, address: IpAddr) -> Vec<Attribute> {
         let family = Family::of(address);
         let data = [Attribute::bytes(1, Family::octets(address))];
         self.add("immediate", [Attribute::number(1, REGISTER), Attribute::nest(2, data)]);
         let attributes = [
-            Attribute::number(1, NAT_SOURCE),
+            Attribute::number(1, which),
             Attribute::number(2, family.protocol().into()),
             Attribute::number(3, REGISTER),
         ];
@@ -128,6 +177,21 @@ impl Expressions {
     }
 
     fn address(&mut self, family: Family, offset: u32, set: &str, is_in: bool) {
+        self.load_address(family, offset);
+        self.look_up(set, is_in);
+    }
+
+    fn is_local(&mut self, of: u32) {
+        let attributes = [
+            Attribute::number(1, REGISTER),
+            Attribute::number(2, FIB_ADDRESS_TYPE),
+            Attribute::number(3, of),
+        ];
+        self.add("fib", attributes);
+        self.compare(Compare::Equal, &LOCAL.to_ne_bytes());
+    }
+
+    fn load_address(&mut self, family: Family, offset: u32) {
         let payload = [
             Attribute::number(1, REGISTER),
             Attribute::number(2, NETWORK_HEADER),
@@ -135,6 +199,9 @@ impl Expressions {
             Attribute::number(4, family.address_bytes()),
         ];
         self.add("payload", payload);
+    }
+
+    fn look_up(&mut self, set: &str, is_in: bool) {
         let lookup = [
             Attribute::text(1, set),
             Attribute::number(2, REGISTER),

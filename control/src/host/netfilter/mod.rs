@@ -10,16 +10,16 @@
 mod attribute;
 mod expression;
 mod family;
-mod net_set;
+mod set;
 mod socket;
 mod table;
 
-pub(super) use attribute::{find, number_of, text_of};
+pub(super) use attribute::{Attribute, find, number_of, text_of};
 pub(super) use expression::Expressions;
 pub(super) use family::Family;
-pub(super) use net_set::NetSet;
+pub(super) use set::Set;
 pub(super) use socket::Socket;
-pub(super) use table::{Chain, Table, remove};
+pub(super) use table::{Chain, Hook, Table, remove};
 
 /// The kinds of messages that are used here (`NFT_MSG_*`).
 pub(super) mod kind {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::attribute::{Attribute, text_of};
 use super::kind;
-use super::net_set::NetSet;
+use super::set::Set;
 use super::socket::{APPEND, CREATE, INET, Message, Socket, Told};
 
 /// Of every object but the table itself: the name of its table. Of the table: its own name.
@@ -14,28 +14,40 @@ const TABLE: u16 = 1;
 const NAME: u16 = 2;
 const CHAIN_NAME: u16 = 3;
 const SET_FLAGS: u16 = 3;
-const INTERVALS: u32 = 4;
 
-/// A chain that sees packets on their way out and may change whom they are from.
+/// Where a chain sees packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::host) enum Hook {
+    /// As they come in, before they are routed: it may change whom they are for.
+    Prerouting = 0,
+    /// What the machine itself sends, before it is routed again: the same.
+    Output = 3,
+    /// On their way out: it may change whom they are from.
+    Postrouting = 4,
+}
+
+/// A chain that translates addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::host) struct Chain {
     /// Its name in its table.
     pub name: &'static str,
+    /// Where it is asked.
+    pub hook: Hook,
     /// When it is asked, among the chains of others.
     pub priority: i32,
     /// The expressions of each rule.
     pub rules: Vec<Vec<Attribute>>,
 }
 
-/// A table of the family `inet`, with one chain.
+/// A table of the family `inet`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::host) struct Table {
     /// Its name.
     pub name: &'static str,
-    /// Its sets of networks, none of them empty.
-    pub sets: Vec<NetSet>,
-    /// Its chain.
-    pub chain: Chain,
+    /// Its sets, none of them empty.
+    pub sets: Vec<Set>,
+    /// Its chains.
+    pub chains: Vec<Chain>,
 }
 
 impl Table {
@@ -60,7 +72,7 @@ impl Table {
         }
         let chains = self.objects(socket, kind::GET_CHAIN, vec![])?;
         let rules = self.objects(socket, kind::GET_RULE, vec![])?;
-        Ok(are(&chains, &[self.chain_attributes()]) && are(&rules, &self.rules()))
+        Ok(are(&chains, &self.chain_attributes()) && are(&rules, &self.rules()))
     }
 
     /// Puts it in the place of whatever there is of its name, at once.
@@ -84,41 +96,48 @@ impl Table {
                 messages.push(message(kind::NEW_ELEMENTS, CREATE, attributes));
             }
         }
-        messages.push(message(kind::NEW_CHAIN, CREATE, self.chain_attributes()));
+        let chains = self.chain_attributes().into_iter();
+        messages.extend(chains.map(|chain| message(kind::NEW_CHAIN, CREATE, chain)));
         let rules = self.rules();
         messages
             .extend(rules.into_iter().map(|rule| message(kind::NEW_RULE, CREATE | APPEND, rule)));
         messages
     }
 
-    fn set_attributes(&self, set: &NetSet, number: u32) -> Vec<Attribute> {
+    fn set_attributes(&self, set: &Set, number: u32) -> Vec<Attribute> {
         vec![
             Attribute::text(TABLE, self.name),
             Attribute::text(NAME, &set.name),
-            Attribute::number(SET_FLAGS, INTERVALS),
-            Attribute::number(4, set.family.set_type()),
-            Attribute::number(5, set.family.address_bytes()),
+            Attribute::number(SET_FLAGS, set.flags),
+            Attribute::number(4, set.key_type),
+            Attribute::number(5, set.key_bytes),
             Attribute::number(10, number),
         ]
     }
 
-    fn chain_attributes(&self) -> Vec<Attribute> {
-        const POSTROUTING: u32 = 4;
+    /// The attributes of each chain.
+    fn chain_attributes(&self) -> Vec<Vec<Attribute>> {
         const ACCEPT: u32 = 1;
-        let priority = Attribute::bytes(2, self.chain.priority.to_be_bytes());
-        vec![
-            Attribute::text(TABLE, self.name),
-            Attribute::text(CHAIN_NAME, self.chain.name),
-            Attribute::nest(4, [Attribute::number(1, POSTROUTING), priority]),
-            Attribute::number(5, ACCEPT),
-            Attribute::text(7, "nat"),
-        ]
+        let attributes = |chain: &Chain| {
+            let priority = Attribute::bytes(2, chain.priority.to_be_bytes());
+            vec![
+                Attribute::text(TABLE, self.name),
+                Attribute::text(CHAIN_NAME, chain.name),
+                Attribute::nest(4, [Attribute::number(1, chain.hook as u32), priority]),
+                Attribute::number(5, ACCEPT),
+                Attribute::text(7, "nat"),
+            ]
+        };
+        self.chains.iter().map(attributes).collect()
     }
 
     /// The attributes of each rule.
     fn rules(&self) -> Vec<Vec<Attribute>> {
-        let names = [Attribute::text(TABLE, self.name), Attribute::text(NAME, self.chain.name)];
-        self.chain.rules.iter().map(|rule| [&names[..], rule].concat()).collect()
+        let of = |chain: &Chain| -> Vec<Vec<Attribute>> {
+            let names = [Attribute::text(TABLE, self.name), Attribute::text(NAME, chain.name)];
+            chain.rules.iter().map(|rule| [&names[..], rule].concat()).collect()
+        };
+        self.chains.iter().flat_map(of).collect()
     }
 
     /// What the kernel has of a kind in the table.

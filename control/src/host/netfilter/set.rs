@@ -1,4 +1,5 @@
-//! A set of networks in `nf_tables`: sorted bounds, which a packet's address is looked up between.
+//! A set in `nf_tables`: of networks, sorted bounds, which a packet's address is looked up between;
+//! or of protocols with a port each, which are looked up as they are.
 //!
 //! A bound is where a range begins, or the first address after one. Ranges that touch become one,
 //! for the kernel would meet an end and a beginning at the same address.
@@ -19,25 +20,34 @@ const KEY: u16 = 1;
 const VALUE: u16 = 1;
 const FLAGS: u16 = 3;
 const INTERVAL_END: u32 = 1;
+/// `NFT_SET_INTERVAL`.
+const INTERVALS: u32 = 4;
+/// The numbers that `nft` knows the types of protocols and ports by, one after the other: as its
+/// `inet_proto . inet_service`. Each takes four bytes.
+const PROTOCOL_AND_PORT: u32 = 12 << 6 | 13;
 
-/// A named set of networks of one family.
+/// A named set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::host) struct NetSet {
+pub(in crate::host) struct Set {
     /// Its name in its table.
     pub name: String,
-    /// Its family.
-    pub family: Family,
+    /// The number that `nft` knows the type of its keys by, to show them.
+    pub key_type: u32,
+    /// How long a key is.
+    pub key_bytes: u32,
+    /// `NFT_SET_*`.
+    pub flags: u32,
     bounds: Vec<Bound>,
 }
 
-/// An address, and whether a range ends before it.
+/// A key: an address, and whether a range ends before it; or a protocol and a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Bound {
     address: Vec<u8>,
     is_end: bool,
 }
 
-impl NetSet {
+impl Set {
     /// The networks of a family, of some of both.
     pub(in crate::host) fn new<'a>(
         name: String,
@@ -58,7 +68,22 @@ impl NetSet {
             }
         }
         let bounds = ranges.into_iter().flat_map(|(first, last)| bounds(family, first, last));
-        Self { name, family, bounds: bounds.collect() }
+        let (key_type, key_bytes) = (family.set_type(), family.address_bytes());
+        Self { name, key_type, key_bytes, flags: INTERVALS, bounds: bounds.collect() }
+    }
+
+    /// These ports, each with the number of its protocol.
+    pub(in crate::host) fn of_ports(
+        name: String,
+        ports: impl IntoIterator<Item = (u8, u16)>,
+    ) -> Self {
+        let bound = |(protocol, port): (u8, u16)| {
+            let [high, low] = port.to_be_bytes();
+            let address = vec![protocol, 0, 0, 0, high, low, 0, 0];
+            Bound { address, is_end: false }
+        };
+        let bounds = ports.into_iter().map(bound).collect();
+        Self { name, key_type: PROTOCOL_AND_PORT, key_bytes: 8, flags: 0, bounds }
     }
 
     /// Whether there is nothing in it.
@@ -125,12 +150,12 @@ fn octets(family: Family, number: u128) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn set(family: Family, nets: &[&str]) -> NetSet {
+    fn set(family: Family, nets: &[&str]) -> Set {
         let nets: Vec<IpNet> = nets.iter().map(|net| net.parse().unwrap()).collect();
-        NetSet::new("x".to_owned(), family, &nets)
+        Set::new("x".to_owned(), family, &nets)
     }
 
-    fn shown(set: &NetSet) -> Vec<(Vec<u8>, bool)> {
+    fn shown(set: &Set) -> Vec<(Vec<u8>, bool)> {
         set.bounds.iter().map(|bound| (bound.address.clone(), bound.is_end)).collect()
     }
 
@@ -179,7 +204,7 @@ mod tests {
         let nets: Vec<IpNet> = (0..3000_u32)
             .map(|number| IpNet::from(IpAddr::from(Ipv6Addr::from_bits(u128::from(number) << 16))))
             .collect();
-        let lists = NetSet::new("x".to_owned(), Family::V6, &nets).lists();
+        let lists = Set::new("x".to_owned(), Family::V6, &nets).lists();
         assert_eq!(lists.len(), 6);
         for list in lists {
             let mut out = Vec::new();

@@ -1,0 +1,183 @@
+//! Services asked through the node's stack: by the node itself, from outside, from another node, and
+//! by pods at a port of the node.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use lockgate_control::services::NodePort;
+use lockgate_tests::lab::probe::{self, Seen, Speech};
+use lockgate_tests::lab::{Namespace, Place};
+
+use super::super::Outcome;
+use super::super::fixture::NODE;
+use super::ip;
+use super::world::{NODE_OTHER, NODE_V6, SECOND, SECOND_V6, Stack, WHO};
+
+/// The networks of the cluster's Services here.
+pub(super) const NETS: [&str; 2] = ["10.96.7.0/24", "fd96:7::/112"];
+/// A node port whose backend is on the second node.
+const FAR: u16 = 30_090;
+/// A node port whose backend is here, for those beyond only as long as it is.
+const KEPT: u16 = 30_091;
+/// A node port of the pod that is isolated.
+const SHUT: u16 = 30_092;
+/// A node port that is local, of a backend on the second node.
+const KEPT_FAR: u16 = 30_093;
+/// The port of the echo of UDP.
+const ECHO: u16 = 53;
+/// The node's address on the link to the second node, IPv6.
+const NODE_OTHER_V6: &str = "fd31:8::1";
+
+/// Name, last part of its address, node port, policy, last parts of its backend, where that is.
+const SERVICES: [(&str, u8, u16, &str, (&str, &str), &str); 4] = [
+    ("far", 1, FAR, "Cluster", ("10.77.1.5", "fd00:77:1::5"), "second"),
+    ("kept", 2, KEPT, "Local", ("10.77.0.3", "fd00:77::3"), "here"),
+    ("shut", 3, SHUT, "Cluster", ("10.77.0.2", "fd00:77::2"), "here"),
+    ("kept-far", 4, KEPT_FAR, "Local", ("10.77.1.5", "fd00:77:1::5"), "second"),
+];
+
+/// Every Service, TCP at its node port and UDP at the port a hundred higher.
+pub(super) fn manifests() -> String {
+    let mut text = String::new();
+    for (name, last, port, policy, backend, node) in SERVICES {
+        let udp = port + 100;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: demo}}
+spec:
+  type: NodePort
+  clusterIPs: [10.96.7.{last}, 'fd96:7::{last}']
+  externalTrafficPolicy: {policy}
+  ports:
+  - {{name: who, port: 80, nodePort: {port}}}
+  - {{name: echo, port: {ECHO}, nodePort: {udp}, protocol: UDP}}
+---
+"
+        );
+        for (family, address) in [("IPv4", backend.0), ("IPv6", backend.1)] {
+            let _ = write!(
+                text,
+                "apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: {name}-{}
+  namespace: demo
+  labels: {{kubernetes.io/service-name: {name}}}
+addressType: {family}
+endpoints: [{{addresses: ['{address}'], nodeName: {node}}}]
+ports: [{{name: who, port: {WHO}}}, {{name: echo, port: {ECHO}, protocol: UDP}}]
+---
+",
+                family.to_lowercase()
+            );
+        }
+    }
+    text
+}
+
+/// The ports of nodes that lead there.
+pub(super) fn node_ports_of_all() -> Vec<NodePort> {
+    let of = |(_, _, number, policy, ..): (&str, u8, u16, &str, (&str, &str), &str)| {
+        let keeps_source = policy == "Local";
+        [(6, number), (17, number + 100)].into_iter().flat_map(move |(protocol, number)| {
+            [false, true].map(|v6| NodePort { protocol, number, v6, keeps_source })
+        })
+    };
+    SERVICES.into_iter().flat_map(of).collect()
+}
+
+/// What is called what here in a family.
+struct Names {
+    node: IpAddr,
+    /// The node on the link to the second one: as whom what is masqueraded there is seen.
+    other: IpAddr,
+    second: IpAddr,
+    uplink: IpAddr,
+    far: IpAddr,
+}
+
+fn names(v6: bool) -> Names {
+    let either = |v4: &str, of_v6: &str| ip(if v6 { of_v6 } else { v4 });
+    Names {
+        node: either(NODE, NODE_V6),
+        other: either(NODE_OTHER, NODE_OTHER_V6),
+        second: either(SECOND, SECOND_V6),
+        uplink: either("172.31.7.254", "fd31:7::fe"),
+        far: either("10.96.7.1", "fd96:7::1"),
+    }
+}
+
+/// Whether an echo of UDP comes back.
+fn echoes(
+    from: Namespace,
+    source: IpAddr,
+    to: IpAddr,
+    port: u16,
+) -> Result<Seen, Box<dyn std::error::Error>> {
+    let place = Place { namespace: from, addresses: vec![source] };
+    Ok(probe::probe(Speech::Udp, &place, SocketAddr::new(to, port), probe::PATIENCE)?)
+}
+
+pub(super) fn elsewhere(stack: &Stack, v6: bool) -> Outcome {
+    let Names { node, other, far, .. } = names(v6);
+    for _ in 0..6 {
+        assert_eq!(
+            stack.who_is(&stack.node(), None, &far, 80)?,
+            other,
+            "a node is asked by a node"
+        );
+    }
+    for _ in 0..3 {
+        assert_eq!(echoes(stack.node(), node, far, ECHO)?, Seen::Answered);
+    }
+    // Who is here is called by the node's own address, and lets it in though isolated.
+    let shut = ip(if v6 { "fd96:7::3" } else { "10.96.7.3" });
+    assert_eq!(stack.who_is(&stack.node(), None, &shut, 80)?, node);
+    // A pod asks as itself.
+    let pod = stack.address("demo/client", v6)?;
+    assert_eq!(stack.who_is(&stack.pod("demo/client")?, None, &far, 80)?, pod);
+    Ok(())
+}
+
+pub(super) fn node_ports(stack: &Stack, v6: bool) -> Outcome {
+    let Names { node, other, second, uplink, .. } = names(v6);
+    let who = |from: &Namespace, to: &IpAddr, port| stack.who_is(from, None, to, port);
+    assert_eq!(who(&stack.uplink(), &node, FAR)?, other, "from outside to elsewhere");
+    assert_eq!(who(&stack.uplink(), &node, SHUT)?, node, "from outside, as the node (NP-43)");
+    assert_eq!(who(&stack.node(), &node, FAR)?, other, "from the node to elsewhere");
+    assert_eq!(who(&stack.node(), &other, SHUT)?, node, "from the node");
+    assert_eq!(who(&stack.second(), &other, SHUT)?, node, "from another node, at any address");
+    // A pod is judged as itself, and not let in because its node would be.
+    let client = stack.pod("demo/client")?;
+    assert_eq!(who(&client, &node, FAR)?, stack.address("demo/client", v6)?, "from a pod");
+    assert!(who(&client, &node, SHUT).is_err(), "a pod to one that is isolated");
+    assert!(who(&client, &other, SHUT).is_err(), "the same by an address that no Node has");
+    for port in [FAR, SHUT].map(|port| port + 100) {
+        assert_eq!(echoes(stack.uplink(), uplink, node, port)?, Seen::Answered, "{port}");
+        assert_eq!(echoes(stack.second(), second, other, port)?, Seen::Answered, "{port}");
+    }
+    let loopback = ip(if v6 { "::1" } else { "127.0.0.1" });
+    assert!(who(&stack.node(), &loopback, SHUT).is_err(), "its loopback is no node port");
+    assert!(who(&stack.uplink(), &node, 30_099).is_err(), "no Service has it");
+    Ok(())
+}
+
+pub(super) fn kept(stack: &Stack, v6: bool) -> Outcome {
+    let Names { node, other, second, uplink, .. } = names(v6);
+    let who = |from: &Namespace, to: &IpAddr, port| stack.who_is(from, None, to, port);
+    assert_eq!(who(&stack.uplink(), &node, KEPT)?, uplink, "from outside");
+    assert_eq!(who(&stack.second(), &other, KEPT)?, second, "from another node");
+    assert_eq!(who(&stack.node(), &node, KEPT)?, node, "from the node");
+    let client = stack.pod("demo/client")?;
+    let pod = stack.address("demo/client", v6)?;
+    assert_eq!(who(&client, &node, KEPT)?, pod, "from a pod");
+    assert_eq!(echoes(stack.uplink(), uplink, node, KEPT + 100)?, Seen::Answered);
+    // Nobody here serves: those beyond are left without an answer, and the node is not.
+    assert!(who(&stack.uplink(), &node, KEPT_FAR).is_err());
+    assert_eq!(who(&stack.node(), &node, KEPT_FAR)?, other);
+    assert_eq!(who(&client, &node, KEPT_FAR)?, pod);
+    Ok(())
+}
