@@ -227,6 +227,7 @@ async fn begin<D: Dataplane>(
         policy_metrics_max: settings.policy_metrics_max,
     };
     let mut sync = Sync::new(node, source, dataplane, latency);
+    sync.inherit(settings.restart.keep.clone());
     if let Some(probed) = probed {
         sync.add_host(probed).map_err(RunError::Switch)?;
     }

@@ -24,6 +24,7 @@ mod log;
 mod path_mtu;
 mod policy;
 mod rejects;
+mod restart;
 mod traffic;
 
 use std::error::Error;
@@ -55,6 +56,7 @@ const CASES: &[&[Case]] = &[
     interfaces::CASES,
     host::CASES,
     fail_closed::CASES,
+    restart::CASES,
     leaks::CASES,
     exhaustion::CASES,
     bad_input::CASES,

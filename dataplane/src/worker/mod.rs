@@ -17,6 +17,7 @@
 //! are on their way from memory meanwhile.
 
 mod admit;
+mod adopt;
 mod choose;
 mod client;
 mod forward;
@@ -75,6 +76,8 @@ pub struct Parts<P, M> {
     pub ends: Ends,
     /// Its connections.
     pub connections: Connections,
+    /// What it knows of those to Services.
+    pub translations: Translations,
     /// Where snapshots arrive.
     pub subscriber: Subscriber,
     /// Where commands arrive.
@@ -143,7 +146,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             ends: parts.ends,
             fragments: Fragments::new(parts.connections.timeouts().fragments_ms),
             refused: None,
-            translations: Translations::new(parts.connections.settings()),
+            translations: parts.translations,
             affinities: Affinities::new(parts.connections.settings().seed),
             connections: parts.connections,
             counters: parts.counters,
@@ -263,6 +266,10 @@ impl<P: Port, M: Memory> Worker<P, M> {
             Command::Copy(mut page, cursor, asked) => {
                 let next = self.path.connections.page(cursor, &mut page);
                 self.reply(Reply::Page(page, next, asked));
+            }
+            Command::Adopt(mut page) => {
+                self.path.adopt(&mut page);
+                self.reply(Reply::Adopted(page));
             }
         }
     }
