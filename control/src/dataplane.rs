@@ -91,6 +91,15 @@ pub trait Dataplane {
         Ok(Adopted::default())
     }
 
+    /// From now on, and for so many milliseconds, has workers pick up TCP of which nothing is known.
+    ///
+    /// # Errors
+    /// Where a worker does not take its mail.
+    fn pick_up_for(&mut self, ms: u64) -> Result<(), Self::Error> {
+        let _nobody = ms;
+        Ok(())
+    }
+
     /// Why connections do not outlive the process, where they should.
     fn kept_trouble(&self) -> Option<&KeptError> {
         None

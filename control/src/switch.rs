@@ -142,6 +142,10 @@ impl Dataplane for Switch {
         Self::adopt(self, rows)
     }
 
+    fn pick_up_for(&mut self, ms: u64) -> Result<(), SwitchError> {
+        Self::pick_up_for(self, ms)
+    }
+
     fn kept_trouble(&self) -> Option<&KeptError> {
         Self::kept_trouble(self)
     }

@@ -101,6 +101,8 @@ pub struct Sync<D: Dataplane> {
     of_node: Vec<Problem>,
     /// Connections of a predecessor.
     survivors: Survivors,
+    /// How long TCP is picked up from the first snapshot on, in milliseconds.
+    grace_ms: u64,
 }
 
 impl<D: Dataplane> Sync<D> {
@@ -132,6 +134,7 @@ impl<D: Dataplane> Sync<D> {
             trouble: None,
             of_node: Vec::new(),
             survivors: Survivors::default(),
+            grace_ms: 0,
         }
     }
 

@@ -171,6 +171,8 @@ pub struct Counters {
     pub opened: Cell,
     /// Connections judged again under a newer epoch.
     pub rejudged: Cell,
+    /// TCP connections that were picked up in the middle after a restart; not among those opened.
+    pub picked_up: Cell,
     /// Connections that had to give way to new ones.
     pub evicted: Cell,
     /// Denied packets whose sender was told so. Each is one that is `originated`.
@@ -207,6 +209,7 @@ impl Default for Counters {
             connections: std::array::from_fn(|_| Cell::default()),
             opened: Cell::default(),
             rejudged: Cell::default(),
+            picked_up: Cell::default(),
             evicted: Cell::default(),
             rejects_sent: Cell::default(),
             rejects_withheld: Cell::default(),

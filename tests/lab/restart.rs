@@ -1,6 +1,7 @@
 //! Connections over a crash: real sockets go on talking when the switch is killed and started again,
 //! if policy lets them, and not one packet passes that it forbids.
 
+use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ pub(crate) const CASES: &[Case] = &[
     ("connections go on after kill -9, two workers", || go_on(2)),
     ("connections go on after kill -9 with another number of workers", fewer_workers),
     ("after kill -9 a connection that policy denies by now is cut", denied_by_now),
+    ("after kill -9 without files, what either end may open is picked up", picked_up),
     ("killed again and again under load: connections go on, nothing forbidden passes", again),
 ];
 
 /// How long a connection may be silent over a restart: TCP waits longer each time it sends again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a connection is watched afterwards.
 const WATCH: Duration = Duration::from_millis(500);
@@ -54,7 +56,8 @@ fn talk(world: &World, from: &str, to: &str) -> Result<Steady, LabError> {
 fn talks(world: &World) -> Result<Vec<(String, Steady)>, LabError> {
     let begin = |(from, to): (&str, &str)| Ok((format!("{from} to {to}"), talk(world, from, to)?));
     let mut all = TALKS.into_iter().map(begin).collect::<Result<Vec<_>, LabError>>()?;
-    let outside = (OUTSIDE.parse().map_err(|_| LabError::Unknown(OUTSIDE.to_owned()))?, 443).into();
+    let outside: IpAddr = OUTSIDE.parse().map_err(|_| LabError::Unknown(OUTSIDE.to_owned()))?;
+    let outside = (outside, 443).into();
     let steady = Steady::patient(&world.lab.place("demo/client")?, outside, PATIENCE)?;
     all.push(("demo/client to outside".to_owned(), steady));
     Ok(all)
@@ -132,7 +135,30 @@ fn denied_by_now() -> Outcome {
     assert_eq!(sniffer.count(), 0, "packets reached a pod that denies them");
     let course = kept.end();
     assert!(!course.is_cut, "another's connection was cut: {course:?}");
-    wait_for("the denied connection to be cut", PATIENCE, || cut.is_cut())?;
+    wait_for("the denied connection to be cut", PATIENCE * 2, || cut.is_cut())?;
+    switch.stop()?;
+    Ok(())
+}
+
+fn picked_up() -> Outcome {
+    let world = build()?;
+    let nobody = ingress("nobody", &[]).replace("app: server", "app: client");
+    world.directory.put("nobody.yaml", &nobody)?;
+    let mut switch = world.start(1)?;
+    let cut = talk(&world, "demo/client", "demo/server")?;
+    let talks = vec![("outside to other".to_owned(), talk(&world, OUTSIDE, "demo/other")?)];
+    sleep(WATCH);
+    switch.kill()?;
+    std::fs::remove_dir_all(world.lab.state().join("memory/connections"))?;
+    // Nobody may call `client`; anybody may call `other`, which may call anybody.
+    switch = SwitchProcess::spawn(&world.lab, &world.options()?)?;
+    switch.await_ready(Duration::from_secs(20))?;
+    sleep(Duration::from_secs(3));
+    assert!(switch.metric("lockgate_connections_picked_up_total", &[])? >= 1.0);
+    all_went_on(talks);
+    wait_for("the connection that one side alone may open to be cut", PATIENCE * 2, || {
+        cut.is_cut()
+    })?;
     switch.stop()?;
     Ok(())
 }

@@ -30,6 +30,11 @@ impl<D: Dataplane> Sync<D> {
         self.dirty |= self.survivors.has_waiting();
     }
 
+    /// From the first snapshot on, TCP of which nothing is known is picked up for so long.
+    pub fn pick_up_for(&mut self, seconds: u32) {
+        self.grace_ms = u64::from(seconds) * 1000;
+    }
+
     /// Before a snapshot is published: names its pods for a successor, and gives workers what they own
     /// of a predecessor's connections.
     pub(super) fn hand_down(&mut self, topology: &Topology, endpoints: &Endpoints) {
@@ -37,6 +42,12 @@ impl<D: Dataplane> Sync<D> {
         let (workers, now) = (self.node.workers, Instant::now());
         if let Err(error) = self.survivors.adopt(endpoints, workers, now, &mut self.dataplane) {
             warn!(%error, "connections of a predecessor were not taken over");
+        }
+        let grace_ms = std::mem::take(&mut self.grace_ms);
+        if grace_ms > 0
+            && let Err(error) = self.dataplane.pick_up_for(grace_ms)
+        {
+            warn!(%error, "TCP of which nothing is known is not picked up");
         }
     }
 

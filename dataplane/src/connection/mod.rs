@@ -71,6 +71,7 @@ pub mod keep;
 pub mod left;
 mod life;
 mod page;
+mod pick_up;
 mod sctp;
 mod settings;
 mod settle;

@@ -116,6 +116,24 @@ pub(super) fn open(header: &TcpHeader) -> Track {
     track
 }
 
+/// Whether a segment may be of a connection that began unseen: it acknowledges, and neither begins
+/// nor resets.
+pub(super) const fn is_amid(header: &TcpHeader) -> bool {
+    header.flags.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0 | TcpFlags::RST.0) == TcpFlags::ACK.0
+}
+
+/// The track of a connection that is seen from the middle on. Of the other side nothing is known but
+/// what this one acknowledges, so it may acknowledge anything within the largest window.
+pub(super) fn amid(header: &TcpHeader) -> Track {
+    let (at, acked) = (header.sequence, header.acknowledgment);
+    let mut track = Track::BLANK;
+    let least = at.wrapping_sub(GAP_BYTES.unsigned_abs());
+    track.sides =
+        [Side { end: at, next: at, acked }, Side { end: acked, next: acked, acked: least }];
+    track.note(Way::Opening, header);
+    track
+}
+
 /// Takes one segment in.
 pub(super) fn step(state: State, track: &mut Track, way: Way, header: &TcpHeader) -> Step {
     if header.flags.has(TcpFlags::RST) {

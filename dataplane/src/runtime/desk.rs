@@ -16,6 +16,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Tick;
 use crate::connection::{Adoptions, Page};
 use crate::frame::Closed;
 use crate::ids::{PortId, PortRef, PortSlot};
@@ -177,6 +178,11 @@ impl<H: Half> Desk<H> {
     /// The answer to the newest question, once it is there.
     pub(super) fn take_page(&mut self) -> Option<Copied> {
         self.copied.take()
+    }
+
+    /// Tells the worker until when to pick TCP up; not where the mailbox is full.
+    pub(super) fn pick_up(&mut self, until: Tick) {
+        let _full = self.mailbox.commands.push(Command::PickUp(until));
     }
 
     /// Gives the worker a page of a predecessor's connections.

@@ -123,6 +123,19 @@ impl Switch {
         found.map_err(|source| KeptError::Directory { path: path.clone(), source })
     }
 
+    /// From now on, and for so long, has workers pick up TCP of which nothing is known.
+    ///
+    /// # Errors
+    /// When a worker does not take its mail.
+    pub fn pick_up_for(&mut self, ms: u64) -> Result<(), SwitchError> {
+        let until = self.clock.now().after_ms(ms);
+        for worker in &mut self.workers {
+            worker.wait(|desk| desk.has_room().then_some(()))?;
+            worker.desk.pick_up(until);
+        }
+        Ok(())
+    }
+
     /// Gives workers connections of a predecessor, and waits until they have them; says what became
     /// of all that they were ever given.
     ///

@@ -77,6 +77,8 @@ pub enum Command<P> {
     Closed(Closed),
     /// Copy connections, from this cursor on, into this page, and say which question it answers.
     Copy(Box<Page>, u32, AskId),
+    /// Until then, pick TCP up of which nothing is known.
+    PickUp(Tick),
     /// Take in these connections of a predecessor.
     Adopt(Box<Adoptions>),
 }

@@ -24,6 +24,7 @@ mod forward;
 mod fragments;
 mod judge;
 pub mod mailbox;
+mod pick_up;
 mod route;
 mod stage;
 mod tell;
@@ -128,6 +129,8 @@ struct Path<P, M> {
     fragment_rate: FragmentRate,
     established: Established,
     denial: Denial,
+    /// Until then TCP of which nothing is known is picked up.
+    picks_up_until: Tick,
     now: Tick,
 }
 
@@ -154,6 +157,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             sampler: Sampler::default(),
             established: parts.established,
             denial: parts.denial,
+            picks_up_until: Tick(0),
             now: Tick(0),
         };
         Self {
@@ -267,6 +271,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
                 let next = self.path.connections.page(cursor, &mut page);
                 self.reply(Reply::Page(page, next, asked));
             }
+            Command::PickUp(until) => self.path.picks_up_until = until,
             Command::Adopt(mut page) => {
                 self.path.adopt(&mut page);
                 self.reply(Reply::Adopted(page));

@@ -55,6 +55,14 @@ impl World {
         self.keep.as_ref().map(read).unwrap_or_default()
     }
 
+    /// From now on, and for so long, has workers pick up TCP of which nothing is known.
+    pub fn pick_up_for(&mut self, ms: u64) {
+        let until = self.now.after_ms(ms);
+        for seat in &mut self.seats {
+            assert!(seat.mailbox.commands.push(Command::PickUp(until)).is_ok());
+        }
+    }
+
     /// Gives workers connections of a node before it; says what became of these.
     pub fn adopt(&mut self, rows: &[(WorkerId, Adoption)]) -> Adopted {
         let mut became = Adopted::default();

@@ -206,6 +206,11 @@ impl Dataplane for Switch {
         Ok(self.adopted)
     }
 
+    fn pick_up_for(&mut self, ms: u64) -> Result<(), Refused> {
+        self.world.pick_up_for(ms);
+        Ok(())
+    }
+
     fn stop(self) -> Result<(), Refused> {
         Ok(())
     }

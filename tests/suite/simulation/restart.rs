@@ -13,6 +13,7 @@ use lockgate_control::sync::{Node, Sync};
 use lockgate_control::watch_dir::{Changed, Settled};
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::ids::Mac;
+use lockgate_dataplane::packet::TcpFlags;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_tests::packets::Ends;
 use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Switch, World, at_once};
@@ -35,6 +36,8 @@ struct Machine {
     links: Links,
     sync: Option<Sync<Switch>>,
     starts: u64,
+    /// Seconds for which TCP is picked up.
+    grace: u32,
 }
 
 impl Machine {
@@ -44,7 +47,7 @@ impl Machine {
         let mut links = Links::default();
         WIRES.into_iter().for_each(|name| links.make(name));
         let memory = tempfile::tempdir().unwrap();
-        let mut machine = Self { directory, memory, links, sync: None, starts: 0 };
+        let mut machine = Self { directory, memory, links, sync: None, starts: 0, grace: 0 };
         machine.start(workers);
         machine
     }
@@ -64,6 +67,7 @@ impl Machine {
         let files = Files::read(self.directory.path()).unwrap();
         let mut sync = Sync::new(node, files, switch, ApplyLatency::new().unwrap());
         sync.inherit(Some(self.memory.path().to_owned()));
+        sync.pick_up_for(self.grace);
         let interface = InterfaceName::new("lg-host").unwrap();
         let host = Probed { interface, ifindex: u32::MAX, mac: HOST_MAC, mtu: 1500 };
         sync.add_host(host).unwrap();
@@ -268,6 +272,55 @@ fn a_connection_to_a_service_stays_with_its_backend() {
         }
         assert_eq!(machine.world().translations(), 8);
     }
+}
+
+/// A switch that finds nothing of its predecessor, and has ten seconds of grace.
+fn bereft(open: impl FnOnce(&mut Machine)) -> Machine {
+    let mut machine = Machine::new(2);
+    open(&mut machine);
+    machine.grace = 10;
+    for name in names(machine.memory.path()) {
+        fs::remove_file(machine.memory.path().join(name)).unwrap();
+    }
+    machine
+}
+
+#[test]
+fn what_either_end_may_open_is_picked_up_in_the_middle_for_a_while() {
+    let none = dropped(DropReason::NoConnection);
+    let mut machine = bereft(|machine| machine.open(A, B, 1000));
+    machine.start(2);
+    assert_eq!(machine.world().connections(), 0);
+    machine.goes_on(A, B, 1000);
+    machine.goes_on(OUTSIDE, B, 1001);
+    assert_eq!(machine.world().total(|cells| cells.picked_up.load()), 2);
+    // A handshake is none that began before, and a reset ends what is not there.
+    let (there, back) = (machine.ends(A, B), machine.ends(B, A));
+    assert_eq!(machine.fate(B, A, &syn_ack(back, 8080, 1002)), none);
+    let reset = TcpFlags::RST.with(TcpFlags::ACK);
+    let reset = lockgate_tests::packets::tcp(there, (1002, 8080), reset, &[]);
+    assert_eq!(machine.fate(A, B, &reset), none);
+    machine.world().pass_ms(10_001);
+    assert_eq!(machine.talk(A, B, 1003), [none.clone(), none]);
+    // Both sides have spoken: it is established, and lasts.
+    machine.world().pass_ms(60_000);
+    machine.world().advance_ms(2_000);
+    machine.goes_on(A, B, 1000);
+}
+
+#[test]
+fn what_one_end_may_not_open_is_not_picked_up() {
+    let none = dropped(DropReason::NoConnection);
+    let mut machine = bereft(|machine| machine.open(A, B, 1000));
+    machine.write("closed.yaml", CLOSED);
+    machine.start(2);
+    assert_eq!(machine.talk(A, B, 1000), [none.clone(), none.clone()]);
+    // Nor is what asks a Service, of which nobody knows the backend.
+    let mut machine = bereft(|_| ());
+    machine.start(1);
+    let there = machine.ends(A, ("", WEB));
+    assert_eq!(machine.fate(A, B, &ack(there, 2000, 80)), none);
+    assert_eq!(machine.world().connections(), 0);
 }
 
 #[test]
