@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use lockgate_dataplane::clock::Tick;
-use lockgate_dataplane::connection::Row;
+use lockgate_dataplane::connection::left::Left;
+use lockgate_dataplane::connection::{Adoption, Row};
 use lockgate_dataplane::counters::Counters;
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Sample;
-use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
+use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef, WorkerId};
 use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
-use lockgate_dataplane::runtime::{HostPortRef, PortView};
+use lockgate_dataplane::runtime::{Adopted, HostPortRef, KeptError, PortView};
 
 use crate::attach::Probed;
 
@@ -66,6 +67,43 @@ pub trait Dataplane {
 
     /// The samples of packets since the last call.
     fn samples(&mut self) -> Vec<Sample>;
+
+    /// Which start of the switch this is: later ones have greater numbers.
+    fn stamp(&self) -> u64 {
+        0
+    }
+
+    /// What predecessors left, the newest first: asked once their workers have stopped.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn left(&mut self) -> Result<Vec<Left>, KeptError> {
+        Ok(Vec::new())
+    }
+
+    /// Gives workers connections of a predecessor, and waits until they have them; says what became
+    /// of all that they were ever given.
+    ///
+    /// # Errors
+    /// Where a worker does not answer in time.
+    fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, Self::Error> {
+        drop(rows);
+        Ok(Adopted::default())
+    }
+
+    /// From now on, and for so many milliseconds, has workers pick up TCP of which nothing is known.
+    ///
+    /// # Errors
+    /// Where a worker does not take its mail.
+    fn pick_up_for(&mut self, ms: u64) -> Result<(), Self::Error> {
+        let _nobody = ms;
+        Ok(())
+    }
+
+    /// Why connections do not outlive the process, where they should.
+    fn kept_trouble(&self) -> Option<&KeptError> {
+        None
+    }
 
     /// Stops the workers and closes all sockets. All programs stay and drop.
     ///

@@ -57,6 +57,7 @@ pub mod settings;
 pub mod show;
 pub mod socket;
 pub mod source;
+pub mod survivors;
 pub mod switch;
 pub mod sync;
 pub mod validate;

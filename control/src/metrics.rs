@@ -221,6 +221,12 @@ impl Scrape<'_> {
             "Connections, half open, unanswered, over or denied, that gave way to new ones.",
             evicted,
         );
+        let picked_up = [(Labels::new(), float(self.sum(|cells| cells.picked_up.load())))];
+        families.counter(
+            "connections_picked_up_total",
+            "TCP connections that were picked up in the middle after a restart.",
+            picked_up,
+        );
         let again = [(Labels::new(), float(self.sum(|cells| cells.rejudged.load())))];
         families.counter(
             "connections_rejudged_total",

@@ -210,6 +210,7 @@ async fn begin<D: Dataplane>(
     start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
 ) -> Result<(Sync<D>, Option<Attachments>), RunError<D::Error>> {
     let attachments = remembered(&settings.source, attacher).await?;
+    let is_first = !attacher.has_pins()?;
     let latency = ApplyLatency::new().map_err(|e| RunError::Process(e.to_string()))?;
     let anchors = attacher.make_anchors(settings.workers()).await?;
     let probed = match &settings.host_port {
@@ -227,6 +228,10 @@ async fn begin<D: Dataplane>(
         policy_metrics_max: settings.policy_metrics_max,
     };
     let mut sync = Sync::new(node, source, dataplane, latency);
+    sync.inherit(settings.restart.keep.clone());
+    if !is_first {
+        sync.pick_up_for(settings.restart.grace);
+    }
     if let Some(probed) = probed {
         sync.add_host(probed).map_err(RunError::Switch)?;
     }

@@ -5,15 +5,17 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use lockgate_dataplane::clock::Tick;
-use lockgate_dataplane::connection::{self, Bounds, Row};
+use lockgate_dataplane::connection::left::Left;
+use lockgate_dataplane::connection::{self, Adoption, Bounds, Row};
 use lockgate_dataplane::counters::Counters;
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Sample;
-use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef};
+use lockgate_dataplane::ids::{Epoch, Generation, PortId, PortRef, WorkerId};
 use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
 use lockgate_dataplane::runtime::{
-    Detach, HostPortRef, PortView, Switch, SwitchConfig, SwitchError, WorkerConfig,
+    Adopted, Detach, HostPortRef, KeptError, PortView, Switch, SwitchConfig, SwitchError,
+    WorkerConfig,
 };
 
 use crate::attach::{InterfaceName, Probed};
@@ -44,6 +46,7 @@ pub fn start(settings: &Settings, anchors: &[InterfaceName]) -> Result<Switch, S
         polling: settings.polling,
         established: settings.established,
         denial: settings.denied,
+        keep: settings.restart.keep.clone(),
     })
 }
 
@@ -125,6 +128,26 @@ impl Dataplane for Switch {
 
     fn samples(&mut self) -> Vec<Sample> {
         Self::samples(self)
+    }
+
+    fn stamp(&self) -> u64 {
+        Self::stamp(self)
+    }
+
+    fn left(&mut self) -> Result<Vec<Left>, KeptError> {
+        Self::left(self)
+    }
+
+    fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, SwitchError> {
+        Self::adopt(self, rows)
+    }
+
+    fn pick_up_for(&mut self, ms: u64) -> Result<(), SwitchError> {
+        Self::pick_up_for(self, ms)
+    }
+
+    fn kept_trouble(&self) -> Option<&KeptError> {
+        Self::kept_trouble(self)
     }
 
     fn stop(self) -> Result<(), SwitchError> {

@@ -37,9 +37,11 @@ use crate::ports::Ports;
 use crate::resolve::Resolved;
 use crate::resolver::Resolver;
 use crate::source::{News, Source};
+use crate::survivors::Survivors;
 
 mod asked;
 mod attached;
+mod inherited;
 #[cfg(test)]
 mod tests;
 
@@ -97,6 +99,10 @@ pub struct Sync<D: Dataplane> {
     trouble: Option<Problem>,
     /// What is wrong with what the node is given.
     of_node: Vec<Problem>,
+    /// Connections of a predecessor.
+    survivors: Survivors,
+    /// How long TCP is picked up from the first snapshot on, in milliseconds.
+    grace_ms: u64,
 }
 
 impl<D: Dataplane> Sync<D> {
@@ -127,6 +133,8 @@ impl<D: Dataplane> Sync<D> {
             applied: InForce::default(),
             trouble: None,
             of_node: Vec::new(),
+            survivors: Survivors::default(),
+            grace_ms: 0,
         }
     }
 
@@ -201,6 +209,7 @@ impl<D: Dataplane> Sync<D> {
     /// A second has passed: what was refused is tried again, and what no event tells is looked at.
     pub fn tick(&mut self) {
         self.ports.look_closely();
+        self.survivors.tick(Instant::now());
         self.links_changed();
     }
 
@@ -252,6 +261,7 @@ impl<D: Dataplane> Sync<D> {
             let verdicts_differ = tables.verdicts || self.verdicts_differ;
             (self.rules_differ, self.verdicts_differ) = (false, false);
             self.epoch = Epoch(self.epoch.0 + u64::from(verdicts_differ));
+            self.hand_down(&topology, &tables.endpoints);
             self.published = self.dataplane.publish(self.epoch, tables.policy, tables.endpoints);
             self.ports.published(self.published);
             self.applied.publish(self.source.versions());
@@ -355,6 +365,7 @@ impl<D: Dataplane> Sync<D> {
     fn own_problems(&self) -> Vec<Problem> {
         let mut problems: Vec<Problem> =
             self.ports.problems().chain(&self.trouble).chain(&self.of_node).cloned().collect();
+        problems.extend(self.kept_problem());
         if let Some(pending) = self.pending.filter(|pending| pending.since.elapsed() > STALL) {
             problems.push(own_problem(
                 &format!("snapshot {} is not in force with every worker", pending.generation.0),

@@ -3,7 +3,8 @@
 //! Hot code never asks for the time: it is told, once per turn, so that tests own the clock
 //! (house D9).
 
-/// Milliseconds since the switch started. Lasts 49 days in 32 bits, hence 64.
+/// Milliseconds since the machine started, so that they mean the same to the switch's successor. They
+/// last 49 days in 32 bits, hence 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(pub u64);
 

@@ -169,6 +169,8 @@ pub struct Counters {
     pub opened: Cell,
     /// Connections judged again under a newer epoch.
     pub rejudged: Cell,
+    /// TCP connections that were picked up in the middle after a restart; not among those opened.
+    pub picked_up: Cell,
     /// Connections that had to give way to new ones.
     pub evicted: Cell,
     /// Connections to Services that were given a backend.
@@ -209,6 +211,7 @@ impl Default for Counters {
             connections: std::array::from_fn(|_| Cell::default()),
             opened: Cell::default(),
             rejudged: Cell::default(),
+            picked_up: Cell::default(),
             evicted: Cell::default(),
             translated: Cell::default(),
             translations: Cell::default(),

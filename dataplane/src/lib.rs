@@ -20,6 +20,7 @@
 
 #![deny(unsafe_code)]
 
+mod block;
 pub mod clock;
 pub mod compiler;
 pub mod connection;
@@ -40,5 +41,6 @@ pub mod publish;
 pub mod runtime;
 pub mod seat;
 pub mod service;
+pub mod successor;
 mod sync;
 pub mod worker;

@@ -25,6 +25,7 @@ mod path_mtu;
 mod policy;
 mod rejects;
 mod services;
+mod restart;
 mod traffic;
 
 use std::error::Error;
@@ -57,6 +58,7 @@ const CASES: &[&[Case]] = &[
     interfaces::CASES,
     host::CASES,
     fail_closed::CASES,
+    restart::CASES,
     leaks::CASES,
     exhaustion::CASES,
     bad_input::CASES,

@@ -10,6 +10,7 @@
 #![allow(clippy::missing_fields_in_debug, clippy::cast_possible_truncation)]
 
 mod fate;
+mod kept;
 mod objects;
 mod publish;
 mod shape;
@@ -29,7 +30,7 @@ use lockgate_control::manifest::read_text;
 use lockgate_control::resolve::Resolved;
 use lockgate_dataplane::clock::Tick;
 use lockgate_dataplane::compiler::Counted;
-use lockgate_dataplane::connection::{Bounds, Connections, Settings, Timeouts};
+use lockgate_dataplane::connection::{Bounds, Settings, Timeouts};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::doorbell::Doorbell;
 use lockgate_dataplane::event::{Events, Sample, events};
@@ -43,6 +44,7 @@ use lockgate_dataplane::worker::{Parts, Worker};
 
 use crate::agent::Agent;
 use crate::packets::Ends;
+use kept::{Keep, tables};
 
 /// Turns after which a world that still moves packets is taken to be in a loop.
 const TURNS_MAX: usize = 10_000;
@@ -79,6 +81,7 @@ pub struct World {
     wires: BTreeMap<String, Wire>,
     resolved: Option<Resolved>,
     next_port: u32,
+    keep: Option<Keep>,
     epoch: u64,
     now: Tick,
 }
@@ -93,6 +96,10 @@ impl World {
     /// A node without pods; its host port is there.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
+        Self::made(shape, None)
+    }
+
+    fn made(shape: Shape, keep: Option<Keep>) -> Self {
         let count = usize::from(shape.workers);
         let (publisher, subscribers) = Publisher::new(count);
         let bells: Vec<_> = (0..count).map(|_| Arc::new(Doorbell::silent())).collect();
@@ -109,12 +116,14 @@ impl World {
                 seed: [1, 2],
                 timeouts: Timeouts::default(),
             };
+            let (connections, translations) = tables(keep.as_ref(), WorkerId(id), &settings);
             let worker = Worker::new(Parts {
                 id: WorkerId(id),
                 memory,
                 pool,
                 ends,
-                connections: Connections::new(&settings),
+                connections,
+                translations,
                 subscriber,
                 mailbox: Arc::clone(&mailbox),
                 counters: Arc::clone(&counters),
@@ -133,6 +142,7 @@ impl World {
             wires: BTreeMap::new(),
             resolved: None,
             next_port: 1,
+            keep,
             epoch: 0,
             now: Tick(1_000),
         };

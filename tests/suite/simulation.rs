@@ -11,6 +11,7 @@ mod path;
 mod pieces;
 mod random;
 mod rejects;
+mod restart;
 mod services;
 mod time;
 

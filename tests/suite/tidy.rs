@@ -14,17 +14,19 @@ use lockgate_dataplane::counters::DropReason;
 use rules::Source;
 
 /// Lines that a crate may have without its tests; raised only by a decision record.
-const BUDGETS: &[(&str, usize)] = &[("dataplane", 21_800), ("control", 37_500)];
+const BUDGETS: &[(&str, usize)] = &[("dataplane", 23_100), ("control", 40_000)];
 
 /// Lines that a script may have.
 const SCRIPT_LINES_MAX: usize = 79;
 
-/// Where unsafe code may be: the kernel's rings, its programs, one intrinsic, one allocator.
+/// Where unsafe code may be: the kernel's rings, its programs, one intrinsic, mapped files, one
+/// allocator.
 const UNSAFE: &[&str] = &[
     "dataplane/src/port/xsk.rs",
     "dataplane/src/port/xsk/umem.rs",
     "dataplane/src/port/program.rs",
     "dataplane/src/prefetch.rs",
+    "dataplane/src/block.rs",
     "tests/src/allocator.rs",
 ];
 

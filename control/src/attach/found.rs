@@ -137,6 +137,14 @@ impl Attacher {
         Ok(pin.detach()?)
     }
 
+    /// Whether an interface has a program of a predecessor.
+    ///
+    /// # Errors
+    /// Where pins cannot be read.
+    pub fn has_pins(&self) -> Result<bool, AttachError> {
+        Ok(!Pin::all(&self.bpffs)?.is_empty())
+    }
+
     /// Removes the pins of interfaces that have gone.
     ///
     /// # Errors

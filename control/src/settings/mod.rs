@@ -9,6 +9,7 @@ mod cluster;
 mod error;
 mod frames;
 mod raw;
+mod restart;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,8 @@ use check::{absolute, bound, number, word};
 pub use cluster::{ClusterPlan, CniPlan};
 pub use error::SettingsError;
 pub use frames::FrameBudget;
-pub use raw::{Raw, RawCluster, RawConnections, RawHostPort, RawLog, RawTimeouts};
+pub use raw::{Raw, RawCluster, RawConnections, RawHostPort, RawLog, RawRestart, RawTimeouts};
+pub use restart::RestartPlan;
 
 /// Where metrics are served unless set.
 pub const LISTEN: &str = "127.0.0.1:9790";
@@ -40,6 +42,10 @@ pub const LOCK: &str = "/run/lockgate/lockgate.lock";
 pub const CNI_SOCKET: &str = "/run/lockgate/cni.sock";
 /// Where it is kept what is attached unless set.
 pub const ATTACHMENTS: &str = "/run/lockgate/attachments";
+/// Where connections are kept unless set: a directory in memory.
+pub const CONNECTIONS: &str = "/run/lockgate/connections";
+/// Seconds for which TCP is picked up after a restart unless set.
+pub const GRACE: u32 = 10;
 /// Where container runtimes look for CNI plugins unless set.
 pub const CNI_BIN_DIR: &str = "/opt/cni/bin";
 /// Where they look for configurations unless set.
@@ -165,6 +171,8 @@ pub struct Settings {
     pub denied: Denial,
     /// What idle workers do.
     pub polling: Polling,
+    /// What outlives the process.
+    pub restart: RestartPlan,
     /// The host port, where there shall be one.
     pub host_port: Option<HostPortPlan>,
     /// Addresses of this node; empty: those that its pods' `status.hostIPs` name.
@@ -235,6 +243,7 @@ impl Settings {
                 &[("adaptive", Polling::Adaptive), ("busy", Polling::Busy)],
                 "adaptive, busy",
             )?,
+            restart: RestartPlan::new(raw.restart)?,
             host_port,
             node_addresses: check::node_addresses(raw.node_addresses.unwrap_or_default())?,
             node_name: check::node_name(raw.node_name)?,

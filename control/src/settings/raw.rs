@@ -52,6 +52,9 @@ pub struct Raw {
     /// The host port.
     #[serde(default)]
     pub host_port: RawHostPort,
+    /// What outlives the process.
+    #[serde(default)]
+    pub restart: RawRestart,
     /// Logging.
     #[serde(default)]
     pub log: RawLog,
@@ -165,6 +168,18 @@ impl RawHostPort {
     }
 }
 
+/// The section `restart`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRestart {
+    /// `false`: connections end with the process.
+    pub keep: Option<bool>,
+    /// Where they are kept.
+    pub directory: Option<PathBuf>,
+    /// Seconds for which TCP of which nothing is known is picked up.
+    pub grace: Option<i64>,
+}
+
 /// The section `log`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -245,6 +260,7 @@ impl Raw {
             fragments
         );
         over!(self.host_port, below.host_port, interface, peer, netns, mtu);
+        over!(self.restart, below.restart, keep, directory, grace);
         over!(self.log, below.log, level, format);
         self
     }

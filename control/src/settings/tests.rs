@@ -65,6 +65,7 @@ fn every_number_out_of_bounds_names_itself_its_value_and_its_bounds() {
         ("connections.timeouts.other", seconds),
         ("connections.timeouts.fragments", seconds),
         ("host_port.mtu", (1280, 3826)),
+        ("restart.grace", (0, 300)),
     ] {
         for value in [low - 1, high + 1, -1, i64::MAX] {
             let error = toml(&format!("{option} = {value}")).unwrap_err();
@@ -102,6 +103,7 @@ fn what_a_file_says_holds_where_no_flag_does() {
         "connections.timeouts.other",
         "connections.timeouts.fragments",
         "host_port.mtu",
+        "restart.grace",
     ];
     let words =
         ["established", "denied", "polling", "own_node", "listen", "log.level", "log.format"];

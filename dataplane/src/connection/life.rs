@@ -250,7 +250,7 @@ impl Connections {
         false
     }
 
-    fn count(&mut self, state: State, by: i64) {
+    pub(super) fn count(&mut self, state: State, by: i64) {
         if let Some(count) = self.counts.get_mut(state.index()) {
             *count = count.wrapping_add_signed(by);
         }

@@ -62,12 +62,16 @@
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+mod adopt;
 mod bucket;
 mod expiry;
 pub mod fragment;
 mod hash;
+pub mod keep;
+pub mod left;
 mod life;
 mod page;
+mod pick_up;
 mod sctp;
 mod settings;
 mod settle;
@@ -80,6 +84,7 @@ pub mod translation;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::{Adoption, Adoptions, Survivor};
 pub use bucket::Spot;
 pub use hash::Hash;
 pub use page::{Page, Row};
@@ -96,7 +101,7 @@ use expiry::Wheel;
 use hash::Seed;
 use settle::Rounds;
 use share::Shares;
-use slab::{Entry, NONE, Slab};
+use slab::{Entry, Slab};
 
 /// The most connections of one table: more would need other numbers for buckets.
 pub const CAPACITY_MAX: usize = 1 << 26;
@@ -186,16 +191,19 @@ impl Connections {
     /// If the capacity is 0 or above [`CAPACITY_MAX`].
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let records = settings.capacity;
-        assert!((1..=CAPACITY_MAX).contains(&records), "capacity {records} is out of bounds");
-        let capacity = u32::try_from(records).unwrap_or(NONE);
+        Self::of(settings, Slab::new(settings.records()))
+    }
+
+    /// The same with these records, all of them free.
+    fn of(settings: &Settings, slab: Slab) -> Self {
+        let (records, capacity) = (settings.capacity, settings.records());
         Self {
             settings: *settings,
             seed: Seed::new(settings.seed),
             timeouts: settings.timeouts,
             timeouts_ms: settings.timeouts.by_state(),
             index: Index::new(records),
-            slab: Slab::new(capacity),
+            slab,
             wheel: Wheel::new(),
             shares: Shares::new(capacity, settings.bounds),
             rounds: Rounds::default(),

@@ -1,6 +1,6 @@
 //! What a table is made by: its size, its secret, its timeouts, and how much of it one pod may have.
 
-use super::Timeouts;
+use super::{CAPACITY_MAX, Timeouts};
 
 /// How large a table is, by which secret it hashes, and how long it remembers.
 #[derive(Clone, Copy)]
@@ -13,6 +13,18 @@ pub struct Settings {
     pub seed: [u64; 2],
     /// How long each state lasts in silence.
     pub timeouts: Timeouts,
+}
+
+impl Settings {
+    /// How many records there are.
+    ///
+    /// # Panics
+    /// If the capacity is 0 or above [`CAPACITY_MAX`](super::CAPACITY_MAX).
+    pub(super) fn records(&self) -> u32 {
+        let capacity = self.capacity;
+        assert!((1..=CAPACITY_MAX).contains(&capacity), "capacity {capacity} is out of bounds");
+        u32::try_from(capacity).unwrap_or(u32::MAX)
+    }
 }
 
 impl std::fmt::Debug for Settings {

@@ -5,13 +5,23 @@
 //! expiring, evicting) and for TCP's numbers. IPv6 addresses fit the first line, so one kind of
 //! record serves both families.
 //!
-//! The slab is one block of plain numbers without pointers: it could be mapped from a file, and
-//! found there again after a restart. Records are named by their place. A place that is out of
-//! bounds is treated like a free record, so nothing here can panic.
+//! The slab is one block of plain numbers without pointers, so that it may be a mapped file which a
+//! successor reads (`keep`). There a record counts once its flags say that it is in use: they are
+//! written last, and cleared before anything else is written.
+//!
+//! Records are named by their place. A place that is out of bounds is treated like a free record, so
+//! nothing here can panic.
+
+pub(super) mod bytes;
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::share::ShareId;
 use super::tcp::Track;
 use super::{Opening, State, Way};
+use crate::block::Block;
 use crate::clock::Tick;
 use crate::ids::{EndpointId, Epoch, WorkerId};
 use crate::limits::WORKERS_MAX;
@@ -238,10 +248,18 @@ fn endpoint(number: u32) -> Option<EndpointId> {
     (number != NO_ENDPOINT).then_some(EndpointId(number))
 }
 
+/// That many free records, each the next one's neighbour.
+fn blank(capacity: u32) -> impl ExactSizeIterator<Item = Entry> {
+    (0..capacity).map(move |id| {
+        let after = Some(id.wrapping_add(1)).filter(|&next| next != capacity).unwrap_or(NONE);
+        Entry { wheel: Link { before: NONE, after }, ..Entry::BLANK }
+    })
+}
+
 /// All records.
 #[derive(Debug)]
 pub(super) struct Slab {
-    entries: Box<[Entry]>,
+    entries: Block<Entry>,
     /// The first free record.
     free: u32,
     /// Records that were ever used are below this one.
@@ -251,11 +269,17 @@ pub(super) struct Slab {
 impl Slab {
     /// That many free records.
     pub(super) fn new(capacity: u32) -> Self {
-        let entries = (1..=capacity).map(|next| {
-            let after = if next == capacity { NONE } else { next };
-            Entry { wheel: Link { before: NONE, after }, ..Entry::BLANK }
-        });
-        Self { entries: entries.collect(), free: if capacity == 0 { NONE } else { 0 }, reached: 0 }
+        Self::of(Block::private(blank(capacity).collect()))
+    }
+
+    /// The same in a file, from a place on: see [`Block::in_file`].
+    pub(super) fn in_file(file: &File, offset: u64, capacity: u32) -> io::Result<Self> {
+        Ok(Self::of(Block::in_file(file, offset, blank(capacity))?))
+    }
+
+    fn of(entries: Block<Entry>) -> Self {
+        let free = if entries.is_empty() { NONE } else { 0 };
+        Self { entries, free, reached: 0 }
     }
 
     /// Bytes of memory.
@@ -306,7 +330,12 @@ impl Slab {
         let id = self.free;
         let there = self.entry_mut(id)?;
         let after = there.wheel.after;
-        *there = entry;
+        *there = Entry { flags: 0, ..entry };
+        // Were the flags there first, and the process killed before the rest is, whoever reads the
+        // file would find a connection that there never was. What has been executed is in the file,
+        // whatever becomes of the process, so that only the compiler must be told.
+        compiler_fence(Ordering::Release);
+        there.flags = entry.flags;
         self.free = after;
         self.reached = self.reached.max(id.saturating_add(1));
         Some(id)
@@ -318,6 +347,7 @@ impl Slab {
         let after = self.free;
         if let Some(entry) = self.entry_mut(id) {
             entry.flags = 0;
+            compiler_fence(Ordering::Release);
             entry.wheel = Link { before: NONE, after };
             self.free = id;
         }

@@ -44,6 +44,7 @@
 //! the exact rule. If it is gone too, its successor's SYN-ACK acknowledges the offer, and both sides begin
 //! anew. A SYN when the connection is over is the worker's matter: see `Connections::is_over`.
 
+use super::slab::bytes::{Odd, field};
 use super::{State, Way};
 use crate::packet::{TcpFlags, TcpHeader};
 
@@ -112,6 +113,24 @@ pub(super) fn open(header: &TcpHeader) -> Track {
     let mut track = Track::BLANK;
     track.sides[0] = begin(header, 0);
     track.sides[1].acked = header.sequence.wrapping_add(1);
+    track
+}
+
+/// Whether a segment may be of a connection that began unseen: it acknowledges, and neither begins
+/// nor resets.
+pub(super) const fn is_amid(header: &TcpHeader) -> bool {
+    header.flags.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0 | TcpFlags::RST.0) == TcpFlags::ACK.0
+}
+
+/// The track of a connection that is seen from the middle on. Of the other side nothing is known but
+/// what this one acknowledges, so it may acknowledge anything within the largest window.
+pub(super) fn amid(header: &TcpHeader) -> Track {
+    let (at, acked) = (header.sequence, header.acknowledgment);
+    let mut track = Track::BLANK;
+    let least = at.wrapping_sub(GAP_BYTES.unsigned_abs());
+    track.sides =
+        [Side { end: at, next: at, acked }, Side { end: acked, next: acked, acked: least }];
+    track.note(Way::Opening, header);
     track
 }
 
@@ -220,6 +239,15 @@ fn segment(state: State, track: &mut Track, way: Way, header: &TcpHeader) -> Ste
 }
 
 impl Track {
+    /// From the bytes that it has in memory: all numbers may be, but not all marks.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Odd> {
+        let word = |at: usize| field(bytes, at * 4).map(u32::from_ne_bytes);
+        let side = |at| Ok(Side { end: word(at)?, next: word(at + 1)?, acked: word(at + 2)? });
+        let (sides, offered, marks) = ([side(0)?, side(3)?], word(6)?, word(7)?);
+        let is_known = marks & !(HEARD * BOTH | FIN * BOTH | OFFERED) == 0;
+        if is_known { Ok(Self { sides, offered, marks }) } else { Err(Odd) }
+    }
+
     /// Nothing seen.
     pub(super) const BLANK: Self = Self { sides: [Side::BLANK; 2], offered: 0, marks: 0 };
 

@@ -19,8 +19,14 @@
 //! - No two that live have one back, or replies could not be told apart: who opens asks
 //!   [`Translations::is_taken`] before.
 
+mod kept;
+
+pub(super) use kept::{LAYOUT, RECORD_BYTES, back, capacity};
+
 use super::bucket::{Index, Spot};
+use super::hash::Seed;
 use super::{ConnectionId, Connections, Holder, Opening, Settings, Way};
+use crate::block::Block;
 use crate::clock::Tick;
 use crate::counters::DropReason;
 use crate::ids::{EndpointId, Epoch};
@@ -31,6 +37,8 @@ use crate::seat::Seat;
 const PART: usize = 4;
 /// Translations of the smallest table.
 const LEAST: usize = 64;
+/// Of sums that tell accidents, and need tell nothing else.
+const CHECK: [u64; 2] = [0x6c6f_636b_6761_7465, 0x9e37_79b9_7f4a_7c15];
 
 /// What stands beside a connection.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +48,12 @@ struct Record {
     spot: Option<Spot>,
     /// The table of services under which the backend was last looked for.
     version: u64,
+    /// A sum over both keys: one that a crash left beside another connection is known by it.
+    check: u64,
+}
+
+impl Record {
+    const BLANK: Self = Self { back: Headers::BLANK.key, spot: None, version: 0, check: 0 };
 }
 
 /// One worker's translations.
@@ -48,7 +62,7 @@ pub struct Translations {
     fronts: Connections,
     backs: Index,
     /// By the place of the connection.
-    records: Box<[Record]>,
+    records: Block<Record>,
 }
 
 /// A translation that was found.
@@ -69,14 +83,13 @@ impl Translations {
     /// here.
     #[must_use]
     pub fn new(beside: &Settings) -> Self {
-        let capacity = (beside.capacity / PART).clamp(LEAST, super::CAPACITY_MAX);
-        let bounds = super::Bounds::of(u32::try_from(capacity).unwrap_or(u32::MAX));
-        let blank = Record { back: Headers::BLANK.key, spot: None, version: 0 };
-        Self {
-            fronts: Connections::new(&Settings { capacity, bounds, ..*beside }),
-            backs: Index::new(capacity),
-            records: vec![blank; capacity].into(),
-        }
+        let settings = settings(beside);
+        let records = vec![Record::BLANK; settings.capacity];
+        Self::of(Connections::new(&settings), Block::private(records.into()))
+    }
+
+    fn of(fronts: Connections, records: Block<Record>) -> Self {
+        Self { backs: Index::new(fronts.settings().capacity), fronts, records }
     }
 
     /// The translation of what a client wrote, if it was this client that opened it. What is over and
@@ -168,7 +181,8 @@ impl Translations {
         }
         let lane = self.backs.place(spot)?;
         self.backs.fill(lane, spot, id.0);
-        *record = Record { back: *back, spot: Some(spot), version };
+        let front = self.fronts.opening(id)?;
+        *record = Record { back: *back, spot: Some(spot), version, check: check(&front, back) };
         Some(())
     }
 
@@ -229,6 +243,18 @@ impl Translations {
         let Record { back, version, .. } = *self.records.get(id.0 as usize)?;
         Some(Translation { id, front, back, version })
     }
+}
+
+/// What a table is made by beside connections that are made by these.
+fn settings(beside: &Settings) -> Settings {
+    let capacity = (beside.capacity / PART).clamp(LEAST, super::CAPACITY_MAX);
+    let bounds = super::Bounds::of(u32::try_from(capacity).unwrap_or(u32::MAX));
+    Settings { capacity, bounds, ..*beside }
+}
+
+/// A sum over what a client wrote and what its backend sees, which no other two have but by chance.
+fn check(front: &FlowKey, back: &FlowKey) -> u64 {
+    Seed::new(CHECK).hash(front).0.rotate_left(1) ^ Seed::new(CHECK).hash(back).0
 }
 
 #[cfg(test)]

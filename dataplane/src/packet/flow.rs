@@ -53,6 +53,22 @@ impl Address {
         (self.high, self.low)
     }
 
+    /// A number that is another one where an address is kept otherwise in memory.
+    pub(crate) const LAYOUT: usize = size_of::<Self>() << 16
+        | std::mem::offset_of!(Self, high) << 8
+        | std::mem::offset_of!(Self, low);
+
+    /// From the bytes that it has in memory.
+    #[must_use]
+    pub(crate) const fn from_memory(bytes: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
+        let one = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let other = u64::from_ne_bytes(rest);
+        let is_high_first = std::mem::offset_of!(Self, high) == 0;
+        let (high, low) = if is_high_first { (one, other) } else { (other, one) };
+        Self { high, low }
+    }
+
     /// A hash under a secret, for tables that nobody who lacks it can fill on purpose.
     #[inline]
     #[must_use]

@@ -16,7 +16,8 @@
 
 use std::sync::Arc;
 
-use crate::connection::Page;
+use crate::clock::Tick;
+use crate::connection::{Adoptions, Page};
 use crate::frame::Closed;
 use crate::ids::{PortId, PortRef, PortSlot};
 use crate::limits::PORTS_MAX;
@@ -51,6 +52,16 @@ pub(super) struct Desk<H: Half> {
     /// The newest question for a page, and its answer.
     asked: AskId,
     copied: Option<Copied>,
+    adopting: Adopting,
+}
+
+/// Pages of a predecessor's connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Adopting {
+    /// Those that the worker has.
+    under_way: usize,
+    /// What became of all that it had: taken in, or no room for them.
+    pub(super) became: [u64; 2],
 }
 
 /// A page of connections, and where to go on.
@@ -87,7 +98,14 @@ pub(super) enum NotHandedOut<E> {
 impl<H: Half> Desk<H> {
     pub(super) fn new(mailbox: Arc<Mailbox<H::Port>>) -> Self {
         let taken = vec![false; PORTS_MAX];
-        Self { mailbox, taken, leaving: Vec::new(), asked: AskId(0), copied: None }
+        Self {
+            mailbox,
+            taken,
+            leaving: Vec::new(),
+            asked: AskId(0),
+            copied: None,
+            adopting: Adopting::default(),
+        }
     }
 
     /// Slots in use, or not yet free again.
@@ -162,6 +180,30 @@ impl<H: Half> Desk<H> {
         self.copied.take()
     }
 
+    /// Tells the worker until when to pick TCP up; not where the mailbox is full.
+    pub(super) fn pick_up(&mut self, until: Tick) {
+        let _full = self.mailbox.commands.push(Command::PickUp(until));
+    }
+
+    /// Gives the worker a page of a predecessor's connections.
+    ///
+    /// # Errors
+    /// The page, where the mailbox is full.
+    pub(super) fn adopt(&mut self, page: Box<Adoptions>) -> Result<(), Box<Adoptions>> {
+        match self.mailbox.commands.push(Command::Adopt(page)) {
+            Err(Command::Adopt(page)) => Err(page),
+            _ => {
+                self.adopting.under_way += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// What became of the pages, once the worker has none any more.
+    pub(super) fn adopted(&self) -> Option<[u64; 2]> {
+        (self.adopting.under_way == 0).then_some(self.adopting.became)
+    }
+
     /// Takes in what the worker has answered, and tells it what it is yet to be told.
     pub(super) fn settle(&mut self) {
         while let Some(reply) = self.mailbox.replies.pop() {
@@ -185,6 +227,13 @@ impl<H: Half> Desk<H> {
             }
             // The answer to a question that nobody waits for any more.
             Reply::Page(..) => {}
+            Reply::Adopted(page) => {
+                let Adopting { under_way, became: [adopted, no_room] } = self.adopting;
+                self.adopting = Adopting {
+                    under_way: under_way.saturating_sub(1),
+                    became: [adopted + page.adopted, no_room + page.no_room],
+                };
+            }
             // Commands keep their order, so it was there. If not, its frames may be anywhere: the
             // slot is given to nobody.
             Reply::NotThere(_) => debug_assert!(false, "a worker lost a port"),

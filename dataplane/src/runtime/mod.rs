@@ -8,6 +8,7 @@
 
 mod desk;
 mod jail;
+mod kept;
 mod ports;
 mod thread;
 
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::clock::Tick;
-use crate::connection::{self, Connections, Page};
+use crate::connection::{self, Page};
 use crate::counters::Counters;
 use crate::doorbell::Doorbell;
 use crate::endpoint::Endpoints;
@@ -35,9 +36,11 @@ use crate::worker::mailbox::Mailbox;
 use crate::worker::{Denial, Established, Parts, Worker};
 
 use desk::Desk;
+use kept::Kept;
+pub use kept::{Adopted, KeptError};
 use ports::Ports;
 pub use ports::{Detach, HostPortRef, PortView};
-use thread::Thread;
+use thread::{Clock, Thread};
 
 /// How a worker without work waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +79,8 @@ pub struct SwitchConfig {
     pub established: Established,
     /// What the sender of a denied packet hears.
     pub denial: Denial,
+    /// The directory of files in which connections outlive the process; `None`: they do not.
+    pub keep: Option<PathBuf>,
 }
 
 /// Why a switch did not start, or a port could not be added or removed.
@@ -155,7 +160,8 @@ struct Handle {
 /// [`Switch::stop`] to say what becomes of the interfaces.
 #[derive(Debug)]
 pub struct Switch {
-    begun: Instant,
+    clock: Clock,
+    kept: Kept,
     workers: Vec<Handle>,
     publisher: Publisher,
     ports: Ports,
@@ -181,10 +187,11 @@ impl Switch {
         }
         let ends = handoff::connect(&bells);
         let seats = config.workers.iter().zip(subscribers).zip(ends.into_iter().zip(bells));
+        let clock = Clock::start().map_err(system("clock_gettime"))?;
         // Dropped where a later worker does not start: that stops the earlier ones.
-        let begun = Instant::now();
         let mut switch = Self {
-            begun,
+            clock,
+            kept: Kept::prepare(config.keep.as_deref(), clock),
             workers: Vec::with_capacity(count),
             publisher,
             ports: Ports::new(config.bpffs.clone()),
@@ -195,12 +202,14 @@ impl Switch {
             let counters = Arc::new(Counters::default());
             let events = Arc::new(events());
             let id = WorkerId(index);
+            let (connections, translations) = switch.kept.tables(id, &config.connections);
             let parts = Parts {
                 id,
                 memory: memory.clone(),
                 pool,
                 ends,
-                connections: Connections::new(&config.connections),
+                connections,
+                translations,
                 subscriber,
                 mailbox: Arc::clone(&mailbox),
                 counters: Arc::clone(&counters),
@@ -209,7 +218,7 @@ impl Switch {
                 denial: config.denial,
             };
             let turns = thread::Turns {
-                begun,
+                clock,
                 worker: Worker::new(parts),
                 bell: Arc::clone(&bell),
                 counters: Arc::clone(&counters),
@@ -225,7 +234,7 @@ impl Switch {
     /// Now, as the workers count time.
     #[must_use]
     pub fn now(&self) -> Tick {
-        Tick(thread::milliseconds(self.begun.elapsed()))
+        self.clock.now()
     }
 
     /// Publishes a snapshot to all workers and wakes them.

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::ClockId;
 
 use super::{Polling, SwitchError, WorkerConfig, jail, system};
 use crate::clock::Tick;
@@ -23,11 +24,48 @@ use crate::worker::Worker;
 /// The longest sleep: timers and completions are never later than this.
 const SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
+/// Time, counted from the start of the machine: so ticks mean the same to whoever comes after us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    begun: Instant,
+    /// How long the machine had been running then.
+    before: Duration,
+}
+
+impl Clock {
+    /// As of now.
+    pub(super) fn start() -> io::Result<Self> {
+        let now = rustix::time::clock_gettime(ClockId::Monotonic);
+        // `Instant` is the same clock, and does not say how far it has come.
+        let before = Duration::try_from(now).map_err(|_| io::ErrorKind::InvalidData)?;
+        Ok(Self { begun: Instant::now(), before })
+    }
+
+    /// A time that is later for whoever starts later.
+    pub(super) fn stamp(&self) -> u64 {
+        u64::try_from(self.before.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Now.
+    pub(super) fn now(&self) -> Tick {
+        self.tick(self.elapsed())
+    }
+
+    /// Since it was started.
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn tick(&self, elapsed: Duration) -> Tick {
+        Tick(milliseconds(self.before.saturating_add(elapsed)))
+    }
+}
+
 /// What the thread turns.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// What ticks are counted from: the same for all workers.
-    pub(super) begun: Instant,
+    /// The same for all workers.
+    pub(super) clock: Clock,
     pub(super) worker: Worker<XskPort, WorkerMemory>,
     pub(super) bell: Arc<Doorbell>,
     pub(super) counters: Arc<Counters>,
@@ -103,19 +141,19 @@ impl Thread {
 }
 
 fn run(mut turns: Turns, stop: &AtomicBool) -> Turns {
-    let begun = turns.begun;
-    let mut before = begun.elapsed();
+    let clock = turns.clock;
+    let mut before = clock.elapsed();
     let mut empty = 0_u32;
     // Acquire pairs with the Release in `stop`: what control did before is seen.
     while !stop.load(Ordering::Acquire) {
-        let moved = turns.worker.turn(Tick(milliseconds(before)));
-        let after = begun.elapsed();
+        let moved = turns.worker.turn(clock.tick(before));
+        let after = clock.elapsed();
         account(&turns.counters, moved, before, after);
         before = after;
         empty = if moved > 0 { 0 } else { empty.saturating_add(1) };
         if empty >= IDLE_TURNS && turns.polling == Polling::Adaptive {
             sleep(&turns);
-            before = begun.elapsed();
+            before = clock.elapsed();
         }
     }
     turns
@@ -150,6 +188,6 @@ fn sleep(turns: &Turns) {
     turns.bell.awake();
 }
 
-pub(super) fn milliseconds(time: Duration) -> u64 {
+fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -68,7 +68,9 @@ impl<P, M> Path<P, M> {
         spot: Spot,
     ) -> Result<(), DropReason> {
         let headers = &packet.headers;
-        let state = Connections::opens(&headers.kind).ok_or(DropReason::NoConnection)?;
+        let Some(state) = Connections::opens(&headers.kind) else {
+            return self.pick_up(snapshot, packet, spot);
+        };
         let (source, target) = (&packet.route.source, &packet.route.target);
         if packet.route.asked == Asked::Own {
             return Err(DropReason::NotForUs);
@@ -304,7 +306,7 @@ impl<P, M> Path<P, M> {
 
 /// Asks policy about a flow, in the direction that opens the connection.
 #[inline]
-fn decide(snapshot: &Snapshot, opener: &Side, other: &Side, key: &FlowKey) -> Decision {
+pub(super) fn decide(snapshot: &Snapshot, opener: &Side, other: &Side, key: &FlowKey) -> Decision {
     decide_by(snapshot, opener, other, key, [opener.sets.egress, other.sets.ingress])
 }
 
@@ -338,7 +340,7 @@ fn decide_by(
 
 /// Whether a permitted packet can leave: it may live one more hop, and fits.
 #[inline]
-fn leaves(packet: &Admitted) -> Result<(), DropReason> {
+pub(super) fn leaves(packet: &Admitted) -> Result<(), DropReason> {
     if packet.headers.ttl <= 1 {
         return Err(DropReason::TtlExpired);
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use crate::clock::Tick;
-use crate::connection::Page;
+use crate::connection::{Adoptions, Page};
 use crate::counters::PortCounters;
 use crate::frame::Closed;
 use crate::ids::{PortRef, PortSlot};
@@ -77,6 +77,10 @@ pub enum Command<P> {
     Closed(Closed),
     /// Copy connections, from this cursor on, into this page, and say which question it answers.
     Copy(Box<Page>, u32, AskId),
+    /// Until then, pick TCP up of which nothing is known.
+    PickUp(Tick),
+    /// Take in these connections of a predecessor.
+    Adopt(Box<Adoptions>),
 }
 
 /// Worker to control.
@@ -90,6 +94,8 @@ pub enum Reply<P> {
     Home(PortSlot),
     /// A page of connections, the next cursor, `None` at the end, and the question.
     Page(Box<Page>, Option<u32>, AskId),
+    /// What became of connections of a predecessor.
+    Adopted(Box<Adoptions>),
 }
 
 /// Letters in each direction that may wait.

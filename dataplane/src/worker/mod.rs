@@ -17,6 +17,7 @@
 //! are on their way from memory meanwhile.
 
 mod admit;
+mod adopt;
 mod choose;
 mod client;
 mod forward;
@@ -24,6 +25,7 @@ mod fragments;
 mod judge;
 mod link;
 pub mod mailbox;
+mod pick_up;
 mod route;
 mod stage;
 mod tell;
@@ -76,6 +78,8 @@ pub struct Parts<P, M> {
     pub ends: Ends,
     /// Its connections.
     pub connections: Connections,
+    /// What it knows of those to Services.
+    pub translations: Translations,
     /// Where snapshots arrive.
     pub subscriber: Subscriber,
     /// Where commands arrive.
@@ -126,6 +130,8 @@ struct Path<P, M> {
     fragment_rate: FragmentRate,
     established: Established,
     denial: Denial,
+    /// Until then TCP of which nothing is known is picked up.
+    picks_up_until: Tick,
     now: Tick,
 }
 
@@ -144,7 +150,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             ends: parts.ends,
             fragments: Fragments::new(parts.connections.timeouts().fragments_ms),
             refused: None,
-            translations: Translations::new(parts.connections.settings()),
+            translations: parts.translations,
             affinities: Affinities::new(parts.connections.settings().seed),
             connections: parts.connections,
             counters: parts.counters,
@@ -152,6 +158,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             sampler: Sampler::default(),
             established: parts.established,
             denial: parts.denial,
+            picks_up_until: Tick(0),
             now: Tick(0),
         };
         Self {
@@ -264,6 +271,11 @@ impl<P: Port, M: Memory> Worker<P, M> {
             Command::Copy(mut page, cursor, asked) => {
                 let next = self.path.connections.page(cursor, &mut page);
                 self.reply(Reply::Page(page, next, asked));
+            }
+            Command::PickUp(until) => self.path.picks_up_until = until,
+            Command::Adopt(mut page) => {
+                self.path.adopt(&mut page);
+                self.reply(Reply::Adopted(page));
             }
         }
     }

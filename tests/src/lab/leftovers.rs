@@ -83,14 +83,15 @@ fn signal_all(ids: &[i32], signal: Signal) {
 }
 
 fn remove_state(state: &Path) -> Result<(), LabError> {
-    let bpf = state.join("bpf");
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(LabError::io("read mounts"))?;
     let mounted = |path: &Path| {
         let path = path.display().to_string();
         mounts.lines().filter(|line| line.split(' ').nth(1) == Some(path.as_str())).count()
     };
-    for _ in 0..mounted(&bpf) {
-        run(Command::new("umount").arg(&bpf))?;
+    for mount in ["bpf", "memory"].map(|name| state.join(name)) {
+        for _ in 0..mounted(&mount) {
+            run(Command::new("umount").arg(&mount))?;
+        }
     }
     match fs::remove_dir_all(state) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

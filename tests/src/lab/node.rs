@@ -284,11 +284,16 @@ impl Lab {
         format!("{}-{namespace}-{pod}", self.shape.prefix)
     }
 
-    /// A bpffs of the lab's own: unmounting it takes every pin along, whoever made it.
+    /// A bpffs of the lab's own: unmounting it takes every pin along, whoever made it. And a directory
+    /// in memory, for connections.
     fn prepare_state(&self) -> Result<(), LabError> {
         let bpf = self.state().join("bpf");
         fs::create_dir_all(&bpf).map_err(LabError::io(format!("create {}", bpf.display())))?;
-        run(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&bpf)).map(drop)
+        run(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&bpf))?;
+        let memory = self.state().join("memory");
+        fs::create_dir_all(&memory)
+            .map_err(LabError::io(format!("create {}", memory.display())))?;
+        run(Command::new("mount").args(["-t", "tmpfs", "lockgate"]).arg(&memory)).map(drop)
     }
 
     fn prepare_outside(&self) -> Result<(), LabError> {

@@ -37,6 +37,14 @@ impl Steady {
     /// # Errors
     /// When the connection does not come about.
     pub fn start(from: &Place, to: SocketAddr) -> Result<Self, LabError> {
+        Self::patient(from, to, PATIENCE)
+    }
+
+    /// The same, where an exchange may take as long as this before the connection is taken to be cut.
+    ///
+    /// # Errors
+    /// When the connection does not come about.
+    pub fn patient(from: &Place, to: SocketAddr, patience: Duration) -> Result<Self, LabError> {
         let mut stream = probe::connect(from, to, PATIENCE)?;
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
@@ -44,7 +52,7 @@ impl Steady {
             let mut course = Course::default();
             while !end.load(Ordering::Relaxed) && !course.is_cut {
                 let start = Instant::now();
-                course.is_cut = probe::echo(&mut stream, PATIENCE) != Seen::Answered;
+                course.is_cut = probe::echo(&mut stream, patience) != Seen::Answered;
                 course.longest = course.longest.max(start.elapsed());
                 course.exchanges += u64::from(!course.is_cut);
                 thread::sleep(PAUSE);

@@ -42,6 +42,8 @@ pub struct Options {
     pub workers: u8,
     /// Lines of TOML put before all sections, for a case's own settings.
     pub settings: String,
+    /// More lines of the section `restart`.
+    pub restart: String,
     /// Arguments after `run --config FILE`.
     pub arguments: Vec<String>,
     /// Words put before the binary: `setpriv --bounding-set=-sys_admin`, for instance.
@@ -61,6 +63,7 @@ impl Options {
             manifests: manifests.to_owned(),
             workers: 1,
             settings: String::new(),
+            restart: String::new(),
             arguments: Vec::new(),
             wrapper: Vec::new(),
             bpffs: None,
@@ -308,6 +311,8 @@ fn config_text(lab: &Lab, options: &Options) -> String {
     set("lock", &lab.state().join("lockgate.lock"));
     set("bpffs", &bpffs);
     set("listen", &METRICS.to_string());
+    let memory = lab.state().join("memory/connections");
+    let _ = write!(text, "[restart]\ndirectory = {memory:?}\n{}", options.restart);
     text.push_str("[host_port]\n");
     let _ = write!(
         text,

@@ -16,16 +16,17 @@ use lockgate_control::attach::{AttachError, HostPortPlan, InterfaceName, Link, P
 use lockgate_control::dataplane::Dataplane;
 use lockgate_control::interfaces::Interfaces;
 use lockgate_dataplane::clock::Tick;
-use lockgate_dataplane::connection::Row;
+use lockgate_dataplane::connection::left::Left;
+use lockgate_dataplane::connection::{Adoption, Row};
 use lockgate_dataplane::counters::{Counters, DropReason};
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Sample;
-use lockgate_dataplane::ids::{Epoch, Generation, Mac, PortId, PortRef};
+use lockgate_dataplane::ids::{Epoch, Generation, Mac, PortId, PortRef, WorkerId};
 use lockgate_dataplane::packet::TcpFlags;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
-use lockgate_dataplane::runtime::{HostPortRef, PortView};
+use lockgate_dataplane::runtime::{Adopted, HostPortRef, KeptError, PortView};
 use lockgate_dataplane::worker::mailbox::PortKind;
 
 use super::{Fate, HOST, World};
@@ -56,13 +57,20 @@ pub struct Switch {
     /// The ports that snapshots name which some worker may still use or take.
     named: BTreeMap<Generation, BTreeSet<PortId>>,
     unsynced: usize,
+    adopted: Adopted,
 }
 
 impl Switch {
     /// Workers turn between the agent's steps as the seed has it.
     #[must_use]
     pub fn new(world: World, seed: u64) -> Self {
-        Self { world, chance: Choices::from_seed(seed), named: BTreeMap::new(), unsynced: 0 }
+        Self {
+            world,
+            chance: Choices::from_seed(seed),
+            named: BTreeMap::new(),
+            unsynced: 0,
+            adopted: Adopted::default(),
+        }
     }
 
     /// The node.
@@ -183,6 +191,26 @@ impl Dataplane for Switch {
         self.world.samples()
     }
 
+    fn stamp(&self) -> u64 {
+        self.world.stamp()
+    }
+
+    fn left(&mut self) -> Result<Vec<Left>, KeptError> {
+        Ok(self.world.left())
+    }
+
+    fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, Refused> {
+        let Adopted { adopted, no_room } = self.world.adopt(&rows);
+        self.adopted.adopted += adopted;
+        self.adopted.no_room += no_room;
+        Ok(self.adopted)
+    }
+
+    fn pick_up_for(&mut self, ms: u64) -> Result<(), Refused> {
+        self.world.pick_up_for(ms);
+        Ok(())
+    }
+
     fn stop(self) -> Result<(), Refused> {
         Ok(())
     }
@@ -212,6 +240,19 @@ impl Links {
             peer_netns: None,
         };
         self.there.insert(name.to_owned(), link);
+    }
+
+    /// Takes one away, to be put back as it was.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn take(&mut self, name: &str) -> Link {
+        self.there.remove(name).unwrap_or_else(|| panic!("no interface {name}"))
+    }
+
+    /// Puts one there, as it is.
+    pub fn put(&mut self, link: Link) {
+        self.there.insert(link.name.clone(), link);
     }
 
     /// Whether there is one of this name.

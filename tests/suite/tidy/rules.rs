@@ -17,6 +17,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("ids", 0),
     ("clock", 0),
     ("prefetch", 0),
+    ("block", 0),
     ("sync", 0),
     ("seat", 1),
     ("fair", 1),
@@ -34,6 +35,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("event", 4),
     ("handoff", 4),
     ("worker", 5),
+    ("successor", 5),
     ("runtime", 6),
 ];
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::Tick;
+use crate::connection::translation::Translations;
 use crate::connection::{Bounds, Connections, Settings, Timeouts};
 use crate::counters::{Counters, PortCounters};
 use crate::doorbell::Doorbell;
@@ -40,6 +41,7 @@ impl Office {
             pool,
             ends: handoff::connect(&bells).pop().unwrap(),
             connections: Connections::new(&settings),
+            translations: Translations::new(&settings),
             subscriber: Publisher::new(1).1.pop().unwrap(),
             mailbox: Arc::clone(&mailbox),
             counters: Arc::new(Counters::default()),

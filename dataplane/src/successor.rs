@@ -1,0 +1,149 @@
+//! Who owns today what a predecessor's workers had. Cold: once for each connection, at the start of a
+//! switch.
+//!
+//! Pods have other names, ports and workers than they had. So a connection is taken from its owner
+//! and given to the worker that packets of it come to now, by the same laws that `worker` goes by. Its
+//! ends must be who they were: whoever asks says which pod of today is one of then, and a pod that is
+//! there must have the address. What does not fit is dropped: better a connection cut than one that
+//! somebody else gets (NP-54).
+
+use std::net::IpAddr;
+
+use crate::connection::{Adoption, Holder, Survivor};
+use crate::endpoint::{Endpoints, Kind, Local};
+use crate::handoff::owner;
+use crate::ids::{EndpointId, WorkerId};
+use crate::packet::answer::{GATEWAY_V4, GATEWAY_V6};
+use crate::packet::{Address, FlowKey};
+use crate::seat::Seat;
+
+/// What is known of a pod that a predecessor knew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is there, under this name.
+    As(EndpointId),
+    /// It has no port, and may have one later.
+    NotYet,
+    /// It is another pod, or none.
+    Gone,
+}
+
+/// Why a connection is not given to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// A pod of it has no port yet.
+    NotYet,
+    /// One of its ends is not who it was.
+    Gone,
+}
+
+/// One end of today: a pod of this node, or whoever is beyond the host port.
+type End<'e> = Option<&'e Local>;
+
+/// Gives a connection or a translation to the worker that owns it now.
+///
+/// # Errors
+/// Why it fits nowhere, or does not yet.
+pub fn place(
+    survivor: &Survivor,
+    endpoints: &Endpoints,
+    workers: u8,
+    known: impl Fn(EndpointId) -> Known,
+) -> Result<(WorkerId, Adoption), Misfit> {
+    let key = survivor.opening();
+    let [source, target] = survivor.ends();
+    let same = |one: Option<EndpointId>| one.map_or(Ok(None), |id| now(known(id)).map(Some));
+    let (source, target) = (same(source)?, same(target)?);
+    // A pod that a Service gave itself as a backend sees itself as the gateway.
+    let is_gateway = [GATEWAY_V4, GATEWAY_V6].contains(&key.source);
+    let opener = match source {
+        Some(pod) if is_gateway && target == source => Some(of(endpoints, pod, key.target)?),
+        Some(pod) => Some(of(endpoints, pod, key.source)?),
+        None => nobody(endpoints, key.source)?,
+    };
+    // By whom it is translated; who is gone has taken along what it knew.
+    let translator = |was: WorkerId| match opener {
+        Some(opener) => Ok(opener.at.worker),
+        None => Some(was).filter(|was| was.0 < workers).ok_or(Misfit::Gone),
+    };
+    if let Some(back) = survivor.back() {
+        let holder = holder(endpoints, &key, opener, backend(endpoints, opener, &back)?)?;
+        let adoption = survivor.adopted([source, None], holder, None);
+        return Ok((translator(survivor.worker())?, adoption));
+    }
+    let other = match target {
+        Some(pod) => Some(of(endpoints, pod, key.target)?),
+        None => nobody(endpoints, key.target)?,
+    };
+    let owner = match (opener, other) {
+        (Some(one), Some(other)) => owner(one.at, other.at),
+        (Some(pod), None) | (None, Some(pod)) => pod.at.worker,
+        (None, None) => return Err(Misfit::Gone),
+    };
+    let translator = survivor.translator().map(translator).transpose()?;
+    let holder = holder(endpoints, &key, opener, other)?;
+    Ok((owner, survivor.adopted([source, target], holder, translator)))
+}
+
+fn now(known: Known) -> Result<EndpointId, Misfit> {
+    match known {
+        Known::As(id) => Ok(id),
+        Known::NotYet => Err(Misfit::NotYet),
+        Known::Gone => Err(Misfit::Gone),
+    }
+}
+
+/// The pod of an address, if it is this one.
+fn of(endpoints: &Endpoints, pod: EndpointId, address: Address) -> Result<&Local, Misfit> {
+    match endpoints.place(address).kind {
+        Kind::Local(index) => {
+            Some(endpoints.local(index)).filter(|local| local.endpoint == pod).ok_or(Misfit::Gone)
+        }
+        Kind::Outside => Err(Misfit::NotYet),
+        Kind::Node(_) | Kind::Service => Err(Misfit::Gone),
+    }
+}
+
+/// An end that was no pod of this node is none now.
+fn nobody(endpoints: &Endpoints, address: Address) -> Result<End<'_>, Misfit> {
+    match endpoints.place(address).kind {
+        Kind::Local(_) | Kind::Service => Err(Misfit::Gone),
+        Kind::Outside | Kind::Node(_) => Ok(None),
+    }
+}
+
+/// The backend of a translation: one of this node, where its client is none.
+fn backend<'e>(
+    endpoints: &'e Endpoints,
+    opener: End<'e>,
+    back: &FlowKey,
+) -> Result<End<'e>, Misfit> {
+    match endpoints.place(back.target).kind {
+        Kind::Local(index) => Ok(Some(endpoints.local(index))),
+        _ if opener.is_some() => Ok(None),
+        _ => Err(Misfit::Gone),
+    }
+}
+
+/// Whom it counts for: see `worker::route`.
+fn holder(
+    endpoints: &Endpoints,
+    key: &FlowKey,
+    opener: End<'_>,
+    other: End<'_>,
+) -> Result<Holder, Misfit> {
+    let is_node = matches!(endpoints.place(key.source).kind, Kind::Node(_));
+    let (pod, opens) = match (opener, other) {
+        (Some(pod), _) => (pod, true),
+        (None, Some(pod)) => (pod, is_node),
+        (None, None) => return Err(Misfit::Gone),
+    };
+    Ok(Holder { endpoint: pod.endpoint, seat: Seat::of(pod.at), opens })
+}
+
+/// The addresses of a connection, for whoever tells people of it.
+#[must_use]
+pub fn addresses(survivor: &Survivor) -> [IpAddr; 2] {
+    let key = survivor.opening();
+    [key.source.into(), key.target.into()]
+}

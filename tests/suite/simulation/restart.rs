@@ -1,0 +1,340 @@
+//! The product's agent over a crash: connections are taken over, judged anew, and given to whoever owns
+//! them now; what is not who it was gets nothing.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use lockgate_control::attach::{InterfaceName, Probed};
+use lockgate_control::files::Files;
+use lockgate_control::metrics::ApplyLatency;
+use lockgate_control::source::News;
+use lockgate_control::sync::{Node, Sync};
+use lockgate_control::watch_dir::{Changed, Settled};
+use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::ids::Mac;
+use lockgate_dataplane::packet::TcpFlags;
+use lockgate_dataplane::packet::answer::GATEWAY_MAC;
+use lockgate_tests::packets::Ends;
+use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Switch, World, at_once};
+
+use super::services::{SERVICES, key_of};
+use super::{ack, dropped, shape, syn, syn_ack};
+
+/// The interfaces of pods a, b and c.
+const WIRES: [&str; 4] = ["veth-a", "veth-b", "veth-c", "veth-s"];
+const A: (&str, &str) = ("veth-a", "10.0.0.1");
+const B: (&str, &str) = ("veth-b", "10.0.0.2");
+const OUTSIDE: (&str, &str) = (HOST, "198.51.100.1");
+/// The Service of b and c.
+const WEB: &str = "10.96.0.1";
+
+/// A machine: its manifests, its interfaces, its memory, and the switch that runs now.
+struct Machine {
+    directory: tempfile::TempDir,
+    memory: tempfile::TempDir,
+    links: Links,
+    sync: Option<Sync<Switch>>,
+    starts: u64,
+    /// Seconds for which TCP is picked up.
+    grace: u32,
+}
+
+impl Machine {
+    fn new(workers: u8) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("all.yaml"), SERVICES).unwrap();
+        let mut links = Links::default();
+        WIRES.into_iter().for_each(|name| links.make(name));
+        let memory = tempfile::tempdir().unwrap();
+        let mut machine = Self { directory, memory, links, sync: None, starts: 0, grace: 0 };
+        machine.start(workers);
+        machine
+    }
+
+    /// The switch is killed, if it runs, and started.
+    fn start(&mut self, workers: u8) {
+        self.begin(workers);
+        self.advance();
+    }
+
+    fn begin(&mut self, workers: u8) {
+        drop(self.sync.take());
+        self.starts += 1;
+        let world = World::kept(shape(workers), self.memory.path(), self.starts);
+        let switch = Switch::new(world, self.starts);
+        let node = Node { ports_max: 60, workers, ..Node::default() };
+        let files = Files::read(self.directory.path()).unwrap();
+        let mut sync = Sync::new(node, files, switch, ApplyLatency::new().unwrap());
+        sync.inherit(Some(self.memory.path().to_owned()));
+        sync.pick_up_for(self.grace);
+        let interface = InterfaceName::new("lg-host").unwrap();
+        let host = Probed { interface, ifindex: u32::MAX, mac: HOST_MAC, mtu: 1500 };
+        sync.add_host(host).unwrap();
+        self.sync = Some(sync);
+    }
+
+    fn advance(&mut self) {
+        let sync = self.sync.as_mut().unwrap();
+        sync.links_changed();
+        for _ in 0..20 {
+            at_once(sync.advance(&mut self.links));
+        }
+        self.world().settle();
+    }
+
+    fn write(&mut self, name: &str, text: &str) {
+        fs::write(self.directory.path().join(name), text).unwrap();
+    }
+
+    fn world(&mut self) -> &mut World {
+        self.sync.as_mut().unwrap().dataplane().world()
+    }
+
+    fn ends(&mut self, from: (&str, &str), to: (&str, &str)) -> Ends {
+        let source_mac = if from.0 == HOST { HOST_MAC } else { self.world().mac(from.0) };
+        let (source, target) = (from.1.parse().unwrap(), to.1.parse().unwrap());
+        Ends { source_mac, target_mac: GATEWAY_MAC, source, target }
+    }
+
+    fn fate(&mut self, from: (&str, &str), to: (&str, &str), frame: &[u8]) -> Fate {
+        self.world().fate(from.0, to.0, frame)
+    }
+
+    /// Opens a TCP connection to a backend's port.
+    fn open(&mut self, from: (&str, &str), to: (&str, &str), port: u16) {
+        let (there, back) = (self.ends(from, to), self.ends(to, from));
+        assert!(self.fate(from, to, &syn(there, port, 8080)).is_sent());
+        assert!(self.fate(to, from, &syn_ack(back, 8080, port)).is_sent());
+        assert!(self.fate(from, to, &ack(there, port, 8080)).is_sent());
+    }
+
+    /// What becomes of a segment of it each way.
+    fn talk(&mut self, from: (&str, &str), to: (&str, &str), port: u16) -> [Fate; 2] {
+        let (there, back) = (self.ends(from, to), self.ends(to, from));
+        let first = self.fate(to, from, &ack(back, 8080, port));
+        [first, self.fate(from, to, &ack(there, port, 8080))]
+    }
+
+    fn goes_on(&mut self, from: (&str, &str), to: (&str, &str), port: u16) {
+        let fates = self.talk(from, to, port);
+        assert!(fates.iter().all(Fate::is_sent), "{from:?} to {to:?}: {fates:?}");
+    }
+
+    fn left(&self) -> usize {
+        let old = |name: &str| !name.starts_with(&format!("{:016x}", self.starts));
+        names(self.memory.path()).iter().filter(|name| old(name)).count()
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+const CLOSED: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed}\n\
+                      spec: {podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]}\n";
+
+#[test]
+fn connections_go_on_whoever_owns_them_now() {
+    for (before, after) in [(1, 1), (2, 2), (3, 1), (1, 3), (2, 3)] {
+        let mut machine = Machine::new(before);
+        machine.open(A, B, 1000);
+        machine.open(OUTSIDE, B, 1001);
+        machine.open(A, OUTSIDE, 1002);
+        machine.start(after);
+        machine.goes_on(A, B, 1000);
+        machine.goes_on(OUTSIDE, B, 1001);
+        machine.goes_on(A, OUTSIDE, 1002);
+        assert_eq!(machine.world().connections(), 3, "{before} to {after}");
+        let unknown = machine.talk(A, B, 1003);
+        assert_eq!(unknown, [dropped(DropReason::NoConnection), dropped(DropReason::NoConnection)]);
+        assert_eq!(machine.left(), 0, "files of the dead are left");
+        // And over one more, by the files that the second wrote.
+        machine.start(before);
+        machine.goes_on(A, B, 1000);
+    }
+}
+
+#[test]
+fn what_policy_denies_by_now_is_cut_both_ways() {
+    let mut machine = Machine::new(2);
+    machine.open(A, B, 1000);
+    machine.open(OUTSIDE, B, 1001);
+    machine.write("closed.yaml", CLOSED);
+    machine.start(2);
+    let denied = dropped(DropReason::EgressDenied);
+    assert_eq!(machine.talk(A, B, 1000), [denied.clone(), denied]);
+    machine.goes_on(OUTSIDE, B, 1001);
+    // It is as a connection that was denied while the switch ran: a later policy revives it.
+    fs::remove_file(machine.directory.path().join("closed.yaml")).unwrap();
+    let changed = Changed::Files(["closed.yaml".to_owned()].into());
+    let sync = machine.sync.as_mut().unwrap();
+    sync.learn(News::Settled(Settled { changed, at: Instant::now() }));
+    machine.advance();
+    machine.goes_on(A, B, 1000);
+}
+
+#[test]
+fn an_interface_made_anew_is_another_pods_and_inherits_nothing() {
+    let mut machine = Machine::new(1);
+    machine.open(A, B, 1000);
+    machine.open(OUTSIDE, B, 1001);
+    machine.open(A, OUTSIDE, 1002);
+    machine.links.make("veth-b");
+    machine.start(1);
+    for from in [A, OUTSIDE] {
+        let port = if from == A { 1000 } else { 1001 };
+        let fates = machine.talk(from, B, port);
+        let none = dropped(DropReason::NoConnection);
+        assert_eq!(fates, [none.clone(), none], "{from:?}");
+    }
+    machine.goes_on(A, OUTSIDE, 1002);
+}
+
+#[test]
+fn a_pod_of_another_name_with_the_same_interface_and_address_inherits_nothing() {
+    let mut machine = Machine::new(1);
+    machine.open(A, B, 1000);
+    machine.write("all.yaml", &SERVICES.replace("{name: b,", "{name: bb,"));
+    machine.start(1);
+    let none = dropped(DropReason::NoConnection);
+    assert_eq!(machine.talk(A, B, 1000), [none.clone(), none]);
+}
+
+#[test]
+fn an_address_that_a_pod_got_meanwhile_takes_nothing_over() {
+    let mut machine = Machine::new(1);
+    machine.open(A, OUTSIDE, 1002);
+    let (name, address) = ("veth-n", OUTSIDE.1);
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: n, annotations: {{lockgate.dev/interface: \
+         {name}}}}}\nstatus: {{podIPs: [{{ip: {address}}}]}}\n"
+    );
+    machine.write("n.yaml", &pod);
+    machine.links.make(name);
+    machine.start(1);
+    let none = dropped(DropReason::NoConnection);
+    assert_eq!(machine.talk(A, (name, address), 1002), [none.clone(), none]);
+    assert_eq!(machine.world().connections(), 0);
+}
+
+#[test]
+fn a_pod_whose_port_comes_late_has_its_connections_then() {
+    let mut machine = Machine::new(2);
+    machine.open(A, B, 1000);
+    machine.open(OUTSIDE, A, 1001);
+    let link = machine.links.take("veth-b");
+    machine.start(2);
+    machine.goes_on(OUTSIDE, A, 1001);
+    assert!(machine.left() > 0, "what b's connections are in is gone");
+    // The switch dies once more before that.
+    machine.start(2);
+    machine.goes_on(OUTSIDE, A, 1001);
+    machine.links.put(link);
+    machine.advance();
+    machine.goes_on(A, B, 1000);
+    assert_eq!(machine.left(), 0, "files of the dead are left");
+}
+
+#[test]
+fn a_connection_to_a_service_stays_with_its_backend() {
+    for (before, after) in [(1, 1), (2, 2), (3, 2), (2, 3)] {
+        let mut machine = Machine::new(before);
+        let web = ("", WEB);
+        let mut backends = Vec::new();
+        for port in 2000..2008 {
+            let there = machine.ends(A, web);
+            let before = machine.world().drops();
+            machine.world().inject(A.0, &syn(there, port, 80)).unwrap();
+            machine.world().settle();
+            let found = WIRES.into_iter().find_map(|wire| {
+                let frame = machine.world().received(wire).pop()?;
+                Some((wire, key_of(&frame)))
+            });
+            assert_eq!(machine.world().drops(), before);
+            let (wire, key) = found.expect("a backend");
+            let address = std::net::IpAddr::from(key.target).to_string();
+            let back = machine.ends((wire, &address), A);
+            assert!(machine.fate((wire, ""), A, &syn_ack(back, 8080, port)).is_sent());
+            assert!(machine.fate(A, (wire, ""), &ack(there, port, 80)).is_sent());
+            backends.push((port, wire, address));
+        }
+        machine.start(after);
+        for (port, wire, address) in backends {
+            let (there, back) = (machine.ends(A, web), machine.ends((wire, &address), A));
+            let Fate::Sent(frame) = machine.fate((wire, ""), A, &ack(back, 8080, port)) else {
+                panic!("a reply from {wire} did not come back, {before} to {after}");
+            };
+            assert_eq!(std::net::IpAddr::from(key_of(&frame).source).to_string(), WEB);
+            let fate = machine.fate(A, (wire, ""), &ack(there, port, 80));
+            assert!(fate.is_sent(), "{fate:?} to {wire}, {before} to {after}");
+        }
+        assert_eq!(machine.world().translations(), 8);
+    }
+}
+
+/// A switch that finds nothing of its predecessor, and has ten seconds of grace.
+fn bereft(open: impl FnOnce(&mut Machine)) -> Machine {
+    let mut machine = Machine::new(2);
+    open(&mut machine);
+    machine.grace = 10;
+    for name in names(machine.memory.path()) {
+        fs::remove_file(machine.memory.path().join(name)).unwrap();
+    }
+    machine
+}
+
+#[test]
+fn what_either_end_may_open_is_picked_up_in_the_middle_for_a_while() {
+    let none = dropped(DropReason::NoConnection);
+    let mut machine = bereft(|machine| machine.open(A, B, 1000));
+    machine.start(2);
+    assert_eq!(machine.world().connections(), 0);
+    machine.goes_on(A, B, 1000);
+    machine.goes_on(OUTSIDE, B, 1001);
+    assert_eq!(machine.world().total(|cells| cells.picked_up.load()), 2);
+    // A handshake is none that began before, and a reset ends what is not there.
+    let (there, back) = (machine.ends(A, B), machine.ends(B, A));
+    assert_eq!(machine.fate(B, A, &syn_ack(back, 8080, 1002)), none);
+    let reset = TcpFlags::RST.with(TcpFlags::ACK);
+    let reset = lockgate_tests::packets::tcp(there, (1002, 8080), reset, &[]);
+    assert_eq!(machine.fate(A, B, &reset), none);
+    machine.world().pass_ms(10_001);
+    assert_eq!(machine.talk(A, B, 1003), [none.clone(), none]);
+    // Both sides have spoken: it is established, and lasts.
+    machine.world().pass_ms(60_000);
+    machine.world().advance_ms(2_000);
+    machine.goes_on(A, B, 1000);
+}
+
+#[test]
+fn what_one_end_may_not_open_is_not_picked_up() {
+    let none = dropped(DropReason::NoConnection);
+    let mut machine = bereft(|machine| machine.open(A, B, 1000));
+    machine.write("closed.yaml", CLOSED);
+    machine.start(2);
+    assert_eq!(machine.talk(A, B, 1000), [none.clone(), none.clone()]);
+    // Nor is what asks a Service, of which nobody knows the backend.
+    let mut machine = bereft(|_| ());
+    machine.start(1);
+    let there = machine.ends(A, ("", WEB));
+    assert_eq!(machine.fate(A, B, &ack(there, 2000, 80)), none);
+    assert_eq!(machine.world().connections(), 0);
+}
+
+#[test]
+fn who_is_gone_for_good_is_not_waited_for_twice() {
+    let mut machine = Machine::new(1);
+    machine.open(A, B, 1000);
+    let bytes = fs::read(machine.memory.path().join(format!("{:016x}.pods", 1))).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.contains("\"name\":\"b\"") && text.contains("ifindex"), "{text}");
+    // Without the names nobody knows whose connections these were.
+    fs::remove_file(machine.memory.path().join(format!("{:016x}.pods", 1))).unwrap();
+    machine.start(1);
+    let none = dropped(DropReason::NoConnection);
+    assert_eq!(machine.talk(A, B, 1000), [none.clone(), none]);
+    assert_eq!(machine.left(), 0);
+    let _: Mac = machine.world().mac(A.0);
+}
