@@ -79,6 +79,10 @@ fn timeouts(seconds: &Timeouts) -> connection::Timeouts {
 impl Dataplane for Switch {
     type Error = SwitchError;
 
+    fn prepare_port(&mut self, at: &Probed, queues: u32) -> Result<(), SwitchError> {
+        Self::prepare_port(self, at.interface.as_str(), at.ifindex, queues)
+    }
+
     fn add_pod_port(&mut self, at: &Probed) -> Result<PortRef, SwitchError> {
         Self::add_pod_port(self, at.interface.as_str(), at.ifindex)
     }
@@ -125,6 +129,14 @@ impl Dataplane for Switch {
 
     fn samples(&mut self) -> Vec<Sample> {
         Self::samples(self)
+    }
+
+    fn give(&mut self) -> Result<(), SwitchError> {
+        Self::give(self)
+    }
+
+    fn resume(&mut self) -> Result<(), SwitchError> {
+        Self::resume(self)
     }
 
     fn stop(self) -> Result<(), SwitchError> {

@@ -40,6 +40,7 @@ use crate::source::{News, Source};
 
 mod asked;
 mod attached;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -246,6 +247,14 @@ impl<D: Dataplane> Sync<D> {
         let settled = self.settled.take();
         self.resolve();
         self.reconcile(interfaces).await;
+        self.publish_tables(settled);
+        if self.ports.has_more() {
+            self.links_changed();
+        }
+    }
+
+    /// Publishes what was resolved and the places there are, if anything differs.
+    fn publish_tables(&mut self, settled: Option<Instant>) {
         let topology = self.topology();
         if self.rules_differ || topology != *self.compiler.topology() {
             let tables = self.compiler.apply(Delta::default(), &topology);
@@ -266,9 +275,6 @@ impl<D: Dataplane> Sync<D> {
                 rebuilds = self.compiler.rebuilds(),
                 "snapshot published"
             );
-        }
-        if self.ports.has_more() {
-            self.links_changed();
         }
     }
 

@@ -15,6 +15,7 @@ mod exhaustion;
 mod fail_closed;
 mod fixture;
 mod fragments;
+mod handover;
 mod host;
 mod interfaces;
 mod itself;
@@ -51,6 +52,7 @@ const CASES: &[&[Case]] = &[
     rejects::CASES,
     cases::CASES,
     lifecycle::CASES,
+    handover::CASES,
     log::CASES,
     interfaces::CASES,
     host::CASES,
