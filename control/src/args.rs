@@ -47,6 +47,9 @@ pub enum Command {
     /// The running switch: workers, snapshots, problems. With --cluster, which nodes of a cluster
     /// have what is in it in force; exit code 1 where some has not.
     Status(StatusArguments),
+    /// Whether the running switch is of this container and ready: exit code 1 where it is not. What a
+    /// readiness probe asks, for in a hand-over another container's switch may answer on the socket.
+    Ready(ReadyArguments),
     /// The ports of the running switch and what they counted.
     Ports(AskArguments),
     /// The connections of the running switch.
@@ -67,6 +70,14 @@ pub enum Output {
     Text,
     /// One JSON document.
     Json,
+}
+
+/// Arguments of `ready`.
+#[derive(Clone, Debug, Args)]
+pub struct ReadyArguments {
+    /// Unix socket of the switch.
+    #[arg(long, value_name = "PATH", default_value = settings::SOCKET)]
+    pub socket: PathBuf,
 }
 
 /// Arguments of `run`. Each wins over the same setting in the file.
@@ -121,6 +132,9 @@ pub struct RunArguments {
     /// that drops on them.
     #[arg(long)]
     pub detach: bool,
+    /// Where another switch runs, take over from it, with its ports, instead of being refused.
+    #[arg(long)]
+    pub take_over: bool,
     /// How many workers, 1 to 16 [default: 1].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = number)]
     pub workers: Option<i64>,

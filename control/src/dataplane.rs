@@ -20,6 +20,13 @@ pub trait Dataplane {
     /// Why something did not work; the message names what to do.
     type Error: std::error::Error + 'static;
 
+    /// Does what can be done of adding a port with `queues` queues while another process serves its
+    /// interface.
+    ///
+    /// # Errors
+    /// Where the interface's pin cannot be read.
+    fn prepare_port(&mut self, at: &Probed, queues: u32) -> Result<(), Self::Error>;
+
     /// Gives a pod's interface a port.
     ///
     /// # Errors
@@ -104,6 +111,18 @@ pub trait Dataplane {
     fn kept_trouble(&self) -> Option<&KeptError> {
         None
     }
+
+    /// Gives all ports away, for another process to take: workers rest, every program drops.
+    ///
+    /// # Errors
+    /// Where a worker does not answer.
+    fn give(&mut self) -> Result<(), Self::Error>;
+
+    /// Lets workers that rest go on, without ports.
+    ///
+    /// # Errors
+    /// Where they cannot be started.
+    fn resume(&mut self) -> Result<(), Self::Error>;
 
     /// Stops the workers and closes all sockets. All programs stay and drop.
     ///

@@ -24,6 +24,7 @@ use crate::interfaces::Interfaces;
 /// What was done, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
+    Prepared(String),
     Added(String),
     Removed(u32),
     Published { generation: u64, epoch: u64, policies: usize, attached: usize },
@@ -74,6 +75,11 @@ impl FakeSwitch {
 
 impl Dataplane for FakeSwitch {
     type Error = Refused;
+
+    fn prepare_port(&mut self, at: &Probed, _: u32) -> Result<(), Refused> {
+        self.done.push(Done::Prepared(at.interface.to_string()));
+        Ok(())
+    }
 
     fn add_pod_port(&mut self, at: &Probed) -> Result<PortRef, Refused> {
         if self.refuse_ports {
@@ -139,6 +145,15 @@ impl Dataplane for FakeSwitch {
         std::mem::take(&mut self.samples)
     }
 
+    fn give(&mut self) -> Result<(), Refused> {
+        self.views.clear();
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), Refused> {
+        Ok(())
+    }
+
     fn stop(self) -> Result<(), Refused> {
         Ok(())
     }
@@ -201,6 +216,10 @@ impl FakeLinks {
 impl Interfaces for FakeLinks {
     async fn links(&self) -> Result<BTreeMap<String, Link>, AttachError> {
         Ok(self.there.clone())
+    }
+
+    fn is_served(&self, _: &InterfaceName, link: &Link) -> bool {
+        link.is_up && link.program.is_some()
     }
 
     async fn close(&self, interface: &InterfaceName, link: &Link) -> Result<(), AttachError> {

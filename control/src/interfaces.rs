@@ -12,6 +12,9 @@ pub trait Interfaces {
     /// All interfaces, by name.
     fn links(&self) -> impl Future<Output = Result<BTreeMap<String, Link>, AttachError>>;
 
+    /// Whether an interface is closed and up: a predecessor serves it.
+    fn is_served(&self, interface: &InterfaceName, link: &Link) -> bool;
+
     /// Closes a pod's interface, see [`Attacher::close`].
     fn close(
         &self,
@@ -48,6 +51,10 @@ pub trait Interfaces {
 impl Interfaces for Attacher {
     async fn links(&self) -> Result<BTreeMap<String, Link>, AttachError> {
         Ok(self.links().await?.into_iter().map(|link| (link.name.clone(), link)).collect())
+    }
+
+    fn is_served(&self, interface: &InterfaceName, link: &Link) -> bool {
+        link.is_up && link.is_veth && matches!(self.is_held(interface, link), Ok(true))
     }
 
     async fn close(&self, interface: &InterfaceName, link: &Link) -> Result<(), AttachError> {

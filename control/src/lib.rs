@@ -27,6 +27,7 @@ pub mod expression;
 #[cfg(test)]
 mod fake;
 pub mod files;
+pub mod handover;
 pub mod host;
 pub mod http;
 pub mod interfaces;

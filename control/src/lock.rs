@@ -155,6 +155,31 @@ impl NodeLock {
     }
 }
 
+/// Both: whoever holds them is the switch.
+#[derive(Debug)]
+pub struct Locks {
+    _file: Lock,
+    _node: NodeLock,
+}
+
+impl Locks {
+    /// Takes the lock file, and the name of the network namespace.
+    ///
+    /// # Errors
+    /// [`LockError`], see [`LockError::is_held`].
+    pub fn take(file: &Path) -> Result<Self, LockError> {
+        Ok(Self { _file: Lock::take(file)?, _node: NodeLock::take(NODE)? })
+    }
+}
+
+impl LockError {
+    /// Whether another switch is there.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. } | Self::Namespace)
+    }
+}
+
 /// The process id that the holder wrote; `?` where it has not yet.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();

@@ -11,6 +11,7 @@ use lockgate_control::args::{
 };
 use lockgate_control::ask::Show;
 use lockgate_control::manifest::Problem;
+use lockgate_control::run::Arrival;
 use lockgate_control::settings::{Raw, Settings};
 use lockgate_control::{applied, log, offline, preflight, privileges, run, show, socket, switch};
 use lockgate_dataplane::runtime::Detach;
@@ -51,6 +52,7 @@ fn answer(command: Command) -> Result<ExitCode> {
         },
         Command::Status(arguments) if arguments.cluster => ask_cluster(arguments)?,
         Command::Status(arguments) => (ask(&arguments.ask, Show::Status {})?, true),
+        Command::Ready(arguments) => (socket::ready(&arguments.socket)?, true),
         Command::Ports(arguments) => (ask(&arguments, Show::Ports {})?, true),
         Command::Connections(arguments) => {
             (ask(&arguments.ask, Show::Connections { limit: arguments.limit })?, true)
@@ -102,6 +104,7 @@ fn start(arguments: &RunArguments) -> Result<()> {
     let _log = log::start(settings.log_level, settings.log_format)?;
     let detach = if arguments.detach { Detach::Detach } else { Detach::Leave };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run::run(settings, detach, switch::start))?;
+    let arrival = if arguments.take_over { Arrival::TakeOver } else { Arrival::Alone };
+    runtime.block_on(run::run(settings, detach, arrival, switch::start))?;
     Ok(())
 }

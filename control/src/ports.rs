@@ -13,6 +13,7 @@
 
 mod host;
 mod leaving;
+mod prepared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -97,6 +98,8 @@ pub struct Ports {
     held: BTreeMap<String, Held>,
     host: Option<Host>,
     leaving: Leaving,
+    /// What a predecessor serves yet, by interface.
+    prepared: BTreeMap<String, Probed>,
     refused: BTreeMap<String, Refused>,
     /// The interfaces there were.
     seen: BTreeSet<u32>,

@@ -4,96 +4,76 @@
 //! capabilities, sockets; then interfaces, workers, the first snapshot. One task then owns all
 //! state and is woken by news of objects, links, questions, signals and a tick a second. At the end the
 //! interfaces that were made are removed; on those that were found the program stays and drops.
+//!
+//! Where another switch holds the locks, and this one was begun to take over ([`Arrival`]), it is
+//! asked for everything instead (`take`); and this one gives it to whoever asks it (`give`).
 
-use std::error::Error;
+mod begin;
+mod doors;
+mod error;
+mod give;
+mod take;
+
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::runtime::Detach;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::applied::Reporter;
 use crate::ask::{Asked, questions};
-use crate::attach::{AttachError, Attacher, InterfaceName, LinkEvents};
-use crate::attachments::{self, Attachments, CniSocket, Store, StoreError, Wish};
-use crate::cluster::Cluster;
+use crate::attach::{AnchorSet, Attacher, InterfaceName, LinkEvents};
+use crate::attachments::{self, Attachments, Store, Wish};
 use crate::dataplane::Dataplane;
-use crate::files::Files;
-use crate::http::{HttpError, HttpServer};
-use crate::lock::{self, Lock, LockError, NodeLock};
-use crate::manifest::Problem;
-use crate::metrics::ApplyLatency;
+use crate::handover::{self, HandoverError, Predecessor, Successor};
+use crate::lock::Locks;
 use crate::outfit::Outfit;
-use crate::preflight::{self, PreflightError};
+use crate::preflight;
 use crate::privileges;
 use crate::report::Observer;
 use crate::settings::{ClusterPlan, Settings, SourcePlan};
-use crate::socket::{ShowSocket, SocketError};
-use crate::source::{Feed, Source};
-use crate::sync::{Node, Sync};
-use crate::watch::{self, ClientError, Watches};
-use crate::watch_dir::{DirWatch, WatchError};
+use crate::source::Feed;
+use crate::sync::Sync;
+
+use begin::Begun;
+use doors::{Doors, Inside};
+pub use error::RunError;
+use take::Took;
 
 /// How often workers are looked at and what failed is tried again.
 const TICK: Duration = Duration::from_secs(1);
 /// How often workers are asked whether they use a snapshot that is on its way.
 const IN_FORCE_POLL: Duration = Duration::from_millis(1);
+/// How long is waited for a switch that holds the locks and cannot be asked: it begins, or ends.
+const UNASKED: Duration = Duration::from_secs(20);
+/// How often it is tried.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Why the switch did not start, or stopped badly.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError<E: Error + 'static> {
-    /// Another one runs.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// Manifests that cannot be read.
-    #[error("the manifests cannot be read, so nothing is started:{}", lines(.0))]
-    Manifests(Vec<Problem>),
-    /// The directory cannot be watched.
-    #[error(transparent)]
-    Watch(#[from] WatchError),
-    /// The API server cannot be asked.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The machine lacks something.
-    #[error(transparent)]
-    Preflight(#[from] PreflightError),
-    /// The Unix socket.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// What is kept of attached pods.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The address for metrics.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// An interface that the switch itself needs.
-    #[error("{}", with_remedy(.0))]
-    Attach(#[from] AttachError),
-    /// The switch.
-    #[error("the switch did not start: {0}")]
-    Switch(#[source] E),
-    /// The switch, at the end.
-    #[error("the switch did not stop cleanly: {0}")]
-    Stop(#[source] E),
-    /// An interface at the end of a switch that gives all of them back.
-    #[error("an interface was not given back: {}", with_remedy(.0))]
-    Release(#[source] AttachError),
-    /// Signals or the metric's buckets: broken invariants of the process.
-    #[error("{0}")]
-    Process(String),
+/// What a start does where another switch runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is refused.
+    Alone,
+    /// It takes over.
+    TakeOver,
 }
 
-fn with_remedy(error: &AttachError) -> String {
-    format!("{error}: {}", error.remedy())
+/// Who a start finds.
+enum Found {
+    Nobody(Locks),
+    Predecessor(Predecessor),
 }
 
-fn lines(problems: &[Problem]) -> String {
-    problems.iter().fold(String::new(), |text, problem| format!("{text}\n  {problem}"))
+/// How a run ended.
+enum Ended {
+    /// For good.
+    Stopped,
+    /// The predecessor was gone before it gave.
+    Alone,
 }
 
 /// What wakes the loop.
@@ -102,150 +82,111 @@ struct Wakers {
     links: LinkEvents,
     asked: Receiver<Asked>,
     wishes: Receiver<Wish>,
+    successors: Receiver<Successor>,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
-/// Runs until told to stop. `start` makes the switch, given the anchors of its workers.
+/// Runs until told to stop, or until a successor has taken over. `start` makes the switch, given the
+/// anchors of its workers.
 ///
 /// # Errors
 /// [`RunError`], with what to change.
 pub async fn run<D: Dataplane>(
     settings: Settings,
     detach: Detach,
-    start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
+    arrival: Arrival,
+    start: impl Fn(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
 ) -> Result<(), RunError<D::Error>> {
     preflight::check(&settings)?;
-    let _lock = Lock::take(&settings.lock)?;
-    let _node = NodeLock::take(lock::NODE)?;
-    let (source, feed, reporter) = open(&settings.source).await?;
-    let (wish, wishes) = attachments::wishes();
-    let plan = settings.source.cluster();
-    let cni = plan.map(|plan| CniSocket::listen(&plan.cni_socket)).transpose()?;
-    let outfit = plan.map(|plan| Outfit::new(plan, settings.host_port.as_ref()));
-    let (asker, incoming) = questions();
-    let socket = ShowSocket::listen(&settings.socket)?;
-    let http = HttpServer::listen(settings.listen).await?;
-    if !settings.listen.ip().is_loopback() {
-        warn!(listen = %settings.listen, "metrics are served beyond this machine");
+    loop {
+        let found = find(&settings, arrival).await?;
+        match once(&settings, detach, found, &start).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::Alone => {}
+        }
     }
-    let listening = http.address();
+}
+
+/// Takes the locks, or finds who has them.
+async fn find<E: std::error::Error + 'static>(
+    settings: &Settings,
+    arrival: Arrival,
+) -> Result<Found, RunError<E>> {
+    let begun = Instant::now();
+    loop {
+        match Locks::take(&settings.lock) {
+            Err(error) if error.is_held() && arrival == Arrival::TakeOver => {}
+            taken => return Ok(Found::Nobody(taken?)),
+        }
+        match Predecessor::ask(&handover::path(&settings.lock)).await {
+            Err(HandoverError::Unasked { .. }) if begun.elapsed() < UNASKED => {
+                sleep(ASK_AGAIN).await;
+            }
+            asked => return Ok(Found::Predecessor(asked?)),
+        }
+    }
+}
+
+async fn once<D: Dataplane>(
+    settings: &Settings,
+    detach: Detach,
+    found: Found,
+    start: &impl Fn(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
+) -> Result<Ended, RunError<D::Error>> {
+    let (source, feed, reporter) = begin::open(&settings.source).await?;
+    let outfit = settings.source.cluster();
+    let outfit = outfit.map(|plan| Outfit::new(plan, settings.host_port.as_ref()));
     let (mut attacher, links) = Attacher::open(&settings.bpffs)?;
-    let wakers = wakers(feed, links, incoming, wishes)
-        .map_err(|error| RunError::Process(error.to_string()))?;
+    let (inside, mut wakers) =
+        wakers(feed, links).map_err(|error| RunError::Process(error.to_string()))?;
     for problem in source.problems() {
         warn!(%problem, "{}", source.spoken());
     }
-    let begun = begin(&settings, &mut attacher, source, start).await;
-    let lowered = privileges::after_start().map_err(|error| RunError::Process(error.to_string()));
-    let (sync, attachments) = match begun.and_then(|begun| lowered.map(|()| begun)) {
-        Ok(begun) => begun,
-        Err(error) => {
-            clean_up(&mut attacher).await;
-            return Err(error);
+    let is_alone = matches!(found, Found::Nobody(_));
+    let took = match found {
+        Found::Nobody(locks) => begin::begin(settings, locks, &mut attacher, source, start)
+            .await
+            .map(|begun| Took::All(Box::new(begun))),
+        Found::Predecessor(one) => {
+            take::take_over(settings, one, &mut attacher, &mut wakers, source, start).await
         }
     };
-    let mut served = JoinSet::new();
-    served.spawn(socket.serve(asker.clone()));
-    served.spawn(http.serve(asker));
-    if let Some(cni) = cni {
-        served.spawn(cni.serve(wish));
+    let ended = match took {
+        // What only a start needs is kept until there is a switch: it may be made twice.
+        Ok(Took::All(begun)) => match privileges::after_start() {
+            Ok(()) => {
+                let running = Running::new(settings, *begun, inside, outfit, reporter);
+                return serve(settings, detach, running, wakers, attacher).await;
+            }
+            Err(error) => Err(RunError::Process(error.to_string())),
+        },
+        Ok(Took::Told) => Ok(Ended::Stopped),
+        Ok(Took::Nothing) => Ok(Ended::Alone),
+        Err(error) => Err(error),
+    };
+    if is_alone {
+        clean_up(&mut attacher).await;
+    } else {
+        remove_anchors(&mut attacher).await;
     }
-    info!(
-        listen = %listening,
-        socket = %settings.socket.display(),
-        workers = settings.workers(),
-        cores = ?settings.cores,
-        frames = %settings.budget,
-        "running"
-    );
-    let observer = Observer::new(settings);
-    let state = State { sync, attachments, outfit, reporter, observer };
-    let sync = turn(state, wakers, &mut attacher).await;
-    let ended = end(sync, &mut attacher, detach).await;
-    served.shutdown().await; // the sockets' files are gone after this
-    info!("stopped");
     ended
 }
 
-fn wakers(
-    feed: Feed,
-    links: LinkEvents,
-    asked: Receiver<Asked>,
-    wishes: Receiver<Wish>,
-) -> io::Result<Wakers> {
+fn wakers(feed: Feed, links: LinkEvents) -> io::Result<(Inside, Wakers)> {
     let hangup = signal(SignalKind::hangup())?;
     let (terminate, interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(Wakers { feed, links, asked, wishes, hangup, terminate, interrupt })
-}
-
-/// Opens the source of objects, and what tells of its changes.
-async fn open<E: Error + 'static>(
-    from: &SourcePlan,
-) -> Result<(Source, Feed, Option<Reporter>), RunError<E>> {
-    match from {
-        SourcePlan::Directory(directory) => {
-            // Watched before it is read: a change in between is told of.
-            let watch = DirWatch::open(directory)?;
-            let files = Files::read(directory).map_err(RunError::Manifests)?;
-            Ok((Source::Files(Box::new(files)), Feed::Directory(watch), None))
-        }
-        SourcePlan::Cluster(plan) => {
-            let client = watch::connect(plan.kubeconfig.as_deref()).await?;
-            let cluster = Box::new(Cluster::new(&plan.node));
-            let reporter = Reporter::start(&client, &plan.node);
-            let feed = Feed::Cluster(Watches::start(&client));
-            Ok((Source::Cluster(cluster), feed, Some(reporter)))
-        }
-    }
-}
-
-/// Makes interfaces and workers, and the state around them.
-async fn begin<D: Dataplane>(
-    settings: &Settings,
-    attacher: &mut Attacher,
-    source: Source,
-    start: impl FnOnce(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
-) -> Result<(Sync<D>, Option<Attachments>), RunError<D::Error>> {
-    let attachments = remembered(&settings.source, attacher).await?;
-    let is_first = !attacher.has_pins()?;
-    let latency = ApplyLatency::new().map_err(|e| RunError::Process(e.to_string()))?;
-    let anchors = attacher.make_anchors(settings.workers()).await?;
-    let probed = match &settings.host_port {
-        Some(plan) => Some(attacher.host_port(plan, settings.workers()).await?),
-        None => None,
-    };
-    let dataplane = start(settings, &anchors).map_err(RunError::Switch)?;
-    let node = Node {
-        host: settings.host_port.clone(),
-        workers: settings.workers(),
-        addresses: settings.node_addresses.clone(),
-        own_node: settings.own_node,
-        name: name_of(settings).map(Arc::from),
-        ports_max: usize::from(settings.ports_max),
-        policy_metrics_max: settings.policy_metrics_max,
-    };
-    let mut sync = Sync::new(node, source, dataplane, latency);
-    sync.inherit(settings.restart.keep.clone());
-    if !is_first {
-        sync.pick_up_for(settings.restart.grace);
-    }
-    if let Some(probed) = probed {
-        sync.add_host(probed).map_err(RunError::Switch)?;
-    }
-    if let Err(error) = attacher.sweep() {
-        warn!(%error, "a pin of an interface that has gone is left");
-    }
-    if let Some(attachments) = &attachments {
-        attachments.restore(&mut sync);
-    }
-    Ok((sync, attachments))
+    let (asker, asked) = questions();
+    let (wish, wishes) = attachments::wishes();
+    let (successor, successors) = handover::successors();
+    let wakers = Wakers { feed, links, asked, wishes, successors, hangup, terminate, interrupt };
+    Ok((Inside { asker, wish, successor }, wakers))
 }
 
 /// What a predecessor has attached, where pods are attached by a container runtime.
-async fn remembered<E: Error + 'static>(
+async fn remembered<E: std::error::Error + 'static>(
     source: &SourcePlan,
     attacher: &Attacher,
 ) -> Result<Option<Attachments>, RunError<E>> {
@@ -253,6 +194,18 @@ async fn remembered<E: Error + 'static>(
     let links = attacher.links().await?;
     let is_there = |name: &str| links.iter().any(|link| link.name == name);
     Ok(Some(Attachments::open(Store::open(attachments)?, is_there)?))
+}
+
+/// Reads again what is attached, where another agent had a hand in it.
+async fn renew<D: Dataplane>(
+    attacher: &Attacher,
+    attachments: &mut Option<Attachments>,
+    sync: &mut Sync<D>,
+) -> Result<(), RunError<D::Error>> {
+    let Some(attachments) = attachments else { return Ok(()) };
+    let links = attacher.links().await?;
+    let is_there = |name: &str| links.iter().any(|link| link.name == name);
+    Ok(attachments.renew(is_there, sync)?)
 }
 
 /// What the loop owns.
@@ -265,20 +218,93 @@ struct State<D: Dataplane> {
     observer: Observer,
 }
 
-/// The loop.
-async fn turn<D: Dataplane>(
+/// A switch that runs.
+struct Running<D: Dataplane> {
     state: State<D>,
+    /// `None` while everything is given.
+    locks: Option<Locks>,
+    served: JoinSet<()>,
+    inside: Inside,
+    anchors: AnchorSet,
+    /// Whose ports were taken, until it has ended.
+    predecessor: Option<Predecessor>,
+    /// Who has taken everything.
+    successor: Option<Successor>,
+}
+
+impl<D: Dataplane> Running<D> {
+    /// Opens the doors to whoever asks.
+    fn new(
+        settings: &Settings,
+        begun: Begun<D>,
+        inside: Inside,
+        outfit: Option<Outfit>,
+        reporter: Option<Reporter>,
+    ) -> Self {
+        let Begun { sync, attachments, locks, doors, anchors, predecessor } = begun;
+        if !settings.listen.ip().is_loopback() {
+            warn!(listen = %settings.listen, "metrics are served beyond this machine");
+        }
+        info!(
+            listen = %doors.listening(),
+            socket = %settings.socket.display(),
+            workers = settings.workers(),
+            cores = ?settings.cores,
+            frames = %settings.budget,
+            "running"
+        );
+        let mut served = JoinSet::new();
+        doors.serve(&inside, &mut served);
+        let observer = Observer::new(settings.clone());
+        let state = State { sync, attachments, outfit, reporter, observer };
+        let (locks, successor) = (Some(locks), None);
+        Self { state, locks, served, inside, anchors, predecessor, successor }
+    }
+}
+
+/// Serves until it is told to stop, or everything is taken.
+async fn serve<D: Dataplane>(
+    settings: &Settings,
+    detach: Detach,
+    mut running: Running<D>,
     mut wakers: Wakers,
+    mut attacher: Attacher,
+) -> Result<Ended, RunError<D::Error>> {
+    while let Some(successor) = turn(&mut running, &mut wakers, &mut attacher).await {
+        let given = give::give(settings, &mut running, &attacher, successor).await;
+        match given {
+            Ok(false) => continue,
+            // Workers, memory and all that is known.
+            Ok(true) => drop(running.state),
+            Err(_) => {}
+        }
+        remove_anchors(&mut attacher).await;
+        given?;
+        drop(running.successor); // it hears that we are gone
+        give::linger(settings, &mut wakers).await;
+        info!("stopped");
+        return Ok(Ended::Stopped);
+    }
+    let ended = end(running.state.sync, &mut attacher, detach).await;
+    running.served.shutdown().await; // the sockets' files are gone after this
+    info!("stopped");
+    ended.map(|()| Ended::Stopped)
+}
+
+/// The loop: until told to stop, or until a successor asks for everything.
+async fn turn<D: Dataplane>(
+    running: &mut Running<D>,
+    wakers: &mut Wakers,
     attacher: &mut Attacher,
-) -> Sync<D> {
-    let State { mut sync, mut attachments, mut outfit, mut reporter, mut observer } = state;
+) -> Option<Successor> {
+    let State { sync, attachments, outfit, reporter, observer } = &mut running.state;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         sync.advance(attacher).await;
         let mut is_waited_for = sync.is_pending();
-        if let Some(attachments) = &mut attachments {
-            attachments.settle(&mut sync, Instant::now());
+        if let Some(attachments) = attachments {
+            attachments.settle(sync, Instant::now());
             is_waited_for |= attachments.has_waiting();
         }
         tokio::select! {
@@ -286,32 +312,57 @@ async fn turn<D: Dataplane>(
             _ = wakers.links.changed() => sync.links_changed(),
             Some(asked) = wakers.asked.recv() => {
                 // Who asked may have gone.
-                let _gone = asked.reply.send(observer.answer(asked.question, &mut sync));
+                let _gone = asked.reply.send(observer.answer(asked.question, sync));
             }
             Some(wish) = wakers.wishes.recv() => {
-                if let Some(attachments) = &mut attachments {
-                    attachments.take(wish, &mut sync, Instant::now());
+                if let Some(attachments) = attachments {
+                    attachments.take(wish, sync, Instant::now());
                 }
             }
-            () = tokio::time::sleep(IN_FORCE_POLL), if is_waited_for => {}
+            () = sleep(IN_FORCE_POLL), if is_waited_for => {}
             _ = tick.tick() => {
-                observer.look(&mut sync);
-                if let Some(outfit) = &mut outfit {
-                    let mut problems = outfit.keep(&mut sync, attacher).await;
-                    problems.extend(reporter.iter_mut().flat_map(|one| one.tell(&mut sync)));
+                observer.look(sync);
+                if let Some(outfit) = outfit {
+                    let mut problems = outfit.keep(sync, attacher).await;
+                    problems.extend(reporter.iter_mut().flat_map(|one| one.tell(sync)));
                     sync.tell_of_node(problems);
                 }
                 sync.tick();
             }
+            () = end_of(&mut running.predecessor) => {
+                running.predecessor = None;
+                clear_anchors(attacher, running.anchors.other()).await;
+            }
+            Some(successor) = wakers.successors.recv() => return Some(successor),
             _ = wakers.hangup.recv() => {
                 info!("reading everything anew");
                 wakers.feed.renew();
             }
-            _ = wakers.terminate.recv() => break,
-            _ = wakers.interrupt.recv() => break,
+            _ = wakers.terminate.recv() => return None,
+            _ = wakers.interrupt.recv() => return None,
         }
     }
-    sync
+}
+
+/// Waits for the end of who has given everything.
+async fn end_of(predecessor: &mut Option<Predecessor>) {
+    match predecessor {
+        Some(predecessor) => drop(predecessor.gone().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Removes what a predecessor has left that was killed on its way out.
+async fn clear_anchors(attacher: &Attacher, anchors: AnchorSet) {
+    if let Err(error) = attacher.clear_anchors(anchors, 0).await {
+        warn!(%error, "an anchor of the switch that ran before is left");
+    }
+}
+
+async fn remove_anchors(attacher: &mut Attacher) {
+    if let Err(error) = attacher.remove_anchors().await {
+        warn!(%error, "an anchor of this switch is left");
+    }
 }
 
 /// Stops the workers, leaves or gives back the interfaces found, removes those made.
@@ -340,18 +391,4 @@ async fn clean_up(attacher: &mut Attacher) {
     if let Err(error) = attacher.sweep() {
         warn!(%error, "a pin of an interface that has gone is left");
     }
-}
-
-/// What the cluster calls this node; in a directory of manifests what is set, or the machine's name.
-fn name_of(settings: &Settings) -> Option<String> {
-    match settings.source.cluster() {
-        Some(plan) => Some(plan.node.clone()),
-        None => settings.node_name.clone().or_else(host_name),
-    }
-}
-
-/// What the machine is called: what kubelet calls its node where it is not told otherwise.
-fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_lowercase()).filter(|name| !name.is_empty())
 }

@@ -10,10 +10,13 @@ mod tests;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
@@ -131,7 +134,7 @@ fn remove_stale(setting: &'static str, path: &Path) -> Result<(), SocketError> {
         }
         Ok(_) => {}
     }
-    match std::os::unix::net::UnixStream::connect(path) {
+    match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(wrong)
         }
@@ -202,6 +205,15 @@ pub enum ClientError {
         .0.display()
     )]
     Closed(PathBuf),
+    /// It is not ready.
+    #[error("the switch is not ready: see `lockgate status`")]
+    NotReady,
+    /// It is another container's.
+    #[error(
+        "the switch on {} is of another container: this one waits to take over from it, or has \
+         given it everything", .0.display()
+    )]
+    Elsewhere(PathBuf),
     /// It answered nonsense.
     #[error(
         "the switch's answer is not JSON: {0}; name the socket of a `lockgate run` of this version \
@@ -229,9 +241,36 @@ fn client_remedy(refused: &io::Error) -> &'static str {
 /// # Errors
 /// [`ClientError`] where there is no good answer.
 pub fn ask(path: &Path, show: Show) -> Result<serde_json::Value, ClientError> {
+    let silent = |source| ClientError::Silent { path: path.to_owned(), source };
+    exchange(path, UnixStream::connect(path).map_err(silent)?, show)
+}
+
+/// Asks whether a running switch is ready, and of this container: its process must be seen from
+/// here, which shows another number, or none, to whoever is in another namespace of processes.
+///
+/// # Errors
+/// [`ClientError`] where it is not, or does not answer.
+pub fn ready(path: &Path) -> Result<String, ClientError> {
+    let silent = |source| ClientError::Silent { path: path.to_owned(), source };
+    let stream = UnixStream::connect(path).map_err(silent)?;
+    let peer = getsockopt(&stream, PeerCredentials).map_err(|errno| silent(errno.into()))?;
+    if peer.pid() <= 0 {
+        return Err(ClientError::Elsewhere(path.to_owned()));
+    }
+    let status = exchange(path, stream, Show::Status {})?;
+    match status.get("ready").and_then(serde_json::Value::as_bool) {
+        Some(true) => Ok("ready\n".to_owned()),
+        _ => Err(ClientError::NotReady),
+    }
+}
+
+fn exchange(
+    path: &Path,
+    mut stream: UnixStream,
+    show: Show,
+) -> Result<serde_json::Value, ClientError> {
     use std::io::{Read, Write};
     let silent = |source| ClientError::Silent { path: path.to_owned(), source };
-    let mut stream = std::os::unix::net::UnixStream::connect(path).map_err(silent)?;
     let wait = Some(CLIENT_TIMEOUT + crate::ask::ANSWER_TIMEOUT);
     stream.set_read_timeout(wait).map_err(silent)?;
     stream.set_write_timeout(wait).map_err(silent)?;

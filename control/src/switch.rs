@@ -82,6 +82,10 @@ fn timeouts(seconds: &Timeouts) -> connection::Timeouts {
 impl Dataplane for Switch {
     type Error = SwitchError;
 
+    fn prepare_port(&mut self, at: &Probed, queues: u32) -> Result<(), SwitchError> {
+        Self::prepare_port(self, at.interface.as_str(), at.ifindex, queues)
+    }
+
     fn add_pod_port(&mut self, at: &Probed) -> Result<PortRef, SwitchError> {
         Self::add_pod_port(self, at.interface.as_str(), at.ifindex)
     }
@@ -148,6 +152,14 @@ impl Dataplane for Switch {
 
     fn kept_trouble(&self) -> Option<&KeptError> {
         Self::kept_trouble(self)
+    }
+
+    fn give(&mut self) -> Result<(), SwitchError> {
+        Self::give(self)
+    }
+
+    fn resume(&mut self) -> Result<(), SwitchError> {
+        Self::resume(self)
     }
 
     fn stop(self) -> Result<(), SwitchError> {

@@ -42,6 +42,7 @@ use crate::survivors::Survivors;
 mod asked;
 mod attached;
 mod inherited;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -255,6 +256,14 @@ impl<D: Dataplane> Sync<D> {
         let settled = self.settled.take();
         self.resolve();
         self.reconcile(interfaces).await;
+        self.publish_tables(settled);
+        if self.ports.has_more() {
+            self.links_changed();
+        }
+    }
+
+    /// Publishes what was resolved and the places there are, if anything differs.
+    fn publish_tables(&mut self, settled: Option<Instant>) {
         let topology = self.topology();
         if self.rules_differ || topology != *self.compiler.topology() {
             let tables = self.compiler.apply(Delta::default(), &topology);
@@ -276,9 +285,6 @@ impl<D: Dataplane> Sync<D> {
                 rebuilds = self.compiler.rebuilds(),
                 "snapshot published"
             );
-        }
-        if self.ports.has_more() {
-            self.links_changed();
         }
     }
 

@@ -15,6 +15,7 @@ mod exhaustion;
 mod fail_closed;
 mod fixture;
 mod fragments;
+mod handover;
 mod host;
 mod interfaces;
 mod itself;
@@ -54,6 +55,7 @@ const CASES: &[&[Case]] = &[
     services::CASES,
     cases::CASES,
     lifecycle::CASES,
+    handover::CASES,
     log::CASES,
     interfaces::CASES,
     host::CASES,

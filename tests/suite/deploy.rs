@@ -144,16 +144,16 @@ fn every_value_has_its_row_in_operating() {
 /// Where there is no systemd, nobody can say.
 #[test]
 fn systemd_understands_the_unit() {
-    let unit = read("deploy/lockgate.service");
+    let unit = read("deploy/lockgate@.service");
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("lockgate.service");
+    let path = directory.path().join("lockgate@a.service");
     // The program is not installed where this runs.
     fs::write(&path, unit.replace("/usr/local/bin/lockgate", "/bin/true")).unwrap();
     let Ok(said) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
         return;
     };
     let text = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.status.success() && !text.contains("lockgate.service"), "{text}");
+    assert!(said.status.success() && !text.contains("lockgate@a.service"), "{text}");
 }
 
 fn plain() -> String {

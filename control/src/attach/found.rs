@@ -49,7 +49,10 @@ impl Attacher {
     }
 
     /// Whether our program is on an interface, by a pin.
-    fn is_held(&self, interface: &InterfaceName, link: &Link) -> Result<bool, AttachError> {
+    ///
+    /// # Errors
+    /// [`AttachError::Foreign`] where the pin is of another interface; where it cannot be read.
+    pub fn is_held(&self, interface: &InterfaceName, link: &Link) -> Result<bool, AttachError> {
         let pin = Pin::of(interface.as_str(), link.index, &self.bpffs);
         match pin.place()? {
             Some(place) if place.ifindex != link.index => Ok(false),

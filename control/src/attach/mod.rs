@@ -35,7 +35,7 @@ pub use events::LinkEvents;
 pub use inert::InertError;
 pub use interface::{InterfaceName, NAME_BYTES_MAX, NameError};
 pub use netlink::{Link, Netlink, NetlinkError, VethPlan};
-pub use own::HostPortPlan;
+pub use own::{AnchorSet, HostPortPlan};
 pub use pod_end::{Difference, GATEWAY_V4, GATEWAY_V6, PodEnd, PodEndError};
 pub use routes::Route;
 
@@ -203,7 +203,9 @@ pub struct Attacher {
     netlink: Netlink,
     /// Where programs are pinned.
     bpffs: PathBuf,
+    /// The host port's interface, where the switch made it.
     made: Vec<Link>,
+    anchors: Vec<Link>,
 }
 
 impl Attacher {
@@ -213,7 +215,8 @@ impl Attacher {
     /// Where the kernel gives no netlink socket.
     pub fn open(bpffs: &Path) -> Result<(Self, LinkEvents), AttachError> {
         let (netlink, events) = Netlink::open()?;
-        Ok((Self { netlink, bpffs: bpffs.to_owned(), made: Vec::new() }, events))
+        let (made, anchors) = (Vec::new(), Vec::new());
+        Ok((Self { netlink, bpffs: bpffs.to_owned(), made, anchors }, events))
     }
 
     /// The kernel, to be asked and told of what is no interface of the switch.
@@ -241,7 +244,7 @@ impl Attacher {
     /// Whether the switch made this interface, or took it over from a predecessor that did.
     #[must_use]
     pub fn has_made(&self, interface: &InterfaceName) -> bool {
-        self.made.iter().any(|own| own.name == interface.as_str())
+        self.made.iter().chain(&self.anchors).any(|own| own.name == interface.as_str())
     }
 
     /// Removes every interface that the switch made; all are tried, the first error is told.
@@ -249,8 +252,17 @@ impl Attacher {
     /// # Errors
     /// Where the kernel refuses.
     pub async fn remove_made(&mut self) -> Result<(), AttachError> {
+        self.anchors.append(&mut self.made);
+        self.remove_anchors().await
+    }
+
+    /// Removes the anchors alone: the host port is left for whoever takes it over.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub async fn remove_anchors(&mut self) -> Result<(), AttachError> {
         let mut first = Ok(());
-        for link in std::mem::take(&mut self.made) {
+        for link in std::mem::take(&mut self.anchors) {
             first = first.and(self.netlink.remove(&link).await);
         }
         Ok(first?)

@@ -5,7 +5,7 @@ use std::fs::File;
 use lockgate_dataplane::limits::WORKERS_MAX;
 
 use super::netlink::VethPlan;
-use super::{ALIAS, AttachError, Attacher, InterfaceName, Link, Netlink, Probed, inert};
+use super::{ALIAS, AttachError, Attacher, InterfaceName, Netlink, Probed, inert};
 
 /// What the host port shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,42 @@ pub struct HostPortPlan {
     pub netns: Option<String>,
     /// MTU of both sides, in bytes.
     pub mtu: u16,
+}
+
+/// The names of one process's anchors: in a hand-over two processes have some at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnchorSet {
+    /// Those of a start.
+    #[default]
+    First,
+    /// Those of who takes over from the first ones.
+    Second,
+}
+
+impl AnchorSet {
+    /// The names of who takes over.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// What the names of two sets differ by.
+    #[must_use]
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::First => "w",
+            Self::Second => "x",
+        }
+    }
+
+    /// The set of a letter.
+    #[must_use]
+    pub fn of_letter(letter: &str) -> Option<Self> {
+        [Self::First, Self::Second].into_iter().find(|set| set.letter() == letter)
+    }
 }
 
 /// Queues of an anchor: its one socket.
@@ -33,18 +69,15 @@ impl Attacher {
     ///
     /// # Errors
     /// [`AttachError::Taken`] where a name is no veth's; what the kernel refuses.
-    pub async fn make_anchors(&mut self, workers: u8) -> Result<Vec<InterfaceName>, AttachError> {
+    pub async fn make_anchors(
+        &mut self,
+        set: AnchorSet,
+        workers: u8,
+    ) -> Result<Vec<InterfaceName>, AttachError> {
         let mut anchors = Vec::new();
-        for worker in usize::from(workers)..WORKERS_MAX {
-            for name in anchor_names(worker)? {
-                match self.clear(&name).await {
-                    Ok(()) | Err(AttachError::Taken(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+        self.clear_anchors(set, workers).await?;
         for worker in 0..usize::from(workers) {
-            let [name, peer] = anchor_names(worker)?;
+            let [name, peer] = anchor_names(set, worker)?;
             self.clear(&name).await?;
             self.clear(&peer).await?;
             let plan = VethPlan {
@@ -55,7 +88,9 @@ impl Attacher {
                 mtu: ANCHOR_MTU,
             };
             self.netlink.add_veth(&plan).await?;
-            let link = self.adopt(&name).await?;
+            let link = self.find(&name).await?;
+            self.anchors.push(link.clone());
+            self.netlink.set_alias(&link, ALIAS).await?;
             let far = self.find(&peer).await?;
             self.netlink.set_alias(&far, ALIAS).await?;
             for (name, link) in [(&name, &link), (&peer, &far)] {
@@ -65,6 +100,37 @@ impl Attacher {
             anchors.push(name);
         }
         Ok(anchors)
+    }
+
+    /// Removes what a process that has gone left of its anchors, from worker `from` on.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub async fn clear_anchors(&self, set: AnchorSet, from: u8) -> Result<(), AttachError> {
+        for worker in usize::from(from)..WORKERS_MAX {
+            for name in anchor_names(set, worker)? {
+                match self.clear(&name).await {
+                    Ok(()) | Err(AttachError::Taken(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the host port's interface is there, held by a pin and with a queue for each worker:
+    /// whoever takes over from a predecessor has it looked at while that serves it.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub async fn has_host_port(
+        &self,
+        plan: &HostPortPlan,
+        workers: u8,
+    ) -> Result<bool, AttachError> {
+        let Some(link) = self.netlink.link(&plan.interface).await? else { return Ok(false) };
+        let queues = self.netlink.receive_queues(&link)?;
+        Ok(queues == Some(u32::from(workers)) && self.is_held(&plan.interface, &link)?)
     }
 
     /// Finds the host port, or makes it, with a receive queue for each worker. It is up, and
@@ -135,16 +201,9 @@ impl Attacher {
             Err(error) if error.is_taken() => return Err(AttachError::PeerTaken(plan.clone())),
             made => made?,
         }
-        self.adopt(&plan.interface).await?;
-        Ok(())
-    }
-
-    /// Marks a link that was just made, and remembers to remove it.
-    async fn adopt(&mut self, name: &InterfaceName) -> Result<Link, AttachError> {
-        let link = self.find(name).await?;
+        let link = self.find(&plan.interface).await?;
         self.made.push(link.clone());
-        self.netlink.set_alias(&link, ALIAS).await?;
-        Ok(link)
+        Ok(self.netlink.set_alias(&link, ALIAS).await?)
     }
 
     /// Removes a predecessor's anchor of this name, if there is one. A veth without our alias is
@@ -159,8 +218,9 @@ impl Attacher {
 }
 
 /// Both ends of a worker's anchor.
-fn anchor_names(worker: usize) -> Result<[InterfaceName; 2], AttachError> {
-    Ok([own_name(&format!("lockgate-w{worker}"))?, own_name(&format!("lockgate-w{worker}p"))?])
+fn anchor_names(set: AnchorSet, worker: usize) -> Result<[InterfaceName; 2], AttachError> {
+    let name = format!("lockgate-{}{worker}", set.letter());
+    Ok([own_name(&name)?, own_name(&format!("{name}p"))?])
 }
 
 fn own_name(name: &str) -> Result<InterfaceName, AttachError> {

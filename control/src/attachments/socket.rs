@@ -84,25 +84,25 @@ async fn serve_client(client: UnixStream, to: mpsc::Sender<Wish>) {
     if !matches!(read, Ok(Ok(_))) {
         return; // too slow, or gone
     }
-    let mut answer = match serde_json::from_slice::<Question>(&line) {
+    let answer = match serde_json::from_slice::<Question>(&line) {
         Ok(question) => answer(question, &to).await,
         Err(error) => {
             let message = format!("the question is not understood: {error}");
             let remedy = "install the plugin of this agent's version";
-            refused(refusal(UNDECODED, &message, remedy))
+            Some(refused(refusal(UNDECODED, &message, remedy)))
         }
     };
+    // Closed without an answer, the plugin asks whoever comes next.
+    let Some(mut answer) = answer else { return };
     answer.push('\n');
     // A plugin that has gone needs no answer: its DEL will come.
     let _gone = writing.write_all(answer.as_bytes()).await;
     let _gone = writing.shutdown().await;
 }
 
-async fn answer(question: Question, to: &mpsc::Sender<Wish>) -> String {
+/// The answer; `None` where the agent stops, or hands over, before it has one.
+async fn answer(question: Question, to: &mpsc::Sender<Wish>) -> Option<String> {
     let (reply, answer) = oneshot::channel();
-    let is_taken = to.send(Wish { question, reply }).await.is_ok();
-    match answer.await {
-        Ok(answer) if is_taken => answer,
-        _ => refused(refusal(super::TRY_AGAIN, "the agent is stopping", "ask again")),
-    }
+    to.send(Wish { question, reply }).await.ok()?;
+    answer.await.ok()
 }

@@ -336,3 +336,21 @@ async fn an_agent_that_has_read_everything_is_ready() {
     let mut answer = bench.ask(Question::Ready {});
     assert_eq!(said(&mut answer), Some(json!({})));
 }
+
+#[test]
+fn what_another_agent_attached_and_detached_meanwhile_is_found_again() {
+    let mut bench = Bench::new();
+    let store = Store::open(&bench.directory.path().join("handed-over")).unwrap();
+    let [kept, gone, new] = [("a", "ea"), ("b", "eb"), ("c", "ec")]
+        .map(|(name, interface)| attach(name, interface, "10.0.0.9"));
+    for one in [&kept, &gone] {
+        store.write(&of(one), one).unwrap();
+    }
+    let mut attachments = Attachments::open(store.clone(), |_| true).unwrap();
+    store.remove(&of(&gone)).unwrap();
+    store.write(&of(&new), &new).unwrap();
+    attachments.renew(|_| true, &mut bench.sync).unwrap();
+    let all: Vec<&Attach> = attachments.all().collect();
+    assert_eq!(all.len(), 2);
+    assert!(all.contains(&&kept) && all.contains(&&new), "{all:?}");
+}

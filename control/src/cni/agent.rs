@@ -13,8 +13,12 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 use super::failure::{Code, Failure};
 use super::protocol::{LINE_BYTES_MAX, Question, Refused};
 
-/// How long is waited before a socket with a full queue is tried again.
+/// How long is waited before a socket with a full queue is tried again, or one that nobody listens
+/// on.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long for an agent that is not there, or closed without an answer: in a hand-over the next one
+/// listens some tens of milliseconds later.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ pub async fn ask<T: DeserializeOwned>(
         let remedy = "look at its log; the runtime will try again";
         Unanswered::Silent(Failure::new(Code::TRY_AGAIN, message, remedy))
     };
-    let line = match timeout_at(until, exchange(socket, question)).await {
+    let line = match timeout_at(until, exchange_patiently(socket, question, until)).await {
         Err(_) => return Err(silent("does not answer in time".to_owned())),
         Ok(Err(error)) if is_gone(&error) => return Err(gone(socket, &error)),
         Ok(Err(error)) => return Err(silent(format!("does not answer: {error}"))),
@@ -69,6 +73,29 @@ pub async fn ask<T: DeserializeOwned>(
         return Err(Unanswered::Refused(refused.error.into()));
     }
     T::deserialize(answer).map_err(garbled)
+}
+
+/// Asks again where the agent hands over to another one, or has just.
+async fn exchange_patiently(
+    socket: &Path,
+    question: &Question,
+    until: Instant,
+) -> io::Result<Vec<u8>> {
+    let mut patience = None;
+    loop {
+        let answer = exchange(socket, question).await;
+        let is_between = match &answer {
+            Ok(line) => line.is_empty(),
+            Err(error) => is_gone(error) || is_cut(error),
+        };
+        let now = Instant::now();
+        // In time to say what was last seen.
+        let end = *patience.get_or_insert(until.min(now + HANDOVER));
+        if !is_between || now + PAUSE + PAUSE > end {
+            return answer;
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 async fn exchange(socket: &Path, question: &Question) -> io::Result<Vec<u8>> {
@@ -90,6 +117,11 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
             done => return done,
         }
     }
+}
+
+/// Whether whoever listened closed before it answered.
+fn is_cut(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -166,11 +198,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_asked_in_a_hand_over_is_answered_by_the_next_agent() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("cni.sock");
+        let old = UnixListener::bind(&socket).unwrap();
+        let agents = async {
+            // The old one takes the question, and closes without an answer.
+            let (stream, _) = old.accept().await.unwrap();
+            BufReader::new(stream).read_line(&mut String::new()).await.unwrap();
+            drop(old);
+            std::fs::remove_file(&socket).unwrap();
+            sleep(PAUSE * 3).await;
+            let new = UnixListener::bind(&socket).unwrap();
+            let (stream, _) = new.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            stream.read_line(&mut String::new()).await.unwrap();
+            stream.get_mut().write_all(b"{}\n").await.unwrap();
+        };
+        let until = Instant::now() + Duration::from_secs(5);
+        let (answer, ()) = tokio::join!(ask::<Done>(&socket, &Question::Ready {}, until), agents);
+        assert_eq!(answer, Ok(Done {}));
+    }
+
+    #[tokio::test]
     async fn where_nobody_listens_the_agent_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("cni.sock");
-        let until = Instant::now() + Duration::from_secs(1);
         for _ in 0..2 {
+            let until = Instant::now() + Duration::from_millis(200);
             let gone = ask::<Done>(&socket, &Question::Ready {}, until).await.unwrap_err();
             assert!(matches!(&gone, Unanswered::Gone(f) if f.code == Code::TRY_AGAIN), "{gone:?}");
             // The second time there is a socket that nobody has any more.

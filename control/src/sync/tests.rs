@@ -419,3 +419,66 @@ async fn no_pod_gets_an_end_of_the_host_port() {
     assert!(problems.iter().all(|text| text.contains("the switch's own")), "{problems:?}");
     assert_eq!((problems.len(), bench.links.asked()), (2, vec![]));
 }
+
+/// Interfaces ea and eb, of which a predecessor serves the first.
+fn half_served() -> FakeLinks {
+    let mut links = FakeLinks::with(&["ea", "eb"]);
+    let link = links.link("ea");
+    (link.is_up, link.program) = (true, Some(7));
+    links
+}
+
+fn list(links: &FakeLinks) -> Vec<crate::attach::Link> {
+    links.there.values().cloned().collect()
+}
+
+#[tokio::test]
+async fn what_a_predecessor_serves_is_prepared_and_taken_at_once() {
+    let mut bench = Bench::new(FakeSwitch::quick(), half_served());
+    bench.sync.prepare(None, &bench.links).await;
+    let done = std::mem::take(&mut bench.sync.dataplane().done);
+    assert_eq!(done, [Done::Prepared("ea".to_owned())]);
+    assert_eq!(bench.links.asked(), [""; 0], "what is served is not touched");
+    assert_eq!(bench.sync.take(None, &list(&bench.links)).unwrap(), 1);
+    let done = std::mem::take(&mut bench.sync.dataplane().done);
+    assert_eq!(done, [added("ea"), published(1, 1, 0, 1)]);
+    assert!(bench.sync.await_in_force(Duration::ZERO).await);
+    assert_eq!(bench.advance().await, [added("eb"), published(2, 1, 0, 2)]);
+    assert_eq!(bench.sync.ports().held().len(), 2);
+}
+
+#[tokio::test]
+async fn an_interface_that_is_another_by_then_is_not_taken_but_closed_first() {
+    let mut bench = Bench::new(FakeSwitch::quick(), half_served());
+    bench.sync.prepare(None, &bench.links).await;
+    bench.sync.dataplane().done.clear();
+    bench.links.put("ea", 77);
+    assert_eq!(bench.sync.take(None, &list(&bench.links)).unwrap(), 0);
+    let done = std::mem::take(&mut bench.sync.dataplane().done);
+    assert_eq!(done, [published(1, 1, 0, 0)]);
+    bench.links.asked();
+    assert_eq!(bench.advance().await[..2], [added("ea"), added("eb")]);
+    assert_eq!(bench.links.asked()[1..3], ["close ea", "up ea"]);
+}
+
+#[tokio::test]
+async fn ports_that_were_given_are_added_anew_when_they_are_had_back() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    bench.advance().await;
+    bench.sync.give().unwrap();
+    bench.sync.have_back().unwrap();
+    let done = bench.advance().await;
+    assert_eq!(done[..2], [added("ea"), added("eb")]);
+    assert!(matches!(done[2], Done::Published { attached: 2, .. }), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_use_what_was_taken_is_noticed() {
+    let bench = Bench::new(FakeSwitch::default(), half_served());
+    let Bench { mut sync, links, taken, directory: _directory } = bench;
+    sync.prepare(None, &links).await;
+    sync.take(None, &list(&links)).unwrap();
+    assert!(!sync.await_in_force(Duration::from_millis(2)).await);
+    taken.store(1, Ordering::Relaxed);
+    assert!(sync.await_in_force(Duration::ZERO).await);
+}

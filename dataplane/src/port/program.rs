@@ -110,6 +110,26 @@ impl Program {
         Self::of(pin, map)
     }
 
+    /// Our program on an interface that another process serves, where it is of this version: the
+    /// attachment is not touched, and the map is that of the other's sockets, until they close.
+    ///
+    /// # Errors
+    ///
+    /// See [`ProgramError`].
+    pub fn running(
+        interface: &str,
+        ifindex: u32,
+        queues: u32,
+        pin_dir: &Path,
+    ) -> Result<Option<Self>, ProgramError> {
+        let pin = Pin::of(interface, ifindex, pin_dir);
+        let Some(here) = pin.place()?.filter(|place| place.ifindex == ifindex) else {
+            return Ok(None);
+        };
+        let running = pin.running_sockets(here, own_tag(interface, ifindex)?, queues);
+        running.map(|sockets| Self::of(pin, Map::XskMap(sockets))).transpose()
+    }
+
     fn of(pin: Pin, sockets: Map) -> Result<Self, ProgramError> {
         let sockets = XskMap::try_from(sockets).map_err(|cause| pin.socket_error(0, cause))?;
         Ok(Self { pin, sockets })
@@ -123,6 +143,15 @@ impl Program {
     pub fn set_socket(&mut self, queue: u32, socket: impl AsFd) -> Result<(), ProgramError> {
         let set = self.sockets.set(queue, socket.as_fd().as_raw_fd(), 0);
         set.map_err(|cause| self.pin.socket_error(queue, cause))
+    }
+
+    /// Sends the packets of a queue to nobody: they are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::Socket`]: no such queue.
+    pub fn unset_socket(&mut self, queue: u32) -> Result<(), ProgramError> {
+        self.sockets.unset(queue).map_err(|cause| self.pin.socket_error(queue, cause))
     }
 
     /// Gives the interface back: from now on its packets pass to the host's stack.

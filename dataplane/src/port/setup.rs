@@ -21,9 +21,10 @@ const _: () = assert!(FRAME_BYTES.is_power_of_two());
 /// Open files a switch with many ports needs: a socket and two pins per port, workers, clients.
 const OPEN_FILES: u64 = 65_536;
 
-/// Tries to bind, and the time between two: a queue is free a moment after its socket closed.
-const BIND_TRIES: u32 = 50;
-const BIND_PAUSE: Duration = Duration::from_millis(20);
+/// Tries to bind, and the time between two: a queue is free a moment after its socket closed. In a
+/// hand-over every packet of that moment is lost, so it is looked for often.
+const BIND_TRIES: u32 = 1000;
+const BIND_PAUSE: Duration = Duration::from_millis(1);
 
 /// Bytes of packets that one socket may have in the far end's receive path. The default of
 /// 208 KiB is used up by 26 packets of 3840 bytes, and ends a kick early.

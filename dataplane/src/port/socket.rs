@@ -90,8 +90,11 @@ impl SocketHandle {
     /// Where the two are halves of different ports: one socket would stay open, and its frames
     /// would be used twice.
     pub fn close(self, port: XskPort) -> Closed {
+        // The other half first: xsk-rs takes it apart under a lock of the whole memory, and the
+        // kernel waits for its readers when the last descriptor goes. That wait must be nobody else's.
+        let closed = port.into_closed(self.socket);
         drop(self.descriptor);
-        port.into_closed(self.socket)
+        closed
     }
 }
 

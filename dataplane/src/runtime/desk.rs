@@ -12,6 +12,10 @@
 //!                                                                 Closed ─> Home
 //! ```
 //!
+//! Where all ports are given away together ([`Desk::hold`]), a queue that is back stays open until
+//! [`Desk::take_open`]: the kernel lets one socket go as slowly as a hundred, so they are closed
+//! side by side.
+//!
 //! Generic over the port, so that tests play the worker or turn a real one by hand.
 
 use std::sync::Arc;
@@ -28,7 +32,7 @@ use crate::worker::mailbox::{AskId, Attached, Command, Mailbox, Reply};
 /// Control's half of a port.
 pub(super) trait Half {
     /// The worker's half.
-    type Port: Port;
+    type Port: Port + std::fmt::Debug;
 
     /// Closes both halves of one port: the kernel lets go of its frames.
     fn close(self, port: Self::Port) -> Closed;
@@ -49,6 +53,8 @@ pub(super) struct Desk<H: Half> {
     /// By slot.
     taken: Vec<bool>,
     leaving: Vec<Leaving<H>>,
+    /// Whether queues that come back stay open.
+    holds: bool,
     /// The newest question for a page, and its answer.
     asked: AskId,
     copied: Option<Copied>,
@@ -67,19 +73,24 @@ pub(super) struct Adopting {
 /// A page of connections, and where to go on.
 pub(super) type Copied = (Box<Page>, Option<u32>);
 
+/// A queue that is back, and both halves of its socket.
+pub(super) type Open<H> = (PortRef, H, <H as Half>::Port);
+
 /// A queue on its way home.
 #[derive(Debug)]
-struct Leaving<H> {
+struct Leaving<H: Half> {
     at: PortRef,
     step: Step<H>,
 }
 
 #[derive(Debug)]
-enum Step<H> {
+enum Step<H: Half> {
     /// The worker is yet to be told.
     Served(H),
     /// It is told, and has its half yet.
     Asked(H),
+    /// It has given its half back, and the socket is to be closed with others.
+    Open(H, H::Port),
     /// The socket is closed, of which the worker is yet to be told.
     Closed(Closed),
     /// It is told, and takes the frames home.
@@ -102,6 +113,7 @@ impl<H: Half> Desk<H> {
             mailbox,
             taken,
             leaving: Vec::new(),
+            holds: false,
             asked: AskId(0),
             copied: None,
             adopting: Adopting::default(),
@@ -161,6 +173,34 @@ impl<H: Half> Desk<H> {
     pub(super) fn take_back(&mut self, at: PortRef, half: H) {
         self.leaving.push(Leaving { at, step: Step::Served(half) });
         self.settle();
+    }
+
+    /// From now on queues that come back stay open, until [`Desk::take_open`].
+    pub(super) fn hold(&mut self) {
+        self.holds = true;
+    }
+
+    /// The queues that are back and open, once all are back; closes them one by one from then on.
+    pub(super) fn take_open(&mut self) -> Option<Vec<Open<H>>> {
+        let is_out =
+            |leaving: &Leaving<H>| matches!(leaving.step, Step::Served(_) | Step::Asked(_));
+        if self.leaving.iter().any(is_out) {
+            return None;
+        }
+        self.holds = false;
+        let mut open = Vec::new();
+        for leaving in std::mem::take(&mut self.leaving) {
+            match leaving.step {
+                Step::Open(half, port) => open.push((leaving.at, half, port)),
+                step => self.leaving.push(Leaving { at: leaving.at, step }),
+            }
+        }
+        Some(open)
+    }
+
+    /// A queue that was taken open is closed: its worker is told next.
+    pub(super) fn closed(&mut self, at: PortRef, closed: Closed) {
+        self.leaving.push(Leaving { at, step: Step::Closed(closed) });
     }
 
     /// Whether nothing of a port is on its way any more.
@@ -246,6 +286,7 @@ impl<H: Half> Desk<H> {
         let Some(place) = self.leaving.iter().position(asked) else { return };
         let Leaving { at, step } = self.leaving.swap_remove(place);
         let step = match step {
+            Step::Asked(half) if self.holds => Step::Open(half, attached.port),
             Step::Asked(half) => Step::Closed(half.close(attached.port)),
             other => other,
         };
@@ -271,7 +312,7 @@ impl<H: Half> Desk<H> {
                 tell(Command::Closed(closed));
                 Step::Homing
             }
-            Step::Asked(_) | Step::Homing => step,
+            Step::Asked(_) | Step::Open(..) | Step::Homing => step,
         }
     }
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)] // the one module that reads the clock and may wait
 
 mod desk;
+mod giving;
 mod jail;
 mod kept;
 mod ports;
@@ -151,7 +152,10 @@ struct Handle {
     events: Arc<crate::event::Events>,
     bell: Arc<Doorbell>,
     memory: WorkerMemory,
+    core: Option<usize>,
     thread: Thread,
+    /// What the thread turned, while it rests.
+    resting: Option<thread::Turns>,
 }
 
 /// A running switch.
@@ -224,9 +228,11 @@ impl Switch {
                 counters: Arc::clone(&counters),
                 polling: config.polling,
             };
-            let thread = Thread::start(id, worker.core, turns)?;
+            let (core, resting) = (worker.core, None);
+            let thread = Thread::start(id, core, turns)?;
             let desk = Desk::new(mailbox);
-            switch.workers.push(Handle { id, desk, counters, events, bell, memory, thread });
+            let handle = Handle { id, desk, counters, events, bell, memory, core, thread, resting };
+            switch.workers.push(handle);
         }
         Ok(switch)
     }
@@ -315,7 +321,8 @@ impl Switch {
 
     fn halt(&mut self) {
         for worker in &mut self.workers {
-            worker.thread.stop(&worker.bell);
+            // What it turned goes with it: sockets and memory are freed here.
+            drop(worker.thread.stop(&worker.bell));
         }
     }
 }

@@ -53,9 +53,9 @@ pub struct PortView {
 
 /// One queue's socket, with the worker that polls it.
 #[derive(Debug)]
-struct Queue {
-    at: PortRef,
-    socket: SocketHandle,
+pub(super) struct Queue {
+    pub(super) at: PortRef,
+    pub(super) socket: SocketHandle,
     counters: Arc<PortCounters>,
 }
 
@@ -74,11 +74,31 @@ pub(super) struct Ports {
     records: Vec<Record>,
     next: u32,
     bpffs: PathBuf,
+    prepared: Vec<Prepared>,
+}
+
+/// A program that waits for the sockets of a port, while another process serves its interface.
+#[derive(Debug)]
+struct Prepared {
+    ifindex: u32,
+    queues: u32,
+    program: Program,
 }
 
 impl Ports {
     pub(super) fn new(bpffs: PathBuf) -> Self {
-        Self { records: Vec::new(), next: 1, bpffs }
+        Self { records: Vec::new(), next: 1, bpffs, prepared: Vec::new() }
+    }
+
+    /// Takes out every port: its queues, which are open, and its program.
+    pub(super) fn take_all(&mut self) -> Vec<(Program, Vec<Queue>)> {
+        self.records.drain(..).map(|record| (record.program, record.queues)).collect()
+    }
+
+    fn take_prepared(&mut self, ifindex: u32, queues: u32) -> Option<Program> {
+        let is_it = |one: &Prepared| (one.ifindex, one.queues) == (ifindex, queues);
+        let place = self.prepared.iter().position(is_it)?;
+        Some(self.prepared.swap_remove(place).program)
     }
 
     /// Closes every socket; then leaves the programs or takes them off.
@@ -115,6 +135,24 @@ impl Switch {
         let worker = (0..self.workers.len()).min_by_key(load).unwrap_or(0);
         let record = self.attach(interface, ifindex, PortKind::Pod, &[worker])?;
         record.queues.first().map(|queue| queue.at).ok_or(SwitchError::NoPort(record.port.0))
+    }
+
+    /// Opens the program of an interface that another process serves, for the port that it will
+    /// have with `queues` queues: adding that is then the binding of its sockets and little else.
+    /// What is not there yet, or of another version, is left to that.
+    ///
+    /// # Errors
+    /// When the pin cannot be read.
+    pub fn prepare_port(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        queues: u32,
+    ) -> Result<(), SwitchError> {
+        let running = Program::running(interface, ifindex, queues, &self.ports.bpffs)?;
+        let prepared = running.map(|program| Prepared { ifindex, queues, program });
+        self.ports.prepared.extend(prepared);
+        Ok(())
     }
 
     /// Attaches the host port's interface (its switch side), which must have one queue for each
@@ -180,7 +218,10 @@ impl Switch {
         workers: &[usize],
     ) -> Result<&Record, SwitchError> {
         let queues = u32::try_from(workers.len()).unwrap_or(u32::MAX);
-        let program = Program::attach(interface, ifindex, queues, &self.ports.bpffs)?;
+        let program = match self.ports.take_prepared(ifindex, queues) {
+            Some(program) => program,
+            None => Program::attach(interface, ifindex, queues, &self.ports.bpffs)?,
+        };
         let port = PortId(self.ports.next);
         self.ports.next += 1;
         let mut record =

@@ -129,14 +129,12 @@ impl Thread {
         self.handle.as_ref().is_some_and(|handle| !handle.is_finished())
     }
 
-    /// Ends the thread and waits for it.
-    pub(super) fn stop(&mut self, bell: &Doorbell) {
+    /// Ends the thread and waits for it; gives what it turned, unless it has ended before.
+    pub(super) fn stop(&mut self, bell: &Doorbell) -> Option<Turns> {
         self.stop.store(true, Ordering::Release);
         bell.ring();
-        if let Some(handle) = self.handle.take() {
-            // With `panic = "abort"` a thread that panicked has taken the process with it.
-            let _ended = handle.join().map(drop);
-        }
+        // With `panic = "abort"` a thread that panicked has taken the process with it.
+        self.handle.take()?.join().ok().flatten()
     }
 }
 
@@ -151,12 +149,18 @@ fn run(mut turns: Turns, stop: &AtomicBool) -> Turns {
         account(&turns.counters, moved, before, after);
         before = after;
         empty = if moved > 0 { 0 } else { empty.saturating_add(1) };
-        if empty >= IDLE_TURNS && turns.polling == Polling::Adaptive {
+        if empty >= IDLE_TURNS && may_sleep(&turns) {
             sleep(&turns);
             before = clock.elapsed();
         }
     }
     turns
+}
+
+/// Whether a worker without work sleeps. One without ports does: in a hand-over it shares its core
+/// with the worker that serves them yet.
+fn may_sleep(turns: &Turns) -> bool {
+    turns.polling == Polling::Adaptive || turns.worker.sockets().next().is_none()
 }
 
 fn account(counters: &Counters, moved: usize, before: Duration, after: Duration) {

@@ -34,6 +34,7 @@ pub mod server;
 pub mod signals;
 pub mod sniffer;
 pub mod steady;
+pub mod stream;
 pub mod switch;
 pub mod table;
 

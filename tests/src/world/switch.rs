@@ -109,6 +109,10 @@ impl Switch {
 impl Dataplane for Switch {
     type Error = Refused;
 
+    fn prepare_port(&mut self, _: &Probed, _: u32) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     fn add_pod_port(&mut self, at: &Probed) -> Result<PortRef, Refused> {
         self.turn_some();
         let name = at.interface.as_str();
@@ -211,6 +215,14 @@ impl Dataplane for Switch {
         Ok(())
     }
 
+    fn give(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     fn stop(self) -> Result<(), Refused> {
         Ok(())
     }
@@ -271,6 +283,10 @@ impl Links {
 impl Interfaces for Links {
     async fn links(&self) -> Result<BTreeMap<String, Link>, AttachError> {
         Ok(self.there.clone())
+    }
+
+    fn is_served(&self, _: &InterfaceName, _: &Link) -> bool {
+        false
     }
 
     async fn close(&self, _: &InterfaceName, _: &Link) -> Result<(), AttachError> {

@@ -169,3 +169,35 @@ fn what_finds_no_room_in_the_mailbox_is_told_later() {
     assert_eq!(office.desk.load(), 0);
     assert_eq!(office.worker.pool().census().pool, 1024);
 }
+
+#[test]
+fn queues_that_are_held_are_back_together_and_open() {
+    let mut office = Office::new();
+    let held: Vec<_> = (0..3).map(|_| office.hand_out(true).unwrap()).collect();
+    office.turn();
+    office.desk.hold();
+    let mut waited = false;
+    for (at, far) in held {
+        office.desk.take_back(at, far);
+    }
+    let open = loop {
+        if let Some(open) = office.desk.take_open() {
+            break open;
+        }
+        waited = true;
+        office.turn();
+    };
+    assert!(waited, "the worker had them");
+    assert_eq!(open.len(), 3);
+    for (at, far, port) in open {
+        assert!(office.frames_of(at.slot).total() > 0, "the ring has them until it is closed");
+        office.desk.closed(at, far.close(port));
+        office.until_home(at.port);
+        assert_eq!(office.frames_of(at.slot).total(), 0);
+    }
+    assert_eq!(office.desk.load(), 0, "every slot is free");
+    // Later ones are closed one by one again.
+    let (at, far) = office.hand_out(true).unwrap();
+    office.desk.take_back(at, far);
+    office.until_home(at.port);
+}

@@ -1,0 +1,90 @@
+//! A planned hand-over: an agent that is begun with `--take-over` takes the ports of one that runs.
+//!
+//! ```text
+//!   old: serves ──────────────────────────> gives: ports, locks, listeners      ends
+//!              ^ greeting    | ready            ^ give    | given               ^ taken
+//!   new:       | (prepares)  v                  |         v binds, publishes,   |
+//!        begins ── objects read, tables compiled, memory made ── listens ───────'
+//! ```
+//!
+//! The two speak over a Unix socket of the old one, beside its lock file, a line at a time. What
+//! arbitrates between them is not what they say but the locks ([`crate::lock`]): whoever holds them
+//! is the switch. The old one that has given waits for `taken` with its workers at rest. If the new
+//! one dies before, the kernel frees the locks, and the old one takes everything back.
+//!
+//! What is counted begins anew with the new agent, as after a restart.
+
+mod predecessor;
+mod successor;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::attach::AnchorSet;
+
+pub use predecessor::Predecessor;
+pub use successor::{HandoverSocket, Heard, Successor, successors};
+
+/// The first line, and the version of all lines. A later version bears another number.
+const GREETING: &str = "lockgate hand-over 1";
+/// The answer where another successor is being served.
+const BUSY: &str = "busy";
+/// The answer, before the letter of the old agent's anchors.
+const READY: &str = "ready ";
+const GIVE: &str = "give";
+const GIVEN: &str = "given";
+const TAKEN: &str = "taken";
+
+/// How long the other one may take for a line that needs no work.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long a successor may prepare: until an API server that is down has come back.
+const PREPARE: Duration = Duration::from_mins(30);
+/// How long the giving may take: workers and the kernel need some tens of milliseconds.
+const GIVING: Duration = Duration::from_secs(10);
+/// How long the taking may take, before the old agent asks the locks.
+const TAKING: Duration = Duration::from_secs(10);
+
+/// Where an agent with this lock file is asked for a hand-over.
+#[must_use]
+pub fn path(lock: &Path) -> PathBuf {
+    let mut path = lock.as_os_str().to_owned();
+    path.push(".handover");
+    path.into()
+}
+
+/// Why nothing was handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// The old agent cannot be asked.
+    #[error(
+        "the agent that runs cannot be asked for a hand-over on {}: {source}; stop it first, or \
+         start this one without --take-over", path.display()
+    )]
+    Unasked {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another one asked first.
+    #[error("another agent is about to take over already: wait for its end, and start again")]
+    Busy,
+    /// It said something else than what was expected.
+    #[error(
+        "the agent that runs speaks of a hand-over in other words ({0:?}): it is of another \
+         version; stop it first"
+    )]
+    Strange(String),
+    /// It is gone, or does not answer any more.
+    #[error("the agent that runs has ended the hand-over: {0}; see its log, and start again")]
+    Broken(#[source] io::Error),
+}
+
+/// The letter that a line names.
+fn anchors(line: &str) -> Option<AnchorSet> {
+    AnchorSet::of_letter(line.strip_prefix(READY)?)
+}

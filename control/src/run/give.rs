@@ -1,0 +1,92 @@
+//! Giving everything to a successor, and having it back where that does not take it.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::{Doors, RunError, Running, Wakers, renew};
+use crate::attach::Attacher;
+use crate::dataplane::Dataplane;
+use crate::handover::{Heard, Successor};
+use crate::lock::{LockError, Locks};
+use crate::settings::Settings;
+
+/// How long is waited for the locks of a successor that has gone: the kernel closes its sockets
+/// before.
+const BACK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How long an agent of a cluster waits to be told to stop, when all is taken: a kubelet would
+/// begin it anew if it ended, and it would take everything back. Who is not told to stop for so long
+/// is still wanted, as after an upgrade that was undone.
+const TOLD: Duration = Duration::from_mins(5);
+
+/// Gives everything; whether it was taken. It was not, and is ours again, where the successor dies
+/// on the way.
+pub(super) async fn give<D: Dataplane>(
+    settings: &Settings,
+    running: &mut Running<D>,
+    attacher: &Attacher,
+    mut successor: Successor,
+) -> Result<bool, RunError<D::Error>> {
+    let process = successor.process();
+    info!(process, "giving everything to the successor");
+    running.state.sync.give().map_err(RunError::Stop)?;
+    // The sockets' files are gone after this: the successor makes its own.
+    running.served.shutdown().await;
+    if let Some(attachments) = &mut running.state.attachments {
+        attachments.let_go();
+    }
+    running.locks = None;
+    match successor.given().await {
+        Heard::Taken => {
+            info!(process, "the successor has taken everything over");
+            running.successor = Some(successor);
+            Ok(true)
+        }
+        Heard::Nothing(error) => {
+            warn!(process, %error, "the successor has not taken over: going on");
+            drop(successor);
+            have_back(settings, running, attacher).await?;
+            Ok(false)
+        }
+    }
+}
+
+/// Is the switch again, unless another one is by now.
+async fn have_back<D: Dataplane>(
+    settings: &Settings,
+    running: &mut Running<D>,
+    attacher: &Attacher,
+) -> Result<(), RunError<D::Error>> {
+    running.locks = Some(take_locks(settings).await?);
+    let doors = Doors::open(settings, running.anchors).await?;
+    running.state.sync.have_back().map_err(RunError::Switch)?;
+    renew(attacher, &mut running.state.attachments, &mut running.state.sync).await?;
+    doors.serve(&running.inside, &mut running.served);
+    Ok(())
+}
+
+async fn take_locks(settings: &Settings) -> Result<Locks, LockError> {
+    let begun = Instant::now();
+    loop {
+        match Locks::take(&settings.lock) {
+            Err(error) if error.is_held() && begun.elapsed() < BACK => sleep(LOOK).await,
+            taken => return taken,
+        }
+    }
+}
+
+/// Waits to be told to stop, where a kubelet would begin this process anew.
+pub(super) async fn linger(settings: &Settings, wakers: &mut Wakers) {
+    if settings.source.cluster().is_none() {
+        return;
+    }
+    info!("waiting to be told to stop");
+    tokio::select! {
+        _ = wakers.terminate.recv() => {}
+        _ = wakers.interrupt.recv() => {}
+        () = sleep(TOLD) => warn!("nobody says stop: beginning anew is left to who began this"),
+    }
+}
