@@ -25,6 +25,7 @@ use crate::cluster::Cluster;
 use crate::dataplane::Dataplane;
 use crate::files::Files;
 use crate::http::{HttpError, HttpServer};
+use crate::last_good::{LastGood, Recalled};
 use crate::lock::{self, Lock, LockError, NodeLock};
 use crate::manifest::Problem;
 use crate::metrics::ApplyLatency;
@@ -123,6 +124,8 @@ pub async fn run<D: Dataplane>(
     let (wish, wishes) = attachments::wishes();
     let plan = settings.source.cluster();
     let cni = plan.map(|plan| CniSocket::listen(&plan.cni_socket)).transpose()?;
+    let last_good = plan.map(|plan| LastGood::start(&plan.last_good, &plan.node)).transpose();
+    let last_good = last_good.map_err(|error| RunError::Process(error.to_string()))?;
     let outfit = plan.map(|plan| Outfit::new(plan, settings.host_port.as_ref()));
     let (asker, incoming) = questions();
     let socket = ShowSocket::listen(&settings.socket)?;
@@ -161,7 +164,7 @@ pub async fn run<D: Dataplane>(
         "running"
     );
     let observer = Observer::new(settings);
-    let state = State { sync, attachments, outfit, reporter, observer };
+    let state = State { sync, attachments, last_good, outfit, reporter, observer };
     let sync = turn(state, wakers, &mut attacher).await;
     let ended = end(sync, &mut attacher, detach).await;
     served.shutdown().await; // the sockets' files are gone after this
@@ -254,6 +257,8 @@ async fn remembered<E: Error + 'static>(
 struct State<D: Dataplane> {
     sync: Sync<D>,
     attachments: Option<Attachments>,
+    /// Keeps what the cluster says, where objects are a cluster's.
+    last_good: Option<LastGood>,
     outfit: Option<Outfit>,
     /// Tells the cluster, where objects are a cluster's.
     reporter: Option<Reporter>,
@@ -266,7 +271,8 @@ async fn turn<D: Dataplane>(
     mut wakers: Wakers,
     attacher: &mut Attacher,
 ) -> Sync<D> {
-    let State { mut sync, mut attachments, mut outfit, mut reporter, mut observer } = state;
+    let State { mut sync, mut attachments, mut last_good, mut outfit, mut reporter, mut observer } =
+        state;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -277,7 +283,13 @@ async fn turn<D: Dataplane>(
             is_waited_for |= attachments.has_waiting();
         }
         tokio::select! {
-            news = wakers.feed.news() => sync.learn(news),
+            news = wakers.feed.news() => {
+                if let Some(last_good) = &mut last_good {
+                    last_good.keep(&news).await;
+                }
+                sync.learn(news);
+            }
+            kept = recalled(&mut last_good), if !sync.source().is_whole() => sync.fall_back(kept),
             _ = wakers.links.changed() => sync.links_changed(),
             Some(asked) = wakers.asked.recv() => {
                 // Who asked may have gone.
@@ -293,6 +305,10 @@ async fn turn<D: Dataplane>(
                 observer.look(&mut sync);
                 if let Some(outfit) = &mut outfit {
                     let mut problems = outfit.keep(&mut sync, attacher).await;
+                    if let Some(last_good) = &last_good {
+                        problems.extend(last_good.problems(sync.source().is_whole()));
+                        sync.note_kept(last_good.kept());
+                    }
                     problems.extend(reporter.iter_mut().flat_map(|one| one.tell(&mut sync)));
                     sync.tell_of_node(problems);
                 }
@@ -307,6 +323,14 @@ async fn turn<D: Dataplane>(
         }
     }
     sync
+}
+
+/// What a predecessor had in force, where the API server lets this one wait for it.
+async fn recalled(last_good: &mut Option<LastGood>) -> Recalled {
+    match last_good {
+        Some(last_good) => last_good.recalled().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Stops the workers, leaves or gives back the interfaces found, removes those made.
@@ -341,7 +365,7 @@ async fn clean_up(attacher: &mut Attacher) {
 fn name_of(settings: &Settings) -> Option<String> {
     match settings.source.cluster() {
         Some(plan) => Some(plan.node.clone()),
-        None => settings.node_name.clone().or_else(host_name),
+        None => settings.node.clone().or_else(host_name),
     }
 }
 

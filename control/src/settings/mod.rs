@@ -40,6 +40,8 @@ pub const LOCK: &str = "/run/lockgate/lockgate.lock";
 pub const CNI_SOCKET: &str = "/run/lockgate/cni.sock";
 /// Where it is kept what is attached unless set.
 pub const ATTACHMENTS: &str = "/run/lockgate/attachments";
+/// Where it is kept what the API server said unless set.
+pub const LAST_GOOD: &str = "/run/lockgate/last-good";
 /// Where container runtimes look for CNI plugins unless set.
 pub const CNI_BIN_DIR: &str = "/opt/cni/bin";
 /// Where they look for configurations unless set.
@@ -169,8 +171,8 @@ pub struct Settings {
     pub host_port: Option<HostPortPlan>,
     /// Addresses of this node; empty: those that its pods' `status.hostIPs` name.
     pub node_addresses: Vec<IpAddr>,
-    /// The name of this node in the cluster; `None`: the machine's.
-    pub node_name: Option<String>,
+    /// What the cluster calls this node; `None`: as the machine is called.
+    pub node: Option<String>,
     /// Whether policy judges what the node sends to its own pods.
     pub own_node: OwnNode,
     /// Where metrics are served.
@@ -194,7 +196,8 @@ impl Settings {
     /// The first setting that cannot be used.
     pub fn new(raw: Raw, machine: &Machine) -> Result<Self, SettingsError> {
         let cores = check::cores(&raw, machine)?;
-        let source = cluster::source(raw.manifests, raw.cluster, raw.node_name.as_deref())?;
+        let node = check::node(raw.node)?;
+        let source = cluster::source(raw.manifests, raw.cluster, node.as_deref())?;
         let is_cluster = source.cluster().is_some();
         let host_port = check::host_port(raw.host_port.or_default(is_cluster))?;
         let frames_per_worker =
@@ -237,7 +240,7 @@ impl Settings {
             )?,
             host_port,
             node_addresses: check::node_addresses(raw.node_addresses.unwrap_or_default())?,
-            node_name: check::node_name(raw.node_name)?,
+            node,
             own_node: check::own_node(raw.own_node)?,
             listen: check::listen(raw.listen)?,
             socket: check::socket_path("socket", raw.socket, SOCKET)?,
