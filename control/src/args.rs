@@ -93,7 +93,8 @@ pub struct RunArguments {
     /// Watch the cluster that this is a pod of, as its service account.
     #[arg(long)]
     pub in_cluster: bool,
-    /// What the cluster calls this node.
+    /// What the cluster calls this node: its pods are those of this name, and endpoint slices say by
+    /// it who serves here [default: the machine's host name; in a cluster it must be given].
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
     /// Unix socket that the CNI plugin asks, mode 0600 [default: /run/lockgate/cni.sock].
@@ -103,6 +104,10 @@ pub struct RunArguments {
     /// [default: /run/lockgate/attachments].
     #[arg(long, value_name = "PATH")]
     pub attachments: Option<PathBuf>,
+    /// File that remembers what the API server said, for a start that it does not answer
+    /// [default: /run/lockgate/last-good].
+    #[arg(long, value_name = "PATH")]
+    pub last_good: Option<PathBuf>,
     /// Install the CNI plugin and its configuration [default: true].
     #[arg(long, value_name = "BOOL")]
     pub cni_install: Option<bool>,
@@ -166,10 +171,6 @@ pub struct RunArguments {
     /// Address of this node; may be repeated [default: the hostIPs of its pods].
     #[arg(long = "node-address", value_name = "IP", action = ArgAction::Append)]
     pub node_addresses: Vec<String>,
-    /// Name of this node in the cluster: endpoint slices say by it who serves here [default: the
-    /// machine's host name].
-    #[arg(long, value_name = "NAME")]
-    pub node_name: Option<String>,
     /// What the node sends to its own pods: exempt (it always comes in) or judged, by the policies of
     /// the pod [default: exempt].
     #[arg(long, value_name = "WORD")]
@@ -213,10 +214,10 @@ pub struct RunArguments {
 
 const FILE_HELP: &str = "\
 Settings of the configuration file (flags win over it):
-  cluster: kubeconfig, in_cluster, node, cni_socket, attachments, cni_install, cni_bin_dir,
-    cni_conf_dir, ipam_dir, masquerade, node_routes, service_cidrs
+  cluster: kubeconfig, in_cluster, cni_socket, attachments, last_good, cni_install,
+    cni_bin_dir, cni_conf_dir, ipam_dir, masquerade, node_routes, service_cidrs
   manifests, workers, cores, frames_per_worker, ports_max, policy_metrics_max, established,
-  denied, polling, node_addresses, node_name, own_node, listen, socket, lock, bpffs
+  denied, polling, node, node_addresses, own_node, listen, socket, lock, bpffs
   connections.capacity, connections.per_pod (most of one pod, of each worker's; a quarter)
   connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
     tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
@@ -381,7 +382,7 @@ impl RunArguments {
             denied: all.denied,
             polling: all.polling,
             node_addresses: Some(all.node_addresses).filter(|list| !list.is_empty()),
-            node_name: all.node_name,
+            node: all.node,
             own_node: all.own_node,
             listen: all.listen,
             socket: all.socket,
@@ -390,9 +391,9 @@ impl RunArguments {
             cluster: RawCluster {
                 kubeconfig: all.kubeconfig,
                 in_cluster: all.in_cluster.then_some(true),
-                node: all.node,
                 cni_socket: all.cni_socket,
                 attachments: all.attachments,
+                last_good: all.last_good,
                 cni_install: all.cni_install,
                 cni_bin_dir: all.cni_bin_dir,
                 cni_conf_dir: all.cni_conf_dir,
@@ -493,7 +494,7 @@ mod tests {
         let raw =
             run("lockgate run --manifests /m --workers 2 --cores 0,1 --frames-per-worker 4096 \
              --ports-max 10 --policy-metrics-max 7 --connections 2048 --established keep --denied reject --polling busy \
-             --node-address 10.0.0.1 --node-address fd00::1 --node-name n1 --own-node judged --host-interface h0 --host-peer h1 \
+             --node-address 10.0.0.1 --node-address fd00::1 --node n1 --own-node judged --host-interface h0 --host-peer h1 \
              --host-netns outside --host-mtu 1400 --listen [::1]:1 --socket /s --lock /l \
              --bpffs /b --log-level warn --log-format json")
             .to_raw();
@@ -508,7 +509,7 @@ mod tests {
         assert_eq!(settings.denied, Denial::Reject);
         assert_eq!(settings.polling, Polling::Busy);
         assert_eq!(settings.node_addresses.len(), 2);
-        assert_eq!(settings.node_name.as_deref(), Some("n1"));
+        assert_eq!(settings.node.as_deref(), Some("n1"));
         assert_eq!(settings.own_node, OwnNode::Judged);
         assert_eq!(settings.listen.to_string(), "[::1]:1");
         assert_eq!(settings.source, settings::SourcePlan::Directory("/m".into()));
@@ -530,18 +531,20 @@ mod tests {
         };
         let most = plan("lockgate run --in-cluster --node n1");
         assert_eq!((most.kubeconfig, most.node.as_str()), (None, "n1"));
-        let paths = [most.cni_socket, most.attachments];
-        assert_eq!(paths, [settings::CNI_SOCKET, settings::ATTACHMENTS].map(PathBuf::from));
+        let paths = [most.cni_socket, most.attachments, most.last_good];
+        let defaults = [settings::CNI_SOCKET, settings::ATTACHMENTS, settings::LAST_GOOD];
+        assert_eq!(paths, defaults.map(PathBuf::from));
         let cni = most.cni.unwrap();
         let paths = [cni.bin_dir, cni.conf_dir, cni.ipam_dir];
         let defaults = [settings::CNI_BIN_DIR, settings::CNI_CONF_DIR, settings::IPAM_DIR];
         assert_eq!((paths, most.masquerade), (defaults.map(PathBuf::from), true));
         let set = plan(
-            "lockgate run --kubeconfig /k --node n1 --cni-socket /c --attachments /a --cni-bin-dir \
-             /b --cni-conf-dir /d --ipam-dir /i --masquerade false --service-cidr 10.96.0.0/12",
+            "lockgate run --kubeconfig /k --node n1 --cni-socket /c --attachments /a --last-good /g \
+             --cni-bin-dir /b --cni-conf-dir /d --ipam-dir /i --masquerade false --service-cidr 10.96.0.0/12",
         );
         assert_eq!(set.kubeconfig, Some("/k".into()));
-        assert_eq!([set.cni_socket, set.attachments], ["/c", "/a"].map(PathBuf::from));
+        let paths = [set.cni_socket, set.attachments, set.last_good];
+        assert_eq!(paths, ["/c", "/a", "/g"].map(PathBuf::from));
         let cni = set.cni.unwrap();
         let paths = [cni.bin_dir, cni.conf_dir, cni.ipam_dir];
         assert_eq!((paths, set.masquerade), (["/b", "/d", "/i"].map(PathBuf::from), false));
@@ -551,8 +554,8 @@ mod tests {
         let refused = |line: &str| source(line).unwrap_err();
         assert!(refused("lockgate run").contains("nothing to judge by"));
         assert!(refused("lockgate run --in-cluster").contains("give --node"));
-        assert!(refused("lockgate run --in-cluster --node a/b").contains("Node object"));
-        for flag in ["--node n1", "--cni-socket /c", "--masquerade true"] {
+        assert!(refused("lockgate run --in-cluster --node a/b").contains("not the name of a node"));
+        for flag in ["--last-good /g", "--cni-socket /c", "--masquerade true"] {
             let error = refused(&format!("lockgate run --manifests /m {flag}"));
             assert!(error.contains("is set, and objects come from a directory"), "{error}");
         }

@@ -32,6 +32,7 @@ pub mod host;
 pub mod http;
 pub mod interfaces;
 pub mod inventory;
+pub mod last_good;
 pub mod lint;
 pub mod lock;
 pub mod log;

@@ -18,6 +18,7 @@ use crate::host::{self, Changed, HostPlan, NodeNets};
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity};
 use crate::services::node_ports;
+use crate::resolve::PodView;
 use crate::settings::{ClusterPlan, CniPlan};
 use crate::sync::Sync;
 
@@ -73,7 +74,7 @@ impl Outfit {
         if is_ready {
             self.keep_cni(&own);
         }
-        let strangers = strangers(sync, &own.pod_cidrs);
+        let strangers = strangers(sync.resolver().local(), &own.pod_cidrs);
         self.of_host.iter().chain(&self.of_cni).cloned().chain(strangers).collect()
     }
 
@@ -226,9 +227,9 @@ fn nets(node: &crate::manifest::Node) -> NodeNets {
 }
 
 /// Pods that were attached with addresses that the node's networks do not have any more.
-fn strangers<D: Dataplane>(sync: &Sync<D>, nets: &[IpNet]) -> Vec<Problem> {
+fn strangers(pods: &[PodView], nets: &[IpNet]) -> Vec<Problem> {
     let is_outside = |address: &&IpAddr| !nets.iter().any(|net| net.contains(*address));
-    let pods = sync.resolver().local().iter();
+    let pods = pods.iter();
     pods.filter_map(|pod| {
         let address = pod.addresses.iter().find(is_outside)?;
         let object = format!("Pod {}/{}", pod.namespace, pod.name);
@@ -258,5 +259,53 @@ fn tell(changed: &Changed) {
             table = changed.table,
             "the node's own stack is as it must be"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn said(node: &str) -> Result<Vec<String>, String> {
+        let inventory = sample::inventory(node);
+        let own = own_nets(&inventory, "n1").map_err(|problem| problem.to_string())?;
+        Ok(own.pod_cidrs.iter().map(ToString::to_string).collect())
+    }
+
+    fn node(name: &str, nets: &str) -> String {
+        format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nspec: {{{nets}}}\n")
+    }
+
+    #[test]
+    fn a_node_that_is_unknown_or_has_no_networks_is_named_with_the_field_and_what_to_do() {
+        let nets = "podCIDRs: [10.0.0.0/24, 'fd00::/64']";
+        assert_eq!(said(&node("n1", nets)).unwrap(), ["10.0.0.0/24", "fd00::/64"]);
+        for (text, words) in [
+            (node("n2", nets), ["Node n1: the cluster has no node of this name", "--node"]),
+            (node("n1", ""), ["Node n1: spec.podCIDRs: the node has no", "--allocate-node-cidrs"]),
+            (
+                node("n1", "podCIDRs: [10.0.0.0/24, 10.0.1.0/24]"),
+                ["Node n1: spec.podCIDRs: a node has one network", "leave one of each"],
+            ),
+        ] {
+            let error = said(&text).unwrap_err();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pod_whose_address_the_node_lost_is_named_with_what_to_do() {
+        let resolved = crate::resolve::resolve(&sample::inventory(&sample::small()));
+        let nets = |text: &str| vec![text.parse::<IpNet>().unwrap()];
+        assert_eq!(strangers(&resolved.pods, &nets("10.0.0.0/16")), []);
+        let problems = strangers(&resolved.pods, &nets("10.0.1.0/24"));
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].starts_with("error: Pod y/a: status.podIPs: its address 10.0.2.1"),
+            "{said:?}"
+        );
+        assert!(said[0].contains("delete the pod"), "{said:?}");
     }
 }

@@ -30,6 +30,7 @@ use crate::attach::{AnchorSet, Attacher, InterfaceName, LinkEvents};
 use crate::attachments::{self, Attachments, Store, Wish};
 use crate::dataplane::Dataplane;
 use crate::handover::{self, HandoverError, Predecessor, Successor};
+use crate::last_good::{LastGood, Recalled};
 use crate::lock::Locks;
 use crate::outfit::Outfit;
 use crate::preflight;
@@ -42,7 +43,7 @@ use crate::sync::Sync;
 use begin::Begun;
 use doors::{Doors, Inside};
 pub use error::RunError;
-use take::Took;
+use take::{Learning, Took};
 
 /// How often workers are looked at and what failed is tried again.
 const TICK: Duration = Duration::from_secs(1);
@@ -136,8 +137,10 @@ async fn once<D: Dataplane>(
     start: &impl Fn(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
 ) -> Result<Ended, RunError<D::Error>> {
     let (source, feed, reporter) = begin::open(&settings.source).await?;
-    let outfit = settings.source.cluster();
-    let outfit = outfit.map(|plan| Outfit::new(plan, settings.host_port.as_ref()));
+    let plan = settings.source.cluster();
+    let last_good = plan.map(|plan| LastGood::start(&plan.last_good, &plan.node)).transpose();
+    let mut last_good = last_good.map_err(|error| RunError::Process(error.to_string()))?;
+    let outfit = plan.map(|plan| Outfit::new(plan, settings.host_port.as_ref()));
     let (mut attacher, links) = Attacher::open(&settings.bpffs)?;
     let (inside, mut wakers) =
         wakers(feed, links).map_err(|error| RunError::Process(error.to_string()))?;
@@ -150,14 +153,16 @@ async fn once<D: Dataplane>(
             .await
             .map(|begun| Took::All(Box::new(begun))),
         Found::Predecessor(one) => {
-            take::take_over(settings, one, &mut attacher, &mut wakers, source, start).await
+            let learning = Learning { source, wakers: &mut wakers, last_good: &mut last_good };
+            take::take_over(settings, one, &mut attacher, learning, start).await
         }
     };
     let ended = match took {
         // What only a start needs is kept until there is a switch: it may be made twice.
         Ok(Took::All(begun)) => match privileges::after_start() {
             Ok(()) => {
-                let running = Running::new(settings, *begun, inside, outfit, reporter);
+                let telling = Telling { last_good, outfit, reporter };
+                let running = Running::new(settings, *begun, inside, telling);
                 return serve(settings, detach, running, wakers, attacher).await;
             }
             Err(error) => Err(RunError::Process(error.to_string())),
@@ -212,10 +217,19 @@ async fn renew<D: Dataplane>(
 struct State<D: Dataplane> {
     sync: Sync<D>,
     attachments: Option<Attachments>,
+    /// Keeps what the cluster says, where objects are a cluster's.
+    last_good: Option<LastGood>,
     outfit: Option<Outfit>,
     /// Tells the cluster, where objects are a cluster's.
     reporter: Option<Reporter>,
     observer: Observer,
+}
+
+/// Those that tell others of what is known here.
+struct Telling {
+    last_good: Option<LastGood>,
+    outfit: Option<Outfit>,
+    reporter: Option<Reporter>,
 }
 
 /// A switch that runs.
@@ -238,8 +252,7 @@ impl<D: Dataplane> Running<D> {
         settings: &Settings,
         begun: Begun<D>,
         inside: Inside,
-        outfit: Option<Outfit>,
-        reporter: Option<Reporter>,
+        telling: Telling,
     ) -> Self {
         let Begun { sync, attachments, locks, doors, anchors, predecessor } = begun;
         if !settings.listen.ip().is_loopback() {
@@ -256,7 +269,8 @@ impl<D: Dataplane> Running<D> {
         let mut served = JoinSet::new();
         doors.serve(&inside, &mut served);
         let observer = Observer::new(settings.clone());
-        let state = State { sync, attachments, outfit, reporter, observer };
+        let Telling { last_good, outfit, reporter } = telling;
+        let state = State { sync, attachments, last_good, outfit, reporter, observer };
         let (locks, successor) = (Some(locks), None);
         Self { state, locks, served, inside, anchors, predecessor, successor }
     }
@@ -297,7 +311,7 @@ async fn turn<D: Dataplane>(
     wakers: &mut Wakers,
     attacher: &mut Attacher,
 ) -> Option<Successor> {
-    let State { sync, attachments, outfit, reporter, observer } = &mut running.state;
+    let State { sync, attachments, last_good, outfit, reporter, observer } = &mut running.state;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -308,7 +322,13 @@ async fn turn<D: Dataplane>(
             is_waited_for |= attachments.has_waiting();
         }
         tokio::select! {
-            news = wakers.feed.news() => sync.learn(news),
+            news = wakers.feed.news() => {
+                if let Some(last_good) = last_good {
+                    last_good.keep(&news).await;
+                }
+                sync.learn(news);
+            }
+            kept = recalled(last_good), if !sync.source().is_whole() => sync.fall_back(kept),
             _ = wakers.links.changed() => sync.links_changed(),
             Some(asked) = wakers.asked.recv() => {
                 // Who asked may have gone.
@@ -324,6 +344,10 @@ async fn turn<D: Dataplane>(
                 observer.look(sync);
                 if let Some(outfit) = outfit {
                     let mut problems = outfit.keep(sync, attacher).await;
+                    if let Some(last_good) = &last_good {
+                        problems.extend(last_good.problems(sync.source().is_whole()));
+                        sync.note_kept(last_good.kept());
+                    }
                     problems.extend(reporter.iter_mut().flat_map(|one| one.tell(sync)));
                     sync.tell_of_node(problems);
                 }
@@ -362,6 +386,14 @@ async fn clear_anchors(attacher: &Attacher, anchors: AnchorSet) {
 async fn remove_anchors(attacher: &mut Attacher) {
     if let Err(error) = attacher.remove_anchors().await {
         warn!(%error, "an anchor of this switch is left");
+    }
+}
+
+/// What a predecessor had in force, where the API server lets this one wait for it.
+async fn recalled(last_good: &mut Option<LastGood>) -> Recalled {
+    match last_good {
+        Some(last_good) => last_good.recalled().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,16 +7,18 @@ mod labels;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use labels::Labels;
 
 /// Every requirement must hold; none hold always.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LabelSelector {
     requirements: Vec<Requirement>,
 }
 
 /// What one key must be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Requirement {
     /// The label's key.
     pub key: String,
@@ -25,7 +27,7 @@ pub struct Requirement {
 }
 
 /// What a value must be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Operator {
     /// One of these, ascending.
     In(Vec<String>),

@@ -115,10 +115,11 @@ impl Source {
         }
     }
 
-    /// Whether everything has been read once: before that nothing is enforced (NP-58).
+    /// Whether what is known may be enforced: before everything has been read once nothing is, but
+    /// what a predecessor had in force (NP-58).
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.cluster().is_none_or(Cluster::is_whole)
+        self.cluster().is_none_or(Cluster::may_be_enforced)
     }
 
     /// Up to which `metadata.resourceVersion` each resource was taken in; of a directory none.

@@ -10,6 +10,7 @@
 //! an object goes when a list that has ended does not hold it, or when it is said to be gone, and
 //! never because nobody answers.
 
+mod last;
 mod pods;
 mod server;
 mod standing;
@@ -22,8 +23,10 @@ use std::time::SystemTime;
 
 use crate::applied::Versions;
 use crate::inventory::{Change, Effect, Inventory};
+use crate::last_good::Kept;
 use crate::manifest::{Object, ObjectKey, ObjectKind, Pod, Problem};
 use crate::watch::{Heard, RESOURCES, Resource, There, What};
+use last::Last;
 pub use pods::Attached;
 use pods::Pods;
 pub use server::Server;
@@ -36,6 +39,9 @@ pub struct Cluster {
     pods: Pods,
     standings: BTreeMap<ObjectKind, Standing>,
     server: Server,
+    /// What is enforced until everything was read.
+    last: Option<Last>,
+    kept: Kept,
 }
 
 impl Cluster {
@@ -48,11 +54,21 @@ impl Cluster {
             pods: Pods::new(node),
             standings: RESOURCES.iter().map(|one| standing(one.kind)).collect(),
             server: Server::default(),
+            last: None,
+            kept: Kept::default(),
         }
     }
 
     /// Takes in what was heard.
     pub fn take(&mut self, heard: Heard, now: SystemTime) -> Effect {
+        let effect = self.hear(heard, now);
+        if self.last.is_none() {
+            return effect;
+        }
+        if self.is_whole() { self.take_over() } else { Effect::Nothing }
+    }
+
+    fn hear(&mut self, heard: Heard, now: SystemTime) -> Effect {
         let (kind, what) = match heard {
             Heard::Of(kind, what) => (kind, what),
             Heard::Pulse(pulse) => {
@@ -142,32 +158,40 @@ impl Cluster {
     /// A pod of this node has an interface and addresses from now on, whatever its status says
     /// yet.
     pub fn attach(&mut self, pod: &ObjectKey, attached: Attached) -> Effect {
+        let last = self.last.as_mut().map(|last| last.cluster.attach(pod, attached.clone()));
         let changed = self.pods.attach(pod, attached, &self.inventory);
-        self.dress(changed, None)
+        let told = self.dress(changed, None);
+        last.unwrap_or(told)
     }
 
     /// A pod's interface is no more, and its addresses are nobody's: they may be given to another
     /// at once (NP-54).
     pub fn detach(&mut self, pod: &ObjectKey, interface: &str) -> Effect {
+        let last = self.last.as_mut().map(|last| last.cluster.detach(pod, interface));
         let changed = self.pods.detach(pod, interface, &self.inventory);
-        self.dress(changed, None)
+        let told = self.dress(changed, None);
+        last.unwrap_or(told)
     }
 
     /// Whether the pod of a name is the one that a container runtime calls so.
     #[must_use]
     pub fn has_pod(&self, pod: &ObjectKey, uid: &str) -> bool {
-        self.pods.has(pod, uid)
+        let last = self.last.as_ref().map(|last| last.cluster.pods.has(pod, uid));
+        last.unwrap_or_else(|| self.pods.has(pod, uid))
     }
 
-    /// What is known.
+    /// What is known, and enforced.
     #[must_use]
     pub fn inventory(&self) -> &Inventory {
-        &self.inventory
+        self.known()
     }
 
     /// The objects that mean something else since this was last called.
     pub fn take_changes(&mut self) -> BTreeSet<ObjectKey> {
-        self.inventory.take_changes()
+        match &mut self.last {
+            Some(last) => last.cluster.take_changes(),
+            None => self.inventory.take_changes(),
+        }
     }
 
     /// Whether every resource has been read once.
@@ -194,6 +218,9 @@ impl Cluster {
     /// which everything was taken in.
     #[must_use]
     pub fn versions(&self) -> Versions {
+        if let Some(last) = &self.last {
+            return last.cluster.versions();
+        }
         RESOURCES.map(|one| self.standings.get(&one.kind).map_or(0, Standing::newest))
     }
 
@@ -206,10 +233,13 @@ impl Cluster {
     /// Everything to be said of objects, and of the API server.
     #[must_use]
     pub fn problems(&self, now: SystemTime) -> Vec<Problem> {
-        let mut problems = self.inventory.problems();
-        let of_standing = |(kind, standing): (&ObjectKind, &Standing)| standing.problem(*kind, now);
+        let mut problems = self.known().problems();
+        let is_stale = self.last.is_some();
+        let of_standing =
+            |(kind, standing): (&ObjectKind, &Standing)| standing.problem(*kind, now, is_stale);
         problems.extend(self.standings.iter().filter_map(of_standing));
-        problems.extend(self.server.problem(self.is_whole()));
+        problems.extend(self.server.problem(self.may_be_enforced()));
+        problems.extend(self.stale());
         problems.sort();
         problems
     }

@@ -106,6 +106,11 @@ impl Pods {
         self.again(&freed, key, before)
     }
 
+    /// The pods that are attached.
+    pub(super) fn attached(&self) -> impl Iterator<Item = (&ObjectKey, &Attached)> {
+        self.attached.iter()
+    }
+
     pub(super) fn attach(
         &mut self,
         key: &ObjectKey,

@@ -198,10 +198,16 @@ impl Standing {
     }
 
     /// What is to be said.
-    pub(super) fn problem(&self, kind: ObjectKind, now: SystemTime) -> Option<Problem> {
+    pub(super) fn problem(
+        &self,
+        kind: ObjectKind,
+        now: SystemTime,
+        is_stale: bool,
+    ) -> Option<Problem> {
         let Failing { trouble, since, .. } = self.failure(now)?;
         let resource = RESOURCES.iter().find(|one| one.kind == kind)?.spoken();
         let stays = match self.state {
+            State::Unread if is_stale => "the last good state stays in force before it is read",
             State::Unread => "nothing is enforced before it is read",
             State::Read | State::Absent => "what was last read stays in force",
         };

@@ -335,3 +335,90 @@ fn of_a_list_nothing_counts_before_its_end_and_of_a_watch_each_object_does() {
     let _ = bench.hear(ObjectKind::Pod, What::Whole);
     assert_eq!(newest(&bench), 50);
 }
+
+/// A cluster that was told everything, of this policy and these pods.
+fn whole(policies: &[&str], pods: &[(&str, &str, &str)]) -> Cluster {
+    let mut bench = Bench::new();
+    tell_all(&mut bench, policies, pods);
+    bench.cluster
+}
+
+fn tell_all(bench: &mut Bench, policies: &[&str], pods: &[(&str, &str, &str)]) {
+    for resource in RESOURCES {
+        let _ = bench.hear(resource.kind, What::Begun("v1"));
+        if resource.kind == ObjectKind::Policy {
+            for name in policies {
+                let text = policy(false).replace("name: deny", &format!("name: {name}"));
+                let _ = bench.there(ObjectKind::Policy, &text, PodFacts::default());
+            }
+        }
+        if resource.kind == ObjectKind::Pod {
+            for (name, address, node) in pods {
+                let _ = bench.pod(name, address, on(node, 1));
+            }
+        }
+        let _ = bench.hear(resource.kind, What::Whole);
+    }
+}
+
+#[test]
+fn the_last_good_state_is_enforced_unmixed_until_everything_was_read() {
+    let mut bench = Bench::new();
+    let _ = bench.cluster.attach(&key(ObjectKind::Pod, "a"), attached("a-uid", "ea", "10.0.0.9"));
+    let kept = Box::new(whole(&["deny"], &[("a", "10.0.0.1", NODE), ("b", "10.0.0.2", "other")]));
+    assert!(!bench.cluster.may_be_enforced());
+    assert_eq!(bench.cluster.fall_back(kept, NOW), Effect::Changed);
+    assert!(bench.cluster.may_be_enforced() && !bench.cluster.is_whole());
+    assert_eq!(bench.cluster.stale_since(), Some(NOW));
+    assert_eq!(bench.has("a"), (vec!["10.0.0.9".to_owned()], Some("ea".to_owned())));
+    assert!(bench.cluster.has_pod(&key(ObjectKind::Pod, "a"), "a-uid"));
+    let said: Vec<String> = bench.cluster.problems(NOW).iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|one| one.contains("the last good state, of 1970")), "{said:?}");
+    assert!(!bench.cluster.take_changes().is_empty());
+    // What is read anew waits until all of it is.
+    let _ = bench.hear(ObjectKind::Policy, What::Begun("v1"));
+    assert_eq!(bench.hear(ObjectKind::Policy, What::Whole), Effect::Nothing);
+    let _ = bench.pod("c", "10.0.0.3", on(NODE, 1));
+    assert!(bench.cluster.inventory().policy(&key(ObjectKind::Policy, "deny")).is_some());
+    assert!(bench.cluster.inventory().pod("demo", "c").is_none());
+    // What is attached and detached meanwhile counts at once.
+    let _ = bench.cluster.detach(&key(ObjectKind::Pod, "a"), "ea");
+    assert_eq!(bench.has("a"), (vec![], None));
+    assert_eq!(bench.cluster.take_changes(), [key(ObjectKind::Pod, "a")].into());
+    tell_all(&mut bench, &["other"], &[("b", "10.0.0.2", "other"), ("c", "10.0.0.3", NODE)]);
+    assert!(bench.cluster.is_whole() && bench.cluster.stale_since().is_none());
+    let (pod, policy) = (ObjectKind::Pod, ObjectKind::Policy);
+    let changed = [key(pod, "a"), key(pod, "c"), key(policy, "deny"), key(policy, "other")].into();
+    assert_eq!(bench.cluster.take_changes(), changed, "and b is as it was");
+}
+
+#[test]
+fn a_pod_keeps_its_identity_and_no_other_ever_gets_it() {
+    let mut bench = Bench::new();
+    let pods = [("a", "10.0.0.1", NODE), ("b", "10.0.0.2", NODE), ("d", "10.0.0.4", NODE)];
+    let _ = bench.cluster.fall_back(Box::new(whole(&[], &pods)), NOW);
+    let identity = |bench: &Bench, name: &str| {
+        bench.cluster.inventory().endpoint(&key(ObjectKind::Pod, name)).unwrap()
+    };
+    let before = ["a", "b", "d"].map(|name| identity(&bench, name));
+    let pods = [("c", "10.0.0.3", NODE), ("b", "10.0.0.2", NODE), ("e", "10.0.0.5", NODE)];
+    tell_all(&mut bench, &[], &pods);
+    assert_eq!(identity(&bench, "b"), before[1]);
+    for name in ["c", "e"] {
+        assert!(!before.contains(&identity(&bench, name)), "{name}");
+    }
+    assert_ne!(identity(&bench, "c"), identity(&bench, "e"));
+}
+
+#[test]
+fn what_nobody_took_note_of_yet_is_told_when_everything_was_read() {
+    let mut bench = Bench::new();
+    let pods = [("a", "10.0.0.1", NODE)];
+    let _ = bench.cluster.fall_back(Box::new(whole(&[], &pods)), NOW);
+    tell_all(&mut bench, &[], &pods);
+    assert_eq!(bench.cluster.take_changes(), [key(ObjectKind::Pod, "a")].into());
+    // It is no use to one that knows everything.
+    let kept = Box::new(whole(&["deny"], &[]));
+    assert_eq!(bench.cluster.fall_back(kept, NOW), Effect::Nothing);
+    assert!(bench.cluster.stale_since().is_none());
+}

@@ -20,6 +20,8 @@ mod parse;
 mod print;
 mod text;
 
+use serde::{Deserialize, Serialize};
+
 use crate::selector::{LabelSelector, Labels, Operator};
 
 pub use needs::Needs;
@@ -45,7 +47,7 @@ pub const OF_NAMESPACE: &str = "pcns.";
 pub const OF_ACCOUNT: &str = "pcsa.";
 
 /// What labels must be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Expression {
     /// Anything.
     All,
@@ -64,7 +66,7 @@ pub enum Expression {
 }
 
 /// What a value must be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Comparison {
     /// This.
     Equal(String),

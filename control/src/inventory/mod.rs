@@ -11,6 +11,7 @@ mod departed;
 mod files;
 mod findings;
 mod kinds;
+mod succession;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -302,6 +303,13 @@ impl Inventory {
             Some(Object::Namespace(namespace)) => Some(namespace),
             _ => None,
         }
+    }
+
+    /// Everything in force.
+    #[cfg(test)]
+    pub(crate) fn objects(&self) -> BTreeMap<&ObjectKey, &Object> {
+        let in_force = |(key, versions)| Some((key, Versions::in_force(versions)?));
+        self.objects.iter().filter_map(in_force).collect()
     }
 
     fn in_force(&self, key: &ObjectKey) -> Option<&Object> {

@@ -1,5 +1,7 @@
 //! Service accounts as written: who a pod acts as.
 
+use serde::{Deserialize, Serialize};
+
 use super::fields::{Place, Report};
 use super::labels;
 use super::metadata::Metadata;
@@ -19,7 +21,7 @@ const UNSEEN: &str = "until then what allows by its labels does not match it, an
 pub const DEFAULT_ACCOUNT: &str = "default";
 
 /// A service account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceAccount {
     /// Who it is.
     pub metadata: Metadata,

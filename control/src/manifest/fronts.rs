@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use lockgate_dataplane::limits::SOURCES_MAX;
+use serde::{Deserialize, Serialize};
 
 use super::fields::{Broken, Place, Report, all};
 use super::problem::quoted;
@@ -32,7 +33,7 @@ const AFFINITY_S: u32 = 10_800;
 const AFFINITY_MAX_S: i64 = 86_400;
 
 /// Where a Service is asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fronts {
     /// Its addresses in the cluster; none where it is headless.
     pub cluster: Vec<IpAddr>,

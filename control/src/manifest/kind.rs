@@ -3,11 +3,13 @@
 //! A kind is known by its group too: a `NetworkPolicy` of Calico is another than one of Kubernetes.
 //! A kind or version that is not written as it must be is still that kind, but not *current*.
 
+use serde::{Deserialize, Serialize};
+
 use super::fields::closest;
 use crate::policy::Known;
 
 /// The kinds that are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ObjectKind {
     /// A namespace: labels.
     Namespace,

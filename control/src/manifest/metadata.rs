@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::fields::{Place, Report};
 use super::kind::ObjectKind;
 use super::labels;
@@ -48,7 +50,7 @@ const LOST: &str = "?";
 pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// Where an object was written: the later of two in this order is in force.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// The file's name; empty for an object that came from the cluster.
     pub file: Arc<str>,
@@ -76,7 +78,7 @@ impl Origin {
 }
 
 /// Which object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectKey {
     /// Of which kind.
     pub kind: ObjectKind,
@@ -93,7 +95,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// Who an object is and where it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Who.
     pub key: ObjectKey,

@@ -26,6 +26,7 @@ mod object;
 mod pod;
 mod policy;
 pub(crate) mod problem;
+mod protocol;
 mod reader;
 pub(crate) mod rule;
 mod service;

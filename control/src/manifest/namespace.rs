@@ -4,6 +4,8 @@
 //! (NP-59). Policies in it do not ask for its labels and count as ever. One of which it is not
 //! known whether it is terminating is taken to be: what isolated its pods stays (NP-55).
 
+use serde::{Deserialize, Serialize};
+
 use super::fields::{Broken, Place, Report};
 use super::labels;
 use super::metadata::{self, FIELDS, Metadata};
@@ -14,7 +16,7 @@ const UNSEEN: &str = "until then no namespaceSelector matches it";
 const TERMINATING: &str = "until then it is taken to be terminating";
 
 /// A namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
     /// Who it is.
     pub metadata: Metadata,

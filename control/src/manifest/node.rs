@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::fields::{Broken, Place, Report};
 use super::metadata::{FIELDS, Metadata};
@@ -18,7 +19,7 @@ const UNREAD: &str = "until then what allows sees only what is readable of its a
 const NO_RANGE: &str = "until then the range is not known";
 
 /// A node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Who it is; it has no namespace.
     pub metadata: Metadata,

@@ -1,5 +1,7 @@
 //! An object of any kind that is used.
 
+use serde::{Deserialize, Serialize};
+
 use super::fields::{Place, Report};
 use super::{
     EndpointSlice, Metadata, Namespace, NetworkPolicy, Node, ObjectKind, Pod, Service,
@@ -9,7 +11,7 @@ use crate::policy::calico::{NetworkSet, Profile};
 use crate::policy::{self, Known, OrderedPolicy, Tier};
 
 /// An object of a kind that is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Object {
     /// A pod.
     Pod(Pod),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::Protocol;
+use serde::{Deserialize, Serialize};
 
 use super::account::DEFAULT_ACCOUNT;
 use super::address;
@@ -40,7 +41,7 @@ const DENIED: &str = "until then the pod is denied everything";
 const NO_PORTS: &str = "until then the pod has no named ports";
 
 /// A pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// Who it is.
     pub metadata: Metadata,
@@ -63,17 +64,20 @@ pub struct Pod {
     /// Whether those are all it has: of one that cannot be read nobody knows what the names mean.
     pub has_known_ports: bool,
     /// The interface at the switch's side, for a pod of this node.
+    #[serde(skip)]
     pub interface: Option<String>,
     /// Its Ethernet address, where written.
+    #[serde(skip)]
     pub mac: Option<Mac>,
 }
 
 /// A container's port that has a name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NamedPort {
     /// Its name.
     pub name: String,
     /// TCP, UDP or SCTP.
+    #[serde(with = "super::protocol")]
     pub protocol: Protocol,
     /// Its number.
     pub number: u16,

@@ -15,6 +15,7 @@
 //! A misspelt field could be any of the absent ones; hence the two rows of `spec`.
 
 use lockgate_dataplane::policy::ruleset::Direction;
+use serde::{Deserialize, Serialize};
 
 use super::fields::{Broken, Place, Report};
 use super::labels;
@@ -37,7 +38,7 @@ const UNSAID: &str = "until then what it says is not in force";
 const AS_STATED: &str = "until then only what else it says is in force";
 
 /// A policy: whom it selects, in which directions it isolates them, and what it opens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkPolicy {
     /// Who it is.
     pub metadata: Metadata,

@@ -6,6 +6,7 @@
 use ipnet::IpNet;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::ruleset::Direction;
+use serde::{Deserialize, Serialize};
 
 use super::block;
 use super::fields::{Broken, Place, Report, all};
@@ -18,7 +19,7 @@ use crate::selector::{LabelSelector, is_port_name};
 const CONSEQUENCE: &str = "until then the whole rule opens nothing";
 
 /// A rule: ANY of its peers AND ANY of its ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Who is at the other end; none listed is everyone.
     pub peers: Vec<Peer>,
@@ -27,7 +28,7 @@ pub struct Rule {
 }
 
 /// Who can be at the other end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Peer {
     /// Pods. At least one of the two is given.
     Pods {
@@ -46,16 +47,17 @@ pub enum Peer {
 }
 
 /// One entry of a rule's `ports`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PortPattern {
     /// TCP, UDP or SCTP.
+    #[serde(with = "super::protocol")]
     pub protocol: Protocol,
     /// Which ports of it.
     pub which: WhichPorts,
 }
 
 /// Ports of one protocol.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WhichPorts {
     /// Every port (NP-20).
     All,

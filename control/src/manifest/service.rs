@@ -4,6 +4,7 @@
 //! Read open. Where traffic enters a service is not policy's, and is read apart (`fronts`).
 
 use lockgate_dataplane::packet::Protocol;
+use serde::{Deserialize, Serialize};
 
 use super::fields::{Broken, Place, Report, all};
 use super::fronts::Fronts;
@@ -16,7 +17,7 @@ use crate::selector::{Labels, is_port_name};
 const UNREAD: &str = "until then nobody can tell whom it selects, and at which ports";
 
 /// A service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Who it is.
     pub metadata: Metadata,
@@ -31,11 +32,12 @@ pub struct Service {
 }
 
 /// A port of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServicePort {
     /// Its name, where it has one.
     pub name: Option<String>,
     /// TCP, UDP or SCTP.
+    #[serde(with = "super::protocol")]
     pub protocol: Protocol,
     /// The service's own.
     pub number: u16,
@@ -44,7 +46,7 @@ pub struct ServicePort {
 }
 
 /// A port of the pods of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TargetPort {
     /// The same of all.
     Number(u16),

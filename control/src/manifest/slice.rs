@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lockgate_dataplane::packet::Protocol;
+use serde::{Deserialize, Serialize};
 
 use super::fields::{Broken, Place, Report, all};
 use super::metadata::Metadata;
@@ -35,7 +36,7 @@ const ANY_SERVICE: &str = "until then it may be of any service: what allows by o
                            it, and what denies takes it to hold every address";
 
 /// A part of who backs a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSlice {
     /// Who it is.
     pub metadata: Metadata,
@@ -52,11 +53,12 @@ pub struct EndpointSlice {
 }
 
 /// A port of everyone in a slice.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SlicePort {
     /// Its name, where it has one.
     pub name: Option<String>,
     /// TCP, UDP or SCTP.
+    #[serde(with = "super::protocol")]
     pub protocol: Protocol,
     /// Its number; `None` is every port.
     pub number: Option<u16>,

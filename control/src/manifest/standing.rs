@@ -4,13 +4,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::fields::{Broken, Place, Report, all};
 use super::tree::Value;
 
 const UNSERVED: &str = "until then the endpoint is given to no client";
 
 /// Who may be given to a Service's clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SliceEndpoint {
     /// Its first address.
     pub address: IpAddr,
@@ -27,7 +29,7 @@ pub struct SliceEndpoint {
 }
 
 /// Whose clients an endpoint is meant for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hints {
     /// Those of these zones.
     pub zones: Vec<String>,

@@ -22,6 +22,7 @@ pub(super) fn families(cluster: &Cluster, now: SystemTime, families: &mut Famili
         "Since when the API server does not answer, in seconds since 1970; 0 while it does.",
         one(seconds(silent)),
     );
+    of_last_good(cluster, families);
     let read = f64::from(u8::from(cluster.is_whole()));
     families.gauge(
         "cluster_read",
@@ -54,6 +55,31 @@ pub(super) fn families(cluster: &Cluster, now: SystemTime, families: &mut Famili
     each("cluster_failing_since_seconds", help, false, &|row| {
         seconds(row.standing.failing_since(now))
     });
+}
+
+/// What is kept for a start without an API server, and whether that is what is enforced.
+fn of_last_good(cluster: &Cluster, families: &mut Families) {
+    let kept = cluster.kept();
+    let gauges = [
+        (
+            "cluster_stale_since_seconds",
+            "Of when the last good state is that is enforced, in seconds since 1970; 0 where what is \
+             enforced was told to this agent.",
+            seconds(cluster.stale_since()),
+        ),
+        (
+            "cluster_last_good_written_seconds",
+            "When the last good state was last written, in seconds since 1970; 0 before.",
+            seconds(kept.written),
+        ),
+        ("cluster_last_good_bytes", "Bytes of its file; 0 where there is none.", float(kept.bytes)),
+    ];
+    for (name, help, value) in gauges {
+        families.gauge(name, help, [(Labels::new(), value)]);
+    }
+    let help = "How often the last good state could not be written.";
+    let failures = [(Labels::new(), float(kept.failures))];
+    families.counter("cluster_last_good_failures_total", help, failures);
 }
 
 struct Row<'a> {

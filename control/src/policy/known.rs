@@ -1,5 +1,7 @@
 //! The kinds that are read here, by what an object calls itself.
 
+use serde::{Deserialize, Serialize};
+
 use super::Kind;
 use crate::manifest::fields::closest;
 
@@ -12,7 +14,7 @@ const GROUPS: [&str; 3] = ["projectcalico.org", "crd.projectcalico.org", CLUSTER
 const CLUSTER_GROUP: &str = "policy.networking.k8s.io";
 
 /// A kind that is read here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Known {
     /// A policy.
     Policy(Kind),

@@ -62,6 +62,7 @@ mod sweep;
 use std::sync::Arc;
 
 use lockgate_dataplane::policy::ruleset::Direction;
+use serde::{Deserialize, Serialize};
 
 use crate::manifest::fields::{Place, Report};
 use crate::manifest::{Metadata, NetworkPolicy};
@@ -77,7 +78,7 @@ pub use tier::{
 pub use told::{EVERY, Numbers, Span, Told, tell, without};
 
 /// A policy of any API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderedPolicy {
     /// Of which kind.
     pub kind: Kind,
@@ -99,7 +100,7 @@ pub struct OrderedPolicy {
 }
 
 /// The kinds of policies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Of `networking.k8s.io/v1`.
     NetworkPolicy,
@@ -124,7 +125,7 @@ pub enum Kind {
 }
 
 /// What a staged policy would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum StagedAction {
     /// Be as it is written.
     Set,

@@ -3,11 +3,13 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
+
 use crate::manifest::fields::{Broken, Place, Report};
 use crate::manifest::tree::Value;
 
 /// A place among others; the lower is asked first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Order(f64);
 
 impl Order {

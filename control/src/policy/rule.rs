@@ -6,12 +6,13 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use lockgate_dataplane::packet::Protocol;
+use serde::{Deserialize, Serialize};
 
 use super::selection::{Selection, Service};
 use crate::expression::Expression;
 
 /// A rule of a policy as it counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listed {
     /// As written.
     Rule(Box<Rule>),
@@ -22,7 +23,7 @@ pub enum Listed {
 }
 
 /// A rule: matches where its own side, ANY of its peers and ANY of its kinds of traffic do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// What it is called, where it has a name.
     pub name: Option<String>,
@@ -37,7 +38,7 @@ pub struct Rule {
 }
 
 /// What a rule does with what it matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Lets it pass this side for good.
     Allow,
@@ -50,7 +51,7 @@ pub enum Action {
 }
 
 /// One end of a connection: everything that is given must hold. The default is anyone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Side {
     /// Its address is in one of these; `None` is any, an empty list is nobody.
     pub nets: Option<Vec<IpNet>>,
@@ -67,7 +68,7 @@ pub struct Side {
 }
 
 /// A kind of traffic: everything that is given must hold. The default is everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Traffic {
     /// The version of IP.
     pub family: Option<Family>,
@@ -90,7 +91,7 @@ pub struct Traffic {
 }
 
 /// A version of IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -128,7 +129,7 @@ impl Display for Family {
 }
 
 /// The number of an IP protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IpProtocol(pub u8);
 
 impl IpProtocol {
@@ -199,7 +200,7 @@ impl Display for IpProtocol {
 }
 
 /// ICMP messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Icmp {
     /// Their type.
     pub kind: u8,
@@ -208,7 +209,7 @@ pub struct Icmp {
 }
 
 /// Ports.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ports {
     /// From the first to the last, both included.
     Range(u16, u16),

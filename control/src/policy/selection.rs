@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::expression::Expression;
 use crate::selector::LabelSelector;
 
 /// Pods, and perhaps sets of networks, by where they are and what they wear. Pods in the host's
 /// network are never meant (NP-41).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Selection {
     /// Where they are.
     pub within: Within,
@@ -20,7 +22,7 @@ pub struct Selection {
 }
 
 /// Where the selected are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Within {
     /// Anywhere, global sets included.
     Anywhere,
@@ -34,7 +36,7 @@ pub enum Within {
 }
 
 /// Service accounts: both must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Accounts {
     /// It is called one of these; none listed is any.
     pub names: Vec<String>,
@@ -43,7 +45,7 @@ pub struct Accounts {
 }
 
 /// A service by name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Service {
     /// In which namespace.
     pub namespace: Arc<str>,

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::order::Order;
 use crate::manifest::Metadata;
 use crate::manifest::fields::{Place, Report};
@@ -44,7 +46,7 @@ pub fn is_always_there(tier: &str) -> bool {
 }
 
 /// What becomes of who was selected in a tier and met no rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DefaultAction {
     /// It is denied.
     Deny,
@@ -53,7 +55,7 @@ pub enum DefaultAction {
 }
 
 /// A tier.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tier {
     /// Who it is; its name is what policies call it.
     pub metadata: Metadata,

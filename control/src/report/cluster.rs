@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, State};
+use crate::last_good::Kept;
 use crate::watch::RESOURCES;
 
 /// The API server and its resources. Its fields are a promise: add, do not rename.
@@ -18,7 +19,20 @@ pub(super) struct ClusterStanding {
     answered: Option<String>,
     /// Since when it does not.
     silent_since: Option<String>,
+    /// Of when the last good state is, where that is enforced.
+    stale_since: Option<String>,
+    last_good: LastGoodStanding,
     resources: Vec<ResourceStanding>,
+}
+
+/// The file that a start without an API server goes by.
+#[derive(Serialize)]
+struct LastGoodStanding {
+    objects: usize,
+    bytes: u64,
+    written: Option<String>,
+    failures: u64,
+    message: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -60,7 +74,19 @@ pub(super) fn standing(cluster: &Cluster) -> ClusterStanding {
         answers: server.answered().is_some() && server.silent_since().is_none(),
         answered: time(server.answered()),
         silent_since: time(server.silent_since()),
+        stale_since: time(cluster.stale_since()),
+        last_good: last_good(cluster.kept()),
         resources: resources.collect(),
+    }
+}
+
+fn last_good(kept: &Kept) -> LastGoodStanding {
+    LastGoodStanding {
+        objects: kept.objects,
+        bytes: kept.bytes,
+        written: time(kept.written),
+        failures: kept.failures,
+        message: kept.trouble.clone(),
     }
 }
 

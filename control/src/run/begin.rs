@@ -113,7 +113,7 @@ pub(super) async fn make<D: Dataplane>(
 fn name_of(settings: &Settings) -> Option<String> {
     match settings.source.cluster() {
         Some(plan) => Some(plan.node.clone()),
-        None => settings.node_name.clone().or_else(host_name),
+        None => settings.node.clone().or_else(host_name),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::attach::{Attacher, InterfaceName, Probed};
 use crate::attachments::Attachments;
 use crate::dataplane::Dataplane;
 use crate::handover::Predecessor;
+use crate::last_good::LastGood;
 use crate::lock::Locks;
 use crate::settings::Settings;
 use crate::source::Source;
@@ -32,13 +33,20 @@ pub(super) enum Took<D: Dataplane> {
     Told,
 }
 
+/// What a successor learns from before it takes anything.
+pub(super) struct Learning<'r> {
+    pub(super) source: Source,
+    pub(super) wakers: &'r mut Wakers,
+    /// Both agents keep what they hear: see `last_good::log`.
+    pub(super) last_good: &'r mut Option<LastGood>,
+}
+
 /// Takes over from a predecessor.
 pub(super) async fn take_over<D: Dataplane>(
     settings: &Settings,
     mut predecessor: Predecessor,
     attacher: &mut Attacher,
-    wakers: &mut Wakers,
-    source: Source,
+    Learning { source, wakers, last_good }: Learning<'_>,
     start: impl Fn(&Settings, &[InterfaceName]) -> Result<D, D::Error>,
 ) -> Result<Took<D>, RunError<D::Error>> {
     let anchors = predecessor.anchors().other();
@@ -46,7 +54,12 @@ pub(super) async fn take_over<D: Dataplane>(
     let (mut sync, mut attachments) = make(settings, attacher, source, start, anchors).await?;
     while !sync.is_whole() {
         tokio::select! {
-            news = wakers.feed.news() => sync.learn(news),
+            news = wakers.feed.news() => {
+                if let Some(last_good) = &mut *last_good {
+                    last_good.keep(&news).await;
+                }
+                sync.learn(news);
+            }
             error = predecessor.gone() => {
                 warn!(%error, "the switch that ran has ended before it gave");
                 return Ok(Took::Nothing);

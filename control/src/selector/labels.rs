@@ -1,8 +1,10 @@
 //! What a thing wears. There are very many things with few labels each, so they are one text,
 //! not a map.
 
+use serde::{Deserialize, Serialize};
+
 /// Labels of a pod or a namespace, by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
     /// Keys and values, one after the other.
     text: Box<str>,

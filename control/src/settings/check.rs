@@ -70,11 +70,11 @@ pub(super) fn own_node(raw: Option<String>) -> Result<OwnNode, SettingsError> {
 }
 
 /// The name of a node is that of an object.
-pub(super) fn node_name(raw: Option<String>) -> Result<Option<String>, SettingsError> {
+pub(super) fn node(raw: Option<String>) -> Result<Option<String>, SettingsError> {
     match raw {
         Some(name) if !is_dns_subdomain(&name) => {
             let rule = "it is not the name of a node; write it as `kubectl get nodes` does";
-            Err(text("node_name", &name, &rule))
+            Err(text("node", &name, &rule))
         }
         other => Ok(other),
     }

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::check::{absolute, socket_path, text};
-use super::{ATTACHMENTS, CNI_BIN_DIR, CNI_CONF_DIR, CNI_SOCKET, IPAM_DIR, RawCluster};
+use super::{ATTACHMENTS, CNI_BIN_DIR, CNI_CONF_DIR, CNI_SOCKET, IPAM_DIR, LAST_GOOD, RawCluster};
 use super::{SettingsError, SourcePlan};
-use crate::selector::is_dns_subdomain;
 
 /// A node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +19,8 @@ pub struct ClusterPlan {
     pub cni_socket: PathBuf,
     /// Where it is kept what is attached: a directory that a start of the machine empties.
     pub attachments: PathBuf,
+    /// Where it is kept what the API server said, for a start that it does not answer.
+    pub last_good: PathBuf,
     /// Where the CNI plugin and its configuration are put; `None`: somebody else does that.
     pub cni: Option<CniPlan>,
     /// Whether what pods send out of the cluster gets an address of this node.
@@ -45,7 +46,7 @@ pub struct CniPlan {
 pub(super) fn source(
     manifests: Option<PathBuf>,
     cluster: RawCluster,
-    node_name: Option<&str>,
+    node: Option<&str>,
 ) -> Result<SourcePlan, SettingsError> {
     let is_inside = cluster.in_cluster == Some(true);
     let given = [manifests.is_some(), cluster.kubeconfig.is_some(), is_inside];
@@ -55,10 +56,8 @@ pub(super) fn source(
         _ => return Err(SettingsError::TwoSources),
     }
     let Some(directory) = manifests else {
-        if node_name.is_some() {
-            return Err(SettingsError::TwoNames);
-        }
-        return plan(cluster).map(|plan| SourcePlan::Cluster(Box::new(plan)));
+        let node = node.ok_or(SettingsError::Unset("node"))?;
+        return plan(cluster, node).map(|plan| SourcePlan::Cluster(Box::new(plan)));
     };
     // Whatever it is, it would be without effect.
     match cluster.first_set() {
@@ -67,11 +66,7 @@ pub(super) fn source(
     }
 }
 
-fn plan(raw: RawCluster) -> Result<ClusterPlan, SettingsError> {
-    let node = raw.node.ok_or(SettingsError::Unset("cluster.node"))?;
-    if !is_dns_subdomain(&node) {
-        return Err(text("cluster.node", &node, &"it must be the name of a Node object"));
-    }
+fn plan(raw: RawCluster, node: &str) -> Result<ClusterPlan, SettingsError> {
     let cni = CniPlan {
         bin_dir: absolute("cluster.cni_bin_dir", raw.cni_bin_dir, CNI_BIN_DIR)?,
         conf_dir: absolute("cluster.cni_conf_dir", raw.cni_conf_dir, CNI_CONF_DIR)?,
@@ -84,9 +79,10 @@ fn plan(raw: RawCluster) -> Result<ClusterPlan, SettingsError> {
     let service_cidrs = raw.service_cidrs.unwrap_or_default().into_iter().map(net);
     Ok(ClusterPlan {
         kubeconfig: raw.kubeconfig,
-        node,
+        node: node.to_owned(),
         cni_socket: socket_path("cluster.cni_socket", raw.cni_socket, CNI_SOCKET)?,
         attachments: absolute("cluster.attachments", raw.attachments, ATTACHMENTS)?,
+        last_good: absolute("cluster.last_good", raw.last_good, LAST_GOOD)?,
         cni: raw.cni_install.unwrap_or(true).then_some(cni),
         masquerade: raw.masquerade.unwrap_or(true),
         node_routes: raw.node_routes.unwrap_or(true),

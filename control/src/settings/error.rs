@@ -47,11 +47,6 @@ pub enum SettingsError {
     /// A setting of a cluster's node, where there is none.
     #[error("{0} is set, and objects come from a directory of manifests: leave one of both")]
     ClusterOnly(&'static str),
-    /// Two names of one node.
-    #[error(
-        "node_name is for a directory of manifests: a cluster's node is called by cluster.node"
-    )]
-    TwoNames,
     /// A number out of bounds.
     #[error("{option} is {value}: it must be from {low} to {high}")]
     Bounds {
@@ -105,7 +100,7 @@ pub enum SettingsError {
     Frames(FrameBudget),
 }
 
-/// The flag of a setting: `--host-peer` of `host_port.peer`, `--node` of `cluster.node`.
+/// The flag of a setting: `--host-peer` of `host_port.peer`, `--kubeconfig` of `cluster.kubeconfig`.
 fn flag(setting: &str) -> String {
     let setting = setting.replace("host_port.", "host-").replace("cluster.", "");
     format!("--{}", setting.replace('_', "-"))

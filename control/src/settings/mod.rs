@@ -46,6 +46,8 @@ pub const ATTACHMENTS: &str = "/run/lockgate/attachments";
 pub const CONNECTIONS: &str = "/run/lockgate/connections";
 /// Seconds for which TCP is picked up after a restart unless set.
 pub const GRACE: u32 = 10;
+/// Where it is kept what the API server said unless set.
+pub const LAST_GOOD: &str = "/run/lockgate/last-good";
 /// Where container runtimes look for CNI plugins unless set.
 pub const CNI_BIN_DIR: &str = "/opt/cni/bin";
 /// Where they look for configurations unless set.
@@ -177,8 +179,8 @@ pub struct Settings {
     pub host_port: Option<HostPortPlan>,
     /// Addresses of this node; empty: those that its pods' `status.hostIPs` name.
     pub node_addresses: Vec<IpAddr>,
-    /// The name of this node in the cluster; `None`: the machine's.
-    pub node_name: Option<String>,
+    /// What the cluster calls this node; `None`: as the machine is called.
+    pub node: Option<String>,
     /// Whether policy judges what the node sends to its own pods.
     pub own_node: OwnNode,
     /// Where metrics are served.
@@ -202,7 +204,8 @@ impl Settings {
     /// The first setting that cannot be used.
     pub fn new(raw: Raw, machine: &Machine) -> Result<Self, SettingsError> {
         let cores = check::cores(&raw, machine)?;
-        let source = cluster::source(raw.manifests, raw.cluster, raw.node_name.as_deref())?;
+        let node = check::node(raw.node)?;
+        let source = cluster::source(raw.manifests, raw.cluster, node.as_deref())?;
         let is_cluster = source.cluster().is_some();
         let host_port = check::host_port(raw.host_port.or_default(is_cluster))?;
         let frames_per_worker =
@@ -246,7 +249,7 @@ impl Settings {
             restart: RestartPlan::new(raw.restart)?,
             host_port,
             node_addresses: check::node_addresses(raw.node_addresses.unwrap_or_default())?,
-            node_name: check::node_name(raw.node_name)?,
+            node,
             own_node: check::own_node(raw.own_node)?,
             listen: check::listen(raw.listen)?,
             socket: check::socket_path("socket", raw.socket, SOCKET)?,

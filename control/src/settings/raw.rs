@@ -31,8 +31,8 @@ pub struct Raw {
     pub polling: Option<String>,
     /// Addresses of this node.
     pub node_addresses: Option<Vec<String>>,
-    /// The name of this node in the cluster.
-    pub node_name: Option<String>,
+    /// What the cluster calls this node.
+    pub node: Option<String>,
     /// `exempt` or `judged`.
     pub own_node: Option<String>,
     /// Where metrics are served.
@@ -68,12 +68,12 @@ pub struct RawCluster {
     pub kubeconfig: Option<PathBuf>,
     /// `true`: as the service account of the pod that this is.
     pub in_cluster: Option<bool>,
-    /// What the cluster calls this node.
-    pub node: Option<String>,
     /// Where the CNI plugin asks.
     pub cni_socket: Option<PathBuf>,
     /// Where it is kept what is attached.
     pub attachments: Option<PathBuf>,
+    /// Where it is kept what the API server said.
+    pub last_good: Option<PathBuf>,
     /// `false`: somebody else installs the CNI plugin.
     pub cni_install: Option<bool>,
     /// Where CNI plugins are.
@@ -94,9 +94,9 @@ impl RawCluster {
     /// A setting that is set, but for the two that say where the API server is.
     pub(super) fn first_set(&self) -> Option<&'static str> {
         let set = [
-            ("cluster.node", self.node.is_some()),
             ("cluster.cni_socket", self.cni_socket.is_some()),
             ("cluster.attachments", self.attachments.is_some()),
+            ("cluster.last_good", self.last_good.is_some()),
             ("cluster.cni_install", self.cni_install.is_some()),
             ("cluster.cni_bin_dir", self.cni_bin_dir.is_some()),
             ("cluster.cni_conf_dir", self.cni_conf_dir.is_some()),
@@ -229,14 +229,15 @@ impl Raw {
             denied,
             polling,
             node_addresses,
-            node_name,
+            node,
             own_node,
             listen,
             socket,
             lock,
             bpffs
         );
-        over!(self.cluster, below.cluster, kubeconfig, in_cluster, node, cni_socket, attachments);
+        over!(self.cluster, below.cluster, kubeconfig, in_cluster, cni_socket, attachments);
+        over!(self.cluster, below.cluster, last_good, node_routes);
         over!(self.cluster, below.cluster, cni_install, cni_bin_dir, cni_conf_dir, ipam_dir);
         over!(self.cluster, below.cluster, masquerade, service_cidrs);
         let (above, under) = (&mut self.connections, below.connections);

@@ -105,21 +105,30 @@ fn what_a_file_says_holds_where_no_flag_does() {
         "host_port.mtu",
         "restart.grace",
     ];
-    let words =
-        ["established", "denied", "polling", "own_node", "listen", "log.level", "log.format"];
+    let words = [
+        "established",
+        "denied",
+        "polling",
+        "node",
+        "own_node",
+        "listen",
+        "log.level",
+        "log.format",
+    ];
     let numbers = numbers.map(|name| format!("{name} = 7"));
     let words = words.map(|name| format!("{name} = \"word\""));
     let of_cluster = [
         "kubeconfig",
-        "node",
         "cni_socket",
         "attachments",
+        "last_good",
         "cni_bin_dir",
         "cni_conf_dir",
         "ipam_dir",
     ];
     let of_cluster = of_cluster.map(|name| format!("cluster.{name} = \"/word\""));
-    let others = ["in_cluster = true", "cni_install = false", "masquerade = false"];
+    let others =
+        ["in_cluster = true", "cni_install = false", "masquerade = false", "node_routes = false"];
     let others = others.map(|line| format!("cluster.{line}"));
     let list = ["cluster.service_cidrs = [\"10.96.0.0/12\"]".to_owned()];
     let cluster = of_cluster.iter().chain(&others).chain(&list);

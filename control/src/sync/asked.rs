@@ -13,10 +13,11 @@ use crate::resolver::Resolver;
 use crate::source::Source;
 
 impl<D: Dataplane> Sync<D> {
-    /// Whether every worker judges by what the source of objects said at some time.
+    /// Whether every worker judges by what the source of objects has said to this agent.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
-        self.dataplane.in_force() > Generation(0)
+        let is_stale = self.source.cluster().is_some_and(|one| one.stale_since().is_some());
+        self.dataplane.in_force() > Generation(0) && !is_stale
     }
 
     /// The switch.

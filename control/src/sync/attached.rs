@@ -7,6 +7,7 @@ use lockgate_dataplane::ids::Generation;
 use super::Sync;
 use crate::cluster::{Attached, Cluster};
 use crate::dataplane::Dataplane;
+use crate::last_good::{Kept, Recalled};
 use crate::manifest::ObjectKey;
 
 impl<D: Dataplane> Sync<D> {
@@ -22,6 +23,21 @@ impl<D: Dataplane> Sync<D> {
         let Some(cluster) = self.source.cluster_mut() else { return };
         let effect = cluster.detach(pod, interface);
         self.changed(effect, Instant::now());
+    }
+
+    /// Goes by what a predecessor had in force, until everything was read.
+    pub fn fall_back(&mut self, recalled: Recalled) {
+        let Some(cluster) = self.source.cluster_mut() else { return };
+        let Recalled { cluster: kept, written } = recalled;
+        let effect = cluster.fall_back(kept, written);
+        self.changed(effect, Instant::now());
+    }
+
+    /// Notes how it stands with what is kept of the cluster.
+    pub fn note_kept(&mut self, kept: Kept) {
+        if let Some(cluster) = self.source.cluster_mut() {
+            cluster.note_kept(kept);
+        }
     }
 
     /// Whether the pod of a name is known, and the one that a container runtime calls so.

@@ -23,6 +23,7 @@ use kube::api::{Api, ApiResource};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource as _};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
@@ -71,7 +72,7 @@ pub enum What {
 }
 
 /// An object as the API server has it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct There {
     /// What it means.
     pub object: Object,

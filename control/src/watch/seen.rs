@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::ApiResource;
 use kube::core::DynamicResourceScope;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::There;
 use crate::manifest::ObjectKind;
@@ -15,7 +15,7 @@ use crate::manifest::told::read_told;
 use crate::manifest::tree::{Node, Value};
 
 /// What the cluster knows of a pod beside what policy sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodFacts {
     /// The node that it is on; empty before it is on one.
     pub node: String,

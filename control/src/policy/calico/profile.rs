@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use lockgate_dataplane::policy::ruleset::Direction;
+use serde::{Deserialize, Serialize};
 
 use super::super::read::rules;
 use super::super::rule::{Action, Listed, Rule, Side, Traffic};
@@ -27,7 +28,7 @@ const OF_ACCOUNTS: &str = "ksa.";
 const OF_HOSTS: &str = "projectcalico-default-allow";
 
 /// A profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// Its rules, for the pods that have it.
     pub policy: OrderedPolicy,
@@ -36,7 +37,7 @@ pub struct Profile {
 }
 
 /// Who has a profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
     /// The pods of a namespace.
     Namespace(Arc<str>),

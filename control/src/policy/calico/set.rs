@@ -1,6 +1,7 @@
 //! Sets of networks of Calico, and host endpoints: addresses that selectors of rules find by labels.
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::super::read::{host, net};
 use super::stored;
@@ -41,7 +42,7 @@ const EXPECTED: &str = "expectedIPs";
 
 /// A `NetworkSet` or a `GlobalNetworkSet`; or what rules see of a `HostEndpoint`, by its
 /// `expectedIPs`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSet {
     /// Who it is. The namespace is empty for a global one.
     pub metadata: Metadata,
