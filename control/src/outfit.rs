@@ -17,8 +17,8 @@ use crate::dataplane::Dataplane;
 use crate::host::{self, Changed, HostPlan, NodeNets};
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity};
-use crate::services::node_ports;
 use crate::resolve::PodView;
+use crate::services::node_ports;
 use crate::settings::{ClusterPlan, CniPlan};
 use crate::sync::Sync;
 

@@ -248,12 +248,7 @@ struct Running<D: Dataplane> {
 
 impl<D: Dataplane> Running<D> {
     /// Opens the doors to whoever asks.
-    fn new(
-        settings: &Settings,
-        begun: Begun<D>,
-        inside: Inside,
-        telling: Telling,
-    ) -> Self {
+    fn new(settings: &Settings, begun: Begun<D>, inside: Inside, telling: Telling) -> Self {
         let Begun { sync, attachments, locks, doors, anchors, predecessor } = begun;
         if !settings.listen.ip().is_loopback() {
             warn!(listen = %settings.listen, "metrics are served beyond this machine");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lockgate_control::attach::{
-    ALIAS, AttachError, Attacher, HostPortPlan, InterfaceName, Link, LinkEvents,
+    ALIAS, AnchorSet, AttachError, Attacher, HostPortPlan, InterfaceName, Link, LinkEvents,
 };
 use lockgate_dataplane::ids::Mac;
 
@@ -264,7 +264,7 @@ fn what_is_pinned_is_given_back_down_and_pins_of_what_is_gone_are_removed() {
 fn anchors_are_made_inert_and_up_replaced_after_a_kill_and_removed_at_the_end() {
     let lab = Lab::new("anchor");
     lab.within(|mut attacher, _| async move {
-        let made = attacher.make_anchors(2).await.unwrap();
+        let made = attacher.make_anchors(AnchorSet::default(), 2).await.unwrap();
         assert_eq!(made, [name("lockgate-w0"), name("lockgate-w1")]);
         let own = close(&attacher, "lockgate-w0").await;
         assert!(matches!(own, Err(AttachError::Own(_))), "{own:?}");
@@ -274,7 +274,7 @@ fn anchors_are_made_inert_and_up_replaced_after_a_kill_and_removed_at_the_end() 
     assert!(lab.ip("-o link show up").contains("lockgate-w0p"));
     assert_eq!(sysctl(&lab, "ipv6/conf/lockgate-w0p/disable_ipv6"), "1");
     lab.within(|mut attacher, _| async move {
-        attacher.make_anchors(1).await.unwrap();
+        attacher.make_anchors(AnchorSet::default(), 1).await.unwrap();
         attacher.remove_made().await.unwrap();
     });
     let left = lab.ip("-o link show");
@@ -286,7 +286,7 @@ fn an_anchors_name_that_is_taken_by_something_else_is_not_removed() {
     let lab = Lab::new("taken");
     lab.ip("link add lockgate-w0 type bridge");
     lab.within(|mut attacher, _| async move {
-        let error = attacher.make_anchors(1).await.unwrap_err();
+        let error = attacher.make_anchors(AnchorSet::default(), 1).await.unwrap_err();
         assert!(error.remedy().contains("`ip link del lockgate-w0`"), "{error}");
     });
     lab.ip("link show lockgate-w0");

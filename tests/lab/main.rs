@@ -25,8 +25,8 @@ mod log;
 mod path_mtu;
 mod policy;
 mod rejects;
-mod services;
 mod restart;
+mod services;
 mod traffic;
 
 use std::error::Error;

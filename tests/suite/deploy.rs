@@ -54,9 +54,8 @@ fn the_default_of_every_setting_is_a_setting_of_the_agent() {
     let path = directory.path().join("settings.yaml");
     // JSON is YAML.
     fs::write(&path, file.to_string()).unwrap();
-    let cluster =
-        RawCluster { in_cluster: Some(true), node: Some("a".into()), ..RawCluster::default() };
-    let flags = Raw { cluster, ..Raw::default() };
+    let cluster = RawCluster { in_cluster: Some(true), ..RawCluster::default() };
+    let flags = Raw { cluster, node: Some("a".into()), ..Raw::default() };
     let machine = Machine { cores: vec![0] };
     let ours = Settings::new(flags.clone().over(Raw::read(&path).unwrap()), &machine).unwrap();
     let unset = Settings::new(flags, &machine).unwrap();
