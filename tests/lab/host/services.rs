@@ -29,7 +29,9 @@ const ECHO: u16 = 53;
 const NODE_OTHER_V6: &str = "fd31:8::1";
 
 /// Name, last part of its address, node port, policy, last parts of its backend, where that is.
-const SERVICES: [(&str, u8, u16, &str, (&str, &str), &str); 4] = [
+type Row = (&'static str, u8, u16, &'static str, (&'static str, &'static str), &'static str);
+
+const SERVICES: [Row; 4] = [
     ("far", 1, FAR, "Cluster", ("10.77.1.5", "fd00:77:1::5"), "second"),
     ("kept", 2, KEPT, "Local", ("10.77.0.3", "fd00:77::3"), "here"),
     ("shut", 3, SHUT, "Cluster", ("10.77.0.2", "fd00:77::2"), "here"),
@@ -80,7 +82,7 @@ ports: [{{name: who, port: {WHO}}}, {{name: echo, port: {ECHO}, protocol: UDP}}]
 
 /// The ports of nodes that lead there.
 pub(super) fn node_ports_of_all() -> Vec<NodePort> {
-    let of = |(_, _, number, policy, ..): (&str, u8, u16, &str, (&str, &str), &str)| {
+    let of = |(_, _, number, policy, ..): Row| {
         let keeps_source = policy == "Local";
         [(6, number), (17, number + 100)].into_iter().flat_map(move |(protocol, number)| {
             [false, true].map(|v6| NodePort { protocol, number, v6, keeps_source })

@@ -24,7 +24,7 @@ const INTERVAL_END: u32 = 1;
 const INTERVALS: u32 = 4;
 /// The numbers that `nft` knows the types of protocols and ports by, one after the other: as its
 /// `inet_proto . inet_service`. Each takes four bytes.
-const PROTOCOL_AND_PORT: u32 = 12 << 6 | 13;
+const PROTOCOL_AND_PORT: u32 = (0xc << 6) | 0xd;
 
 /// A named set.
 #[derive(Clone, Debug, PartialEq, Eq)]
