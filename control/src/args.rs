@@ -182,10 +182,6 @@ pub struct RunArguments {
     /// Lock file, in a directory that is there [default: /run/lockgate/lockgate.lock].
     #[arg(long, value_name = "PATH")]
     pub lock: Option<PathBuf>,
-    /// Directory in memory where connections outlive the process
-    /// [default: /run/lockgate/connections].
-    #[arg(long, value_name = "PATH")]
-    pub connections_directory: Option<PathBuf>,
     /// Directory on a BPF file system for pinned programs [default: /sys/fs/bpf/lockgate].
     #[arg(long, value_name = "PATH")]
     pub bpffs: Option<PathBuf>,
@@ -394,7 +390,7 @@ impl RunArguments {
                 netns: all.host_netns,
                 mtu: all.host_mtu,
             },
-            restart: RawRestart { directory: all.connections_directory, ..Default::default() },
+            restart: RawRestart::default(),
             log: RawLog { level: all.log_level, format: all.log_format },
         }
     }

@@ -19,7 +19,11 @@ use lockgate_tests::packets::Ends;
 use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Switch, World, at_once};
 
 use super::services::{SERVICES, key_of};
-use super::{ack, dropped, shape, syn, syn_ack};
+use super::{ack, shape, syn, syn_ack};
+
+fn dropped(reason: DropReason) -> Fate {
+    Fate::Dropped(reason)
+}
 
 /// The interfaces of pods a, b and c.
 const WIRES: [&str; 4] = ["veth-a", "veth-b", "veth-c", "veth-s"];
