@@ -8,9 +8,7 @@ use lockgate_dataplane::endpoint::OwnNode;
 
 use crate::applied::PolicyName;
 use crate::explain::{AskedProtocol, Family, Subject, parse_protocol};
-use crate::settings::{
-    self, Raw, RawCluster, RawConnections, RawHostPort, RawLog, RawRestart, parse_own_node,
-};
+use crate::settings::{self, Raw, RawCluster, RawConnections, RawHostPort, RawLog, parse_own_node};
 
 /// A userspace virtual switch: pods' packets reach it over AF_XDP, and what the network policies of
 /// a directory of manifests do not allow does not pass.
@@ -197,10 +195,6 @@ pub struct RunArguments {
     /// Lock file, in a directory that is there [default: /run/lockgate/lockgate.lock].
     #[arg(long, value_name = "PATH")]
     pub lock: Option<PathBuf>,
-    /// Directory in memory where connections outlive the process
-    /// [default: /run/lockgate/connections].
-    #[arg(long, value_name = "PATH")]
-    pub connections_directory: Option<PathBuf>,
     /// Directory on a BPF file system for pinned programs [default: /sys/fs/bpf/lockgate].
     #[arg(long, value_name = "PATH")]
     pub bpffs: Option<PathBuf>,
@@ -222,9 +216,8 @@ Settings of the configuration file (flags win over it):
   connections.timeouts: tcp_syn 30, tcp_established 86400, tcp_fin 30, tcp_time_wait 45,
     tcp_close 10, udp_unreplied 30, udp_stream 120, icmp 30, sctp_opening 30,
     sctp_established 600, sctp_closed 10, other 600, fragments 15 (seconds, 1 to 604800)
-  host_port: interface, peer, netns, mtu
+  host_port: interface, peer, netns, mtu; log: level, format
   restart: keep true, directory /run/lockgate/connections (in memory), grace 10 (seconds, 0 to 300)
-  log: level, format
 
 A pod is bound to an interface of this network namespace by the annotation
 lockgate.dev/interface, its MAC is asked of the kernel unless lockgate.dev/mac says it.
@@ -409,7 +402,7 @@ impl RunArguments {
                 netns: all.host_netns,
                 mtu: all.host_mtu,
             },
-            restart: RawRestart { directory: all.connections_directory, ..Default::default() },
+            restart: settings::RawRestart::default(),
             log: RawLog { level: all.log_level, format: all.log_format },
         }
     }

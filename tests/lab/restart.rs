@@ -27,6 +27,9 @@ pub(crate) const CASES: &[Case] = &[
 /// How long a connection may be silent over a restart: TCP waits longer each time it sends again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same where it is restarted again and again: each try may meet a switch that is away.
+const LONG_PATIENCE: Duration = Duration::from_mins(3);
+
 /// How long a connection is watched afterwards.
 const WATCH: Duration = Duration::from_millis(500);
 
@@ -49,16 +52,26 @@ fn build() -> Result<World, LabError> {
 }
 
 fn talk(world: &World, from: &str, to: &str) -> Result<Steady, LabError> {
-    let target = (world.address(to, false)?, 80).into();
-    Steady::patient(&world.lab.place(from)?, target, PATIENCE)
+    patient(world, (from, to), PATIENCE)
 }
 
-fn talks(world: &World) -> Result<Vec<(String, Steady)>, LabError> {
-    let begin = |(from, to): (&str, &str)| Ok((format!("{from} to {to}"), talk(world, from, to)?));
+fn patient(
+    world: &World,
+    (from, to): (&str, &str),
+    patience: Duration,
+) -> Result<Steady, LabError> {
+    let target = (world.address(to, false)?, 80).into();
+    Steady::patient(&world.lab.place(from)?, target, patience)
+}
+
+fn talks(world: &World, patience: Duration) -> Result<Vec<(String, Steady)>, LabError> {
+    let begin = |(from, to): (&str, &str)| {
+        Ok((format!("{from} to {to}"), patient(world, (from, to), patience)?))
+    };
     let mut all = TALKS.into_iter().map(begin).collect::<Result<Vec<_>, LabError>>()?;
     let outside: IpAddr = OUTSIDE.parse().map_err(|_| LabError::Unknown(OUTSIDE.to_owned()))?;
     let outside = (outside, 443).into();
-    let steady = Steady::patient(&world.lab.place("demo/client")?, outside, PATIENCE)?;
+    let steady = Steady::patient(&world.lab.place("demo/client")?, outside, patience)?;
     all.push(("demo/client to outside".to_owned(), steady));
     Ok(all)
 }
@@ -84,7 +97,7 @@ fn all_went_on(talks: Vec<(String, Steady)>) {
 fn go_on(workers: u8) -> Outcome {
     let world = build()?;
     let mut switch = world.start(workers)?;
-    let talks = talks(&world)?;
+    let talks = talks(&world, PATIENCE)?;
     sleep(WATCH);
     for _ in 0..2 {
         switch = killed(&world, switch, workers)?;
@@ -102,7 +115,7 @@ fn fewer_workers() -> Outcome {
     let world = build()?;
     let mut switch = world.start(2)?;
     // What came from outside through the second worker is as well the first one's now.
-    let talks = talks(&world)?;
+    let talks = talks(&world, PATIENCE)?;
     sleep(WATCH);
     for workers in [1, 2] {
         switch = killed(&world, switch, workers)?;
@@ -167,7 +180,7 @@ fn again() -> Outcome {
     let times = std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok());
     let world = build()?;
     let mut switch = world.start(2)?;
-    let talks = talks(&world)?;
+    let talks = talks(&world, LONG_PATIENCE)?;
     let (other, server) =
         (world.address("demo/other", false)?, world.address("demo/server", false)?);
     let target = world.lab.place("demo/server")?.namespace;

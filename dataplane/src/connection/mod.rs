@@ -335,32 +335,6 @@ impl Connections {
     pub fn counts(&self) -> &[u64; CONNECTION_STATES_MAX] {
         &self.counts
     }
-
-    /// Connections there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        usize::try_from(self.counts.iter().sum::<u64>()).unwrap_or(usize::MAX)
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Connections that ever had to give way to new ones.
-    #[must_use]
-    pub fn evicted(&self) -> u64 {
-        self.evicted
-    }
-
-    /// Bytes of memory, all told.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let tables = [self.index.memory_bytes(), self.slab.memory_bytes()];
-        let rest = [self.wheel.memory_bytes(), self.shares.memory_bytes()];
-        tables.iter().chain(&rest).sum()
-    }
 }
 
 /// Whether a packet with the right key goes with a connection in this state: see "whom a packet

@@ -1,4 +1,5 @@
-//! Connections to look at, for `lockgate connections`. Copies; bounded per call; no allocation.
+//! Connections to look at, for `lockgate connections`, and how many there are. Copies; bounded per
+//! call; no allocation.
 
 use super::{Connections, State};
 use crate::ids::{EndpointId, Epoch};
@@ -94,6 +95,32 @@ impl Page {
 }
 
 impl Connections {
+    /// Connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.counts.iter().sum::<u64>()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Connections that ever had to give way to new ones.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Bytes of memory, all told.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let tables = [self.index.memory_bytes(), self.slab.memory_bytes()];
+        let rest = [self.wheel.memory_bytes(), self.shares.memory_bytes()];
+        tables.iter().chain(&rest).sum()
+    }
+
     /// Copies connections from `cursor` (0 at first) on to `out`, and says where to go on; `None`
     /// at the end. A page may come back empty or part full before the end. What opens or
     /// ends between two calls may be seen or not; nothing is seen twice but for a place used anew.

@@ -21,15 +21,15 @@ use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Switch, World, at_once}
 use super::services::{SERVICES, key_of};
 use super::{ack, shape, syn, syn_ack};
 
+fn dropped(reason: DropReason) -> Fate {
+    Fate::Dropped(reason)
+}
+
 /// The interfaces of pods a, b and c.
 const WIRES: [&str; 4] = ["veth-a", "veth-b", "veth-c", "veth-s"];
 const A: (&str, &str) = ("veth-a", "10.0.0.1");
 const B: (&str, &str) = ("veth-b", "10.0.0.2");
 const OUTSIDE: (&str, &str) = (HOST, "198.51.100.1");
-const fn lost(reason: DropReason) -> Fate {
-    Fate::Dropped(reason)
-}
-
 /// The Service of b and c.
 const WEB: &str = "10.96.0.1";
 
@@ -152,7 +152,7 @@ fn connections_go_on_whoever_owns_them_now() {
         machine.goes_on(A, OUTSIDE, 1002);
         assert_eq!(machine.world().connections(), 3, "{before} to {after}");
         let unknown = machine.talk(A, B, 1003);
-        assert_eq!(unknown, [lost(DropReason::NoConnection), lost(DropReason::NoConnection)]);
+        assert_eq!(unknown, [dropped(DropReason::NoConnection), dropped(DropReason::NoConnection)]);
         assert_eq!(machine.left(), 0, "files of the dead are left");
         // And over one more, by the files that the second wrote.
         machine.start(before);
@@ -167,7 +167,7 @@ fn what_policy_denies_by_now_is_cut_both_ways() {
     machine.open(OUTSIDE, B, 1001);
     machine.write("closed.yaml", CLOSED);
     machine.start(2);
-    let denied = lost(DropReason::EgressDenied);
+    let denied = dropped(DropReason::EgressDenied);
     assert_eq!(machine.talk(A, B, 1000), [denied.clone(), denied]);
     machine.goes_on(OUTSIDE, B, 1001);
     // It is as a connection that was denied while the switch ran: a later policy revives it.
@@ -190,7 +190,7 @@ fn an_interface_made_anew_is_another_pods_and_inherits_nothing() {
     for from in [A, OUTSIDE] {
         let port = if from == A { 1000 } else { 1001 };
         let fates = machine.talk(from, B, port);
-        let none = lost(DropReason::NoConnection);
+        let none = dropped(DropReason::NoConnection);
         assert_eq!(fates, [none.clone(), none], "{from:?}");
     }
     machine.goes_on(A, OUTSIDE, 1002);
@@ -202,7 +202,7 @@ fn a_pod_of_another_name_with_the_same_interface_and_address_inherits_nothing() 
     machine.open(A, B, 1000);
     machine.write("all.yaml", &SERVICES.replace("{name: b,", "{name: bb,"));
     machine.start(1);
-    let none = lost(DropReason::NoConnection);
+    let none = dropped(DropReason::NoConnection);
     assert_eq!(machine.talk(A, B, 1000), [none.clone(), none]);
 }
 
@@ -218,7 +218,7 @@ fn an_address_that_a_pod_got_meanwhile_takes_nothing_over() {
     machine.write("n.yaml", &pod);
     machine.links.make(name);
     machine.start(1);
-    let none = lost(DropReason::NoConnection);
+    let none = dropped(DropReason::NoConnection);
     assert_eq!(machine.talk(A, (name, address), 1002), [none.clone(), none]);
     assert_eq!(machine.world().connections(), 0);
 }
@@ -291,7 +291,7 @@ fn bereft(open: impl FnOnce(&mut Machine)) -> Machine {
 
 #[test]
 fn what_either_end_may_open_is_picked_up_in_the_middle_for_a_while() {
-    let none = lost(DropReason::NoConnection);
+    let none = dropped(DropReason::NoConnection);
     let mut machine = bereft(|machine| machine.open(A, B, 1000));
     machine.start(2);
     assert_eq!(machine.world().connections(), 0);
@@ -314,7 +314,7 @@ fn what_either_end_may_open_is_picked_up_in_the_middle_for_a_while() {
 
 #[test]
 fn what_one_end_may_not_open_is_not_picked_up() {
-    let none = lost(DropReason::NoConnection);
+    let none = dropped(DropReason::NoConnection);
     let mut machine = bereft(|machine| machine.open(A, B, 1000));
     machine.write("closed.yaml", CLOSED);
     machine.start(2);
@@ -337,7 +337,7 @@ fn who_is_gone_for_good_is_not_waited_for_twice() {
     // Without the names nobody knows whose connections these were.
     fs::remove_file(machine.memory.path().join(format!("{:016x}.pods", 1))).unwrap();
     machine.start(1);
-    let none = lost(DropReason::NoConnection);
+    let none = dropped(DropReason::NoConnection);
     assert_eq!(machine.talk(A, B, 1000), [none.clone(), none]);
     assert_eq!(machine.left(), 0);
     let _: Mac = machine.world().mac(A.0);
