@@ -1,14 +1,17 @@
 //! The command line as typed. The only place that knows clap; `settings` says what it means.
 
+mod ask;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use lockgate_dataplane::endpoint::OwnNode;
 
-use crate::applied::PolicyName;
 use crate::explain::{AskedProtocol, Family, Subject, parse_protocol};
-use crate::settings::{self, Raw, RawCluster, RawConnections, RawHostPort, RawLog, parse_own_node};
+use crate::settings::{Raw, RawCluster, RawConnections, RawHostPort, RawLog, parse_own_node};
+
+pub use ask::{AskArguments, ConnectionsArguments, ReadyArguments, StatusArguments};
 
 /// A userspace virtual switch: pods' packets reach it over AF_XDP, and what the network policies of
 /// a directory of manifests do not allow does not pass.
@@ -68,14 +71,6 @@ pub enum Output {
     Text,
     /// One JSON document.
     Json,
-}
-
-/// Arguments of `ready`.
-#[derive(Clone, Debug, Args)]
-pub struct ReadyArguments {
-    /// Unix socket of the switch.
-    #[arg(long, value_name = "PATH", default_value = settings::SOCKET)]
-    pub socket: PathBuf,
 }
 
 /// Arguments of `run`. Each wins over the same setting in the file.
@@ -304,45 +299,6 @@ pub struct LintArguments {
     pub output: Output,
 }
 
-/// Arguments of commands that ask the running switch.
-#[derive(Clone, Debug, Args)]
-pub struct AskArguments {
-    /// The running switch's Unix socket.
-    #[arg(long, value_name = "PATH", default_value = settings::SOCKET)]
-    pub socket: PathBuf,
-    /// How the answer looks.
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
-}
-
-/// Arguments of `status`.
-#[derive(Clone, Debug, Args)]
-pub struct StatusArguments {
-    /// Whom to ask and how to answer.
-    #[command(flatten)]
-    pub ask: AskArguments,
-    /// Ask the API server what all nodes have in force, instead of the switch of this one.
-    #[arg(long, conflicts_with = "socket")]
-    pub cluster: bool,
-    /// How the API server is reached [default: as kubectl does, else as the pod that this is].
-    #[arg(long, value_name = "FILE", requires = "cluster")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Whether this one is in force, as networkpolicy/demo/web or tier/base.
-    #[arg(long, value_name = "KIND/NAMESPACE/NAME", requires = "cluster")]
-    pub policy: Option<PolicyName>,
-}
-
-/// Arguments of `connections`.
-#[derive(Clone, Debug, Args)]
-pub struct ConnectionsArguments {
-    /// Whom to ask and how to answer.
-    #[command(flatten)]
-    pub ask: AskArguments,
-    /// At most so many, up to 65536.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub limit: usize,
-}
-
 /// Reads a port that packets can be sent to.
 fn parse_port(text: &str) -> Result<u16, &'static str> {
     match text.parse() {
@@ -421,7 +377,7 @@ mod tests {
 
     use super::*;
     use crate::paths::DIRECTORY;
-    use crate::settings::{BPFFS, LISTEN, LOCK, Machine, SOCKET, Settings};
+    use crate::settings::{self, BPFFS, LISTEN, LOCK, Machine, SOCKET, Settings};
 
     fn run(line: &str) -> RunArguments {
         match Arguments::try_parse_from(line.split(' ')).unwrap().command {

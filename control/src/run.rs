@@ -183,11 +183,13 @@ fn wakers(feed: Feed, links: LinkEvents) -> io::Result<(Inside, Wakers)> {
     let hangup = signal(SignalKind::hangup())?;
     let (terminate, interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (asker, asked) = questions();
+    let (asker, incoming) = questions();
     let (wish, wishes) = attachments::wishes();
     let (successor, successors) = handover::successors();
-    let wakers = Wakers { feed, links, asked, wishes, successors, hangup, terminate, interrupt };
-    Ok((Inside { asker, wish, successor }, wakers))
+    let inside = Inside { asker, wish, successor };
+    let wakers =
+        Wakers { feed, links, asked: incoming, wishes, successors, hangup, terminate, interrupt };
+    Ok((inside, wakers))
 }
 
 /// What a predecessor has attached, where pods are attached by a container runtime.

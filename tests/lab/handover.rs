@@ -312,10 +312,8 @@ fn measured() -> Outcome {
         outages.sort();
         longest.sort();
         let of = |all: &[Duration]| (all[all.len() / 2], all[all.len() - 1]);
-        println!("{pods} pods: outage {:?}, gap {:?} (median, worst)", of(&outages), of(&longest));
-        for line in switch.log().lines().filter(|line| line.contains("taken over")) {
-            println!("  {line}");
-        }
+        let (outage, gap) = (of(&outages), of(&longest));
+        super::say(&format!("{pods} pods: outage {outage:?}, gap {gap:?} (median, worst)"));
         switch.stop()?;
     }
     Ok(())

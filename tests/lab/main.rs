@@ -128,7 +128,7 @@ fn run((name, case): &Case) -> bool {
     problem.is_none()
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Where no one reads, no one misses it.
     let _ = writeln!(std::io::stdout(), "{line}");
 }

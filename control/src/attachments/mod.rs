@@ -11,6 +11,7 @@
 //! What is attached is on disk before it counts, and is there until it counts no more: an agent
 //! that begins anew attaches the same pods, if their interfaces are still there (NP-52, NP-54).
 
+mod handed_over;
 mod socket;
 mod store;
 
@@ -99,31 +100,6 @@ impl Attachments {
             store.remove(&attachment)?;
         }
         Ok(Self { store, all, going: BTreeSet::new(), waiting: Vec::new() })
-    }
-
-    /// Looks at the disk again, where another agent was meanwhile, and lets go of whoever waits:
-    /// they ask whoever is there.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the directory cannot be used.
-    pub fn renew<D: Dataplane>(
-        &mut self,
-        is_there: impl Fn(&str) -> bool,
-        sync: &mut Sync<D>,
-    ) -> Result<(), StoreError> {
-        let before = std::mem::replace(self, Self::open(self.store.clone(), is_there)?);
-        for (attachment, attach) in &before.all {
-            if self.all.get(attachment) != Some(attach) {
-                sync.detach(&key(attach), attach.interface.as_str());
-            }
-        }
-        self.restore(sync);
-        Ok(())
-    }
-
-    /// Lets go of whoever waits: they are not answered, and ask again.
-    pub fn let_go(&mut self) {
-        self.waiting.clear();
     }
 
     /// Tells the agent of everything that is attached: at its start.
