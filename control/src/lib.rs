@@ -60,6 +60,7 @@ pub mod socket;
 pub mod source;
 pub mod switch;
 pub mod sync;
+pub mod sysdump;
 pub mod validate;
 pub mod watch;
 pub mod watch_dir;
