@@ -61,6 +61,9 @@ pub enum Command {
     Denied(AskArguments),
     /// The last packets that rules record, or that what is staged would decide on.
     Audit(AskArguments),
+    /// One archive with everything a maintainer needs and no secrets; without a running switch, with
+    /// what the machine says.
+    Sysdump(SysdumpArguments),
 }
 
 /// How an answer looks.
@@ -299,6 +302,22 @@ pub struct LintArguments {
     pub output: Output,
 }
 
+/// Arguments of `sysdump`.
+#[derive(Clone, Debug, Args)]
+pub struct SysdumpArguments {
+    /// The configuration file of the switch, which says where its files are; none is read unless
+    /// given.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The running switch's Unix socket [default: as the configuration file says].
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The archive, which must not be there yet; - is standard output
+    /// [default: lockgate-sysdump-TIME.tar.gz].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
 /// Reads a port that packets can be sent to.
 fn parse_port(text: &str) -> Result<u16, &'static str> {
     match text.parse() {
@@ -516,5 +535,31 @@ mod tests {
         let raw = run("lockgate run --manifests /m --workers -1").to_raw();
         let error = Settings::new(raw, &Machine { cores: vec![0] }).unwrap_err().to_string();
         assert_eq!(error, "workers is -1: it must be from 1 to 16");
+    }
+
+    #[test]
+    fn every_setting_has_its_row_in_operating_with_its_default() {
+        use clap::CommandFactory;
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATING.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let row = |begin: &str| text.lines().find(|line| line.contains(begin)).map(str::to_owned);
+        let command = Arguments::command();
+        let run = command.find_subcommand("run").unwrap();
+        for argument in run.get_arguments().filter(|one| one.get_id() != "help") {
+            let flag = format!("--{}", argument.get_long().unwrap());
+            let row = row(&format!("| `{flag}` |")).unwrap_or_else(|| panic!("no row of {flag}"));
+            let help = argument.get_help().unwrap().to_string();
+            let default = help.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
+            let default = default.map_or("unset", |(default, _)| default);
+            assert!(row.ends_with(&format!("| {default} |")), "{flag} is {default}: {row}");
+            let first = help.split(['.', ';', '[']).next().unwrap().trim();
+            assert!(row.contains(first), "{flag} is {first:?}: {row}");
+        }
+        let timeouts = FILE_HELP.split_once("connections.timeouts: ").unwrap().1;
+        let timeouts = timeouts.split_once(" (seconds").unwrap().0.split(',');
+        for (name, default) in timeouts.filter_map(|one| one.trim().split_once(' ')) {
+            let row = row(&format!("| `connections.timeouts.{name}` |")).unwrap();
+            assert!(row.ends_with(&format!("| {default} |")), "{row}");
+        }
     }
 }

@@ -37,6 +37,12 @@ pub enum Show {
     Denied {},
     /// The last packets that rules record, or that what is staged would decide on.
     Audit {},
+    /// What `/readyz` answers.
+    Ready {},
+    /// What `/metrics` answers, as one text.
+    Metrics {},
+    /// The settings in force.
+    Settings {},
 }
 
 fn connections_shown() -> usize {

@@ -62,6 +62,7 @@ pub mod source;
 pub mod survivors;
 pub mod switch;
 pub mod sync;
+pub mod sysdump;
 pub mod validate;
 pub mod watch;
 pub mod watch_dir;

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use lockgate_control::args::{
-    Arguments, AskArguments, Command, Output, RunArguments, StatusArguments,
+    Arguments, AskArguments, Command, Output, RunArguments, StatusArguments, SysdumpArguments,
 };
 use lockgate_control::ask::Show;
 use lockgate_control::manifest::Problem;
 use lockgate_control::run::Arrival;
 use lockgate_control::settings::{Raw, Settings};
+use lockgate_control::sysdump::{self, Places};
 use lockgate_control::{applied, log, offline, preflight, privileges, run, show, socket, switch};
 use lockgate_dataplane::runtime::Detach;
 
@@ -59,6 +60,7 @@ fn answer(command: Command) -> Result<ExitCode> {
         }
         Command::Policies(arguments) => (ask(&arguments, Show::Policies {})?, true),
         Command::Denied(arguments) => (ask(&arguments, Show::Denied {})?, true),
+        Command::Sysdump(arguments) => (dump(arguments)?, true),
         Command::Audit(arguments) => (ask(&arguments, Show::Audit {})?, true),
     };
     match std::io::stdout().lock().write_all(text.as_bytes()) {
@@ -82,6 +84,17 @@ fn ask(arguments: &AskArguments, question: Show) -> Result<String> {
         Output::Text => show::text(question, &document),
         Output::Json => serde_json::to_string_pretty(&document)? + "\n",
     })
+}
+
+/// Writes an archive; where it is, and what is missing in it.
+fn dump(arguments: SysdumpArguments) -> Result<String> {
+    let file = arguments.config.as_deref().map(Raw::read).transpose()?.unwrap_or_default();
+    let path = arguments.output.unwrap_or_else(sysdump::name);
+    for missing in sysdump::write_to(&path, &Places::of(file, arguments.socket))? {
+        let _ = writeln!(std::io::stderr(), "lockgate: not in it: {missing}");
+    }
+    let is_file = path.as_os_str() != "-";
+    Ok(if is_file { format!("{}\n", path.display()) } else { String::new() })
 }
 
 /// Asks the API server what nodes have in force; whether all have.

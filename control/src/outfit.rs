@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use tokio::task::JoinHandle;
 use tracing::info;
 
 use crate::attach::{Attacher, HostPortPlan};
@@ -39,6 +40,8 @@ pub struct Outfit {
     done: Option<(HostPlan, Instant)>,
     of_host: Vec<Problem>,
     installed: Option<(Network, Instant)>,
+    /// What is being installed: whole programs are compared, and the agent does not wait for that.
+    installing: Option<(Network, JoinHandle<Result<Vec<Problem>, String>>)>,
     of_cni: Vec<Problem>,
 }
 
@@ -52,6 +55,7 @@ impl Outfit {
             done: None,
             of_host: Vec::new(),
             installed: None,
+            installing: None,
             of_cni: Vec::new(),
         }
     }
@@ -72,7 +76,7 @@ impl Outfit {
         };
         self.keep_host(&own, inventory, attacher).await;
         if is_ready {
-            self.keep_cni(&own);
+            self.keep_cni(&own).await;
         }
         let strangers = strangers(sync.resolver().local(), &own.pod_cidrs);
         self.of_host.iter().chain(&self.of_cni).cloned().chain(strangers).collect()
@@ -127,24 +131,23 @@ impl Outfit {
         Problem::of_object(severity, place, &object, "", &message, remedy)
     }
 
-    fn keep_cni(&mut self, own: &NodeNets) {
+    /// Begins to install what is missing, or takes in how that went.
+    async fn keep_cni(&mut self, own: &NodeNets) {
+        if let Some((network, task)) = self.installing.take_if(|(_, task)| task.is_finished()) {
+            let done = task.await.unwrap_or_else(|error| Err(error.to_string()));
+            self.installed = done.is_ok().then(|| (network, Instant::now()));
+            self.of_cni = done.unwrap_or_else(|why| vec![of_node(&self.plan.node, "", &why, "")]);
+        }
         let Some(cni) = &self.plan.cni else { return };
         let mtu = self.host_port.as_ref().map_or(1500, |port| port.mtu);
         let network = network(&self.plan, cni, own, mtu);
         let is_done = |(done, at): &(Network, Instant)| *done == network && at.elapsed() < AGAIN;
-        if self.installed.as_ref().is_some_and(is_done) {
+        if self.installing.is_some() || self.installed.as_ref().is_some_and(is_done) {
             return;
         }
-        match install(cni, &network) {
-            Ok(warnings) => {
-                self.of_cni = warnings;
-                self.installed = Some((network, Instant::now()));
-            }
-            Err(message) => {
-                self.of_cni = vec![of_node(&self.plan.node, "", &message, "")];
-                self.installed = None;
-            }
-        }
+        let (cni, wanted) = (cni.clone(), network.clone());
+        let task = tokio::task::spawn_blocking(move || install(&cni, &wanted));
+        self.installing = Some((network, task));
     }
 }
 

@@ -129,6 +129,9 @@ impl Observer {
                         self.take_samples(sync);
                         json(&audit::audit(&self.noted, sync))
                     }
+                    Show::Ready {} => ready(sync).body,
+                    Show::Metrics {} => json(&Text { text: self.metrics(sync).body }),
+                    Show::Settings {} => json(&Text { text: format!("{:#?}", self.settings) }),
                 };
                 Answer { good: true, body }
             }
@@ -163,6 +166,12 @@ impl Observer {
             Err(error) => Answer { good: false, body: error.to_string() },
         }
     }
+}
+
+/// Something for people, as a document.
+#[derive(Serialize)]
+struct Text {
+    text: String,
 }
 
 /// The part of `passed` that was spent; 0 where none has passed.

@@ -104,6 +104,9 @@ pub fn text(show: Show, document: &Value) -> String {
             }
             text
         }
+        Show::Ready {} | Show::Metrics {} | Show::Settings {} => {
+            document["text"].as_str().map_or_else(|| document.to_string(), escape)
+        }
         Show::Policies {} => table(&POLICIES, list(document, "policies")),
         Show::Denied {} => {
             let rows: Vec<Value> = list(document, "denied").iter().map(with_cause).collect();

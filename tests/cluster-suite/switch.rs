@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use lockgate_tests::kubernetes::{Cluster, Network, Options, agent, layout, leftovers};
-use lockgate_tests::lab::namespace::Namespace;
+use lockgate_tests::lab::namespace::{Namespace, run};
 use serde_json::Value;
 
 use super::nodes::pod_text;
@@ -34,6 +34,7 @@ fn switch() -> Outcome {
     bench.the_node_and_the_outside()?;
     bench.an_api_server_that_says_nothing()?;
     bench.an_agent_that_begins_anew()?;
+    bench.an_agent_that_begins_without_an_api_server()?;
     let processes = leftovers::processes(&layout);
     bench.cluster.down()?;
     assert_gone(&layout, &processes)
@@ -124,8 +125,7 @@ impl Bench {
         self.all_see(&["client"], &web, true, "heard again")
     }
 
-    /// Pods are what they were; what is denied is denied before, between and after; without an API
-    /// server nothing passes, for nothing is known.
+    /// Pods are what they were; what is denied is denied before, between and after.
     fn an_agent_that_begins_anew(&self) -> Outcome {
         let web = self.addresses("web")?;
         self.cluster.apply(&deny("far"))?;
@@ -153,15 +153,49 @@ impl Bench {
         self.cluster.kubectl(&["delete", "networkpolicy", "--all"])?;
         self.all_see(&["client"], &far, true, "its pods are what they were")?;
         self.all_see(&["far"], &web, true, "its pods are what they were")?;
+        Ok(())
+    }
+
+    /// What was allowed passes, what was denied does not and is named, by what a predecessor kept;
+    /// where nothing was kept nothing passes.
+    fn an_agent_that_begins_without_an_api_server(&self) -> Outcome {
+        let (web, first) = (self.addresses("web")?, self.cluster.node(0));
+        let kubeconfig = self.cluster.layout().kubeconfig(agent::CLIENT);
+        self.cluster.apply(&deny("web"))?;
+        self.cluster.apply(ALLOW)?;
+        self.cluster.kubectl(&["label", "--overwrite", "pod", "client", "access=yes"])?;
+        self.cluster.kubectl(&["label", "pod", "far", "access-"])?;
+        self.all_see(&["client"], &web, true, "by its label")?;
+        self.all_see(&["far"], &web, false, "without one")?;
         self.cluster.kill_api_server()?;
-        let first = self.cluster.node(0);
+        let far = self.pod_namespace("far")?;
+        for _ in 0..2 {
+            first.agent()?.kill()?;
+            first.begin_agent(&kubeconfig, &[])?;
+            let end = Instant::now() + Duration::from_secs(4);
+            while Instant::now() < end {
+                assert!(!self.from(&far, web[0])?, "denied while an agent begins");
+            }
+            self.all_see(&["client"], &web, true, "by what was kept")?;
+            self.all_see(&["far"], &web, false, "by what was kept")?;
+            let status = first.agent_says("status")?;
+            assert_eq!(status["ready"], false, "{status}");
+            assert!(status["cluster"]["stale_since"].is_string(), "{status}");
+            let denied = first.agent_says("denied")?.to_string();
+            assert!(denied.contains("default/deny-web"), "{denied}");
+        }
         first.agent()?.kill()?;
+        run(first.command("sh").args(["-c", "echo nonsense > /run/lockgate/last-good"]))?;
         first.begin_agent(&kubeconfig, &[])?;
-        std::thread::sleep(Duration::from_secs(3));
-        assert!(!self.from(&pod, web[0])?, "nothing passes of which nothing is known");
-        assert_eq!(first.agent_says("status")?["ready"], false);
+        std::thread::sleep(Duration::from_secs(4));
+        let client = self.pod_namespace("client")?;
+        assert!(!self.from(&client, web[0])?, "nothing passes of which nothing is known");
+        let status = first.agent_says("status")?.to_string();
+        assert!(status.contains("is no last good state of Lockgate"), "{status}");
         self.cluster.start_api_server()?;
-        self.all_see(&["client", "far"], &web, true, "everything is known again")
+        self.all_see(&["client"], &web, true, "everything is known again")?;
+        self.cluster.kubectl(&["delete", "networkpolicy", "--all"])?;
+        self.all_see(&["client", "far"], &web, true, "no policy is left")
     }
 
     /// The addresses of a pod, as the API server has them.

@@ -118,6 +118,15 @@ pub async fn remove(netlink: &Netlink) -> Result<Changed, HostError> {
     Ok(Changed { routes_removed, table, ..Changed::default() })
 }
 
+/// The table as the kernel has it, its attributes in hexadecimal: `nft list table inet lockgate` is
+/// easier to read, where there is nft.
+///
+/// # Errors
+/// The kernel does not tell, or there is none.
+pub fn described() -> io::Result<String> {
+    netfilter::described(&Socket::open()?, TABLE)
+}
+
 /// A node that has addresses of a family must have one of them on an interface.
 fn has_source(plan: &HostPlan, family: Family, here: &[IpAddr]) -> Result<(), HostError> {
     let own = plan.node_addresses.iter().copied().filter(|address| Family::of(*address) == family);

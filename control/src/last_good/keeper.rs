@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::entry::{Said, Stamp, append};
 use super::log::{Act, Log};
 use crate::manifest::{Object, ObjectKind, Problem, Severity};
+use crate::privileges::give_up_all;
 use crate::watch::{Heard, There, What};
 
 /// How long a change may wait for its file.
@@ -67,7 +68,13 @@ impl Keeper {
         let (log, seen) = (Log::new(path, stamp), Arc::clone(&kept));
         let thread = std::thread::Builder::new().name("last-good".to_owned());
         // It ends with the last sender: there is nothing to be waited for.
-        let _thread = thread.spawn(move || keep(log, &batches, &seen))?;
+        let _thread = thread.spawn(move || {
+            // It writes one file of the agent's own, and nothing else.
+            if let Err(error) = give_up_all() {
+                warn!(%error, "the thread that keeps the last good state has rights it needs not");
+            }
+            keep(log, &batches, &seen);
+        })?;
         Ok(Self { path: path.to_owned(), to, kept })
     }
 

@@ -151,10 +151,8 @@ impl All {
                 let known = kind.versions().iter().find(|one| **one == version)?;
                 self.read.insert(kind, Some(known));
             }
-            Entry::Absent(kind) => {
-                self.there.remove(&kind);
-                self.read.insert(kind, None);
-            }
+            // What it held was said to be gone, each by itself.
+            Entry::Absent(kind) => _ = self.read.insert(kind, None),
         }
         Some(())
     }
@@ -180,15 +178,16 @@ impl All {
             let Some(version) = self.read.get(&kind) else {
                 return Err(Why::Half(resource.spoken()));
             };
-            let Some(version) = version else {
-                tell(&mut cluster, kind, What::Absent);
-                continue;
-            };
-            tell(&mut cluster, kind, What::Begun(version));
+            match version {
+                Some(version) => tell(&mut cluster, kind, What::Begun(version)),
+                None => tell(&mut cluster, kind, What::Absent),
+            }
             for (_, there) in self.there.remove(&kind).unwrap_or_default() {
                 tell(&mut cluster, kind, What::There(there));
             }
-            tell(&mut cluster, kind, What::Whole);
+            if version.is_some() {
+                tell(&mut cluster, kind, What::Whole);
+            }
         }
         for (kind, key) in self.departed {
             tell(&mut cluster, kind, What::Gone(key));

@@ -187,6 +187,13 @@ fn a_resource_that_goes_takes_its_objects_along() {
     let kind = told(ALL).into_iter().find(|one| matches!(one.0, ObjectKind::Ordered(_))).unwrap().0;
     bench.hear(kind, What::Absent).unwrap();
     bench.assert_same();
+    // It is installed again, and its list has not ended yet.
+    bench.hear(kind, What::Begun(kind.versions()[0])).unwrap();
+    let (_, there) = told(ALL).into_iter().find(|one| one.0 == kind).unwrap();
+    bench.hear(kind, What::There(Box::new(there))).unwrap();
+    bench.assert_same();
+    bench.log.write_anew().unwrap();
+    bench.assert_same();
 }
 
 #[test]
@@ -349,7 +356,8 @@ fn what_a_large_cluster_costs() {
         .collect();
     let mut lines = vec![format!("made in {:?}", begun.elapsed())];
     for resource in &RESOURCES {
-        bench.hear(resource.kind, What::Absent).unwrap();
+        bench.hear(resource.kind, What::Begun(resource.kind.versions()[0])).unwrap();
+        bench.hear(resource.kind, What::Whole).unwrap();
     }
     let (mut encode, mut write) = (Duration::ZERO, Duration::ZERO);
     let kind = ObjectKind::Pod;

@@ -80,6 +80,9 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("hyper_util", &["control/src/http"]),
     ("inotify", &["control/src/watch_dir"]),
     ("rtnetlink", &["control/src/attach"]),
+    ("postcard", &["control/src/last_good"]),
+    ("tar", &["control/src/sysdump", "tests/src/kubernetes/"]),
+    ("flate2", &["control/src/sysdump"]),
 ];
 
 impl Source {

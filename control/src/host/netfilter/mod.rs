@@ -19,7 +19,7 @@ pub(super) use expression::Expressions;
 pub(super) use family::Family;
 pub(super) use set::Set;
 pub(super) use socket::Socket;
-pub(super) use table::{Chain, Hook, Table, remove};
+pub(super) use table::{Chain, Hook, Table, described, remove};
 
 /// The kinds of messages that are used here (`NFT_MSG_*`).
 pub(super) mod kind {

@@ -156,6 +156,25 @@ pub(in crate::host) fn is_there(socket: &Socket, name: &str) -> io::Result<bool>
     Ok(tables.iter().any(|told| text_of(&told.attributes, TABLE).as_deref() == Some(name)))
 }
 
+/// Every set, chain and rule of a table, as the kernel tells it.
+pub(in crate::host) fn described(socket: &Socket, name: &str) -> io::Result<String> {
+    if !is_there(socket, name)? {
+        return Err(io::Error::other(format!("there is no table inet {name}")));
+    }
+    let mut text = String::new();
+    for (what, kind) in
+        [("set", kind::GET_SET), ("chain", kind::GET_CHAIN), ("rule", kind::GET_RULE)]
+    {
+        let mut told = socket.list(kind, INET, &[Attribute::text(TABLE, name)])?;
+        told.retain(|told| text_of(&told.attributes, TABLE).as_deref() == Some(name));
+        for one in told {
+            let bytes = one.attributes.iter().map(|byte| format!("{byte:02x}"));
+            text += &format!("{what} {}\n", bytes.collect::<String>());
+        }
+    }
+    Ok(text)
+}
+
 /// Removes a table; false where there was none.
 pub(in crate::host) fn remove(socket: &Socket, name: &str) -> io::Result<bool> {
     if !is_there(socket, name)? {
