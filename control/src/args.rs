@@ -9,7 +9,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use lockgate_dataplane::endpoint::OwnNode;
 
 use crate::explain::{AskedProtocol, Family, Subject, parse_protocol};
-use crate::settings::{Raw, RawCluster, RawConnections, RawHostPort, RawLog, parse_own_node};
+use crate::settings::{
+    Raw, RawCluster, RawConnections, RawHostPort, RawLog, RawRestart, parse_own_node,
+};
 
 pub use ask::{AskArguments, ConnectionsArguments, ReadyArguments, StatusArguments};
 
@@ -377,7 +379,7 @@ impl RunArguments {
                 netns: all.host_netns,
                 mtu: all.host_mtu,
             },
-            restart: settings::RawRestart::default(),
+            restart: RawRestart::default(),
             log: RawLog { level: all.log_level, format: all.log_format },
         }
     }
