@@ -102,8 +102,7 @@ pub trait Dataplane {
     ///
     /// # Errors
     /// Where a worker does not take its mail.
-    fn pick_up_for(&mut self, ms: u64) -> Result<(), Self::Error> {
-        let _nobody = ms;
+    fn pick_up_for(&mut self, _ms: u64) -> Result<(), Self::Error> {
         Ok(())
     }
 

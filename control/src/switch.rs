@@ -143,7 +143,7 @@ impl Dataplane for Switch {
     }
 
     fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, SwitchError> {
-        Self::adopt(self, rows)
+        Self::adopt(self, &rows)
     }
 
     fn pick_up_for(&mut self, ms: u64) -> Result<(), SwitchError> {

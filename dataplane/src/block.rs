@@ -110,7 +110,10 @@ impl<T> Drop for Block<T> {
 impl<T> Debug for Block<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let is_mapped = self.mapping.is_some();
-        f.debug_struct("Block").field("len", &self.len).field("is_mapped", &is_mapped).finish()
+        f.debug_struct("Block")
+            .field("len", &self.len)
+            .field("is_mapped", &is_mapped)
+            .finish_non_exhaustive()
     }
 }
 

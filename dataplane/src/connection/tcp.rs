@@ -241,10 +241,13 @@ fn segment(state: State, track: &mut Track, way: Way, header: &TcpHeader) -> Ste
 impl Track {
     /// From the bytes that it has in memory: all numbers may be, but not all marks.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Odd> {
-        let word = |at: usize| field(bytes, at * 4).map(u32::from_ne_bytes);
-        let side = |at| Ok(Side { end: word(at)?, next: word(at + 1)?, acked: word(at + 2)? });
-        let (sides, offered, marks) = ([side(0)?, side(3)?], word(6)?, word(7)?);
-        let is_known = marks & !(HEARD * BOTH | FIN * BOTH | OFFERED) == 0;
+        let word = |at| field(bytes, at).map(u32::from_ne_bytes);
+        let side = |[end, next, acked]: [usize; 3]| {
+            Ok(Side { end: word(end)?, next: word(next)?, acked: word(acked)? })
+        };
+        let sides = [side([0, 4, 8])?, side([12, 16, 20])?];
+        let (offered, marks) = (word(24)?, word(28)?);
+        let is_known = marks & !((HEARD * BOTH) | (FIN * BOTH) | OFFERED) == 0;
         if is_known { Ok(Self { sides, offered, marks }) } else { Err(Odd) }
     }
 

@@ -58,12 +58,9 @@ impl Address {
         | std::mem::offset_of!(Self, high) << 8
         | std::mem::offset_of!(Self, low);
 
-    /// From the bytes that it has in memory.
+    /// From the words that it has in memory, as they stand there.
     #[must_use]
-    pub(crate) const fn from_memory(bytes: [u8; 16]) -> Self {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-        let one = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-        let other = u64::from_ne_bytes(rest);
+    pub(crate) const fn from_memory([one, other]: [u64; 2]) -> Self {
         let is_high_first = std::mem::offset_of!(Self, high) == 0;
         let (high, low) = if is_high_first { (one, other) } else { (other, one) };
         Self { high, low }

@@ -230,13 +230,11 @@ impl<H: Half> Desk<H> {
     /// # Errors
     /// The page, where the mailbox is full.
     pub(super) fn adopt(&mut self, page: Box<Adoptions>) -> Result<(), Box<Adoptions>> {
-        match self.mailbox.commands.push(Command::Adopt(page)) {
-            Err(Command::Adopt(page)) => Err(page),
-            _ => {
-                self.adopting.under_way += 1;
-                Ok(())
-            }
+        if let Err(Command::Adopt(page)) = self.mailbox.commands.push(Command::Adopt(page)) {
+            return Err(page);
         }
+        self.adopting.under_way += 1;
+        Ok(())
     }
 
     /// What became of the pages, once the worker has none any more.

@@ -141,7 +141,7 @@ impl Switch {
     ///
     /// # Errors
     /// When a worker does not answer.
-    pub fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, SwitchError> {
+    pub fn adopt(&mut self, rows: &[(WorkerId, Adoption)]) -> Result<Adopted, SwitchError> {
         let mut total = Adopted::default();
         for worker in &mut self.workers {
             let own = rows.iter().filter(|(owner, _)| *owner == worker.id);

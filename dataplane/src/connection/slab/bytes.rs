@@ -39,6 +39,7 @@ pub(in crate::connection) const LAYOUT: u64 = digest(&[
 ]);
 
 /// FNV-1a, over numbers.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // worked out by the compiler
 pub(in crate::connection) const fn digest(numbers: &[usize]) -> u64 {
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;
     let mut at = 0;
@@ -68,8 +69,9 @@ pub(in crate::connection) fn flow(bytes: &[u8], at: &FlowPlaces) -> Result<FlowK
     let [number] = field(bytes, at.number)?;
     let [protocol] = field(bytes, at.protocol)?;
     let protocol = *Protocol::ALL.get(usize::from(protocol)).ok_or(Odd)?;
-    let source = Address::from_memory(field(bytes, at.source)?);
-    let target = Address::from_memory(field(bytes, at.target)?);
+    let word = |at: usize| field(bytes, at).map(u64::from_ne_bytes);
+    let address = |at| Ok(Address::from_memory([word(at)?, word(at.wrapping_add(8))?]));
+    let (source, target) = (address(at.source)?, address(at.target)?);
     let is_named = match protocol {
         Protocol::Tcp => number == 6,
         Protocol::Udp => number == 17,

@@ -19,6 +19,7 @@ pub(in crate::connection) const RECORD_BYTES: usize = size_of::<Record>();
 /// The table of services under which no backend was ever looked for: each is, by the next packet.
 const NEVER: u64 = u64::MAX;
 
+#[allow(clippy::arithmetic_side_effects)] // worked out by the compiler
 const BACK: FlowPlaces = FlowPlaces {
     source: offset_of!(Record, back) + offset_of!(FlowKey, source),
     target: offset_of!(Record, back) + offset_of!(FlowKey, target),
