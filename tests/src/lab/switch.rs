@@ -312,7 +312,8 @@ fn config_text(lab: &Lab, options: &Options) -> String {
     set("bpffs", &bpffs);
     set("listen", &METRICS.to_string());
     let memory = lab.state().join("memory/connections");
-    let _ = write!(text, "[restart]\ndirectory = {memory:?}\n{}", options.restart);
+    let memory = memory.display();
+    let _ = write!(text, "[restart]\ndirectory = \"{memory}\"\n{}", options.restart);
     text.push_str("[host_port]\n");
     let _ = write!(
         text,
