@@ -32,6 +32,9 @@ const NETWORK: &str = "lockgate";
 /// Runtimes take the first configuration by name.
 const NUMBER: u8 = 10;
 
+/// What is wrong with the plugin's places, or why it could not be installed.
+type Installing = JoinHandle<Result<Vec<Problem>, String>>;
+
 /// What the node was given.
 #[derive(Debug)]
 pub struct Outfit {
@@ -41,7 +44,7 @@ pub struct Outfit {
     of_host: Vec<Problem>,
     installed: Option<(Network, Instant)>,
     /// What is being installed: whole programs are compared, and the agent does not wait for that.
-    installing: Option<(Network, JoinHandle<Result<Vec<Problem>, String>>)>,
+    installing: Option<(Network, Installing)>,
     of_cni: Vec<Problem>,
 }
 

@@ -17,13 +17,11 @@ impl Inventory {
         changed.extend(all.filter(differs).cloned());
         let mut given = before.endpoints_given;
         for (key, (uid, identity)) in &mut self.endpoints {
-            match before.endpoints.get(key).filter(|(old, _)| old == uid) {
-                Some((_, same)) => *identity = *same,
-                None => {
-                    *identity = EndpointId(given);
-                    given = given.saturating_add(1);
-                    changed.insert(key.clone());
-                }
+            let known = before.endpoints.get(key).filter(|(old, _)| old == uid);
+            *identity = known.map_or(EndpointId(given), |(_, same)| *same);
+            if known.is_none() {
+                given = given.saturating_add(1);
+                changed.insert(key.clone());
             }
         }
         self.endpoints_given = given;

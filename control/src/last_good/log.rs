@@ -207,7 +207,7 @@ impl Log {
                 }
                 self.put(kind, key, frames.get(frame.clone()).unwrap_or_default(), out);
             }
-            Act::Gone(key) => return self.remove(kind, &[key.clone()], out),
+            Act::Gone(key) => return self.remove(kind, std::slice::from_ref(key), out),
             Act::Whole => {
                 let unseen = |slot: &Slot| slot.list != held.list && !slot.has_departed;
                 let is_listing = std::mem::take(&mut held.is_listing);
@@ -281,12 +281,11 @@ impl Log {
     fn forget(&mut self, kind: ObjectKind, key: &ObjectKey) {
         let is_leaving = is_policy(kind) && self.terminating.contains(&key.namespace);
         let Some(held) = self.held.get_mut(&kind) else { return };
-        match held.objects.get_mut(key).filter(|_| is_leaving) {
-            Some(slot) => slot.has_departed = true,
-            None => {
-                let old = held.objects.remove(key);
-                self.live -= old.map_or(0, |slot| slot.length as u64);
-            }
+        if let Some(slot) = held.objects.get_mut(key).filter(|_| is_leaving) {
+            slot.has_departed = true;
+        } else {
+            let old = held.objects.remove(key);
+            self.live -= old.map_or(0, |slot| slot.length as u64);
         }
     }
 

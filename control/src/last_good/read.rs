@@ -130,7 +130,7 @@ fn check(wanted: &Stamp, found: &Stamp) -> Result<(), Why> {
     if found.node != wanted.node {
         return Err(Why::Node(found.node.clone(), wanted.node.clone()));
     }
-    if found.boot != wanted.boot { Err(Why::Boot) } else { Ok(()) }
+    if found.boot == wanted.boot { Ok(()) } else { Err(Why::Boot) }
 }
 
 impl All {

@@ -26,12 +26,12 @@ pub(super) struct Archive<W: Write> {
 }
 
 impl<W: Write> Archive<W> {
-    pub(super) fn begin(to: W) -> io::Result<Self> {
+    pub(super) fn begin(to: W) -> Self {
         let mut to = Builder::new(GzEncoder::new(to, Compression::default()));
         to.mode(tar::HeaderMode::Deterministic);
         let now = humantime::format_rfc3339_seconds(SystemTime::now());
         let manifest = format!("lockgate sysdump of {now}\n\n");
-        Ok(Self { to, begun: Instant::now(), manifest, missing: Vec::new() })
+        Self { to, begun: Instant::now(), manifest, missing: Vec::new() }
     }
 
     /// Puts what can be had, and notes what can't.
@@ -49,7 +49,7 @@ impl<W: Write> Archive<W> {
             Ok(bytes) => bytes,
             Err(error) => {
                 let line = format!("{name}: {error}");
-                self.manifest += &format!("missing  {line}\n");
+                self.manifest.extend(["missing  ", &line, "\n"]);
                 self.missing.push(line);
                 return Ok(());
             }
@@ -57,14 +57,15 @@ impl<W: Write> Archive<W> {
         let whole = bytes.len();
         bytes.truncate(PART_BYTES_MAX);
         let (bytes, left_out) = secrets::without(&bytes);
-        let mut notes = String::new();
+        let mut notes = Vec::new();
         if whole > PART_BYTES_MAX {
-            notes += &format!(", cut: it has {whole} bytes");
+            notes.push(format!(", cut: it has {whole} bytes"));
         }
         if left_out > 0 {
-            notes += &format!(", {left_out} lines left out: they look like secrets");
+            notes.push(format!(", {left_out} lines left out: they look like secrets"));
         }
-        self.manifest += &format!("{:>9} bytes  {name}{notes}\n", bytes.len());
+        let line = format!("{:>9} bytes  {name}{}\n", bytes.len(), notes.concat());
+        self.manifest.push_str(&line);
         self.append(name, &bytes)
     }
 

@@ -145,7 +145,9 @@ fn sysctls(places: &Places) -> Vec<u8> {
         let value = value.map_or_else(|error| error.to_string(), |text| text.trim().to_owned());
         let _fits = writeln!(text, "net/{key} = {value}");
     };
-    KEYS.iter().for_each(|key| tell(key));
+    for key in KEYS {
+        tell(key);
+    }
     for name in interfaces(&places.of_machine("sys/class/net")).unwrap_or_default() {
         for key in OF_INTERFACE {
             tell(&key.replace('*', &name));

@@ -169,7 +169,7 @@ pub(in crate::host) fn described(socket: &Socket, name: &str) -> io::Result<Stri
         told.retain(|told| text_of(&told.attributes, TABLE).as_deref() == Some(name));
         for one in told {
             let bytes = one.attributes.iter().map(|byte| format!("{byte:02x}"));
-            text += &format!("{what} {}\n", bytes.collect::<String>());
+            text.extend([what, " ", &bytes.collect::<String>(), "\n"]);
         }
     }
     Ok(text)
