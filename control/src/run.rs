@@ -12,6 +12,7 @@ mod begin;
 mod doors;
 mod error;
 mod give;
+mod running;
 mod take;
 
 use std::io;
@@ -20,11 +21,9 @@ use std::time::{Duration, Instant};
 use lockgate_dataplane::runtime::Detach;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
-use crate::applied::Reporter;
 use crate::ask::{Asked, questions};
 use crate::attach::{AnchorSet, Attacher, InterfaceName, LinkEvents};
 use crate::attachments::{self, Attachments, Store, Wish};
@@ -35,14 +34,13 @@ use crate::lock::Locks;
 use crate::outfit::Outfit;
 use crate::preflight;
 use crate::privileges;
-use crate::report::Observer;
 use crate::settings::{ClusterPlan, Settings, SourcePlan};
 use crate::source::Feed;
 use crate::sync::Sync;
 
-use begin::Begun;
 use doors::{Doors, Inside};
 pub use error::RunError;
+use running::{Running, State, Telling};
 use take::{Learning, Took};
 
 /// How often workers are looked at and what failed is tried again.
@@ -215,64 +213,6 @@ async fn renew<D: Dataplane>(
     Ok(attachments.renew(is_there, sync)?)
 }
 
-/// What the loop owns.
-struct State<D: Dataplane> {
-    sync: Sync<D>,
-    attachments: Option<Attachments>,
-    /// Keeps what the cluster says, where objects are a cluster's.
-    last_good: Option<LastGood>,
-    outfit: Option<Outfit>,
-    /// Tells the cluster, where objects are a cluster's.
-    reporter: Option<Reporter>,
-    observer: Observer,
-}
-
-/// Those that tell others of what is known here.
-struct Telling {
-    last_good: Option<LastGood>,
-    outfit: Option<Outfit>,
-    reporter: Option<Reporter>,
-}
-
-/// A switch that runs.
-struct Running<D: Dataplane> {
-    state: State<D>,
-    /// `None` while everything is given.
-    locks: Option<Locks>,
-    served: JoinSet<()>,
-    inside: Inside,
-    anchors: AnchorSet,
-    /// Whose ports were taken, until it has ended.
-    predecessor: Option<Predecessor>,
-    /// Who has taken everything.
-    successor: Option<Successor>,
-}
-
-impl<D: Dataplane> Running<D> {
-    /// Opens the doors to whoever asks.
-    fn new(settings: &Settings, begun: Begun<D>, inside: Inside, telling: Telling) -> Self {
-        let Begun { sync, attachments, locks, doors, anchors, predecessor } = begun;
-        if !settings.listen.ip().is_loopback() {
-            warn!(listen = %settings.listen, "metrics are served beyond this machine");
-        }
-        info!(
-            listen = %doors.listening(),
-            socket = %settings.socket.display(),
-            workers = settings.workers(),
-            cores = ?settings.cores,
-            frames = %settings.budget,
-            "running"
-        );
-        let mut served = JoinSet::new();
-        doors.serve(&inside, &mut served);
-        let observer = Observer::new(settings.clone());
-        let Telling { last_good, outfit, reporter } = telling;
-        let state = State { sync, attachments, last_good, outfit, reporter, observer };
-        let (locks, successor) = (Some(locks), None);
-        Self { state, locks, served, inside, anchors, predecessor, successor }
-    }
-}
-
 /// Serves until it is told to stop, or everything is taken.
 async fn serve<D: Dataplane>(
     settings: &Settings,
@@ -308,10 +248,10 @@ async fn turn<D: Dataplane>(
     wakers: &mut Wakers,
     attacher: &mut Attacher,
 ) -> Option<Successor> {
-    let State { sync, attachments, last_good, outfit, reporter, observer } = &mut running.state;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let State { sync, attachments, last_good, observer, .. } = &mut running.state;
         sync.advance(attacher).await;
         let mut is_waited_for = sync.is_pending();
         if let Some(attachments) = attachments {
@@ -338,17 +278,7 @@ async fn turn<D: Dataplane>(
             }
             () = sleep(IN_FORCE_POLL), if is_waited_for => {}
             _ = tick.tick() => {
-                observer.look(sync);
-                if let Some(outfit) = outfit {
-                    let mut problems = outfit.keep(sync, attacher).await;
-                    if let Some(last_good) = &last_good {
-                        problems.extend(last_good.problems(sync.source().is_whole()));
-                        sync.note_kept(last_good.kept());
-                    }
-                    problems.extend(reporter.iter_mut().flat_map(|one| one.tell(sync)));
-                    sync.tell_of_node(problems);
-                }
-                sync.tick();
+                running.state.look(attacher).await;
             }
             () = end_of(&mut running.predecessor) => {
                 running.predecessor = None;

@@ -9,7 +9,7 @@ mod tests;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, fchmod};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixSocket};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
@@ -34,6 +34,9 @@ pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Clients served at once.
 pub const CLIENTS_MAX: usize = 16;
+
+/// Clients that may wait in the kernel's queue.
+const BACKLOG: u32 = 128;
 
 /// How long is waited after the system refused a connection: it is short of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -72,8 +75,7 @@ pub struct ShowSocket {
 
 impl ShowSocket {
     /// Listens. A socket on which nobody answers any more is replaced; its directory must be
-    /// there, unless it is [`DIRECTORY`](crate::paths::DIRECTORY). Call before other threads are
-    /// started: the umask, private for a moment, is the whole process's.
+    /// there, unless it is [`DIRECTORY`](crate::paths::DIRECTORY).
     ///
     /// # Errors
     /// [`SocketError`] where somebody is there already, or the system refuses.
@@ -116,12 +118,16 @@ pub(crate) fn bind(setting: &'static str, path: &Path) -> Result<UnixListener, S
     let wrong = |source| SocketError::Refused { setting, path: path.to_owned(), source };
     paths::prepare(path, Path::new(paths::DIRECTORY)).map_err(wrong)?;
     remove_stale(setting, path)?;
-    let before = umask(Mode::from_bits_truncate(0o177));
-    let listener = UnixListener::bind(path);
-    umask(before);
-    let listener = listener.map_err(wrong)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(wrong)?;
-    Ok(listener)
+    private(path).map_err(wrong)
+}
+
+/// A socket whose file is its owner's alone from the moment it is there: the kernel makes the file
+/// with the mode of the socket. (A umask for the moment would be every thread's.)
+fn private(path: &Path) -> io::Result<UnixListener> {
+    let socket = UnixSocket::new_stream()?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket.bind(path)?;
+    socket.listen(BACKLOG)
 }
 
 fn remove_stale(setting: &'static str, path: &Path) -> Result<(), SocketError> {

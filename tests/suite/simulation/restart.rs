@@ -49,7 +49,9 @@ impl Machine {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("all.yaml"), SERVICES).unwrap();
         let mut links = Links::default();
-        WIRES.into_iter().for_each(|name| links.make(name));
+        for name in WIRES {
+            links.make(name);
+        }
         let memory = tempfile::tempdir().unwrap();
         let mut machine = Self { directory, memory, links, sync: None, starts: 0, grace: 0 };
         machine.start(workers);
