@@ -133,6 +133,8 @@ impl Bench {
         self.all_see(&["client"], &far, false, "denied")?;
         let (pod, node) = (self.pod_namespace("client")?, self.cluster.node(1));
         let kubeconfig = self.cluster.layout().kubeconfig(agent::CLIENT);
+        let at = SocketAddr::new(web[0], PORT);
+        let mut talk = self.pod_namespace("far")?.enter(|| Conversation::begin(at))??;
         for is_killed in [false, true, true] {
             let process = node.agent()?;
             if is_killed {
@@ -149,6 +151,7 @@ impl Bench {
             until("the pod to be attached again", PATIENCE, || {
                 Ok((node.agent_says("status")?["pods_attached"] == 1).then_some(()))
             })?;
+            talk.goes_on().map_err(|error| format!("an established connection: {error}"))?;
         }
         self.cluster.kubectl(&["delete", "networkpolicy", "--all"])?;
         self.all_see(&["client"], &far, true, "its pods are what they were")?;
@@ -246,6 +249,32 @@ fn asked(at: SocketAddr) -> bool {
         Ok(start == *b"HTTP")
     };
     ask().unwrap_or(false)
+}
+
+/// One connection, over which a pod is asked again and again.
+struct Conversation(std::net::TcpStream);
+
+impl Conversation {
+    fn begin(at: SocketAddr) -> std::io::Result<Self> {
+        let stream = std::net::TcpStream::connect_timeout(&at, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut begun = Self(stream);
+        begun.goes_on()?;
+        Ok(begun)
+    }
+
+    fn goes_on(&mut self) -> std::io::Result<()> {
+        self.0.write_all(b"GET /hostname HTTP/1.1\r\nHost: web\r\n\r\n")?;
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\nweb") {
+            let mut bytes = [0; 512];
+            match self.0.read(&mut bytes)? {
+                0 => return Err(std::io::Error::other("it was ended")),
+                count => heard.extend_from_slice(&bytes[..count]),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Nobody but its node may reach a pod.

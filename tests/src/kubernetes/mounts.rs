@@ -33,6 +33,9 @@ const OWN: &[&str] = &[
     "/var/log/pods",
 ];
 
+/// Those of them that a real node has in memory.
+const IN_MEMORY: &[&str] = &["/run/lockgate"];
+
 /// Lays a node's directories over the machine's, in a new mount namespace. `$1` is where they are.
 /// What is mounted from here on must not reach the machine, whose mounts may be shared.
 const LAY: &str = r#"
@@ -67,6 +70,16 @@ pub fn make(node: &NodePlace) -> Result<(), LabError> {
         }
     }
     share(&node.state)?;
+    for directory in IN_MEMORY {
+        let path = outside(node, directory);
+        let none: Option<&str> = None;
+        mount(none, &path, Some("tmpfs"), MsFlags::empty(), Some("mode=0700,size=1g")).map_err(
+            |errno| {
+                let what = format!("mount memory at {}", path.display());
+                LabError::Io { what, source: errno.into() }
+            },
+        )?;
+    }
     File::create(&kept).map_err(LabError::io(format!("make {}", kept.display())))?;
     let mut command = Command::new("unshare");
     command.arg(format!("--mount={}", kept.display())).args(["--propagation", "unchanged"]);
