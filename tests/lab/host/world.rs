@@ -86,7 +86,7 @@ impl Stack {
         let world = World::build_bare(directory, shape)?;
         wire(&world.lab)?;
         let mut options = world.options()?;
-        options.arguments = ["--node-name", "here"].map(str::to_owned).to_vec();
+        options.arguments = ["--node", "here"].map(str::to_owned).to_vec();
         let mut switch = SwitchProcess::spawn(&world.lab, &options)?;
         switch.await_ready(SETTLE)?;
         world.lab.outside().await_interface(FAR_END, SETTLE)?;
