@@ -98,7 +98,8 @@ impl Connections {
     /// Connections there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        usize::try_from(self.counts.iter().sum::<u64>()).unwrap_or(usize::MAX)
+        let all = self.counts.iter().fold(0_u64, |all, of_state| all.saturating_add(*of_state));
+        usize::try_from(all).unwrap_or(usize::MAX)
     }
 
     /// Whether there are none.
