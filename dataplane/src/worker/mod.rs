@@ -280,6 +280,8 @@ impl<P: Port, M: Memory> Worker<P, M> {
         }
     }
 
+    /// Never inlined: the walk for panics knows by its name why nothing is dropped here.
+    #[inline(never)]
     fn reply(&mut self, reply: Reply<P>) {
         self.unsent = self.mailbox.replies.push(reply).err();
     }
