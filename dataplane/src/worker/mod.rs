@@ -13,8 +13,7 @@
 //! - `received + handed_in + originated == sent + answered + handed_out + Σ dropped + held`;
 //! - one turn judges under one snapshot.
 //!
-//! A batch is admitted as a whole before its first connection is looked up, so that the buckets
-//! are on their way from memory meanwhile.
+//! A batch is admitted whole first, so that its connections' buckets are on their way meanwhile.
 
 mod admit;
 mod adopt;
@@ -280,8 +279,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
         }
     }
 
-    /// Never inlined: the walk for panics knows by its name why nothing is dropped here.
-    #[inline(never)]
+    #[inline(never)] // the walk for panics knows by its name that nothing is dropped here
     fn reply(&mut self, reply: Reply<P>) {
         self.unsent = self.mailbox.replies.push(reply).err();
     }
