@@ -263,8 +263,8 @@ impl<P: Port, M: Memory> Worker<P, M> {
         match command {
             Command::Add(attached) => self.path.add(attached),
             Command::Remove(slot) => {
-                let reply = self.path.remove(slot).map_or(Reply::NotThere(slot), Reply::Removed);
-                self.reply(reply);
+                let removed = self.path.remove(slot);
+                self.reply(removed.map_or_else(|| Reply::NotThere(slot), Reply::Removed));
             }
             Command::Closed(closed) => self.homing = Some(closed),
             Command::Copy(mut page, cursor, asked) => {
