@@ -72,13 +72,11 @@ pub fn make(node: &NodePlace) -> Result<(), LabError> {
     share(&node.state)?;
     for directory in IN_MEMORY {
         let path = outside(node, directory);
-        let none: Option<&str> = None;
-        mount(none, &path, Some("tmpfs"), MsFlags::empty(), Some("mode=0700,size=1g")).map_err(
-            |errno| {
-                let what = format!("mount memory at {}", path.display());
-                LabError::Io { what, source: errno.into() }
-            },
-        )?;
+        let (kind, options) = (Some("tmpfs"), Some("mode=0700,size=1g"));
+        mount(kind, &path, kind, MsFlags::empty(), options).map_err(|errno| {
+            let what = format!("mount memory at {}", path.display());
+            LabError::Io { what, source: errno.into() }
+        })?;
     }
     File::create(&kept).map_err(LabError::io(format!("make {}", kept.display())))?;
     let mut command = Command::new("unshare");
