@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::certificates;
+use super::layout;
 use super::mounts;
 use super::node::Node;
 use super::process::Process;
@@ -16,9 +17,6 @@ use crate::lab::switch::binary;
 
 /// How long it may take until it judges by what the cluster says.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Addresses of services.
-const SERVICES: [&str; 2] = ["10.96.0.0/16", "fd00:96::/112"];
 
 impl Node {
     /// Its agent: `$LOCKGATE`, else the one beside the program that asks.
@@ -40,8 +38,8 @@ impl Node {
         }
         let mut arguments = vec!["run".to_owned(), "--node".to_owned(), self.place().name.clone()];
         arguments.extend(["--kubeconfig".to_owned(), kubeconfig.display().to_string()]);
-        let services = SERVICES.map(|net| format!("--service-cidr={net}"));
-        arguments.extend(services.into_iter().chain(more.iter().copied().map(str::to_owned)));
+        let services = layout::SERVICES.split(',').map(|net| format!("--service-cidr={net}"));
+        arguments.extend(services.chain(more.iter().copied().map(str::to_owned)));
         mounts::enter(self.place(), || process.start(&arguments))?
     }
 
