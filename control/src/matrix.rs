@@ -138,7 +138,7 @@ fn row(
 fn owners(pods: &[PodView]) -> BTreeMap<IpAddr, PodIndex> {
     let mut owners = BTreeMap::new();
     for (place, pod) in (0u32..).zip(pods) {
-        for address in &pod.addresses {
+        for address in pod.addresses.iter() {
             owners.entry(*address).or_insert(PodIndex(place));
         }
     }

@@ -71,18 +71,19 @@ impl Size {
         let v6 = Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(node) << 64 | u128::from(slot + 1));
         let mut addresses = vec![IpAddr::V4(v4)];
         addresses.extend(self.dual.then_some(IpAddr::V6(v6)));
+        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value));
         Object::Pod(Pod {
             metadata: metadata(ObjectKind::Pod, &name_of(space), &format!("p{number}")),
-            labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            labels: Some(Arc::new(labels.collect())),
             account: DEFAULT_ACCOUNT.into(),
             host_network: false,
             is_completed: false,
-            addresses,
-            host_ips: vec![Ipv4Addr::from_bits(0xc0a8_0000 + node).into()],
-            ports: Vec::new(),
+            addresses: addresses.into(),
+            host_ips: [Ipv4Addr::from_bits(0xc0a8_0000 + node).into()].into(),
+            ports: Arc::default(),
             has_known_ports: true,
             // The first node's pods are local.
-            interface: (node == 0).then(|| format!("lg{slot}")),
+            interface: (node == 0).then(|| format!("lg{slot}").into()),
             mac: None,
         })
     }
@@ -92,9 +93,9 @@ impl Size {
     pub fn serving(self, number: u32) -> Object {
         let mut object = self.pod(number);
         if let Object::Pod(pod) = &mut object {
-            let name = "web".to_owned();
-            let port = if number.is_multiple_of(10) { 8081 } else { 8080 };
-            pod.ports.push(NamedPort { name, protocol: Protocol::Tcp, number: port });
+            let name = "web".into();
+            let number = if number.is_multiple_of(10) { 8081 } else { 8080 };
+            pod.ports = [NamedPort { name, protocol: Protocol::Tcp, number }].into();
         }
         object
     }
@@ -236,7 +237,7 @@ fn name_of(space: u32) -> String {
 }
 
 fn metadata(kind: ObjectKind, namespace: &str, name: &str) -> Metadata {
-    let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
+    let key = ObjectKey::new(kind, namespace, name);
     // As from an API server: of no file.
     let file = Arc::clone(&NOWHERE);
     Metadata { key, origin: Origin { file, index: 0, line: 0 }, uid: None }

@@ -13,6 +13,7 @@ mod fragments;
 mod frames;
 mod incremental;
 mod lint;
+mod memory;
 mod properties;
 mod scale;
 mod seeds;

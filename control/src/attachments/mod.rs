@@ -353,8 +353,7 @@ fn why<D: Dataplane>(attach: &Attach, is_placed: bool, sync: &mut Sync<D>) -> (S
 }
 
 fn key(attach: &Attach) -> ObjectKey {
-    let (namespace, name) = (attach.namespace.as_str().into(), attach.pod.as_str().into());
-    ObjectKey { kind: ObjectKind::Pod, namespace, name }
+    ObjectKey::new(ObjectKind::Pod, attach.namespace.as_str(), attach.pod.as_str())
 }
 
 fn spoken(attach: &Attach) -> String {

@@ -299,7 +299,7 @@ async fn a_sandbox_that_is_made_anew_takes_the_place_of_the_old_one() {
     bench.turn().await;
     assert_eq!(said(&mut answer), Some(json!({"interface": "ea"})));
     let addresses = &bench.sync.source().inventory().pod("demo", "a").unwrap().addresses;
-    assert_eq!(*addresses, ["10.0.0.2".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(**addresses, ["10.0.0.2".parse::<std::net::IpAddr>().unwrap()]);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lockgate_dataplane::ids::Mac;
 
@@ -39,10 +40,32 @@ pub struct Attached {
 /// Who comes first at an address: the greatest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    is_attached: bool,
-    is_staying: bool,
-    born: u64,
+    claim: Claim,
     key: ObjectKey,
+}
+
+/// What decides before names do, the first in the highest bits: whether it is attached, whether it
+/// stays, when it was born. There is one for each address of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim(u64);
+
+impl Claim {
+    const ATTACHED: u64 = 1 << 63;
+    const STAYING: u64 = 1 << 62;
+
+    fn new(is_attached: bool, facts: &PodFacts) -> Self {
+        let attached = if is_attached { Self::ATTACHED } else { 0 };
+        let staying = if facts.is_leaving { 0 } else { Self::STAYING };
+        Self(attached | staying | facts.born.min(Self::STAYING - 1))
+    }
+
+    fn is_leaving(self) -> bool {
+        self.0 & Self::STAYING == 0
+    }
+
+    fn born(self) -> u64 {
+        self.0 & (Self::STAYING - 1)
+    }
 }
 
 /// A pod as it was told.
@@ -56,7 +79,16 @@ impl Told {
     /// Whether a container runtime means it by a UID; one that tells none means it by name.
     fn is(&self, uid: &str) -> bool {
         let is_mirror = !self.facts.mirror.is_empty() && self.facts.mirror == uid;
-        uid.is_empty() || is_mirror || self.pod.metadata.uid.as_deref() == Some(uid)
+        uid.is_empty() || is_mirror || self.pod.metadata.uid == Some(uid.into())
+    }
+}
+
+/// Leaves a pod some of its addresses.
+fn keep(pod: &mut Pod, is_left: impl FnMut(&IpAddr) -> bool) {
+    let mut left = pod.addresses.to_vec();
+    left.retain(is_left);
+    if left.len() < pod.addresses.len() {
+        pod.addresses = left.into();
     }
 }
 
@@ -154,7 +186,7 @@ impl Pods {
     fn release(&mut self, key: &ObjectKey, before: &Inventory) -> Vec<IpAddr> {
         self.losers.remove(key);
         let had = before.pod(&key.namespace, &key.name);
-        let had = had.into_iter().flat_map(|pod| &pod.addresses);
+        let had = had.into_iter().flat_map(|pod| &*pod.addresses);
         had.copied()
             .filter(|address| {
                 let is_its = self.owners.get(address).is_some_and(|owner| owner.key == *key);
@@ -171,7 +203,7 @@ impl Pods {
         let lives = !pod.host_network && !pod.is_completed;
         let mut beaten = BTreeMap::new();
         let claimed = pod.addresses.len();
-        pod.addresses.retain(|address| match self.owners.get(address).filter(|_| lives) {
+        keep(&mut pod, |address| match self.owners.get(address).filter(|_| lives) {
             Some(owner) if *owner > rank => false,
             Some(owner) => {
                 beaten.insert(owner.key.clone(), owner.clone());
@@ -203,15 +235,13 @@ impl Pods {
         if !self.told.contains_key(key) {
             // It is of another node and has lost nothing yet: the inventory has it as it was told.
             let pod = before.pod(&key.namespace, &key.name)?.clone();
-            let (is_leaving, born) = (!loser.is_staying, loser.born);
+            let (is_leaving, born) = (loser.claim.is_leaving(), loser.claim.born());
             let facts = PodFacts { is_leaving, born, ..PodFacts::default() };
             self.told.insert(key.clone(), Told { pod, facts });
         }
         self.losers.insert(key.clone());
         let (mut pod, _) = self.dressed(self.told.get(key)?);
-        let is_its =
-            |address: &IpAddr| self.owners.get(address).is_some_and(|owner| owner.key == *key);
-        pod.addresses.retain(is_its);
+        keep(&mut pod, |address| self.owners.get(address).is_some_and(|owner| owner.key == *key));
         Some(pod)
     }
 
@@ -243,18 +273,13 @@ impl Pods {
         let is_here = told.facts.node == self.node && !pod.host_network;
         let attached = self.attached.get(&key).filter(|one| is_here && told.is(&one.uid));
         if let Some(attached) = attached {
-            pod.interface = Some(attached.interface.clone());
+            pod.interface = Some(attached.interface.as_str().into());
             pod.mac = Some(attached.mac);
-            pod.addresses.clone_from(&attached.addresses);
+            pod.addresses = attached.addresses.as_slice().into();
         } else if is_here && self.released.get(&key).is_some_and(|uid| told.is(uid)) {
-            pod.addresses.clear();
+            pod.addresses = Arc::default();
         }
-        let rank = Rank {
-            is_attached: attached.is_some(),
-            is_staying: !told.facts.is_leaving,
-            born: told.facts.born,
-            key,
-        };
-        (pod, rank)
+        let claim = Claim::new(attached.is_some(), &told.facts);
+        (pod, Rank { claim, key })
     }
 }

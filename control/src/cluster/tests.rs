@@ -37,7 +37,7 @@ fn pod(name: &str, addresses: &str) -> String {
 }
 
 fn key(kind: ObjectKind, name: &str) -> ObjectKey {
-    ObjectKey { kind, namespace: "demo".into(), name: name.into() }
+    ObjectKey::new(kind, "demo", name)
 }
 
 fn on(node: &str, born: u64) -> PodFacts {
@@ -72,7 +72,10 @@ impl Bench {
     /// The addresses of a pod, and its interface.
     fn has(&self, name: &str) -> (Vec<String>, Option<String>) {
         let pod = self.cluster.inventory().pod("demo", name).unwrap();
-        (pod.addresses.iter().map(IpAddr::to_string).collect(), pod.interface.clone())
+        (
+            pod.addresses.iter().map(IpAddr::to_string).collect(),
+            pod.interface.as_deref().map(str::to_owned),
+        )
     }
 
     fn addresses(&self, name: &str) -> Vec<String> {

@@ -107,9 +107,9 @@ fn addresses_of(pod: &Pod, shown: &str) -> Result<Vec<IpAddr>, ExplainError> {
     if pod.is_completed {
         return Err(ExplainError::Completed(shown.to_owned()));
     }
-    let mut addresses = pod.addresses.clone();
+    let mut addresses = pod.addresses.to_vec();
     if pod.host_network && addresses.is_empty() {
-        addresses.clone_from(&pod.host_ips);
+        addresses.extend(pod.host_ips.iter());
     }
     if addresses.is_empty() {
         return Err(ExplainError::NoAddress(shown.to_owned()));

@@ -65,7 +65,7 @@ impl<'i> Census<'i> {
         let mut owners = HashMap::new();
         let mut shared: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
         for (place, resident) in residents.iter_mut().enumerate() {
-            for address in &resident.pod.addresses {
+            for address in resident.pod.addresses.iter() {
                 match owners.get(address) {
                     None => {
                         owners.insert(*address, place);
@@ -112,11 +112,11 @@ impl<'i> Census<'i> {
         &self,
         pods: impl Iterator<Item = &'p Pod>,
     ) -> BTreeSet<IpAddr> {
-        let hosts: BTreeSet<IpAddr> = pods.flat_map(|pod| &pod.host_ips).copied().collect();
+        let hosts: BTreeSet<IpAddr> = pods.flat_map(|pod| &*pod.host_ips).copied().collect();
         let mut all = hosts.clone();
         for pod in self.inventory.pods().filter(|pod| !pod.is_completed) {
             if pod.host_ips.iter().any(|address| hosts.contains(address)) {
-                all.extend(&pod.host_ips);
+                all.extend(pod.host_ips.iter());
                 all.extend(pod.addresses.iter().filter(|_| pod.host_network));
             }
         }

@@ -93,7 +93,7 @@ pub(super) fn of_sharer(census: &Census<'_>, sharer: &Resident<'_>) -> Vec<Probl
 }
 
 fn pods_on_node_addresses(inventory: &Inventory, census: &Census<'_>) -> Vec<Problem> {
-    let nodes: BTreeSet<_> = inventory.pods().flat_map(|pod| &pod.host_ips).collect();
+    let nodes: BTreeSet<_> = inventory.pods().flat_map(|pod| &*pod.host_ips).collect();
     let mut found = Vec::new();
     for resident in &census.residents {
         for address in resident.owned.iter().filter(|address| nodes.contains(address)) {

@@ -137,7 +137,7 @@ impl Inventory {
     #[must_use]
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
         match self.find(ObjectKind::Service, namespace, name) {
-            Some(Object::Service(service)) => Some(service),
+            Some(Object::Service(service)) => Some(&**service),
             _ => None,
         }
     }
@@ -154,7 +154,7 @@ impl Inventory {
     /// The services that have an object, by namespace and name.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.of_kind(ObjectKind::Service, "").filter_map(|object| match object {
-            Object::Service(service) => Some(service),
+            Object::Service(service) => Some(&**service),
             _ => None,
         })
     }
@@ -253,7 +253,7 @@ impl Inventory {
 
     /// What ordered policy is made of.
     fn ordered(&self) -> impl Iterator<Item = &Object> {
-        let first = ObjectKey { kind: FIRST_ORDERED, namespace: "".into(), name: "".into() };
+        let first = ObjectKey::new(FIRST_ORDERED, "", "");
         self.objects.range(first..).filter_map(|(_, versions)| versions.in_force())
     }
 }

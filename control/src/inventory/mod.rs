@@ -20,7 +20,7 @@ use std::sync::Arc;
 use lockgate_dataplane::ids::EndpointId;
 
 use crate::manifest::{
-    Metadata, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Pod, Problem, ReadFile,
+    Metadata, Namespace, NetworkPolicy, Object, ObjectKey, ObjectKind, Pod, Problem, ReadFile, Uid,
     escape,
 };
 use crate::selector::Labels;
@@ -62,6 +62,9 @@ impl Effect {
     }
 }
 
+/// A pod's identity, and the UID that it is of.
+type Identity = (Option<Uid>, EndpointId);
+
 /// Everything known.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
@@ -73,8 +76,11 @@ pub struct Inventory {
     departed: BTreeSet<ObjectKey>,
     /// Namespaces whose name cannot be read: each may be any that has no object.
     nameless: BTreeSet<ObjectKey>,
-    endpoints: BTreeMap<ObjectKey, (Option<String>, EndpointId)>,
+    /// The identity of each pod that is there.
+    endpoints: BTreeMap<ObjectKey, EndpointId>,
     endpoints_given: u32,
+    /// Who a pod was, where it may still be the same.
+    inherited: BTreeMap<ObjectKey, Identity>,
     /// What has another meaning since this was last taken.
     changed: BTreeSet<ObjectKey>,
 }
@@ -106,8 +112,10 @@ impl Inventory {
     /// its workers go on, so that connections stay their pods' (NP-58).
     #[must_use]
     pub fn successor(&self) -> Self {
-        let endpoints = self.endpoints.clone();
-        Self { endpoints, endpoints_given: self.endpoints_given, ..Self::default() }
+        let mut inherited = self.inherited.clone();
+        let now = self.endpoints.keys().filter_map(|key| Some((key.clone(), self.identity(key)?)));
+        inherited.extend(now);
+        Self { inherited, endpoints_given: self.endpoints_given, ..Self::default() }
     }
 
     /// Takes one change in.
@@ -226,7 +234,7 @@ impl Inventory {
     /// The identity of a pod: its own for as long as it is the same object (by `uid`).
     #[must_use]
     pub fn endpoint(&self, key: &ObjectKey) -> Option<EndpointId> {
-        self.endpoints.get(key).map(|(_, endpoint)| *endpoint)
+        self.endpoints.get(key).copied()
     }
 
     /// Everything to be said: of each object, and of objects that do not fit each other.
@@ -269,7 +277,7 @@ impl Inventory {
     }
 
     fn of_kind(&self, kind: ObjectKind, namespace: &str) -> impl Iterator<Item = &Object> {
-        let first = ObjectKey { kind, namespace: namespace.into(), name: "".into() };
+        let first = ObjectKey::new(kind, namespace, "");
         self.objects
             .range(first..)
             .take_while(move |(key, _)| key.kind == kind)
@@ -295,7 +303,7 @@ impl Inventory {
     }
 
     fn find(&self, kind: ObjectKind, namespace: &str, name: &str) -> Option<&Object> {
-        self.in_force(&ObjectKey { kind, namespace: namespace.into(), name: name.into() })
+        self.in_force(&ObjectKey::new(kind, namespace, name))
     }
 
     fn namespace(&self, name: &str) -> Option<&Namespace> {
@@ -321,11 +329,11 @@ impl Inventory {
         let before: Vec<_> = keys.iter().map(|key| self.in_force(key).cloned()).collect();
         change(self);
         let released = self.settle_departed(keys, &before);
-        for key in keys {
+        for (key, before) in keys.iter().zip(&before) {
             if self.objects.get(key).is_some_and(Versions::is_empty) {
                 self.objects.remove(key);
             }
-            self.identify(key);
+            self.identify(key, before.as_ref());
         }
         let is_same =
             |(key, before): (&ObjectKey, &Option<Object>)| match (before, self.in_force(key)) {
@@ -350,22 +358,33 @@ impl Inventory {
     }
 
     /// Gives a new pod a new identity, and takes a gone one's away (NP-54).
-    fn identify(&mut self, key: &ObjectKey) {
+    fn identify(&mut self, key: &ObjectKey, before: Option<&Object>) {
         if key.kind == ObjectKind::Namespace && key.is_lost() {
             match self.in_force(key) {
                 Some(_) => self.nameless.insert(key.clone()),
                 None => self.nameless.remove(key),
             };
         }
+        let inherited = self.inherited.remove(key);
         let Some(Object::Pod(pod)) = self.in_force(key) else {
             self.endpoints.remove(key);
             return;
         };
-        let uid = pod.metadata.uid.clone();
-        if self.endpoints.get(key).is_none_or(|(known, _)| *known != uid) {
-            self.endpoints.insert(key.clone(), (uid, EndpointId(self.endpoints_given)));
-            self.endpoints_given = self.endpoints_given.saturating_add(1);
+        let uid = &pod.metadata.uid;
+        if before.is_some_and(|before| before.metadata().uid == *uid) {
+            return;
         }
+        let same = inherited.filter(|(known, _)| known == uid).map(|(_, endpoint)| endpoint);
+        let given = EndpointId(self.endpoints_given);
+        self.endpoints.insert(key.clone(), same.unwrap_or(given));
+        self.endpoints_given = self.endpoints_given.saturating_add(u32::from(same.is_none()));
+    }
+
+    /// Who a pod is, or was.
+    fn identity(&self, key: &ObjectKey) -> Option<Identity> {
+        let is = self.in_force(key).zip(self.endpoint(key));
+        let is = is.map(|(pod, endpoint)| (pod.metadata().uid.clone(), endpoint));
+        is.or_else(|| self.inherited.get(key).cloned())
     }
 }
 

@@ -16,13 +16,15 @@ impl Inventory {
         let differs = |key: &&ObjectKey| self.in_force(key) != before.in_force(key);
         changed.extend(all.filter(differs).cloned());
         let mut given = before.endpoints_given;
-        for (key, (uid, identity)) in &mut self.endpoints {
-            let known = before.endpoints.get(key).filter(|(old, _)| old == uid);
-            *identity = known.map_or(EndpointId(given), |(_, same)| *same);
+        for key in self.endpoints.keys().cloned().collect::<Vec<_>>() {
+            let uid = self.in_force(&key).and_then(|pod| pod.metadata().uid.clone());
+            let known = before.identity(&key).filter(|(old, _)| *old == uid);
+            let identity = known.as_ref().map_or(EndpointId(given), |(_, same)| *same);
             if known.is_none() {
                 given = given.saturating_add(1);
                 changed.insert(key.clone());
             }
+            self.endpoints.insert(key, identity);
         }
         self.endpoints_given = given;
         self.changed = changed;

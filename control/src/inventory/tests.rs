@@ -261,11 +261,8 @@ fn np_55_a_policy_deleted_before_the_pods_of_its_namespace_still_isolates_and_op
     assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 1)]);
     let _ = inventory.apply(Change::Remove(key));
     // The namespace object may go first; with the last pod the policy is gone.
-    let gone = |name: &str, kind| ObjectKey {
-        kind,
-        namespace: if kind == ObjectKind::Pod { "x".into() } else { "".into() },
-        name: name.into(),
-    };
+    let namespace = |kind| if kind == ObjectKind::Pod { "x" } else { "" };
+    let gone = |name: &str, kind| ObjectKey::new(kind, namespace(kind), name);
     let _ = inventory.apply(Change::Remove(gone("x", ObjectKind::Namespace)));
     assert_eq!(rules_of_x(&inventory), [("p".to_owned(), 0)]);
     assert_eq!(inventory.apply(Change::Remove(gone("a", ObjectKind::Pod))), Effect::Changed);

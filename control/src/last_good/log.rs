@@ -2,18 +2,20 @@
 //! counts. It knows where each object's frame is and nothing else of it.
 //!
 //! Before everything was read once, and where the disk refuses, frames are kept in memory and there
-//! is no file; the first that is written is whole.
+//! is no file; the first that is written is whole. They are one piece then, so that all of it can be
+//! given back to the system.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::entry::{MAGIC, Said, Stamp, append};
+use super::store::Store;
 use crate::manifest::{ObjectKey, ObjectKind};
 use crate::policy::Known;
 use crate::watch::RESOURCES;
@@ -36,17 +38,10 @@ pub(super) enum Act {
     Absent,
 }
 
-/// Where an object's frame is.
-#[derive(Debug)]
-enum Place {
-    File(u64),
-    Memory(Box<[u8]>),
-}
-
 #[derive(Debug)]
 struct Slot {
-    at: Place,
-    length: usize,
+    at: u64,
+    length: u32,
     /// Of its bytes, to tell whether a list shows anything new.
     hash: u64,
     /// The list that showed it last.
@@ -73,9 +68,8 @@ pub(super) struct Log {
     stamp: Stamp,
     held: BTreeMap<ObjectKind, Held>,
     terminating: HashSet<Arc<str>>,
-    file: Option<File>,
-    /// Bytes of the file, and those of them that count.
-    length: u64,
+    store: Store,
+    /// Bytes of what is stored that count.
     live: u64,
     /// What was kept cannot be read any more: without it nothing that is whole can be written.
     is_lost: bool,
@@ -90,8 +84,7 @@ impl Log {
             stamp,
             held: RESOURCES.iter().map(|one| (one.kind, Held::default())).collect(),
             terminating: HashSet::new(),
-            file: None,
-            length: 0,
+            store: Store::Memory(Vec::new()),
             live: 0,
             is_lost: false,
             hasher: RandomState::new(),
@@ -104,23 +97,19 @@ impl Log {
     /// Where it cannot be written. It is kept in memory then, and the file is gone.
     pub(super) fn take(&mut self, acts: &[(ObjectKind, Act)], frames: &[u8]) -> io::Result<()> {
         let mut out = Vec::new();
-        for (kind, act) in acts {
-            self.note(*kind, act, frames, &mut out)?;
+        // What was noted points into what was to be written, whatever became of the rest.
+        let mut noted = acts.iter();
+        let noted = noted.try_for_each(|(kind, act)| self.note(*kind, act, frames, &mut out));
+        if let Err(error) = self.store.append(&out).and(noted) {
+            self.gather(&out);
+            self.give_up();
+            return Err(error);
         }
-        match &mut self.file {
-            None => self.mend(),
-            Some(file) => match file.write_all_at(&out, self.length) {
-                Ok(()) => {
-                    self.length += out.len() as u64;
-                    if self.is_replaced() { self.write_anew() } else { self.compact() }
-                }
-                Err(error) => {
-                    self.save(&out);
-                    self.give_up();
-                    Err(error)
-                }
-            },
+        if self.is_replaced() {
+            return self.write_anew();
         }
+        self.mend()?;
+        self.compact()
     }
 
     /// Writes the file if there is none and everything was read.
@@ -128,7 +117,7 @@ impl Log {
     /// # Errors
     /// Where it cannot be written.
     pub(super) fn mend(&mut self) -> io::Result<()> {
-        if self.file.is_some() || !self.is_whole() {
+        if self.is_filed() || !self.is_whole() {
             return Ok(());
         }
         if self.is_lost {
@@ -140,7 +129,8 @@ impl Log {
     /// Whether the file of another agent lies in our one's place: a successor's that has not taken
     /// over yet, or a predecessor's that has given. Each knows everything, so the later writes anew.
     fn is_replaced(&self) -> bool {
-        let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let Store::File(file, _) = &self.store else { return false };
+        let ours = file.metadata().ok();
         let there = fs::metadata(&self.path).ok();
         ours.zip(there).is_none_or(|(ours, there)| ours.ino() != there.ino())
     }
@@ -150,9 +140,13 @@ impl Log {
         self.held.values().all(|held| held.is_read.is_some())
     }
 
+    fn is_filed(&self) -> bool {
+        matches!(self.store, Store::File(..))
+    }
+
     /// Bytes of the file; 0 where there is none.
     pub(super) fn bytes(&self) -> u64 {
-        if self.file.is_some() { self.length } else { 0 }
+        if self.is_filed() { self.store.length() } else { 0 }
     }
 
     /// Objects that are kept.
@@ -162,24 +156,34 @@ impl Log {
 
     /// Removes the file: what it says may no longer hold.
     pub(super) fn give_up(&mut self) {
-        for held in self.held.values_mut() {
-            for slot in held.objects.values_mut() {
-                if let (Place::File(at), Some(file)) = (&slot.at, &self.file) {
-                    let mut frame = vec![0; slot.length];
-                    self.is_lost |= file.read_exact_at(&mut frame, *at).is_err();
-                    slot.at = Place::Memory(frame.into());
-                }
-            }
+        if self.is_filed() {
+            self.gather(&[]);
         }
-        self.file = None;
         // Where that fails too the file cannot be written, and a start refuses such a one.
         let _left = fs::remove_file(&self.path);
+    }
+
+    /// Takes what counts into memory, and nothing else; `unwritten` was to come after all that is
+    /// stored.
+    fn gather(&mut self, unwritten: &[u8]) {
+        let stored = self.store.length();
+        let mut frames = Vec::with_capacity(usize::try_from(self.live).unwrap_or_default());
+        for slot in self.held.values_mut().flat_map(|held| held.objects.values_mut()) {
+            let late = slot.at.checked_sub(stored).and_then(|at| usize::try_from(at).ok());
+            let late = late.and_then(|at| unwritten.get(at..)?.get(..slot.length as usize));
+            let frame = late
+                .map_or_else(|| self.store.read(slot.at, slot.length), |frame| Ok(frame.to_vec()));
+            self.is_lost |= frame.is_err();
+            slot.at = frames.len() as u64;
+            frames.extend(frame.unwrap_or_default());
+        }
+        self.store = Store::Memory(frames);
     }
 
     /// From now on nothing can be written to the file.
     #[cfg(test)]
     pub(super) fn break_file(&mut self, path: &Path) {
-        self.file = Some(File::open(path).unwrap());
+        self.store = Store::File(File::open(path).unwrap(), self.store.length());
     }
 
     fn note(
@@ -231,12 +235,12 @@ impl Log {
     }
 
     fn put(&mut self, kind: ObjectKind, key: &ObjectKey, frame: &[u8], out: &mut Vec<u8>) {
-        let (hash, is_filed) = (self.hasher.hash_one(frame), self.file.is_some());
+        let hash = self.hasher.hash_one(frame);
         let held = self.held.entry(kind).or_default();
         // What was enforced and is staged now is another object, and so the other way round.
         for other in [key.staged(), key.enforced()].into_iter().flatten() {
             let other = held.objects.remove(&other);
-            self.live -= other.map_or(0, |slot| slot.length as u64);
+            self.live -= other.map_or(0, |slot| u64::from(slot.length));
         }
         if let Some(slot) = held.objects.get_mut(key) {
             slot.list = held.list;
@@ -244,18 +248,14 @@ impl Log {
                 return;
             }
         }
-        let at = if is_filed {
-            Place::File(self.length + out.len() as u64)
-        } else {
-            Place::Memory(frame.into())
-        };
-        if is_filed {
-            out.extend_from_slice(frame);
-        }
-        let slot = Slot { at, length: frame.len(), hash, list: held.list, has_departed: false };
-        self.live += frame.len() as u64;
+        let at = self.store.length() + out.len() as u64;
+        // Its head has four bytes for its length.
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(frame);
+        let slot = Slot { at, length, hash, list: held.list, has_departed: false };
+        self.live += u64::from(length);
         let old = held.objects.insert(key.clone(), slot);
-        self.live -= old.map_or(0, |slot| slot.length as u64);
+        self.live -= old.map_or(0, |slot| u64::from(slot.length));
     }
 
     fn remove(
@@ -285,7 +285,7 @@ impl Log {
             slot.has_departed = true;
         } else {
             let old = held.objects.remove(key);
-            self.live -= old.map_or(0, |slot| slot.length as u64);
+            self.live -= old.map_or(0, |slot| u64::from(slot.length));
         }
     }
 
@@ -295,25 +295,16 @@ impl Log {
             let is_over =
                 |key: &ObjectKey, slot: &Slot| slot.has_departed && *key.namespace == *namespace;
             let gone = held.objects.extract_if(|key, slot| is_over(key, slot));
-            self.live -= gone.map(|(_, slot)| slot.length as u64).sum::<u64>();
-        }
-    }
-
-    /// Keeps in memory what was to be appended and is not.
-    fn save(&mut self, out: &[u8]) {
-        for slot in self.held.values_mut().flat_map(|held| held.objects.values_mut()) {
-            let Place::File(at) = slot.at else { continue };
-            let Some(at) = at.checked_sub(self.length).and_then(|at| usize::try_from(at).ok())
-            else {
-                continue;
-            };
-            let frame = out.get(at..at + slot.length).unwrap_or_default();
-            slot.at = Place::Memory(frame.into());
+            self.live -= gone.map(|(_, slot)| u64::from(slot.length)).sum::<u64>();
         }
     }
 
     fn compact(&mut self) -> io::Result<()> {
-        if self.length <= 2 * self.live + SLACK {
+        if self.store.length() <= 2 * self.live + SLACK {
+            return Ok(());
+        }
+        if !self.is_filed() {
+            self.gather(&[]);
             return Ok(());
         }
         self.write_anew().inspect_err(|_| self.give_up())
@@ -332,10 +323,9 @@ impl Log {
         let (places, length) = written.inspect_err(|_| _ = fs::remove_file(&new))?;
         let slots = self.held.values_mut().flat_map(|held| held.objects.values_mut());
         for (slot, at) in slots.zip(places) {
-            slot.at = Place::File(at);
+            slot.at = at;
         }
-        self.file = Some(file);
-        self.length = length;
+        self.store = Store::File(file, length);
         Ok(())
     }
 
@@ -347,21 +337,11 @@ impl Log {
         append(&mut text, &self.stamp).map_err(io::Error::other)?;
         to.write_all(&text)?;
         let (mut length, mut places, mut end) = (text.len() as u64, Vec::new(), Vec::new());
-        let mut frame = Vec::new();
         for (kind, held) in &self.held {
             for (key, slot) in &held.objects {
-                let bytes: &[u8] = match (&slot.at, &self.file) {
-                    (Place::Memory(bytes), _) => bytes,
-                    (Place::File(at), Some(old)) => {
-                        frame.resize(slot.length, 0);
-                        old.read_exact_at(&mut frame, *at)?;
-                        &frame
-                    }
-                    (Place::File(_), None) => &[],
-                };
-                to.write_all(bytes)?;
+                to.write_all(&self.store.read(slot.at, slot.length)?)?;
                 places.push(length);
-                length += bytes.len() as u64;
+                length += u64::from(slot.length);
                 if slot.has_departed {
                     append(&mut end, &Said::Gone(*kind, key)).map_err(io::Error::other)?;
                 }

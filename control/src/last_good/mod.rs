@@ -19,6 +19,7 @@ mod keeper;
 mod log;
 mod read;
 mod recall;
+mod store;
 
 #[cfg(test)]
 mod tests;

@@ -106,7 +106,7 @@ impl Bench {
 }
 
 fn key(kind: ObjectKind, namespace: &str, name: &str) -> ObjectKey {
-    ObjectKey { kind, namespace: namespace.into(), name: name.into() }
+    ObjectKey::new(kind, namespace, name)
 }
 
 fn deny(name: &str) -> String {

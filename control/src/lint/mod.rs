@@ -114,7 +114,7 @@ fn settled(inventory: &Inventory) -> Inventory {
     let waiting = inventory.pods().filter(|pod| pod.addresses.is_empty());
     for (number, pod) in (NOBODYS..).zip(waiting) {
         let addresses = vec![Ipv4Addr::from_bits(number).into()];
-        let pod = Pod { addresses, ..pod.clone() };
+        let pod = Pod { addresses: addresses.into(), ..pod.clone() };
         let _: crate::inventory::Effect = settled.apply(Change::Set(Object::Pod(pod)));
     }
     settled

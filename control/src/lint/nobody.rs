@@ -299,7 +299,7 @@ fn named<'p>(ports: impl IntoIterator<Item = &'p Ports>) -> impl Iterator<Item =
 /// Whether a pod calls a port so, in the protocol of this traffic.
 fn has_port(pod: &Resident<'_>, name: &str, traffic: &Traffic) -> bool {
     let is_meant = |protocol: IpProtocol| traffic.protocol.is_none_or(|one| one == protocol);
-    pod.pod.ports.iter().any(|port| port.name == name && is_meant(number(port.protocol)))
+    pod.pod.ports.iter().any(|port| *port.name == *name && is_meant(number(port.protocol)))
 }
 
 /// The key of which a selector asks what nothing can be at once.

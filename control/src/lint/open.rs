@@ -24,8 +24,7 @@ pub(super) fn namespaces(
     }
     for pod in inventory.pods().filter(|pod| !pod.metadata.key.is_lost()) {
         let name = &pod.metadata.key.namespace;
-        let (kind, namespace) = (ObjectKind::Namespace, "".into());
-        let key = ObjectKey { kind, namespace, name: name.clone() };
+        let key = ObjectKey::new(ObjectKind::Namespace, "", name.clone());
         all.entry(name).or_insert(Metadata { key, ..pod.metadata.clone() });
     }
     for going in inventory.namespaces().filter(|one| one.is_terminating) {

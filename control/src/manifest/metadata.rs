@@ -4,7 +4,9 @@
 //! every pod, a lost pod is denied everything. Its key begins with `?`, which no namespace does.
 //! An object of the cluster has no namespace, whatever it says.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,7 @@ use super::kind::ObjectKind;
 use super::labels;
 use super::problem::quoted;
 use super::tree::Value;
+use super::uid::Uid;
 use crate::policy::Known;
 use crate::selector::{is_dns_label, is_dns_subdomain};
 
@@ -77,15 +80,40 @@ impl Origin {
     }
 }
 
-/// Which object.
+/// Which object. There is a key of each object in a dozen places: they are one piece of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ObjectKey(Arc<Called>);
+
+/// What an object is called.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectKey {
+pub struct Called {
     /// Of which kind.
     pub kind: ObjectKind,
     /// In which namespace; empty where its kind has none.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
+}
+
+impl Deref for ObjectKey {
+    type Target = Called;
+
+    fn deref(&self) -> &Called {
+        &self.0
+    }
+}
+
+/// By kind, namespace and name.
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for ObjectKey {
@@ -102,7 +130,7 @@ pub struct Metadata {
     /// Where.
     pub origin: Origin,
     /// `metadata.uid`: tells a new object from an old one of the same name.
-    pub uid: Option<String>,
+    pub uid: Option<Uid>,
 }
 
 /// Whether this stands where the namespace of an object cannot be read.
@@ -111,6 +139,26 @@ pub(crate) fn is_lost_namespace(namespace: &str) -> bool {
 }
 
 impl ObjectKey {
+    /// Of a kind, in a namespace (empty where the kind has none), by name.
+    #[must_use]
+    pub fn new(
+        kind: ObjectKind,
+        namespace: impl Into<Arc<str>>,
+        name: impl Into<Arc<str>>,
+    ) -> Self {
+        Self(Arc::new(Called { kind, namespace: namespace.into(), name: name.into() }))
+    }
+
+    /// What it is called, to be exchanged for the same.
+    pub(super) fn called_mut(&mut self) -> &mut Arc<Called> {
+        &mut self.0
+    }
+
+    /// The object of another kind that is called the same.
+    pub(crate) fn with_kind(&self, kind: ObjectKind) -> Self {
+        Self::new(kind, Arc::clone(&self.namespace), Arc::clone(&self.name))
+    }
+
     /// `namespace/name`, or the name alone of what is in no namespace.
     pub(crate) fn path(&self) -> String {
         let slash = if self.namespace.is_empty() { "" } else { "/" };
@@ -127,7 +175,7 @@ impl ObjectKey {
 
     /// Before the keys of all objects of a kind that are lost.
     pub(crate) fn first_lost(kind: ObjectKind) -> Self {
-        Self { kind, namespace: LOST.into(), name: "".into() }
+        Self::new(kind, LOST, "")
     }
 }
 
@@ -145,6 +193,7 @@ impl Metadata {
         let uid = uid.filter(|at| at.node.text() != Some(""));
         // One that is no text still tells one object from another.
         let uid = uid.map(|at| scalar(&at).unwrap_or_else(|| format!("{:?}", at.node.value)));
+        let uid = uid.map(Uid::from);
         let mut report = Report::new(file, key.to_string());
         check(root, kind, &mut report);
         (Self { key, origin, uid }, report)
@@ -159,10 +208,10 @@ fn key(root: &Place<'_>, kind: ObjectKind, unnamed: &str) -> ObjectKey {
         ObjectKind::Namespace => {
             let is_number = written.is_some_and(|at| at.node.text().is_none());
             let name = if is_number { format!("{LOST}{name}") } else { name };
-            ObjectKey { kind, namespace: "".into(), name: name.into() }
+            ObjectKey::new(kind, "", name)
         }
-        _ if !kind.is_namespaced() => ObjectKey { kind, namespace: "".into(), name: name.into() },
-        _ => ObjectKey { kind, namespace: namespace(root, unnamed).into(), name: name.into() },
+        _ if !kind.is_namespaced() => ObjectKey::new(kind, "", name),
+        _ => ObjectKey::new(kind, namespace(root, unnamed), name),
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod account;
 mod address;
+mod alike;
 pub(crate) mod block;
 pub(crate) mod fields;
 mod fronts;
@@ -35,17 +36,19 @@ mod staged;
 mod standing;
 pub(crate) mod told;
 pub(crate) mod tree;
+mod uid;
 
 use std::path::Path;
 
 pub use account::{DEFAULT_ACCOUNT, ServiceAccount};
 pub(crate) use address::why_no_pods;
+pub use alike::Alike;
 pub(crate) use block::HOST_BITS;
 pub use fronts::Fronts;
 pub use kind::ObjectKind;
 pub(crate) use lines::place;
 pub(crate) use metadata::is_lost_namespace;
-pub use metadata::{DEFAULT_NAMESPACE, Metadata, ObjectKey, Origin};
+pub use metadata::{Called, DEFAULT_NAMESPACE, Metadata, ObjectKey, Origin};
 pub use namespace::Namespace;
 pub use node::Node;
 pub use object::Object;
@@ -57,6 +60,7 @@ pub use rule::{Peer, PortPattern, Rule, WhichPorts};
 pub use service::{Service, ServicePort, TargetPort};
 pub use slice::{EndpointSlice, SlicePort};
 pub use standing::{Hints, SliceEndpoint};
+pub use uid::Uid;
 
 use tree::Value;
 

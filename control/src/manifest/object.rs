@@ -20,7 +20,7 @@ pub enum Object {
     /// A policy of `networking.k8s.io`.
     Policy(NetworkPolicy),
     /// A service.
-    Service(Service),
+    Service(Box<Service>),
     /// Who backs a service.
     EndpointSlice(EndpointSlice),
     /// A service account.
@@ -55,7 +55,9 @@ impl Object {
             ObjectKind::Policy => {
                 return Self::Policy(NetworkPolicy::read(at, metadata, is_current, report));
             }
-            ObjectKind::Service => return Self::Service(Service::read(at, metadata, report)),
+            ObjectKind::Service => {
+                return Self::Service(Box::new(Service::read(at, metadata, report)));
+            }
             ObjectKind::EndpointSlice => {
                 return Self::EndpointSlice(EndpointSlice::read(at, metadata, report));
             }

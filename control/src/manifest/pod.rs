@@ -46,7 +46,7 @@ pub struct Pod {
     /// Who it is.
     pub metadata: Metadata,
     /// What selectors see; `None` where it is not known what the pod is to policy.
-    pub labels: Option<Labels>,
+    pub labels: Option<Arc<Labels>>,
     /// The service account that it acts as, of its own namespace; of no meaning where its labels
     /// are not known.
     pub account: Arc<str>,
@@ -56,16 +56,16 @@ pub struct Pod {
     pub is_completed: bool,
     /// Its addresses, in the order of `status.podIPs`: at most one of each family, unless it is
     /// in its node's network namespace.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Arc<[IpAddr]>,
     /// The addresses of its node.
-    pub host_ips: Vec<IpAddr>,
+    pub host_ips: Arc<[IpAddr]>,
     /// Its named ports; of two with one name and protocol the first counts.
-    pub ports: Vec<NamedPort>,
+    pub ports: Arc<[NamedPort]>,
     /// Whether those are all it has: of one that cannot be read nobody knows what the names mean.
     pub has_known_ports: bool,
     /// The interface at the switch's side, for a pod of this node.
     #[serde(skip)]
-    pub interface: Option<String>,
+    pub interface: Option<Arc<str>>,
     /// Its Ethernet address, where written.
     #[serde(skip)]
     pub mac: Option<Mac>,
@@ -75,7 +75,7 @@ pub struct Pod {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NamedPort {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// TCP, UDP or SCTP.
     #[serde(with = "super::protocol")]
     pub protocol: Protocol,
@@ -87,7 +87,7 @@ impl Pod {
     /// The number of a named port (NP-22).
     #[must_use]
     pub fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
-        let named = |port: &&NamedPort| port.name == name && port.protocol == protocol;
+        let named = |port: &&NamedPort| *port.name == *name && port.protocol == protocol;
         self.ports.iter().find(named).map(|port| port.number)
     }
 
@@ -115,16 +115,16 @@ impl Pod {
         let annotations = annotations(root, report);
         let annotation = |name: &str| annotations.as_ref().and_then(|at| at.field(name));
         Self {
-            labels: labels.ok().filter(|_| is_known),
+            labels: labels.ok().filter(|_| is_known).map(Arc::new),
             account: account.unwrap_or_else(|Broken| DEFAULT_ACCOUNT.into()),
             host_network,
             is_completed: is_completed.unwrap_or_default(),
-            addresses,
-            host_ips,
+            addresses: addresses.into(),
+            host_ips: host_ips.into(),
             has_known_ports: ports.is_ok(),
-            ports: ports.unwrap_or_default(),
+            ports: ports.unwrap_or_default().into(),
             interface: annotation(INTERFACE_ANNOTATION)
-                .and_then(|at| read_interface(&at, report).ok()),
+                .and_then(|at| read_interface(&at, report).ok().map(Arc::from)),
             mac: annotation(MAC_ANNOTATION).and_then(|at| read_mac(&at, report).ok()),
             metadata,
         }
@@ -271,7 +271,7 @@ fn named_port(at: &Place<'_>, report: &mut Report<'_>) -> Result<Option<NamedPor
     let number = rule::number(&number_at, report)?;
     let protocol =
         at.field("protocol").map_or(Ok(Protocol::Tcp), |at| rule::protocol(&at, report))?;
-    Ok(Some(NamedPort { name: name.to_owned(), protocol, number }))
+    Ok(Some(NamedPort { name: name.into(), protocol, number }))
 }
 
 fn read_interface(at: &Place<'_>, report: &mut Report<'_>) -> Result<String, Broken> {

@@ -33,13 +33,13 @@ impl ObjectKey {
     /// What is staged in place of this policy, by its name.
     pub(crate) fn staged(&self) -> Option<Self> {
         let (_, kind) = STAGED.iter().find(|(enforced, _)| *enforced == self.kind)?;
-        Some(Self { kind: of(*kind), ..self.clone() })
+        Some(self.with_kind(of(*kind)))
     }
 
     /// The policy in whose place this one is staged, by its name.
     pub(crate) fn enforced(&self) -> Option<Self> {
         let (kind, _) = STAGED.iter().find(|(_, staged)| of(*staged) == self.kind)?;
-        Some(Self { kind: *kind, ..self.clone() })
+        Some(self.with_kind(*kind))
     }
 }
 

@@ -710,7 +710,7 @@ fn np_41_a_pod_on_its_nodes_network_may_have_whatever_its_node_has() {
 fn np_41_an_address_of_its_node_is_none_of_a_pod_that_is_not_on_its_network() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nstatus: {hostIPs: [{ip: 'fd00::9'}, \
                 {ip: 192.0.2.1}], podIPs: [{ip: 192.0.2.1}, {ip: 'fd00::1'}]}\n";
-    assert_eq!(a_pod(text).addresses, ["fd00::1".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(*a_pod(text).addresses, ["fd00::1".parse::<std::net::IpAddr>().unwrap()]);
     let said = problems(text).into_iter().find(|one| one.severity == Severity::Error).unwrap();
     assert_eq!(said.field, "status.podIPs[0].ip");
     assert!(said.remedy.starts_with("set hostNetwork: true"), "{said}");

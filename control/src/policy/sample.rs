@@ -7,7 +7,7 @@ use super::{Action, Icmp, Kind, Listed, OrderedPolicy, Ports, Selection, Side, T
 use crate::expression::Expression;
 use crate::manifest::fields::{Place, Report};
 use crate::manifest::tree::{self, Node};
-use crate::manifest::{Metadata, ObjectKind, Origin, Problem};
+use crate::manifest::{Metadata, ObjectKey, ObjectKind, Origin, Problem};
 
 /// The first object of a text.
 pub(super) fn node(text: &str) -> Node {
@@ -25,7 +25,7 @@ pub(super) fn reading<T>(
     let origin = Origin { file: "t.yaml".into(), index: 0, line: 1 };
     let (mut metadata, mut report) = Metadata::read(&root, ObjectKind::Policy, origin, "t.yaml");
     if !is_namespaced {
-        metadata.key.namespace = "".into();
+        metadata.key = ObjectKey::new(metadata.key.kind, "", metadata.key.name.as_ref());
     }
     let object = read(&root, metadata, &mut report);
     (object, report.into_problems())

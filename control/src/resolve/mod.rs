@@ -50,13 +50,13 @@ pub struct PodView {
     /// Its identity.
     pub endpoint: EndpointId,
     /// Its addresses as written. One that an earlier pod has too is not in the ruleset's pod.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Arc<[IpAddr]>,
     /// The interface at the switch's side: the pod is on this node. No two pods have the same.
     pub interface: Option<String>,
     /// Its Ethernet address, where written.
     pub mac: Option<Mac>,
     /// The addresses of its node.
-    pub host_ips: Vec<IpAddr>,
+    pub host_ips: Arc<[IpAddr]>,
 }
 
 /// Works out what the inventory means.
@@ -83,7 +83,7 @@ pub fn resolve(inventory: &Inventory) -> Resolved {
     let pods = census
         .residents
         .iter()
-        .map(|one| ruleset::Pod { endpoint: one.endpoint, addresses: one.owned.clone() });
+        .map(|one| ruleset::Pod { endpoint: one.endpoint, addresses: one.owned.as_slice().into() });
     let ruleset = Ruleset { pods: pods.collect(), sets: resolver.sets.into_list(), policies };
     let local = census.residents.iter().map(|one| one.pod).filter(|pod| pod.interface.is_some());
     let node_addresses = census.node_addresses(local).into_iter().collect();
@@ -99,13 +99,13 @@ fn views(residents: &[Resident<'_>]) -> Vec<PodView> {
         .iter()
         .map(|one| {
             let (key, pod) = (&one.pod.metadata.key, one.pod);
-            let is_sole = |name: &String| claims.get(name.as_str()) == Some(&1);
+            let is_sole = |name: &&str| claims.get(name) == Some(&1);
             PodView {
                 namespace: Arc::clone(&key.namespace),
                 name: Arc::clone(&key.name),
                 endpoint: one.endpoint,
                 addresses: pod.addresses.clone(),
-                interface: pod.interface.clone().filter(is_sole),
+                interface: pod.interface.as_deref().filter(is_sole).map(str::to_owned),
                 mac: pod.mac,
                 host_ips: pod.host_ips.clone(),
             }

@@ -30,9 +30,9 @@ impl<'i> Named<'i> {
         let mut pods: HashMap<_, Vec<(PodIndex, u16)>> = HashMap::new();
         for (place, resident) in (0u32..).zip(&census.residents) {
             // No selector sees a denied pod, so no rule opens a port of it.
-            let ports = if resident.is_denied { &[] } else { resident.pod.ports.as_slice() };
+            let ports = if resident.is_denied { &[] } else { &*resident.pod.ports };
             for port in ports {
-                let key = (port.name.as_str(), port.protocol);
+                let key = (&*port.name, port.protocol);
                 pods.entry(key).or_default().push((PodIndex(place), port.number));
             }
         }

@@ -68,7 +68,7 @@ impl<'i> Selection<'i> {
             if let Some(home) = index.homes.get_mut(home) {
                 home.pods.end = place.saturating_add(1);
             }
-            let labels = resident.pod.labels.as_ref().filter(|_| !resident.is_denied);
+            let labels = resident.pod.labels.as_deref().filter(|_| !resident.is_denied);
             for (key, value) in labels.into_iter().flat_map(Labels::iter) {
                 index.with_key.entry(key).or_default().push(place);
                 index.with_label.entry((key, value)).or_default().push(place);

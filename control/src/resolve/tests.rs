@@ -110,7 +110,7 @@ fn pods_that_share_an_address_are_selected_by_one_policy_only() {
     assert_eq!(&*denied.name, DENIED_POLICY);
     assert_eq!(named_set(&seen, denied.subjects), ["x/a", "y/twin"]);
     assert_eq!(named_set(&seen, seen.ruleset.policies[1].subjects), ["x/b"]);
-    let addresses: Vec<_> = seen.ruleset.pods.iter().flat_map(|pod| &pod.addresses).collect();
+    let addresses: Vec<_> = seen.ruleset.pods.iter().flat_map(|pod| &*pod.addresses).collect();
     let distinct: BTreeSet<_> = addresses.iter().collect();
     assert_eq!(addresses.len(), distinct.len(), "no address occurs twice");
 }

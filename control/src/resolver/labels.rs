@@ -16,7 +16,7 @@ use crate::selector::{self, LabelSelector, Operator};
 pub(super) type Word = u32;
 
 /// The labels of a thing, ascending by key.
-pub(super) type Labels = Vec<(Word, Word)>;
+pub(super) type Labels = Box<[(Word, Word)]>;
 
 /// Words in use.
 #[derive(Debug, Default)]
@@ -87,10 +87,10 @@ impl Words {
     }
 
     pub(super) fn take_labels(&mut self, labels: &selector::Labels) -> Labels {
-        let mut taken: Labels =
+        let mut taken: Vec<(Word, Word)> =
             labels.iter().map(|(key, value)| (self.take(key), self.take(value))).collect();
         taken.sort_unstable();
-        taken
+        taken.into()
     }
 
     pub(super) fn release_labels(&mut self, labels: &Labels) {

@@ -35,6 +35,7 @@ mod spaces;
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lockgate_dataplane::ids::EndpointId;
 use lockgate_dataplane::policy::delta::Delta;
@@ -184,7 +185,7 @@ impl Resolver {
         }
         let endpoint = inventory.endpoint(key);
         if let Some((pod, endpoint)) = inventory.pod(&key.namespace, &key.name).zip(endpoint) {
-            let known = self.known(inventory, pod, endpoint, old.as_mut());
+            let known = self.known(inventory, pod, endpoint, old.as_deref_mut());
             let place = self.pods.put(known, &mut work.pods);
             if let Some(known) = self.pods.get(place) {
                 self.node.note(place, known);
@@ -234,8 +235,8 @@ impl Resolver {
             is_completed: pod.is_completed,
             host_network: pod.host_network,
             has_interface: pod.interface.is_some(),
-            addresses: pod.addresses.clone(),
-            host_ips: pod.host_ips.clone(),
+            addresses: Arc::clone(&pod.addresses),
+            host_ips: Arc::clone(&pod.host_ips),
             endpoint,
             is_seen: false,
             is_denied: false,
@@ -350,6 +351,7 @@ impl Resolver {
             doubts = doubted;
         }
         found.sort_unstable();
+        found.shrink_to_fit();
         (found, doubts)
     }
 

@@ -119,7 +119,7 @@ impl Resolver {
         for &place in self.pods.bearers.get(&(word, protocol)).into_iter().flatten() {
             let number = self.pods.get(place).and_then(|pod| pod.port(word, protocol));
             let Some(port) = number else { continue };
-            for address in self.pods.owned(place).0.into_iter().filter(is_met) {
+            for address in self.pods.owned(place).0.iter().copied().filter(is_met) {
                 let block = Block { cidr: IpNet::from(address), except: Vec::new() };
                 by_port.entry(port).or_default().push(block);
             }

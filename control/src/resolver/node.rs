@@ -67,7 +67,7 @@ impl Node {
     }
 
     fn concern(&mut self, known: &Known) {
-        let mut addresses = known.host_ips.iter().chain(&known.addresses);
+        let mut addresses = known.host_ips.iter().chain(known.addresses.iter());
         self.is_stale |= known.has_interface || addresses.any(|one| self.near.contains(one));
     }
 
@@ -80,13 +80,13 @@ impl Node {
             .here
             .values()
             .filter_map(|place| pods.get(*place))
-            .flat_map(|pod| &pod.host_ips)
+            .flat_map(|pod| &*pod.host_ips)
             .copied()
             .collect();
         self.near.clone_from(&hosts);
         for pod in hosts.iter().filter_map(|host| self.on.get(host)).flatten() {
             let Some(pod) = pods.get(*pod) else { continue };
-            self.near.extend(&pod.host_ips);
+            self.near.extend(pod.host_ips.iter());
             self.near.extend(pod.addresses.iter().filter(|_| pod.host_network));
         }
         self.addresses = self.near.iter().copied().filter(|one| !pods.has(*one)).collect();
@@ -101,13 +101,13 @@ impl Node {
         for name in here.iter().filter_map(|(pod, _)| pod.interface.as_deref()) {
             *claims.entry(name).or_default() += 1;
         }
-        let is_sole = |name: &String| claims.get(name.as_str()) == Some(&1);
+        let is_sole = |name: &&str| claims.get(name) == Some(&1);
         let view = |(pod, endpoint): &(&crate::manifest::Pod, _)| PodView {
             namespace: Arc::clone(&pod.metadata.key.namespace),
             name: Arc::clone(&pod.metadata.key.name),
             endpoint: *endpoint,
             addresses: pod.addresses.clone(),
-            interface: pod.interface.clone().filter(is_sole),
+            interface: pod.interface.as_deref().filter(is_sole).map(str::to_owned),
             mac: pod.mac,
             host_ips: pod.host_ips.clone(),
         };

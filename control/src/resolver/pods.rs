@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use lockgate_dataplane::ids::EndpointId;
@@ -26,7 +27,7 @@ pub(super) struct Known {
     pub(super) space: SpaceId,
     /// `None` where they cannot be read.
     pub(super) labels: Option<Labels>,
-    pub(super) ports: Vec<(Word, Protocol, u16)>,
+    pub(super) ports: Box<[(Word, Protocol, u16)]>,
     /// Where not, it may call any port by any name.
     pub(super) has_known_ports: bool,
     /// Whom it acts as.
@@ -36,8 +37,8 @@ pub(super) struct Known {
     pub(super) is_completed: bool,
     pub(super) host_network: bool,
     pub(super) has_interface: bool,
-    pub(super) addresses: Vec<IpAddr>,
-    pub(super) host_ips: Vec<IpAddr>,
+    pub(super) addresses: Arc<[IpAddr]>,
+    pub(super) host_ips: Arc<[IpAddr]>,
     pub(super) endpoint: EndpointId,
     /// Selectors see it: it is in the indexes.
     pub(super) is_seen: bool,
@@ -48,19 +49,21 @@ pub(super) struct Known {
     /// Those of them of which nobody can tell whether it is in them, ascending.
     pub(super) doubts: Vec<SetId>,
     /// What the ruleset says of it.
-    pub(super) told: Option<(EndpointId, Vec<IpAddr>)>,
+    pub(super) told: Option<(EndpointId, Arc<[IpAddr]>)>,
 }
 
 /// All pods.
 #[derive(Debug, Default)]
 pub(super) struct Pods {
-    all: Vec<Option<Known>>,
+    all: Vec<Option<Box<Known>>>,
     by_key: HashMap<ObjectKey, Place>,
     free: Vec<Place>,
     living: usize,
     /// Free from the next change on.
     freed: Vec<Place>,
-    /// Who claims an address, by name.
+    /// Who has an address: the first by name of those that claim it.
+    owners: HashMap<IpAddr, Place>,
+    /// All who claim an address that several do, by name.
     claims: HashMap<IpAddr, Vec<Place>>,
     /// The pods that selectors see and that have such a port: by its name and protocol.
     pub(super) bearers: HashMap<(Word, Protocol), Vec<Place>>,
@@ -70,19 +73,19 @@ pub(super) struct Pods {
 
 impl Pods {
     pub(super) fn get(&self, place: Place) -> Option<&Known> {
-        self.all.get(place as usize)?.as_ref()
+        self.all.get(place as usize)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Known> {
-        self.all.get_mut(place as usize)?.as_mut()
+        self.all.get_mut(place as usize)?.as_deref_mut()
     }
 
     /// Takes a pod up to look at it: it goes back into its place.
-    pub(super) fn lift(&mut self, place: Place) -> Option<Known> {
+    pub(super) fn lift(&mut self, place: Place) -> Option<Box<Known>> {
         self.all.get_mut(place as usize)?.take()
     }
 
-    pub(super) fn lay(&mut self, place: Place, known: Known) {
+    pub(super) fn lay(&mut self, place: Place, known: Box<Known>) {
         if let Some(it) = self.all.get_mut(place as usize) {
             *it = Some(known);
         }
@@ -99,16 +102,19 @@ impl Pods {
 
     /// Takes a pod out of its place for good or to put another version there; those with whom it
     /// shared an address are to be looked at again.
-    pub(super) fn take(&mut self, place: Place, again: &mut BTreeSet<Place>) -> Option<Known> {
+    pub(super) fn take(&mut self, place: Place, again: &mut BTreeSet<Place>) -> Option<Box<Known>> {
         let known = self.all.get_mut(place as usize)?.take()?;
         self.living = self.living.saturating_sub(usize::from(known.lives));
         for address in known.addresses.iter().filter(|_| known.lives) {
-            if let Some(claims) = self.claims.get_mut(address) {
-                claims.retain(|one| *one != place);
-                again.extend(claims.iter());
-                if claims.is_empty() {
-                    self.claims.remove(address);
-                }
+            let mut claims = self.claims.remove(address).unwrap_or_default();
+            claims.retain(|one| *one != place);
+            again.extend(&claims);
+            match claims.first() {
+                Some(first) => self.owners.insert(*address, *first),
+                None => self.owners.remove(address),
+            };
+            if claims.len() > 1 {
+                self.claims.insert(*address, claims);
             }
         }
         Some(known)
@@ -123,17 +129,19 @@ impl Pods {
             })
         });
         self.by_key.insert(known.key.clone(), place);
-        let (lives, addresses) = (known.lives, known.addresses.clone());
+        let (lives, addresses) = (known.lives, Arc::clone(&known.addresses));
         self.living = self.living.saturating_add(usize::from(lives));
-        self.all[place as usize] = Some(known);
+        self.all[place as usize] = Some(Box::new(known));
         for address in addresses.iter().filter(|_| lives) {
-            let mut claims = self.claims.remove(address).unwrap_or_default();
+            let Some(&owner) = self.owners.get(address) else {
+                self.owners.insert(*address, place);
+                continue;
+            };
+            let mut claims = self.claims.remove(address).unwrap_or_else(|| vec![owner]);
             claims.push(place);
-            let key = |one: &Place| self.get(*one).map(|known| known.key.clone());
-            if claims.len() > 1 {
-                claims.sort_by_cached_key(key);
-                again.extend(&claims);
-            }
+            claims.sort_by_cached_key(|one| self.get(*one).map(|known| known.key.clone()));
+            again.extend(&claims);
+            self.owners.extend(claims.first().map(|first| (*address, *first)));
             self.claims.insert(*address, claims);
         }
         place
@@ -151,23 +159,21 @@ impl Pods {
 
     /// The addresses that are a pod's and nobody else's before it, and whether any is another's
     /// too.
-    pub(super) fn owned(&self, place: Place) -> (Vec<IpAddr>, bool) {
+    pub(super) fn owned(&self, place: Place) -> (Arc<[IpAddr]>, bool) {
         let Some(known) = self.get(place).filter(|known| known.lives) else {
-            return (Vec::new(), false);
+            return (Arc::default(), false);
         };
-        let mut is_shared = false;
-        let mut owns = |address: &&IpAddr| {
-            let claims = self.claims.get(*address).map_or(&[][..], Vec::as_slice);
-            is_shared |= claims.len() > 1;
-            claims.first() == Some(&place)
-        };
-        let owned = known.addresses.iter().filter(&mut owns).copied().collect();
-        (owned, is_shared)
+        let is_shared = known.addresses.iter().any(|address| self.claims.contains_key(address));
+        if !is_shared {
+            return (Arc::clone(&known.addresses), false);
+        }
+        let owns = |address: &&IpAddr| self.owners.get(*address) == Some(&place);
+        (known.addresses.iter().filter(owns).copied().collect(), true)
     }
 
     /// Whether a living pod has the address.
     pub(super) fn has(&self, address: IpAddr) -> bool {
-        self.claims.contains_key(&address)
+        self.owners.contains_key(&address)
     }
 }
 

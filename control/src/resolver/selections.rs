@@ -308,7 +308,7 @@ impl Resolver {
             // It may wear any label.
             self.sets.ids().for_each(ask);
         } else {
-            let (all, none) = (&self.selections, Labels::new());
+            let (all, none) = (&self.selections, Labels::default());
             let of_namespace = space.labels.as_ref().unwrap_or(&none);
             let of_account = space.account(known.account).unwrap_or(&none);
             let own = space.selected.wanting(labels).chain(all.pods.wanting(labels));

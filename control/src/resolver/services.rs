@@ -105,7 +105,7 @@ impl Services {
         let slice = inventory.slice(key);
         let Some(name) = slice.and_then(|slice| slice.service.as_ref()) else { return };
         let namespace = key.namespace.clone();
-        let service = ObjectKey { kind: ObjectKind::Service, namespace, name: Arc::clone(name) };
+        let service = ObjectKey::new(ObjectKind::Service, namespace, Arc::clone(name));
         self.of_slice.insert(key.clone(), service.clone());
         self.slices.entry(service.clone()).or_default().insert(key.clone());
         self.stale.insert(service);

@@ -71,11 +71,8 @@ fn a_relabelled_pod_leaves_one_set_and_joins_another() {
 #[test]
 fn a_place_is_used_again_but_not_in_the_change_that_empties_it() {
     let mut bench = Bench::new(&pod("x/a", "10.0.0.1", ""));
-    let _: Effect = bench.inventory.apply(Change::Remove(ObjectKey {
-        kind: ObjectKind::Pod,
-        namespace: "x".into(),
-        name: "a".into(),
-    }));
+    let _: Effect =
+        bench.inventory.apply(Change::Remove(ObjectKey::new(ObjectKind::Pod, "x", "a")));
     let delta = bench.set(&pod("x/b", "10.0.0.1", ""));
     let places: Vec<u32> = delta.pods.iter().map(|one| one.0.0).collect();
     assert_eq!(places.len(), 2);

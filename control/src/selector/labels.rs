@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Labels of a pod or a namespace, by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Labels {
     /// Keys and values, one after the other.
     text: Box<str>,

@@ -200,8 +200,7 @@ fn write_endpoint(text: &mut String, one: &Endpoint) -> Option<()> {
 }
 
 fn gone(step: &Step) -> Option<ObjectKey> {
-    let key =
-        |kind, name: String| ObjectKey { kind, namespace: "default".into(), name: name.into() };
+    let key = |kind, name: String| ObjectKey::new(kind, "default", name);
     match step {
         Step::Gone(n) => Some(key(ObjectKind::Service, format!("s{n}"))),
         Step::SliceGone(n, at) => Some(key(ObjectKind::EndpointSlice, format!("s{n}-{at}"))),

@@ -62,7 +62,7 @@ impl<D: Dataplane> Sync<D> {
             let identity = Identity {
                 namespace: pod.namespace.to_string(),
                 name: pod.name.to_string(),
-                uid: object.metadata.uid.clone(),
+                uid: object.metadata.uid.as_ref().map(ToString::to_string),
                 ifindex: held.probed.ifindex,
             };
             Some((pod.endpoint.0, identity))

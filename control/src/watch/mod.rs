@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
-use crate::manifest::{Object, ObjectKey, ObjectKind, Problem};
+use crate::manifest::{Alike, Object, ObjectKey, ObjectKind, Problem};
 pub use client::{ClientError, connect};
 use patience::Patience;
 pub use resource::{RESOURCES, Resource};
@@ -88,6 +88,7 @@ pub struct There {
 #[derive(Debug)]
 pub struct Watches {
     heard: Receiver<Heard>,
+    alike: Alike,
     _tasks: JoinSet<()>,
 }
 
@@ -102,13 +103,18 @@ impl Watches {
             tasks.spawn(watch.run());
         }
         tasks.spawn(pulse::run(client.clone(), sender));
-        Self { heard, _tasks: tasks }
+        Self { heard, alike: Alike::default(), _tasks: tasks }
     }
 
     /// Waits for something to be heard, and takes everything that has come by then.
     pub async fn heard(&mut self) -> Vec<Heard> {
         let mut all = Vec::new();
         self.heard.recv_many(&mut all, WAITING_MAX).await;
+        for one in &mut all {
+            if let Heard::Of(_, What::There(there)) = one {
+                self.alike.share(&mut there.object);
+            }
+        }
         all
     }
 }

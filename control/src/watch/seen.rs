@@ -133,7 +133,7 @@ mod tests {
         let facts = PodFacts { node: "n".into(), is_leaving: true, born: 60, mirror: "abc".into() };
         assert_eq!((there.facts, there.version.as_str()), (facts, "7"));
         let Object::Pod(pod) = there.object else { panic!() };
-        assert_eq!(pod.addresses, ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
+        assert_eq!(*pod.addresses, ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
         assert_eq!(there.problems, []);
     }
 

@@ -78,7 +78,7 @@ fn put<T>(all: &mut Vec<T>, at: u32, value: Option<T>, empty: impl Fn() -> T) {
 
 /// What an empty place holds.
 fn no_pod() -> Pod {
-    Pod { endpoint: EndpointId(u32::MAX), addresses: Vec::new() }
+    Pod { endpoint: EndpointId(u32::MAX), addresses: [].into() }
 }
 
 /// What an empty place holds: it isolates nobody, so whom it selects does not matter.
@@ -94,7 +94,7 @@ mod tests {
     fn a_delta_of_all_makes_it_and_places_are_emptied_and_filled() {
         let pod = |n: u8| Pod {
             endpoint: EndpointId(u32::from(n)),
-            addresses: vec![[10, 0, 0, n].into()],
+            addresses: [[10, 0, 0, n].into()].into(),
         };
         let set = |pods: &[u32]| PeerSet {
             pods: pods.iter().copied().map(PodIndex).collect(),

@@ -50,7 +50,7 @@ pub struct Pod {
     /// Its identity in connections and routes.
     pub endpoint: EndpointId,
     /// Its addresses, IPv4, IPv6 or both.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Arc<[IpAddr]>,
 }
 
 /// Addresses that a rule means: pods by membership, and blocks of addresses.

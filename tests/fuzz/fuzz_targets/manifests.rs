@@ -131,7 +131,7 @@ fn twins_agree(found: &FileObjects, known: &[Value]) {
     }
     for object in &found.objects {
         if let Object::Pod(pod) = object {
-            edges.addresses.extend(&pod.addresses);
+            edges.addresses.extend(pod.addresses.iter());
         }
     }
     edges.addresses = edges.addresses.into_iter().take(ADDRESSES_MAX).collect();

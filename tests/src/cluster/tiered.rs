@@ -143,6 +143,6 @@ fn equal(key: &str, value: &str) -> Expression {
 
 fn metadata(kind: Known, namespace: &str, name: &str) -> Metadata {
     let kind = ObjectKind::Ordered(kind);
-    let key = ObjectKey { kind, namespace: namespace.into(), name: name.into() };
+    let key = ObjectKey::new(kind, namespace, name);
     Metadata { key, origin: Origin { file: Arc::clone(&NOWHERE), index: 0, line: 0 }, uid: None }
 }

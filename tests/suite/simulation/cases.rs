@@ -152,7 +152,7 @@ impl Nodes {
             && !pod.host_network
         {
             let key = &pod.metadata.key;
-            pod.interface = Some(format!("{}/{}", key.namespace, key.name));
+            pod.interface = Some(format!("{}/{}", key.namespace, key.name).into());
         }
         object
     }

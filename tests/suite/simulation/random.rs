@@ -50,7 +50,7 @@ fn exercise(world: &mut World, choices: &mut Choices, seed: u64) {
     let mut ends = vec![];
     for (index, pod) in (0..).zip(&resolved.ruleset.pods) {
         let view = &resolved.pods[index as usize];
-        for &address in &pod.addresses {
+        for &address in pod.addresses.iter() {
             let wire = format!("{}/{}", view.namespace, view.name);
             ends.push(End { wire, address, pod: Some(PodIndex(index)) });
         }

@@ -128,7 +128,7 @@ fn np_59_what_of_a_pod_cannot_be_used_is_told_and_not_used() {
         let Object::Pod(pod) = read_text("t.yaml", &text).unwrap().objects.remove(0) else {
             panic!("{bad}")
         };
-        assert_eq!((pod.ports.as_slice(), pod.labels.is_some()), (&[][..], true), "{bad}");
+        assert_eq!((&*pod.ports, pod.labels.is_some()), (&[][..], true), "{bad}");
     }
     told(
         "Pod x/p",

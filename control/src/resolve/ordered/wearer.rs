@@ -101,7 +101,7 @@ impl<'i> Wearer<'i> {
     pub(crate) fn pod(inventory: &Inventory, pod: &'i Pod) -> Self {
         let key = &pod.metadata.key;
         Self {
-            own: pod.labels.as_ref(),
+            own: pod.labels.as_deref(),
             namespace: Some(&key.namespace),
             of_namespace: inventory.namespace_labels(&key.namespace),
             account: Some(&pod.account),

@@ -120,9 +120,9 @@ impl World for Everyone<'_, '_> {
 
     fn bearers(&self, name: &str, protocol: Protocol) -> BTreeMap<u16, Vec<PodIndex>> {
         let mut found: BTreeMap<u16, Vec<PodIndex>> = BTreeMap::new();
-        let is_it = |port: &&NamedPort| port.name == name && port.protocol == protocol;
+        let is_it = |port: &&NamedPort| *port.name == *name && port.protocol == protocol;
         for (place, _) in &self.pods {
-            let ports = self.resident(*place).into_iter().flat_map(|one| &one.pod.ports);
+            let ports = self.resident(*place).into_iter().flat_map(|one| &*one.pod.ports);
             if let Some(port) = ports.into_iter().find(is_it) {
                 found.entry(port.number).or_default().push(*place);
             }

@@ -116,7 +116,7 @@ pub(super) fn refine<'a>(ruleset: &'a Ruleset, used: &[SetId]) -> (Classes, Memb
     let mut host_keys: Vec<Key> = Vec::with_capacity(ruleset.pods.len());
     let mut starts = vec![0];
     for ((pod, signature), number) in ruleset.pods.iter().zip(&signatures).zip(0..) {
-        for &address in &pod.addresses {
+        for &address in pod.addresses.iter() {
             hosts.push(Host { address, pod: PodIndex(number), class: ClassId::NOTHING });
             host_keys.push((regions.alike(regions.of(address)), *signature));
         }

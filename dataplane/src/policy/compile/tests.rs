@@ -49,7 +49,8 @@ pub(super) fn pods(families: &[u8]) -> Vec<Pod> {
         [vec![v4], vec![v6], vec![v4, v6]][usize::from(*family)].clone()
     };
     let pods = families.iter().enumerate().map(addresses).zip(100..);
-    pods.map(|(addresses, id)| Pod { endpoint: EndpointId(id), addresses }).collect()
+    pods.map(|(addresses, id)| Pod { endpoint: EndpointId(id), addresses: addresses.into() })
+        .collect()
 }
 
 pub(super) fn any_net() -> impl Strategy<Value = IpNet> {
@@ -180,7 +181,7 @@ pub(super) fn party(ruleset: &Ruleset, address: IpAddr) -> Party {
 
 /// Every address that matters: of pods, at the edges of blocks, and in nothing.
 fn parties(ruleset: &Ruleset) -> Vec<Party> {
-    let own = ruleset.pods.iter().flat_map(|pod| pod.addresses.clone());
+    let own = ruleset.pods.iter().flat_map(|pod| pod.addresses.iter().copied());
     let edges = NETS.iter().flat_map(|text| edges(net(text)));
     let mut addresses: Vec<IpAddr> = own.chain(edges).collect();
     addresses.sort_unstable();
@@ -310,7 +311,7 @@ fn set(pods: impl IntoIterator<Item = u32>) -> PeerSet {
 
 /// `count` pods from 10.0.0.0 on.
 fn v4_pods(count: u32) -> Vec<Pod> {
-    let address = |i| vec![Ipv4Addr::from_bits(0x0a00_0000 + i).into()];
+    let address = |i| [Ipv4Addr::from_bits(0x0a00_0000 + i).into()].into();
     let pod = |i| Pod { endpoint: EndpointId(i), addresses: address(i) };
     (0..count).map(pod).collect()
 }

@@ -120,7 +120,7 @@ impl Product {
                 assert!(waits, "{name} is published without a port, and its interface is free");
                 continue;
             };
-            let (endpoint, addresses, port) = (pod.endpoint, pod.addresses.clone(), place.at.port);
+            let (endpoint, addresses, port) = (pod.endpoint, pod.addresses.to_vec(), place.at.port);
             places.insert(name, Place { endpoint, addresses, wire, port });
         }
         places
@@ -272,7 +272,7 @@ impl Agent for Renewed {
         self.differs = false;
         let place = |pod: &PodView| {
             let wire = format!("{}/{}", pod.namespace, pod.name);
-            let (endpoint, addresses) = (pod.endpoint, pod.addresses.clone());
+            let (endpoint, addresses) = (pod.endpoint, pod.addresses.to_vec());
             let port = self.world.port(&wire)?;
             Some((wire.clone(), Place { endpoint, addresses, wire, port }))
         };

@@ -168,7 +168,7 @@ fn assert_judges_alike(before: &Ruleset, after: &Ruleset) {
 }
 
 pub(super) fn questions(ruleset: &Ruleset) -> Vec<Question> {
-    let own = ruleset.pods.iter().flat_map(|pod| pod.addresses.clone());
+    let own = ruleset.pods.iter().flat_map(|pod| pod.addresses.iter().copied());
     let mut addresses: Vec<IpAddr> =
         own.chain(NETS.iter().flat_map(|text| edges(net(text)))).collect();
     addresses.sort_unstable();
@@ -248,7 +248,7 @@ fn a_pod_whose_like_is_there_shares_every_row() {
     let (mut kept, _) = web();
     let before = kept.table();
     let rebuilds = kept.rebuilds();
-    let pod = Pod { endpoint: EndpointId(9), addresses: vec![[10, 0, 0, 9].into()] };
+    let pod = Pod { endpoint: EndpointId(9), addresses: [[10, 0, 0, 9].into()].into() };
     let update = kept.apply(Delta {
         pods: vec![(PodIndex(4), Some(pod))],
         members: vec![(SetId(0), PodIndex(4), true)],
@@ -680,7 +680,7 @@ fn blocks_and_exceptions_are_counted_once() {
 #[test]
 fn more_than_half_of_the_pods_are_built_anew() {
     let host =
-        |n: u8| Pod { endpoint: EndpointId(n.into()), addresses: vec![[10, 0, 1, n].into()] };
+        |n: u8| Pod { endpoint: EndpointId(n.into()), addresses: [[10, 0, 1, n].into()].into() };
     let joins = |count| (0..count).map(|pod| (SetId(1), PodIndex(pod), true)).collect();
     for (count, rebuilt) in [(132, None), (133, Some(Out::Dear))] {
         let (_, mut ruleset) = web();
