@@ -108,21 +108,14 @@ impl Inventory {
         if unreadable.is_empty() { Ok(inventory) } else { Err(unreadable) }
     }
 
-    /// One that knows nothing yet but who has which identity: for an agent that begins anew while
-    /// its workers go on, so that connections stay their pods' (NP-58).
-    #[must_use]
-    pub fn successor(&self) -> Self {
-        let mut inherited = self.inherited.clone();
-        let now = self.endpoints.keys().filter_map(|key| Some((key.clone(), self.identity(key)?)));
-        inherited.extend(now);
-        Self { inherited, endpoints_given: self.endpoints_given, ..Self::default() }
-    }
-
     /// Takes one change in.
     pub fn apply(&mut self, change: Change) -> Effect {
         match change {
             Change::Set(object) => {
                 let key = object.metadata().key.clone();
+                if self.is_known(&object) {
+                    return Effect::Nothing;
+                }
                 self.watching(&[key], |inventory| {
                     let metadata = object.metadata();
                     let file = metadata.origin.file.clone();
@@ -231,12 +224,6 @@ impl Inventory {
         Some(labels)
     }
 
-    /// The identity of a pod: its own for as long as it is the same object (by `uid`).
-    #[must_use]
-    pub fn endpoint(&self, key: &ObjectKey) -> Option<EndpointId> {
-        self.endpoints.get(key).copied()
-    }
-
     /// Everything to be said: of each object, and of objects that do not fit each other.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -320,6 +307,14 @@ impl Inventory {
         self.objects.iter().filter_map(in_force).collect()
     }
 
+    /// Whether an object is told again, and is nowhere else: it stays the same piece of memory for
+    /// all who have of it.
+    fn is_known(&self, object: &Object) -> bool {
+        let key = &object.metadata().key;
+        let versions = self.objects.get(key).filter(|_| !self.departed.contains(key));
+        versions.is_some_and(|one| one.earlier().next().is_none() && one.in_force() == Some(object))
+    }
+
     fn in_force(&self, key: &ObjectKey) -> Option<&Object> {
         self.objects.get(key)?.in_force()
     }
@@ -355,36 +350,6 @@ impl Inventory {
             self.objects.remove(&key);
         }
         self.objects.entry(key).or_default().put(object);
-    }
-
-    /// Gives a new pod a new identity, and takes a gone one's away (NP-54).
-    fn identify(&mut self, key: &ObjectKey, before: Option<&Object>) {
-        if key.kind == ObjectKind::Namespace && key.is_lost() {
-            match self.in_force(key) {
-                Some(_) => self.nameless.insert(key.clone()),
-                None => self.nameless.remove(key),
-            };
-        }
-        let inherited = self.inherited.remove(key);
-        let Some(Object::Pod(pod)) = self.in_force(key) else {
-            self.endpoints.remove(key);
-            return;
-        };
-        let uid = &pod.metadata.uid;
-        if before.is_some_and(|before| before.metadata().uid == *uid) {
-            return;
-        }
-        let same = inherited.filter(|(known, _)| known == uid).map(|(_, endpoint)| endpoint);
-        let given = EndpointId(self.endpoints_given);
-        self.endpoints.insert(key.clone(), same.unwrap_or(given));
-        self.endpoints_given = self.endpoints_given.saturating_add(u32::from(same.is_none()));
-    }
-
-    /// Who a pod is, or was.
-    fn identity(&self, key: &ObjectKey) -> Option<Identity> {
-        let is = self.in_force(key).zip(self.endpoint(key));
-        let is = is.map(|(pod, endpoint)| (pod.metadata().uid.clone(), endpoint));
-        is.or_else(|| self.inherited.get(key).cloned())
     }
 }
 

@@ -6,9 +6,9 @@
 //! that must be there, where a selector has one; the answers are more than is wanted, never less,
 //! and each is then tested.
 
-use std::sync::Arc;
+use std::hash::BuildHasher;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::selector::{self, LabelSelector, Operator};
 
@@ -21,9 +21,11 @@ pub(super) type Labels = Box<[(Word, Word)]>;
 /// Words in use.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    numbers: HashMap<Arc<str>, Word>,
+    /// By the word's hash.
+    numbers: HashTable<Word>,
+    hasher: DefaultHashBuilder,
     /// By number: the word, and how often it is used.
-    all: Vec<(Arc<str>, u32)>,
+    all: Vec<(Box<str>, u32)>,
     free: Vec<Word>,
 }
 
@@ -42,21 +44,22 @@ enum Test {
 impl Words {
     /// The word's number, for one more user.
     pub(super) fn take(&mut self, word: &str) -> Word {
-        if let Some(&number) = self.numbers.get(word) {
+        if let Some(number) = self.known(word) {
             if let Some(known) = self.all.get_mut(number as usize) {
                 known.1 = known.1.saturating_add(1);
             }
             return number;
         }
-        let text: Arc<str> = word.into();
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.all.push((Arc::clone(&text), 0));
-            u32::try_from(self.all.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        let hash = self.hasher.hash_one(word);
+        let Self { numbers, hasher, all, free } = self;
+        let number = free.pop().unwrap_or_else(|| {
+            all.push(Default::default());
+            u32::try_from(all.len().saturating_sub(1)).unwrap_or(u32::MAX)
         });
-        if let Some(place) = self.all.get_mut(number as usize) {
-            *place = (Arc::clone(&text), 1);
+        if let Some(place) = all.get_mut(number as usize) {
+            *place = (word.into(), 1);
         }
-        self.numbers.insert(text, number);
+        numbers.insert_unique(hash, number, |one| hasher.hash_one(text(all, *one)));
         number
     }
 
@@ -65,14 +68,18 @@ impl Words {
         let Some(known) = self.all.get_mut(number as usize) else { return };
         known.1 = known.1.saturating_sub(1);
         if known.1 == 0 {
-            self.numbers.remove(&known.0);
+            let hash = self.hasher.hash_one(&*std::mem::take(&mut known.0));
+            if let Ok(found) = self.numbers.find_entry(hash, |one| *one == number) {
+                found.remove();
+            }
             self.free.push(number);
         }
     }
 
     /// The word's number, if anybody uses it.
     pub(super) fn known(&self, word: &str) -> Option<Word> {
-        self.numbers.get(word).copied()
+        let is_it = |one: &Word| text(&self.all, *one) == word;
+        self.numbers.find(self.hasher.hash_one(word), is_it).copied()
     }
 
     /// The word of a number.
@@ -130,6 +137,10 @@ impl Words {
             }
         }
     }
+}
+
+fn text(words: &[(Box<str>, u32)], number: Word) -> &str {
+    words.get(number as usize).map_or("", |known| &known.0)
 }
 
 impl Wanted {

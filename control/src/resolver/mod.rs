@@ -152,7 +152,7 @@ impl Resolver {
         };
         for space in spaces {
             if self.spaces.relabel(space, inventory, &mut self.words) {
-                work.pods.extend(&self.spaces.space(space).pods.all);
+                work.pods.extend(&self.spaces.space(space).pods);
             }
         }
     }
@@ -169,7 +169,7 @@ impl Resolver {
             let acts = |place: &&Place| {
                 self.pods.get(**place).is_some_and(|known| accounts.contains(&known.account))
             };
-            work.pods.extend(self.spaces.space(space).pods.all.iter().filter(acts));
+            work.pods.extend(self.spaces.space(space).pods.iter().filter(acts));
         }
     }
 
@@ -358,7 +358,7 @@ impl Resolver {
     /// Selectors see the pod from now on.
     fn show(&mut self, place: Place, known: &mut Known, work: &mut Work) {
         let labels = known.labels.clone().unwrap_or_default();
-        self.spaces.space_mut(known.space).pods.insert(place, &labels);
+        put(&mut self.spaces.space_mut(known.space).pods, place);
         self.seen.insert(place, &labels);
         for (name, protocol, _) in &known.ports {
             put(self.pods.bearers.entry((*name, *protocol)).or_default(), place);
@@ -377,7 +377,7 @@ impl Resolver {
             return;
         }
         let labels = known.labels.clone().unwrap_or_default();
-        self.spaces.space_mut(known.space).pods.remove(place, &labels);
+        take(&mut self.spaces.space_mut(known.space).pods, place);
         self.seen.remove(place, &labels);
         take(&mut self.doubtful, place);
         if !known.has_known_ports {

@@ -7,7 +7,7 @@ use lockgate_dataplane::policy::ruleset::{PeerSet, PodIndex, SetId};
 
 use super::Resolver;
 use super::labels::Wanted;
-use super::pods::Place;
+use super::pods::{Known, Place};
 use super::sets::Meaning;
 use crate::resolve::Doubt;
 
@@ -20,23 +20,22 @@ impl Resolver {
             // A pod does not know that it is listed.
             Meaning::Blocks(_) | Meaning::Listed(_) => Vec::new(),
             Meaning::Own(space, wanted) => {
-                self.matching(self.spaces.space(*space).pods.shortest(wanted), wanted).collect()
+                let (all, everywhere) =
+                    (&self.spaces.space(*space).pods, self.seen.shortest(wanted));
+                let fewest = if everywhere.len() < all.len() { everywhere } else { all };
+                let is_in = |pod: &Known| pod.space == *space;
+                self.matching(fewest, wanted, is_in).collect()
             }
             Meaning::Across(scope, wanted) => {
                 let spaces = &self.spaces.scope(*scope).spaces;
+                let all = spaces.iter().map(|space| self.spaces.space(*space).pods.as_slice());
                 let everywhere = self.seen.shortest(wanted);
-                if everywhere.len() < spaces.len().saturating_mul(4) {
-                    let is_in = |place: &Place| {
-                        self.pods
-                            .get(*place)
-                            .is_some_and(|pod| spaces.binary_search(&pod.space).is_ok())
-                    };
-                    return self.matching(everywhere, wanted).filter(is_in).collect();
+                if everywhere.len() < all.clone().map(<[_]>::len).sum() {
+                    let is_in = |pod: &Known| spaces.binary_search(&pod.space).is_ok();
+                    return self.matching(everywhere, wanted, is_in).collect();
                 }
-                let lists =
-                    spaces.iter().map(|space| self.spaces.space(*space).pods.shortest(wanted));
                 let mut found: Vec<Place> =
-                    lists.flat_map(|list| self.matching(list, wanted)).collect();
+                    all.flat_map(|pods| self.matching(pods, wanted, |_| true)).collect();
                 found.sort_unstable();
                 found
             }
@@ -56,10 +55,11 @@ impl Resolver {
         &'r self,
         places: &'r [Place],
         wanted: &'r Wanted,
+        is_in: impl Fn(&Known) -> bool + 'r,
     ) -> impl Iterator<Item = Place> + 'r {
-        let matches = |place: &Place| {
-            let labels = self.pods.get(*place).and_then(|pod| pod.labels.as_ref());
-            labels.is_some_and(|labels| wanted.matches(labels))
+        let matches = move |place: &Place| {
+            let pod = self.pods.get(*place).filter(|pod| is_in(pod));
+            pod.and_then(|pod| pod.labels.as_ref()).is_some_and(|labels| wanted.matches(labels))
         };
         places.iter().copied().filter(matches)
     }

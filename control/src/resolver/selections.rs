@@ -259,27 +259,27 @@ impl Resolver {
             },
             Within::Anywhere | Within::Namespaces(_) => None,
         };
-        let pods = space.map_or(&self.seen, |space| &space.pods);
+        let all = space.map_or(&self.seen.all, |space| &space.pods);
         let known = |word: &str| self.words.known(word);
-        let mut few: Option<(usize, Ground, Home)> = None;
+        let (mut fewest, mut few) = (all.len(), None);
         for need in needs(selection).filter(|need| need.ground != Ground::Account) {
             // A word that nobody bears: nobody has the label, but for who may have any.
             let home = home(&need, known).unwrap_or(Home::Labels(Vec::new()));
             let count = match need.ground {
-                Ground::Namespace => self.in_spaces(&home).map(|space| space.pods.all.len()).sum(),
-                _ => pods.count(&home),
+                Ground::Namespace => self.in_spaces(&home).map(|space| space.pods.len()).sum(),
+                _ => self.seen.count(&home),
             };
-            if few.as_ref().is_none_or(|few| count < few.0) {
-                few = Some((count, need.ground, home));
+            if count < fewest {
+                (fewest, few) = (count, Some((need.ground, home)));
             }
         }
         match few {
-            None => pods.all.clone(),
-            Some((_, Ground::Namespace, home)) => {
-                let pods = self.in_spaces(&home).flat_map(|space| &space.pods.all);
+            None => all.clone(),
+            Some((Ground::Namespace, home)) => {
+                let pods = self.in_spaces(&home).flat_map(|space| &space.pods);
                 pods.chain(&self.doubtful).copied().collect()
             }
-            Some((_, _, home)) => pods.at(&home).collect(),
+            Some((_, home)) => self.seen.at(&home).collect(),
         }
     }
 

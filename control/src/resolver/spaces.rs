@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::labels::{Home, Labels, Selectors, Things, Wanted, Word, Words, put, take};
+use super::pods::Place;
 use crate::inventory::Inventory;
 
 /// A namespace's number; used again.
@@ -20,8 +21,8 @@ pub(super) struct Space {
     pub(super) labels: Option<Labels>,
     /// Pods and sets that need it.
     users: u32,
-    /// Its pods that selectors may see.
-    pub(super) pods: Things,
+    /// Its pods that selectors may see, ascending.
+    pub(super) pods: Vec<Place>,
     /// The sets of its own pods.
     pub(super) own: Selectors,
     /// The selections of its own pods.
