@@ -610,20 +610,14 @@ fn no_room_for_addresses(runtime: &Runtime, config: &Value) -> Outcome {
     let disk = Disk::mount(runtime.directory().join("ipam"), "32k")?;
     for (harm, said) in [("full", "no space left"), ("ro", "read-only file system")] {
         runtime.good("ADD", "b", config)?;
-        if harm == "full" {
-            disk.fill()?
-        } else {
-            disk.set("ro")?
-        }
+        let harmed = if harm == "full" { disk.fill() } else { disk.set("ro") };
+        harmed?;
         let reply = runtime.call("ADD", "a", config)?;
         assert!(!reply.is_good && reply.document["msg"].to_string().contains(said), "{reply:?}");
         assert_eq!((runtime.wires().len(), runtime.leases().len()), (1, 2), "{harm}: {reply:?}");
         assert!(!runtime.pod("a").has_interface("eth0"), "{harm}");
-        if harm == "full" {
-            disk.empty()?
-        } else {
-            disk.set("rw")?
-        }
+        let mended = if harm == "full" { disk.empty() } else { disk.set("rw") };
+        mended?;
         runtime.good("ADD", "a", config)?;
         runtime.good("DEL", "a", config)?;
         runtime.good("DEL", "b", config)?;

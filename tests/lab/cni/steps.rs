@@ -2,7 +2,7 @@
 //! kernel counts them: every call but those that are known to change nothing. So the list is whole
 //! whatever the program does, and a step that somebody adds is tried without a word here.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Child;
 use std::thread;
@@ -121,9 +121,9 @@ pub(super) fn follow(child: &Child, killed_at: usize) -> Result<Followed, LabErr
         has_begun: false,
         is_killed: false,
         steps: Vec::new(),
-        threads: BTreeMap::from([(leader, ())]),
+        threads: BTreeSet::from([leader]),
     };
-    let is_good = following.to_the_end()?;
+    let is_good = following.await_end()?;
     Ok(Followed { steps: following.steps, is_good, is_killed: following.is_killed })
 }
 
@@ -134,17 +134,17 @@ struct Following {
     has_begun: bool,
     is_killed: bool,
     steps: Vec<libc::c_long>,
-    threads: BTreeMap<Pid, ()>,
+    threads: BTreeSet<Pid>,
 }
 
 impl Following {
     /// Lets it go on from stop to stop; whether it ended well.
-    fn to_the_end(&mut self) -> Result<bool, LabError> {
+    fn await_end(&mut self) -> Result<bool, LabError> {
         let flags = WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let mut is_still = true;
-            for thread in self.threads.keys().copied().collect::<Vec<_>>() {
+            for thread in self.threads.iter().copied().collect::<Vec<_>>() {
                 match waitpid(thread, Some(flags)) {
                     Ok(WaitStatus::StillAlive) => continue,
                     Ok(WaitStatus::Exited(who, code)) if who == self.leader => {
@@ -173,18 +173,16 @@ impl Following {
     fn go_on(&mut self, thread: Pid, stopped: WaitStatus) {
         let mut signal = None;
         match stopped {
-            WaitStatus::PtraceSyscall(_) if self.is_step(thread) => {
-                if self.steps.len() > self.killed_at {
-                    self.is_killed = true;
-                    // It is dead before the call is made.
-                    let _dead = kill(self.leader, Signal::SIGKILL);
-                    return;
-                }
+            WaitStatus::PtraceSyscall(_) if self.is_last_step(thread) => {
+                self.is_killed = true;
+                // It is dead before the call is made.
+                let _dead = kill(self.leader, Signal::SIGKILL);
+                return;
             }
             WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) => self.has_begun = true,
             WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_CLONE) => {
                 let new = ptrace::getevent(thread).ok().and_then(|id| i32::try_from(id).ok());
-                self.threads.extend(new.map(|id| (Pid::from_raw(id), ())));
+                self.threads.extend(new.map(Pid::from_raw));
             }
             WaitStatus::Stopped(_, other) => signal = Some(other),
             _ => {}
@@ -197,8 +195,8 @@ impl Following {
         };
     }
 
-    /// Whether a thread is about to make a step, which is noted.
-    fn is_step(&mut self, thread: Pid) -> bool {
+    /// Whether a thread is about to make the step that is not to be made. Each step is noted.
+    fn is_last_step(&mut self, thread: Pid) -> bool {
         let is_entry =
             ptrace::syscall_info(thread).is_ok_and(|it| it.op == libc::PTRACE_SYSCALL_INFO_ENTRY);
         let Some((number, arguments)) = is_entry.then(|| asked(thread)).flatten() else {
@@ -213,7 +211,7 @@ impl Following {
             return false;
         }
         self.steps.push(number);
-        true
+        self.steps.len() > self.killed_at
     }
 }
 
