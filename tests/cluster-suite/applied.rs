@@ -27,6 +27,7 @@ fn applied() -> Outcome {
     bench.nodes_report()?;
     bench.a_node_that_is_behind()?;
     bench.a_broken_policy()?;
+    bench.a_policy_that_is_mended()?;
     let processes = leftovers::processes(&layout);
     bench.cluster.down()?;
     assert_gone(&layout, &processes)
@@ -101,13 +102,7 @@ impl Bench {
             "globalnetworkpolicies.projectcalico.org",
         ])?;
         self.cluster.apply(BROKEN)?;
-        let which = "reason=PolicyNotEnforcedAsWritten";
-        let events = || -> Result<Vec<Value>, Box<dyn Error>> {
-            let list = ["get", "events", "--field-selector", which, "--output", "json"];
-            let said: Value = serde_json::from_str(&self.cluster.kubectl(&list)?)?;
-            Ok(said["items"].as_array().cloned().unwrap_or_default())
-        };
-        until("an event", PATIENCE, || Ok((!events()?.is_empty()).then_some(())))?;
+        until("an event", PATIENCE, || Ok((!self.events()?.is_empty()).then_some(())))?;
         let named = ["--policy", "globalnetworkpolicy/broken"];
         until("both nodes to report the fault", PATIENCE, || {
             let said: Value = serde_json::from_str(&self.ask(&named)?.0)?;
@@ -117,12 +112,38 @@ impl Bench {
         })?;
         // Nodes begin to post within three seconds.
         std::thread::sleep(Duration::from_secs(5));
-        let all = events()?;
+        let all = self.events()?;
         assert_eq!(all.len(), 1, "{all:?}");
         assert_eq!(all[0]["type"], "Warning");
         assert_eq!(all[0]["involvedObject"]["name"], "broken");
         assert!(all[0]["message"].as_str().is_some_and(|it| it.contains("selector")), "{all:?}");
         Ok(())
+    }
+
+    /// The reports have nothing of it any more. The event stays as what has been, as Kubernetes has
+    /// it, and none is posted again.
+    fn a_policy_that_is_mended(&self) -> Outcome {
+        let before = self.events()?;
+        self.cluster.apply(&BROKEN.replace("has(", "has(app)"))?;
+        until("the mended policy to be in force", PATIENCE, || {
+            self.is_everywhere(&["globalnetworkpolicy/broken"])
+        })?;
+        for node in ["node-a", "node-b"] {
+            let path = "jsonpath={.status.errors}{.status.errorsLeftOut}";
+            let left = self.cluster.kubectl(&["get", "lockgatenode", node, "--output", path])?;
+            assert!(matches!(left.as_str(), "[]0" | "0" | ""), "{node}: {left}");
+        }
+        std::thread::sleep(Duration::from_secs(5));
+        assert_eq!(self.events()?, before, "posted again of what is mended");
+        Ok(())
+    }
+
+    /// The events on broken policies.
+    fn events(&self) -> Result<Vec<Value>, Box<dyn Error>> {
+        let which = "reason=PolicyNotEnforcedAsWritten";
+        let list = ["get", "events", "--field-selector", which, "--output", "json"];
+        let said: Value = serde_json::from_str(&self.cluster.kubectl(&list)?)?;
+        Ok(said["items"].as_array().cloned().unwrap_or_default())
     }
 
     fn is_everywhere(&self, policy: &[&str]) -> Result<Option<()>, Box<dyn Error>> {

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use lockgate_control::manifest::ObjectKind;
 use lockgate_control::watch::RESOURCES;
 use lockgate_tests::kubernetes::layout::API_PORT;
-use lockgate_tests::kubernetes::{Cluster, Layout, Network, Options, deployed};
+use lockgate_tests::kubernetes::{Cluster, Layout, Network, Options, deployed, leftovers};
 use lockgate_tests::lab::LabError;
 use lockgate_tests::lab::namespace::{run, wait_for};
 use serde_json::{Value, json};
@@ -54,7 +55,9 @@ fn deployed() -> Outcome {
     cluster.apply(&definitions(|version| version != CALICO[1]))?;
     cluster.apply(&without_kube_proxy(&layout, &manifest))?;
     let told = rolled_out(&cluster).and_then(|()| {
+        is_under_a_profile(&layout)?;
         enforces(&cluster)?;
+        is_evicted_by_its_budget(&cluster)?;
         asks_what_it_may(&cluster, &manifest)
     });
     if told.is_err() {
@@ -99,6 +102,68 @@ fn rolled_out(cluster: &Cluster) -> Outcome {
     outcome?;
     cluster.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "node", "node-a"])?;
     Ok(())
+}
+
+/// The runtime's profile of system calls is in force for every thread of the agent: workers have
+/// their own beside it. That the agent works under it is what the other steps see.
+fn is_under_a_profile(layout: &Layout) -> Outcome {
+    let programs = leftovers::processes(layout).into_iter().filter(|id| {
+        let program = fs::read_link(format!("/proc/{id}/exe"));
+        program.is_ok_and(|program| program == Path::new("/lockgate"))
+    });
+    let mut threads = 0;
+    for id in programs {
+        for thread in fs::read_dir(format!("/proc/{id}/task"))? {
+            let Ok(status) = fs::read_to_string(thread?.path().join("status")) else { continue };
+            let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key));
+            assert_eq!(of("Seccomp:").map(str::trim), Some("2"), "{status}");
+            threads += 1;
+        }
+    }
+    assert!(threads >= 3, "{threads} threads of an agent were found");
+    Ok(())
+}
+
+/// The chart's budget, as helm gives it: the eviction API refuses where too few would be ready, and
+/// lets go where enough are. Without one it asks nobody.
+fn is_evicted_by_its_budget(cluster: &Cluster) -> Outcome {
+    let budget = |least: u8| -> Result<String, Box<dyn std::error::Error>> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/chart");
+        let set =
+            format!("podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable={least}");
+        let mut chart = Command::new(script);
+        chart.args(["helm", "template", "lockgate", "deploy/helm/lockgate"]);
+        chart.args(["--namespace", "lockgate", "--kube-version", "1.35.0", "--set", &set]);
+        let said = run(chart.args(["--show-only", "templates/poddisruptionbudget.yaml"]))?;
+        Ok(cluster.apply(&String::from_utf8_lossy(&said.stdout))?)
+    };
+    let of = |what: &[&str]| cluster.kubectl(&[&["--namespace", "lockgate"], what].concat());
+    let pod = of(&["get", "pods", "--output", "jsonpath={.items[0].metadata.name}"])?;
+    budget(1)?;
+    wait_for("the budget to be counted", PATIENCE, || {
+        let path = "jsonpath={.status.currentHealthy} {.status.observedGeneration}";
+        of(&["get", "poddisruptionbudget", "lockgate", "--output", path])
+            .is_ok_and(|said| said == "1 1")
+    })?;
+    let evict = || {
+        let eviction = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": "lockgate"},
+        });
+        let file = cluster.layout().state().join("eviction.json");
+        fs::write(&file, eviction.to_string()).map_err(LabError::io("write an eviction"))?;
+        let path = format!("/api/v1/namespaces/lockgate/pods/{pod}/eviction");
+        cluster.kubectl(&["create", "--raw", &path, "--filename", &file.display().to_string()])
+    };
+    let refused = evict().expect_err("an agent was evicted against its budget").to_string();
+    assert!(refused.contains("violate the pod's disruption budget"), "{refused}");
+    of(&["delete", "poddisruptionbudget", "lockgate"])?;
+    evict()?;
+    wait_for("another agent to be there", PATIENCE, || {
+        let names = of(&["get", "pods", "--output", "name"]);
+        names.is_ok_and(|names| !names.is_empty() && !names.contains(&pod))
+    })?;
+    rolled_out(cluster)
 }
 
 /// Pods that the agent's plugin attaches reach each other, until a policy says otherwise.

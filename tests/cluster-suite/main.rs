@@ -8,6 +8,7 @@ mod control_plane;
 mod deploy;
 mod names;
 mod nodes;
+mod refused;
 mod switch;
 mod upstream;
 
@@ -32,6 +33,7 @@ const CASES: &[&[Case]] = &[
     deploy::CASES,
     names::CASES,
     nodes::CASES,
+    refused::CASES,
     switch::CASES,
     upstream::CASES,
 ];

@@ -13,6 +13,7 @@ use super::{Case, Outcome};
 
 pub(crate) const CASES: &[Case] = &[
     ("a missing capability is named", missing_capability),
+    ("a lock or a socket on a full or read-only disk is named with what to do", full_or_read_only),
     ("no bpffs: the message has the mount command", no_bpffs),
     ("a memlock limit that is too low is named where it bites", memlock),
     ("a port in use is named", port_in_use),
@@ -55,6 +56,30 @@ fn missing_capability() -> Outcome {
     }
     let both = words("setpriv --bounding-set=-bpf,-sys_admin");
     refused(|_, options| options.wrapper = both, &["CAP_BPF", "root"])
+}
+
+/// The disk is there for the switch alone: in a mount namespace that ends with it.
+fn full_or_read_only() -> Outcome {
+    let full = "mount -t tmpfs -o size=4k full DISK && head -c 4096 /dev/zero > DISK/filler";
+    let read_only = "mount -t tmpfs -o ro closed DISK";
+    for (script, setting, remedy) in [
+        (full, "lock", "make room in DISK, or change the setting lock"),
+        (read_only, "lock", "mount DISK writable, or change the setting lock"),
+        (read_only, "socket", "mount DISK writable, or change the setting socket"),
+    ] {
+        let world = World::build(Directory::with_three_pods()?, 1500)?;
+        let disk = world.lab.state().join("disk");
+        std::fs::create_dir_all(&disk)?;
+        let at_disk = |text: &str| text.replace("DISK", &disk.display().to_string());
+        let mut options = world.options()?;
+        let line = at_disk(&format!("{script} && exec \"$0\" \"$@\""));
+        options.wrapper = ["unshare", "--mount", "sh", "-c", &line].map(str::to_owned).to_vec();
+        options.arguments = vec![format!("--{setting}"), at_disk(&format!("DISK/{setting}"))];
+        let mut switch = SwitchProcess::spawn(&world.lab, &options)?;
+        assert!(!switch.await_end(SOON)?.success(), "{setting}: it began: {}", switch.log());
+        assert!(switch.log().contains(&at_disk(remedy)), "{remedy}: {}", switch.log());
+    }
+    Ok(())
 }
 
 fn no_bpffs() -> Outcome {

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot look has failed")]
 
+mod disk;
 mod runtime;
+mod steps;
 mod stub;
 
 use std::fs;
@@ -12,9 +14,11 @@ use std::time::{Duration, Instant};
 
 use lockgate_control::cni::install::{Network, Places};
 use lockgate_tests::lab::namespace::{run, wait_for};
+use nix::libc;
 use serde_json::{Value, json};
 
 use super::{Case, Outcome};
+use disk::Disk;
 use runtime::{Runtime, finish};
 use stub::Mood;
 
@@ -23,13 +27,17 @@ pub(crate) const CASES: &[Case] = &[
     ("cni: what differs from what ADD made is found by CHECK", differences),
     ("cni: what is gone already is let go, and without an agent too", del_twice),
     ("cni: an agent that refuses or says nothing leaves no pod half made", refusals),
-    ("cni: killed at each step, a pod is mended by DEL, ADD and GC", kills),
+    ("cni: killed where others wait for it, a pod is mended by DEL, ADD and GC", kills),
+    ("cni: killed at each step of ADD, a pod is mended by DEL, ADD and GC", kills_at_each_step),
+    ("cni: killed at each step of DEL and GC, a pod is mended by them and ADD", dels_at_each_step),
     ("cni: killed at any moment, a pod is mended by DEL, ADD and GC", kills_at_any_moment),
     ("cni: pods are attached beside each other, and one pod once", at_once),
     ("cni: GC leaves what is named and of other networks, STATUS says who is there", gc_and_status),
     ("cni: portmap follows in a list of plugins", a_list),
     ("cni: a broken configuration is refused by name", broken),
     ("cni: a full and a read-only disk leave what was installed", disks),
+    ("cni: where records or addresses find no room, nothing is begun and nothing lost", no_room),
+    ("cni: standard input that is empty, garbage or without end is told in the answer", no_input),
 ];
 
 fn a_life_in_every_version() -> Outcome {
@@ -293,6 +301,77 @@ fn kills() -> Outcome {
     Ok(())
 }
 
+/// What the steps of ADD must hold, so that a list of harmless calls that grew hides nothing.
+const OF_ADD: [(&str, libc::c_long); 6] = [
+    ("a record's file", libc::SYS_openat),
+    ("its lock", libc::SYS_flock),
+    ("a question to the agent", libc::SYS_connect),
+    ("netlink", libc::SYS_sendto),
+    ("the pod's namespace", libc::SYS_setns),
+    ("the answer", libc::SYS_write),
+];
+
+fn kills_at_each_step() -> Outcome {
+    let runtime = Runtime::build()?;
+    let config = runtime.config("1.0.0");
+    let whole = runtime.kill_at(usize::MAX, "ADD", "a", &config)?;
+    assert!(whole.is_good && !whole.is_killed, "{whole:?}");
+    for (what, call) in OF_ADD {
+        assert!(whole.steps.contains(&call), "ADD has no step for {what}: {:?}", whole.steps);
+    }
+    runtime.good("DEL", "a", &config)?;
+    for way in ["DEL", "ADD", "GC"] {
+        for step in 0.. {
+            let followed = runtime.kill_at(step, "ADD", "a", &config)?;
+            let after = format!("a kill at step {step}, {:?}, {way}", followed.steps.last());
+            if !followed.is_killed {
+                assert!(followed.is_good, "{after}: {followed:?}");
+                assert!(step >= whole.steps.len() / 2, "{after}: {whole:?}");
+                runtime.good("DEL", "a", &config)?;
+                break;
+            }
+            mend_whole(&runtime, way, &config).map_err(|error| format!("{after}: {error}"))?;
+            runtime.assert_nothing_left(&after);
+        }
+    }
+    Ok(())
+}
+
+/// As [`mend`]; an ADD that was killed when the runtime had been told is refused with its reason,
+/// and DEL comes first, as the runtime has it.
+fn mend_whole(runtime: &Runtime, way: &str, config: &Value) -> Outcome {
+    if way == "ADD" {
+        let reply = runtime.call("ADD", "a", config)?;
+        assert!(reply.is_good || reply.document["code"] == 7, "{reply:?}");
+        assert_eq!((runtime.wires().len(), runtime.leases().len()), (1, 2), "{reply:?}");
+        return mend(runtime, "DEL", config);
+    }
+    mend(runtime, way, config)
+}
+
+fn dels_at_each_step() -> Outcome {
+    let runtime = Runtime::build()?;
+    let config = runtime.config("1.1.0");
+    let mut of_gc = config.clone();
+    of_gc["cni.dev/valid-attachments"] = json!([]);
+    for (command, asked) in [("DEL", &config), ("GC", &of_gc)] {
+        for (turn, step) in (0..).enumerate() {
+            runtime.good("ADD", "a", &config)?;
+            let followed = runtime.kill_at(step, command, "a", asked)?;
+            let way = ["DEL", "ADD", "GC"][turn % 3];
+            let after = format!("{command} killed at {step}, {:?}, {way}", followed.steps.last());
+            if !followed.is_killed {
+                assert!(followed.is_good && step > 10, "{after}: {followed:?}");
+                runtime.assert_nothing_left(&after);
+                break;
+            }
+            mend_whole(&runtime, way, &config).map_err(|error| format!("{after}: {error}"))?;
+            runtime.assert_nothing_left(&after);
+        }
+    }
+    Ok(())
+}
+
 fn kills_at_any_moment() -> Outcome {
     let runtime = Runtime::build()?;
     let config = runtime.config("1.0.0");
@@ -303,12 +382,7 @@ fn kills_at_any_moment() -> Outcome {
         child.kill()?;
         finished += u32::from(finish(child)?.is_good);
         let way = ["DEL", "ADD", "GC"][usize::try_from(round % 3)?];
-        if way == "ADD" && runtime.call("ADD", "a", &config)?.document["code"] == 7 {
-            // It was whole, and the runtime had been told.
-            mend(&runtime, "DEL", &config)?;
-            continue;
-        }
-        mend(&runtime, if way == "ADD" { "DEL" } else { way }, &config)?;
+        mend_whole(&runtime, way, &config)?;
         runtime.assert_nothing_left(&format!("a kill after {round} half milliseconds, {way}"));
     }
     assert!(finished < 60, "no ADD was killed");
@@ -462,24 +536,11 @@ fn broken() -> Outcome {
 
 fn disks() -> Outcome {
     let runtime = Runtime::build()?;
-    let disk = runtime.directory().join("disk");
-    fs::create_dir_all(&disk)?;
-    let mounted = |words: &[&str]| run(Command::new("mount").args(words).arg(&disk));
-    mounted(&["-t", "tmpfs", "-o", "size=64k", "lgcni"])?;
-    let tried = try_disks(&runtime, &disk, &mounted);
-    run(Command::new("umount").arg(&disk))?;
-    tried
-}
-
-fn try_disks(
-    runtime: &Runtime,
-    disk: &std::path::Path,
-    mounted: &dyn Fn(&[&str]) -> Result<std::process::Output, lockgate_tests::lab::LabError>,
-) -> Outcome {
+    let disk = Disk::mount(runtime.directory().join("disk"), "64k")?;
     let places = Places {
         program: runtime.directory().join("program"),
-        bin_dir: disk.join("bin"),
-        conf_dir: disk.join("net.d"),
+        bin_dir: disk.path().join("bin"),
+        conf_dir: disk.path().join("net.d"),
         number: 10,
     };
     fs::create_dir_all(&places.bin_dir)?;
@@ -501,10 +562,87 @@ fn try_disks(
     fs::write(&places.program, "small")?;
     let left: Vec<_> = fs::read_dir(&places.bin_dir)?.collect();
     assert_eq!(left.len(), 1, "half a program is left: {left:?}");
-    mounted(&["-o", "remount,ro"])?;
+    disk.set("ro")?;
     let closed = places.install(&network(1400)).unwrap_err().to_string();
     assert!(closed.contains("mount") && closed.contains("writable"), "{closed}");
     assert_eq!(fs::read(places.config())?, config, "the old one is not there any more");
     assert_eq!(fs::read_to_string(places.bin_dir.join("lockgate-cni"))?, "small");
+    Ok(())
+}
+
+/// Of the directory of records, which is written before all else, and of the IPAM plugin's.
+fn no_room() -> Outcome {
+    let runtime = Runtime::build()?;
+    let config = runtime.config("1.0.0");
+    let disk = Disk::mount(runtime.directory().join("cni.sock.d"), "8k")?;
+    runtime.good("ADD", "b", &config)?;
+    disk.fill()?;
+    let refused = |pod: &str, command: &str, words: [&str; 2]| -> Outcome {
+        let reply = runtime.call(command, pod, &config)?;
+        assert_eq!((reply.is_good, &reply.document["code"]), (false, &json!(5)), "{reply:?}");
+        let told = format!("{}{}", reply.document["msg"], reply.document["details"]);
+        assert!(words.iter().all(|word| told.contains(word)), "{told}");
+        assert!(told.contains("cni.sock.d/lg"), "the file is not named: {told}");
+        assert_eq!((runtime.wires().len(), runtime.leases().len()), (1, 2), "{command} {pod}");
+        Ok(())
+    };
+    refused("a", "ADD", ["No space left", "make room"])?;
+    // What is there can be let go where nothing can be written.
+    runtime.good("DEL", "b", &config)?;
+    runtime.good("DEL", "a", &config)?;
+    runtime.assert_nothing_left("a full disk");
+    disk.empty()?;
+    runtime.good("ADD", "b", &config)?;
+    disk.set("ro")?;
+    refused("a", "ADD", ["Read-only", "mount it writable"])?;
+    refused("b", "DEL", ["Read-only", "mount it writable"])?;
+    disk.set("rw")?;
+    runtime.good("ADD", "a", &config)?;
+    runtime.good("DEL", "a", &config)?;
+    runtime.good("DEL", "b", &config)?;
+    runtime.assert_nothing_left("a read-only disk");
+    drop(disk);
+    no_room_for_addresses(&runtime, &config)
+}
+
+/// The IPAM plugin's own message and code are given on, and nothing of the pod is left.
+fn no_room_for_addresses(runtime: &Runtime, config: &Value) -> Outcome {
+    let disk = Disk::mount(runtime.directory().join("ipam"), "32k")?;
+    for (harm, said) in [("full", "no space left"), ("ro", "read-only file system")] {
+        runtime.good("ADD", "b", config)?;
+        let harmed = if harm == "full" { disk.fill() } else { disk.set("ro") };
+        harmed?;
+        let reply = runtime.call("ADD", "a", config)?;
+        assert!(!reply.is_good && reply.document["msg"].to_string().contains(said), "{reply:?}");
+        assert_eq!((runtime.wires().len(), runtime.leases().len()), (1, 2), "{harm}: {reply:?}");
+        assert!(!runtime.pod("a").has_interface("eth0"), "{harm}");
+        let mended = if harm == "full" { disk.empty() } else { disk.set("rw") };
+        mended?;
+        runtime.good("ADD", "a", config)?;
+        runtime.good("DEL", "a", config)?;
+        runtime.good("DEL", "b", config)?;
+        runtime.assert_nothing_left(harm);
+    }
+    Ok(())
+}
+
+fn no_input() -> Outcome {
+    let runtime = Runtime::build()?;
+    let long = " ".repeat(2 << 20);
+    for (input, said) in [
+        ("", "there is no network configuration"),
+        ("\n \n", "there is no network configuration"),
+        ("\u{0}\u{1}garbage", "is not JSON"),
+        ("{\"cniVersion\": \"1.0.0\"", "is not JSON"),
+        (long.as_str(), "more than"),
+    ] {
+        for command in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
+            let reply = finish(runtime.spawn_with(command, "a", input)?)?;
+            assert_eq!((reply.is_good, &reply.document["code"]), (false, &json!(6)), "{reply:?}");
+            assert!(reply.document["msg"].to_string().contains(said), "{command}: {reply:?}");
+            assert!(!reply.document["details"].to_string().is_empty(), "{reply:?}");
+        }
+        runtime.assert_nothing_left("no configuration");
+    }
     Ok(())
 }

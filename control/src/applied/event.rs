@@ -16,6 +16,8 @@ pub(super) const REASON: &str = "PolicyNotEnforcedAsWritten";
 const REPORTER: &str = "lockgate.dev/agent";
 /// Bytes that the note of an event may have.
 const NOTE_MAX: usize = 1024;
+/// Faults that are kept in mind: with more, a policy of some template is wrong, and these tell it.
+pub(super) const FINDINGS_MAX: usize = 500;
 /// Bytes of an object's name in an event's; a name has 253.
 const NAME_MAX: usize = 200;
 
@@ -34,11 +36,12 @@ pub(super) struct Regarding {
 }
 
 /// What of problems is to be said on a policy: errors of policies, of tiers and of sets. What is
-/// wrong with a pod its own node tells in its report.
+/// wrong with a pod its own node tells in its report. No more than are kept in mind: the first ones,
+/// which are the same on every node.
 pub(super) fn findings(problems: &[Problem]) -> Vec<Finding> {
     let is_error = |problem: &&Problem| problem.severity == Severity::Error;
     let all = problems.iter().filter(is_error).cloned().map(|problem| Finding { problem });
-    all.filter(|finding| finding.resource().is_some()).collect()
+    all.filter(|finding| finding.resource().is_some()).take(FINDINGS_MAX).collect()
 }
 
 impl Finding {
@@ -159,6 +162,14 @@ mod tests {
                 "tiers.projectcalico.org"
             ]
         );
+    }
+
+    #[test]
+    fn of_faults_without_end_a_bounded_number_is_kept_in_mind() {
+        let all: Vec<Problem> =
+            (0..10_000).map(|n| problem(&format!("NetworkPolicy a/p{n:05}"), "x")).collect();
+        let found = findings(&all);
+        assert_eq!((found.len(), found[0].name()), (FINDINGS_MAX, "p00000"));
     }
 
     #[test]

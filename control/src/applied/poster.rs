@@ -22,8 +22,6 @@ use crate::watch::Resource;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Until one is posted again.
 const AGAIN: Duration = Duration::from_mins(30);
-/// Faults that are kept in mind: with more, a policy of some template is wrong, and these tell it.
-const FINDINGS_MAX: usize = 500;
 /// How long a post may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Nodes begin within this.
@@ -51,7 +49,7 @@ impl Posted {
             let at = self.0.get(finding);
             at.is_none_or(|at| now.duration_since(*at) >= AGAIN)
         };
-        findings.iter().take(FINDINGS_MAX).find(is_due).cloned()
+        findings.iter().find(is_due).cloned()
     }
 
     fn note(&mut self, finding: Finding, now: Instant) {

@@ -263,6 +263,34 @@ mod tests {
     }
 
     #[test]
+    fn a_report_of_broken_objects_without_end_is_a_small_part_of_what_an_object_may_be() {
+        let long = "ß".repeat(5_000);
+        let all = (0..10_000).map(|n| Problem {
+            message: long.clone(),
+            field: long.clone(),
+            ..problem(&format!("NetworkPolicy {}/{n}", "n".repeat(63)), "")
+        });
+        let all: Vec<Problem> = all.collect();
+        let cluster = Cluster::new("here");
+        let (in_force, started) = (InForce::default(), UNIX_EPOCH);
+        let parts = Parts {
+            cluster: &cluster,
+            in_force: &in_force,
+            problems: &all,
+            is_ready: true,
+            started,
+        };
+        let report = Composer::default().compose(parts, UNIX_EPOCH);
+        assert_eq!((report.errors.len(), report.errors_left_out), (ERRORS_MAX, 9_950));
+        let bytes = serde_json::to_vec(&report).unwrap().len();
+        assert!(bytes < 128 * 1024, "{bytes} bytes");
+        // What is mended is out of it with the next one.
+        let mended = Parts { problems: &[], ..parts };
+        let report = Composer::default().compose(mended, UNIX_EPOCH);
+        assert_eq!((report.errors.len(), report.errors_left_out), (0, 0));
+    }
+
+    #[test]
     fn each_resource_is_told_with_what_of_it_is_in_force() {
         let mut in_force = InForce::default();
         in_force.rest(&RESOURCES.map(|one| if one.kind == ObjectKind::Pod { 7 } else { 0 }));

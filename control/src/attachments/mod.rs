@@ -97,7 +97,11 @@ impl Attachments {
             }
             let interface = &attach.interface;
             info!(%interface, pod = %spoken(&attach), "its interface has gone: not attached any more");
-            store.remove(&attachment)?;
+            if let Err(error) = store.remove(&attachment) {
+                // It counts no more, and is looked at again at the next start. An agent that ended
+                // here would cut off every other pod.
+                warn!(%error, "what is attached no more stays on disk");
+            }
         }
         Ok(Self { store, all, going: BTreeSet::new(), waiting: Vec::new() })
     }
@@ -189,10 +193,8 @@ impl Attachments {
             let remedy = "attach further interfaces by another plugin";
             return Err(refusal(UNKNOWN_CONTAINER, &message, remedy));
         }
-        self.store.write(&attachment, attach).map_err(|error| {
-            let remedy = "make room there, or mount it writable";
-            refusal(IO, &error.to_string(), remedy)
-        })?;
+        let kept = self.store.write(&attachment, attach);
+        kept.map_err(|error| refusal(IO, &error.what(), &error.remedy()))?;
         self.going.remove(&attachment);
         self.all.insert(attachment.clone(), attach.clone());
         info!(pod = %spoken(attach), interface = %attach.interface, "attaching");
@@ -272,8 +274,7 @@ impl Attachments {
             let Gone { container, ifname, .. } = one.clone();
             let attachment = Attachment { container, ifname };
             if let Err(error) = self.store.remove(&attachment) {
-                let remedy = "mount it writable";
-                return Some(refused(refusal(IO, &error.to_string(), remedy)));
+                return Some(refused(refusal(IO, &error.what(), &error.remedy())));
             }
             self.going.remove(&attachment);
             self.all.remove(&attachment);

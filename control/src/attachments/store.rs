@@ -10,15 +10,33 @@ use tracing::warn;
 
 use crate::cni::names;
 use crate::cni::protocol::{Attach, Attachment};
+use crate::paths;
+
+/// The setting that names the directory.
+const SETTING: &str = "cluster.attachments";
 
 /// Why it cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}; pods are not attached before it can be written", path.display())]
+#[error("{}; {}; pods are not attached before that", self.what(), self.remedy())]
 pub struct StoreError {
     /// The file or directory.
     path: PathBuf,
     /// Why.
     source: io::Error,
+}
+
+impl StoreError {
+    /// What cannot be used, and why.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!("what is attached cannot be kept: {}: {}", self.path.display(), self.source)
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        paths::remedy(SETTING, &self.path, &self.source)
+    }
 }
 
 /// The directory.

@@ -270,13 +270,18 @@ async fn a_successor_has_the_same_pods_where_their_interfaces_are_still_there() 
     bench.pod("b");
     bench.attach(attach("a", "ea", "10.0.0.1")).await;
     bench.attach(attach("b", "eb", "10.0.0.2")).await;
-    // A write that was cut off, and what is no attachment.
+    // A write that was cut off, one that was whole and never took its place, and what is no
+    // attachment. Nobody was told of the second one, and its address may be another's by now.
     let at = bench.directory.path().join("attachments");
     std::fs::write(at.join("lg0.new"), "{").unwrap();
+    let untold = serde_json::to_vec(&attach("untold", "ea", "10.0.0.9")).unwrap();
+    std::fs::write(at.join("lg2.new"), untold).unwrap();
     std::fs::write(at.join("lg1"), "{").unwrap();
     bench.sync = sync(FakeSwitch::quick());
     let store = Store::open(&at).unwrap();
     bench.attachments = Attachments::open(store, |name| name == "ea").unwrap();
+    let kept: Vec<&str> = bench.attachments.all().map(|one| one.pod.as_str()).collect();
+    assert_eq!(kept, ["a"]);
     bench.attachments.restore(&mut bench.sync);
     bench.pod("a");
     bench.pod("b");
@@ -285,7 +290,23 @@ async fn a_successor_has_the_same_pods_where_their_interfaces_are_still_there() 
     bench.read();
     bench.turn().await;
     assert_eq!(bench.sync.placed().attachments.len(), 1);
-    assert_eq!(bench.on_disk(), 3, "what cannot be read is left, the other pod's file is gone");
+    assert_eq!(bench.on_disk(), 4, "what cannot be read is left, the other pod's file is gone");
+}
+
+#[test]
+fn what_counts_no_more_and_cannot_be_removed_keeps_no_agent_from_starting() {
+    let directory = tempfile::tempdir().unwrap();
+    let (gone, stays) = (attach("gone", "ea", "10.0.0.1"), attach("stays", "eb", "10.0.0.2"));
+    for (name, one) in [("one", &gone), ("two", &stays)] {
+        std::fs::write(directory.path().join(name), serde_json::to_vec(one).unwrap()).unwrap();
+    }
+    // What stands in its file's place can be removed by nobody who removes files.
+    let name = crate::cni::names::of(&of(&gone)).unwrap();
+    std::fs::create_dir(directory.path().join(name.as_str())).unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let opened = Attachments::open(store, |interface| interface == "eb").unwrap();
+    let kept: Vec<&str> = opened.all().map(|one| one.pod.as_str()).collect();
+    assert_eq!(kept, ["stays"]);
 }
 
 #[tokio::test]
@@ -322,6 +343,9 @@ async fn a_disk_that_cannot_be_written_attaches_nothing() {
     let mut answer = bench.ask(Question::Attach(attach("a", "ea", "10.0.0.1")));
     let answer = said(&mut answer).unwrap();
     assert_eq!(answer["error"]["code"], 5, "{answer}");
+    assert!(message(&answer).contains("attachments/lg"), "{answer}");
+    let details = answer["error"]["details"].as_str().unwrap();
+    assert!(details.contains("setting cluster.attachments"), "{answer}");
     bench.turn().await;
     assert_eq!(bench.sync.placed().attachments.len(), 0);
 }

@@ -59,6 +59,7 @@ impl Plugin {
             let released = self.release(&attachment).await;
             first = first.and(released.and_then(|()| record.map_or(Ok(()), Record::remove)));
         }
+        first = first.and(self.records.remove_unwritten());
         let stay: Vec<Attachment> = sorted.stay.into_iter().collect();
         first.and(self.ipam().await?.gc(&stay, self.until).await)
     }

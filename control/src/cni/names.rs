@@ -76,5 +76,9 @@ mod tests {
         for other in ["", "lockgate", "lockgate-cni", "lockgate-cni a b", "lockgate-cni a b c d"] {
             assert_eq!(read_alias(other), None, "{other}");
         }
+        // As many words as ours has, and another's first one: a GC removes what it takes for ours.
+        for first in ["", "other-cni", "lockgate", "lockgate-cnix", "LOCKGATE-CNI"] {
+            assert_eq!(read_alias(&format!("{first} pods c1 eth0")), None, "{first}");
+        }
     }
 }

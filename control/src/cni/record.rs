@@ -102,26 +102,61 @@ impl Records {
     /// # Errors
     /// Where a file cannot be read.
     pub fn all(&self) -> Result<Vec<(InterfaceName, Kept)>, Failure> {
+        let mut all = Vec::new();
+        for (path, text) in self.files()? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.and_then(|name| InterfaceName::new(name).ok());
+            all.extend(name.zip(understood(&text)));
+        }
+        Ok(all)
+    }
+
+    /// Removes what was made and never written: whoever made it was killed before anything was
+    /// begun, and nobody else may ever come to it. One that is held is left: it is about to be
+    /// written.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn remove_unwritten(&self) -> Result<(), Failure> {
+        for (path, text) in self.files()? {
+            if !text.is_empty() {
+                continue;
+            }
+            let held = try_lock(&path);
+            let held = held.map_err(|error| Failure::io("record", &path, &error, REMEDY))?;
+            let Some(file) = held else { continue };
+            let mut record = Record { path, file, kept: None };
+            if record.read()?.is_none() {
+                record.remove()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file, with what is in it.
+    fn files(&self) -> Result<Vec<(PathBuf, Vec<u8>)>, Failure> {
         let wrong = |path: &Path, error: io::Error| Failure::io("record", path, &error, REMEDY);
         let entries = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|error| wrong(&self.directory, error))?,
         };
-        let mut all = Vec::new();
+        let mut files = Vec::new();
         for entry in entries {
             let path = entry.map_err(|error| wrong(&self.directory, error))?.path();
-            let text = match fs::read(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                text => text.map_err(|error| wrong(&path, error))?,
-            };
-            let name = path.file_name().and_then(|name| name.to_str());
-            // An empty one was made and not written: nothing had been done yet.
-            let kept = serde_json::from_slice(&text).ok();
-            let name = name.and_then(|name| InterfaceName::new(name).ok());
-            all.extend(name.zip(kept));
+            match fs::read(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                text => files.push((path.clone(), text.map_err(|error| wrong(&path, error))?)),
+            }
         }
-        Ok(all)
+        Ok(files)
     }
+}
+
+/// What a record says. One that was written over a longer one by somebody who was killed before he
+/// could cut it off is whole, with the end of the longer one behind it. An empty one was made and
+/// not written.
+fn understood(text: &[u8]) -> Option<Kept> {
+    serde_json::Deserializer::from_slice(text).into_iter().next()?.ok()
 }
 
 /// Locks a file, which is made where it is missing; `None` where somebody else has it.
@@ -152,7 +187,7 @@ impl Record {
         let mut text = Vec::new();
         let read = self.file.read_to_end(&mut text);
         read.map_err(|error| Failure::io("record", &self.path, &error, REMEDY))?;
-        Ok(serde_json::from_slice(&text).ok())
+        Ok(understood(&text))
     }
 
     /// Writes down what is begun, or done.
@@ -214,6 +249,40 @@ mod tests {
         assert_eq!(record.kept(), Some(&kept("c1")));
         record.remove().unwrap();
         assert_eq!(records.all().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_was_not_cut_off_is_read_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::of(&directory.path().join("cni.sock"));
+        let name = InterfaceName::new("lg1").unwrap();
+        let mut record = records.take(&name, soon()).await.unwrap().unwrap();
+        record.write(kept("c1")).unwrap();
+        // As one who is killed between the two: `true` is shorter than `false`.
+        let told = Kept { is_complete: true, ..kept("c1") };
+        record.file.rewind().unwrap();
+        record.file.write_all(&serde_json::to_vec(&told).unwrap()).unwrap();
+        drop(record);
+        assert_eq!(records.all().unwrap(), [(name.clone(), told.clone())]);
+        let record = records.take(&name, soon()).await.unwrap().unwrap();
+        assert_eq!(record.kept(), Some(&told));
+    }
+
+    #[tokio::test]
+    async fn what_was_never_written_is_removed_unless_somebody_holds_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::of(&directory.path().join("cni.sock"));
+        let [one, two] = ["lg1", "lg2"].map(|name| InterfaceName::new(name).unwrap());
+        let held = records.take(&one, soon()).await.unwrap().unwrap();
+        let mut written = records.take(&two, soon()).await.unwrap().unwrap();
+        written.write(kept("c2")).unwrap();
+        drop(written);
+        let left = || fs::read_dir(directory.path().join("cni.sock.d")).unwrap().count();
+        records.remove_unwritten().unwrap();
+        assert_eq!(left(), 2, "one that is held, or says something, is gone");
+        drop(held);
+        records.remove_unwritten().unwrap();
+        assert_eq!((left(), records.all().unwrap().len()), (1, 1));
     }
 
     #[tokio::test]

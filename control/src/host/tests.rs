@@ -101,8 +101,19 @@ fn a_network_that_would_lead_the_node_astray_is_refused() {
             .unwrap_err()
             .to_string()
     };
-    let everything = refused(&node(&["0.0.0.0/0"], &[]), &[]);
-    assert!(everything.contains("the pod network 0.0.0.0/0"), "{everything}");
+    // Told as what it is, and not as whichever address of the node is found in it first.
+    for (cidrs, all) in [
+        (&["0.0.0.0/0"][..], "0.0.0.0/0"),
+        (&["::/0"], "::/0"),
+        (&["0.0.0.0/1", "128.0.0.0/1"], "0.0.0.0/0"),
+    ] {
+        let pods = refused(&node(cidrs, &[]), &[]);
+        assert!(pods.starts_with(&format!("the pod network {all} holds every address")), "{pods}");
+        let nets: Vec<IpNet> = cidrs.iter().map(|text| net(text)).collect();
+        let text = refused(&own(), &nets);
+        let said = format!("the service network {all} holds every address");
+        assert!(text.starts_with(&said) && text.contains("give a longer prefix"), "{text}");
+    }
     let nodes = refused(&own(), &[net("172.16.0.0/12")]);
     assert!(nodes.contains("the service network 172.16.0.0/12 holds 172.31.0."), "{nodes}");
     for cidr in ["169.254.0.0/16", "fe80::/10", "127.0.0.0/8", "169.254.1.3/32", "fd4c::/16"] {

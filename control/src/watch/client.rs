@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config, Error};
 
-use super::trouble::causes;
+use super::trouble::{causes, spoken};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ const READ: Duration = Duration::from_mins(2);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The kubeconfig.
-    #[error("kubeconfig {}: {}; name one that can be read with --kubeconfig", path.display(), causes(source))]
+    #[error("kubeconfig {}: {}; {}", path.display(), what(source), remedy(source))]
     Kubeconfig {
         /// The file.
         path: PathBuf,
@@ -33,11 +33,48 @@ pub enum ClientError {
     InCluster(#[from] InClusterError),
     /// Its certificates, or its keys.
     #[error(
-        "no client of the API server can be made: {}; mend the certificates and keys that the \
-         kubeconfig names",
-        causes(.0)
+        "no client of the API server can be made: {}; mend the certificates, keys and tokens that \
+         the kubeconfig names",
+        spoken(.0)
     )]
     Client(#[from] Error),
+}
+
+/// What is wrong with a kubeconfig, and none of its lines: tokens and keys are in them, and this is
+/// logged.
+fn what(error: &KubeconfigError) -> String {
+    let KubeconfigError::Parse(error) = error else { return causes(error) };
+    let at = error
+        .location()
+        .map_or_else(String::new, |at| format!(" at line {}, column {}", at.line(), at.column()));
+    format!("it is no YAML of a kubeconfig{at}")
+}
+
+/// What to do about a kubeconfig.
+fn remedy(error: &KubeconfigError) -> &'static str {
+    match error {
+        KubeconfigError::CurrentContextNotSet => {
+            "set its current-context: `kubectl config use-context NAME`"
+        }
+        KubeconfigError::LoadContext(_) => {
+            "set its current-context to one that `kubectl config get-contexts` shows"
+        }
+        KubeconfigError::LoadClusterOfContext(_) => {
+            "mend the current context: its cluster is none of those in the file"
+        }
+        KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => {
+            "set the server of the current context's cluster, https://HOST:6443 for instance"
+        }
+        KubeconfigError::ParseProxyUrl(_) => "mend the proxy-url of the current context's cluster",
+        KubeconfigError::LoadCertificateAuthority(_) | KubeconfigError::ParseCertificates(_) => {
+            "mend certificate-authority of the current context's cluster"
+        }
+        KubeconfigError::LoadClientCertificate(_) | KubeconfigError::LoadClientKey(_) => {
+            "mend client-certificate and client-key of the current context's user"
+        }
+        KubeconfigError::Parse(_) => "write it as `kubectl config view --raw` shows one",
+        _ => "name one that can be read with --kubeconfig",
+    }
 }
 
 /// Makes the client: by a kubeconfig, or as the pod that this is. It asks nothing yet.
@@ -57,24 +94,90 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     config.write_timeout = Some(CONNECT);
-    Ok(Client::try_from(config)?)
+    // Certificates and keys are read only here.
+    Client::try_from(config).map_err(|error| match (error, kubeconfig) {
+        (Error::InferKubeconfig(source), Some(path)) => {
+            ClientError::Kubeconfig { path: path.to_owned(), source }
+        }
+        (error, _) => ClientError::Client(error),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_kubeconfig_that_is_none_is_named() {
-        let missing = connect(Some(Path::new("/nowhere/config"))).await.err().unwrap().to_string();
-        assert!(missing.starts_with("kubeconfig /nowhere/config: "), "{missing}");
-        assert!(missing.contains("--kubeconfig"), "{missing}");
+    /// What is said of a file with this text, beside the directory that it is in.
+    async fn said(text: &[u8]) -> String {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config");
-        for text in ["", "}{", "kind: Config\ncurrent-context: none\n"] {
-            std::fs::write(&path, text).unwrap();
-            let error = connect(Some(&path)).await.err().unwrap().to_string();
-            assert!(error.contains("config: "), "{text:?}: {error}");
+        std::fs::write(&path, text).unwrap();
+        let error = connect(Some(&path)).await.err();
+        let error = error.map_or_else(|| "nothing".to_owned(), |error| error.to_string());
+        error.replace(&directory.path().display().to_string(), "")
+    }
+
+    /// A kubeconfig that is whole but for what is changed.
+    fn whole(change: &[(&str, &str)]) -> String {
+        let mut text = "kind: Config\napiVersion: v1\ncurrent-context: here\n\
+                        contexts: [{name: here, context: {cluster: c, user: u}}]\n\
+                        clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+                        users: [{name: u, user: {token: s3cr3t}}]\n"
+            .to_owned();
+        for (old, new) in change {
+            assert!(text.contains(old), "{old}");
+            text = text.replace(old, new);
         }
+        text
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_is_not_there_or_no_file_is_named() {
+        for path in ["/nowhere/config", "/proc"] {
+            let error = connect(Some(Path::new(path))).await.err().unwrap().to_string();
+            assert!(error.starts_with(&format!("kubeconfig {path}: ")), "{error}");
+            assert!(error.contains("failed to read") && error.contains("--kubeconfig"), "{error}");
+        }
+        let binary = said(&[0xff, 0xfe, 0, 1]).await;
+        assert!(binary.starts_with("kubeconfig /config: "), "{binary}");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_kubeconfig_is_named_with_what_to_do() {
+        // That it is one at all: a token alone asks nobody.
+        assert_eq!(said(whole(&[]).as_bytes()).await, "nothing");
+        for (change, words) in [
+            (("current-context: here\n", ""), ["current context", "kubectl config use-context"]),
+            (("t: here", "t: there"), ["context: there", "kubectl config get-contexts"]),
+            (("cluster: c,", "cluster: d,"), ["cluster of context: d", "its cluster is none"]),
+            (("server: 'https://127.0.0.1:1'", ""), ["url is missing", "set the server"]),
+            (("'https://127.0.0.1:1'", "'no server'"), ["cluster url", "https://HOST:6443"]),
+            (("server:", "certificate-authority: /no.crt, server:"), ["/no.crt", "certificate-a"]),
+            (
+                ("token: s3cr3t", "client-certificate: /no.crt, client-key: /no.key"),
+                ["/no.", "client-certificate and client-key"],
+            ),
+            (
+                ("token: s3cr3t", "tokenFile: /no.token"),
+                ["/no.token", "tokens that the kubeconfig"],
+            ),
+        ] {
+            let error = said(whole(&[change]).as_bytes()).await;
+            assert!(words.iter().all(|word| error.contains(word)), "{change:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_yaml_is_told_by_its_place_and_without_the_secrets_beside_it() {
+        for (text, place) in [
+            ("}{".to_owned(), "line 1"),
+            (whole(&[("s3cr3t}}]", "s3cr3t, [}]")]), "line 6"),
+            (whole(&[("token: s3cr3t", "token: [s3cr3t]")]), "line 6"),
+        ] {
+            let error = said(text.as_bytes()).await;
+            assert!(error.contains(place) && error.contains("kubectl config view"), "{error}");
+            assert!(!error.contains("s3cr3t"), "a secret is told: {error}");
+        }
+        assert!(said(b"").await.contains("current-context"));
     }
 }

@@ -1,6 +1,7 @@
 //! What goes wrong with the API server, in words that say what to do.
 
 use kube::Error;
+use kube::client::AuthError;
 use kube::runtime::watcher::Error as WatchError;
 
 use super::Resource;
@@ -60,7 +61,7 @@ impl Trouble {
     pub(super) fn of(resource: &Resource, error: &Error) -> Self {
         match error {
             Error::Api(status) => Self::answered(resource, status.code, &status.message),
-            _ => Self::silent(resource, &causes(error)),
+            _ => Self::silent(resource, &spoken(error)),
         }
     }
 
@@ -68,7 +69,8 @@ impl Trouble {
         let name = resource.spoken();
         let remedy = match code {
             401 => "renew the token or certificate of the kubeconfig or service account: the API \
-                    server does not know it, or it has expired"
+                    server does not know it, or it has expired; the file of a token is read \
+                    again within a minute, for all else start the agent anew"
                 .to_owned(),
             403 => format!(
                 "let the agent's role list and watch {name}: nothing is enforced of what cannot be \
@@ -89,7 +91,7 @@ impl Trouble {
         let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         let remedy = if says(&["unknownissuer", "certificate"]) {
             "name the CA that signed the API server's certificate: certificate-authority of the \
-             kubeconfig, or ca.crt of the service account"
+             kubeconfig, or ca.crt of the service account; then start the agent anew"
         } else if says(&["token", "exec plugin", "auth"]) {
             "mend the credentials that the kubeconfig names"
         } else {
@@ -98,6 +100,20 @@ impl Trouble {
         };
         let message = format!("{} cannot be read: {causes}", resource.spoken());
         Self { message, remedy: remedy.to_owned() }
+    }
+}
+
+/// What a client says, less what a program has printed that was to give credentials: they may be in
+/// it, and this is logged and shown.
+pub(super) fn spoken(error: &Error) -> String {
+    match error {
+        Error::Auth(AuthError::AuthExecParse(_)) => {
+            "what the exec plugin of the kubeconfig printed is no ExecCredential".to_owned()
+        }
+        Error::Auth(AuthError::AuthExecRun { cmd, out }) => {
+            format!("the exec plugin {cmd} of the kubeconfig failed ({})", out.status)
+        }
+        _ => causes(error),
     }
 }
 
@@ -130,7 +146,11 @@ mod tests {
         let trouble = told(403);
         assert_eq!(trouble.message, "pods cannot be read: the API server says 403: no");
         assert!(trouble.remedy.contains("list and watch pods"), "{}", trouble.remedy);
-        assert!(told(401).remedy.contains("expired"));
+        let renewed = told(401).remedy;
+        assert!(
+            renewed.contains("expired") && renewed.contains("start the agent anew"),
+            "{renewed}"
+        );
     }
 
     #[test]
@@ -141,5 +161,20 @@ mod tests {
         let unknown = Error::Service("invalid peer certificate: UnknownIssuer".into());
         let trouble = Trouble::of(&RESOURCES[1], &unknown);
         assert!(trouble.remedy.contains("CA that signed"), "{}", trouble.remedy);
+        assert!(trouble.remedy.contains("start the agent anew"), "{}", trouble.remedy);
+    }
+
+    #[test]
+    fn what_a_plugin_printed_that_gives_credentials_is_not_told() {
+        use std::os::unix::process::ExitStatusExt;
+        let status = std::process::ExitStatus::from_raw(256);
+        let out = std::process::Output { status, stdout: b"s3cr3t".to_vec(), stderr: Vec::new() };
+        let cmd = "give-token".to_owned();
+        let failed = AuthError::AuthExecRun { cmd, out: Box::new(out) };
+        let trouble = Trouble::of(&RESOURCES[1], &Error::Auth(failed));
+        // As text and as the numbers that bytes are shown by.
+        let hides = |text: &str| !text.contains("s3cr3t") && !text.contains("115, 51");
+        assert!(hides(&trouble.message) && trouble.message.contains("give-token"), "{trouble:?}");
+        assert!(trouble.remedy.contains("credentials"), "{trouble:?}");
     }
 }

@@ -12,6 +12,7 @@ use lockgate_tests::lab::namespace::run;
 use lockgate_tests::lab::{LabError, Namespace, remove, switch};
 use serde_json::{Value, json};
 
+use super::steps::{self, Followed};
 use super::stub::Stub;
 
 /// The prefix of the cases' namespaces.
@@ -108,6 +109,31 @@ impl Runtime {
         self.spawn_other(&self.plugin, command, pod, config)
     }
 
+    /// The same with this on its standard input, whatever it is.
+    pub(super) fn spawn_with(
+        &self,
+        command: &str,
+        pod: &str,
+        input: &str,
+    ) -> Result<Child, LabError> {
+        let process = self.node.command(&self.plugin.display().to_string());
+        self.begin(process, command, pod, input)
+    }
+
+    /// Runs our plugin until it asks for the step of this number, and kills it there.
+    pub(super) fn kill_at(
+        &self,
+        step: usize,
+        command: &str,
+        pod: &str,
+        config: &Value,
+    ) -> Result<Followed, LabError> {
+        let mut process = self.node.command("sh");
+        process.args(["-c", steps::STOPPED, &self.plugin.display().to_string()]);
+        let child = self.begin(process, command, pod, &config.to_string())?;
+        steps::follow(&child, step)
+    }
+
     fn spawn_other(
         &self,
         program: &Path,
@@ -115,8 +141,18 @@ impl Runtime {
         pod: &str,
         config: &Value,
     ) -> Result<Child, LabError> {
+        let process = self.node.command(&program.display().to_string());
+        self.begin(process, command, pod, &config.to_string())
+    }
+
+    fn begin(
+        &self,
+        mut process: Command,
+        command: &str,
+        pod: &str,
+        written: &str,
+    ) -> Result<Child, LabError> {
         let netns = self.pod(pod).path();
-        let mut process = self.node.command(&program.display().to_string());
         process
             .env("CNI_COMMAND", command)
             .env("CNI_CONTAINERID", format!("c-{pod}"))
@@ -131,7 +167,7 @@ impl Runtime {
         let mut child = process.spawn().map_err(LabError::io("start a plugin"))?;
         if let Some(mut input) = child.stdin.take() {
             // One that was killed does not read.
-            let _unread = input.write_all(config.to_string().as_bytes());
+            let _unread = input.write_all(written.as_bytes());
         }
         Ok(child)
     }
@@ -217,7 +253,10 @@ impl Runtime {
     /// The records of what was begun.
     pub(super) fn records(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.directory.join("cni.sock.d")).into_iter().flatten();
-        entries.map(|entry| entry.unwrap().path()).collect()
+        let is_record = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lg"))
+        };
+        entries.map(|entry| entry.unwrap().path()).filter(is_record).collect()
     }
 
     /// Whether nothing of any pod is left.

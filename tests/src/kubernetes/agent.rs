@@ -27,7 +27,7 @@ impl Node {
         Ok(Process::of(&whole(&binary()?)?, &self.place().state))
     }
 
-    /// Starts its agent, and does not wait. What is said after `more` wins.
+    /// Starts its agent, and does not wait. A `--node=` of `more` is in the place of its own name.
     ///
     /// # Errors
     /// When it can't be started.
@@ -36,7 +36,10 @@ impl Node {
         if process.id().is_some() {
             return Ok(());
         }
-        let mut arguments = vec!["run".to_owned(), "--node".to_owned(), self.place().name.clone()];
+        let mut arguments = vec!["run".to_owned()];
+        if !more.iter().any(|one| one.starts_with("--node=")) {
+            arguments.push(format!("--node={}", self.place().name));
+        }
         arguments.extend(["--kubeconfig".to_owned(), kubeconfig.display().to_string()]);
         let services = layout::SERVICES.split(',').map(|net| format!("--service-cidr={net}"));
         arguments.extend(services.chain(more.iter().copied().map(str::to_owned)));

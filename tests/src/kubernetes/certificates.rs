@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use serde_json::json;
 
@@ -30,6 +30,11 @@ pub const ADMIN: &str = "admin";
 pub const CONTROLLERS: &str = "controllers";
 /// The scheduler.
 pub const SCHEDULER: &str = "scheduler";
+
+/// Who was the administrator, whose certificate has run out.
+pub const EXPIRED: &str = "expired";
+/// The certificate of an authority that signed nothing here.
+pub const STRANGER: &str = "stranger.crt";
 
 /// Clients of the control plane: file, user, group.
 const CLIENTS: &[(&str, &str, Option<&str>)] = &[
@@ -63,7 +68,9 @@ pub fn make(layout: &Layout, nodes: u8) -> Result<(), LabError> {
     for &(name, user, group) in CLIENTS {
         authority.issue(name, user, group, &[])?;
     }
-    for client in [ADMIN, CONTROLLERS, SCHEDULER] {
+    authority.issue_expired(EXPIRED, "admin", Some("system:masters"))?;
+    write(&pki.join(STRANGER), &Authority::certificate("stranger")?.pem())?;
+    for client in [ADMIN, CONTROLLERS, EXPIRED, SCHEDULER] {
         kubeconfig(layout, client)?;
     }
     for number in 0..nodes {
@@ -86,9 +93,16 @@ struct Authority {
 
 impl Authority {
     fn new(pki: &Path) -> Result<Self, LabError> {
+        let issuer = Self::certificate("lockgate-test")?;
+        write(&pki.join("ca.key"), &issuer.key().serialize_pem())?;
+        write(&pki.join("ca.crt"), &issuer.pem())?;
+        Ok(Self { issuer, pki: pki.to_owned() })
+    }
+
+    fn certificate(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, LabError> {
         let what = "make the authority";
         let mut params = CertificateParams::default();
-        params.distinguished_name = subject("lockgate-test", None);
+        params.distinguished_name = subject(name, None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
             KeyUsagePurpose::DigitalSignature,
@@ -96,10 +110,15 @@ impl Authority {
             KeyUsagePurpose::CrlSign,
         ];
         let key = KeyPair::generate().map_err(broken(what))?;
-        let issuer = CertifiedIssuer::self_signed(params, key).map_err(broken(what))?;
-        write(&pki.join("ca.key"), &issuer.key().serialize_pem())?;
-        write(&pki.join("ca.crt"), &issuer.pem())?;
-        Ok(Self { issuer, pki: pki.to_owned() })
+        CertifiedIssuer::self_signed(params, key).map_err(broken(what))
+    }
+
+    /// A certificate for a user, of years ago.
+    fn issue_expired(&self, name: &str, user: &str, group: Option<&str>) -> Result<(), LabError> {
+        let mut params = Self::params(name, user, group, &[])?;
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
+        self.sign(name, &params)
     }
 
     /// A certificate for a user who may be in a group, and a server who may bear names.
@@ -110,6 +129,15 @@ impl Authority {
         group: Option<&str>,
         names: &[String],
     ) -> Result<(), LabError> {
+        self.sign(name, &Self::params(name, user, group, names)?)
+    }
+
+    fn params(
+        name: &str,
+        user: &str,
+        group: Option<&str>,
+        names: &[String],
+    ) -> Result<CertificateParams, LabError> {
         let what = || format!("make the certificate {name}");
         let mut params = CertificateParams::new(names).map_err(broken(&what()))?;
         params.distinguished_name = subject(user, group);
@@ -120,6 +148,11 @@ impl Authority {
         if !names.is_empty() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
+        Ok(params)
+    }
+
+    fn sign(&self, name: &str, params: &CertificateParams) -> Result<(), LabError> {
+        let what = || format!("make the certificate {name}");
         let key = KeyPair::generate().map_err(broken(&what()))?;
         let signed = params.signed_by(&key, &self.issuer).map_err(broken(&what()))?;
         write(&self.pki.join(format!("{name}.key")), &key.serialize_pem())?;
