@@ -42,6 +42,8 @@ struct Machine {
     starts: u64,
     /// Seconds for which TCP is picked up.
     grace: u32,
+    /// Whether the next one takes over from one that has handed over.
+    is_given: bool,
 }
 
 impl Machine {
@@ -53,7 +55,8 @@ impl Machine {
             links.make(name);
         }
         let memory = tempfile::tempdir().unwrap();
-        let mut machine = Self { directory, memory, links, sync: None, starts: 0, grace: 0 };
+        let (starts, grace, is_given) = (0, 0, false);
+        let mut machine = Self { directory, memory, links, sync: None, starts, grace, is_given };
         machine.start(workers);
         machine
     }
@@ -72,8 +75,13 @@ impl Machine {
         let node = Node { ports_max: 60, workers, ..Node::default() };
         let files = Files::read(self.directory.path()).unwrap();
         let mut sync = Sync::new(node, files, switch, ApplyLatency::new().unwrap());
-        sync.inherit(Some(self.memory.path().to_owned()));
-        sync.pick_up_for(self.grace);
+        let memory = Some(self.memory.path().to_owned());
+        if self.is_given {
+            sync.inherit_given(memory, self.grace);
+        } else {
+            sync.inherit(memory);
+            sync.pick_up_for(self.grace);
+        }
         let interface = InterfaceName::new("lg-host").unwrap();
         let host = Probed { interface, ifindex: u32::MAX, mac: HOST_MAC, mtu: 1500 };
         sync.add_host(host).unwrap();
@@ -312,6 +320,46 @@ fn what_either_end_may_open_is_picked_up_in_the_middle_for_a_while() {
     machine.world().pass_ms(60_000);
     machine.world().advance_ms(2_000);
     machine.goes_on(A, B, 1000);
+}
+
+#[test]
+fn who_was_given_all_connections_picks_up_no_other() {
+    let none = dropped(DropReason::NoConnection);
+    let mut machine = Machine::new(2);
+    machine.open(A, B, 1000);
+    (machine.grace, machine.is_given) = (10, true);
+    for _ in 0..2 {
+        machine.start(2);
+        machine.goes_on(A, B, 1000);
+        assert_eq!(machine.talk(A, B, 1003), [none.clone(), none.clone()]);
+        assert_eq!(machine.world().total(|cells| cells.picked_up.load()), 0);
+        // A successor that dies while it prepares leaves tables, and has nobody's names.
+        machine.starts += 1;
+        drop(World::kept(shape(2), machine.memory.path(), machine.starts));
+    }
+}
+
+#[test]
+fn what_was_given_and_cannot_be_read_is_picked_up() {
+    let spoil: [fn(&str, &mut Vec<u8>); 2] = [
+        // Of another version, with records of another layout; or with names in other words.
+        |name, bytes| bytes[8] ^= u8::from(name.ends_with("connections")),
+        |name, bytes| bytes[0] ^= u8::from(name.ends_with("pods")),
+    ];
+    for spoil in spoil {
+        let mut machine = Machine::new(2);
+        machine.open(A, B, 1000);
+        (machine.grace, machine.is_given) = (10, true);
+        for name in names(machine.memory.path()) {
+            let path = machine.memory.path().join(&name);
+            let mut bytes = fs::read(&path).unwrap();
+            spoil(&name, &mut bytes);
+            fs::write(&path, bytes).unwrap();
+        }
+        machine.start(2);
+        machine.goes_on(A, B, 1000);
+        assert_eq!(machine.world().total(|cells| cells.picked_up.load()), 1);
+    }
 }
 
 #[test]
