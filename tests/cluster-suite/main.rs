@@ -5,9 +5,12 @@
 
 mod applied;
 mod control_plane;
+mod conversation;
 mod deploy;
 mod names;
 mod nodes;
+mod restarts;
+mod rollout;
 mod switch;
 mod upstream;
 
@@ -32,6 +35,8 @@ const CASES: &[&[Case]] = &[
     deploy::CASES,
     names::CASES,
     nodes::CASES,
+    restarts::CASES,
+    rollout::CASES,
     switch::CASES,
     upstream::CASES,
 ];
