@@ -132,6 +132,37 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_its_own_is_given_back() {
+        let pages = || {
+            let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+            text.split(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        let before = pages();
+        for _ in 0..32 {
+            // Nobody writes to it, so that it is an address and no memory yet.
+            drop(Block::private(vec![0_u8; 64 << 20].into()));
+        }
+        let (grown, all) = (pages().saturating_sub(before) * 4096, 32 * (64 << 20));
+        assert!(grown < all / 2, "{grown} bytes more than before");
+    }
+
+    #[test]
+    fn a_block_in_a_file_is_what_it_was_made_of_and_its_mapping_goes_with_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let name = file.path().file_name().unwrap().to_str().unwrap().to_owned();
+        let is_mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().contains(&name);
+        let records = [1_u64, 2, 3].into_iter();
+        let block = Block::in_file(file.as_file(), PAGE_BYTES, records).unwrap();
+        assert_eq!(*block, [1, 2, 3]);
+        let mut before = [7; 24];
+        file.as_file().read_exact_at(&mut before, 0).unwrap();
+        assert_eq!(before, [0; 24], "what is before it is somebody else's");
+        assert!(is_mapped());
+        drop(block);
+        assert!(!is_mapped(), "the mapping has no end");
+    }
+
+    #[test]
     fn what_is_stored_is_in_the_file_at_once_and_after_the_block_is_gone() {
         let file = tempfile::tempfile().unwrap();
         let mut block = Block::in_file(&file, PAGE_BYTES, [1_u64, 2, 3].into_iter()).unwrap();

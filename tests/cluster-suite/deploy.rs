@@ -2,6 +2,7 @@
 //! API server records what the agent asks, and the role allows that and nothing else.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,26 +49,37 @@ spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress]}
 
 fn deployed() -> Outcome {
     let layout = layout()?;
-    let cluster = Cluster::up(&layout, &Options { nodes: 1, network: Network::None })?;
-    let manifest = fs::read_to_string(deployed::MANIFEST)?;
-    let programs = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("image");
-    cluster.node(0).import_bare(&deployed::image(&manifest, &programs)?)?;
-    cluster.apply(&definitions(|version| version != CALICO[1]))?;
-    cluster.apply(&without_kube_proxy(&layout, &manifest))?;
-    let told = rolled_out(&cluster).and_then(|()| {
+    let (cluster, manifest) = install(&layout)?;
+    let outcome = rolled_out(&cluster).and_then(|()| {
         is_under_a_profile(&layout)?;
         enforces(&cluster)?;
         is_evicted_by_its_budget(&cluster)?;
         asks_what_it_may(&cluster, &manifest)
     });
-    if told.is_err() {
-        // Why, is in what the agent said.
-        let log = ["--namespace", "lockgate", "logs", "daemonset/lockgate", "--tail=40"];
-        eprintln!("{}", cluster.kubectl(&log).unwrap_or_else(|error| error.to_string()));
-    }
-    told?;
+    told(&cluster, outcome)?;
     uninstalls(&cluster)?;
     Ok(cluster.down()?)
+}
+
+/// A cluster of one node to which the plain manifest was applied, and that.
+pub(crate) fn install(layout: &Layout) -> Result<(Cluster, String), Box<dyn Error>> {
+    let cluster = Cluster::up(layout, &Options { nodes: 1, network: Network::None })?;
+    let manifest = fs::read_to_string(deployed::MANIFEST)?;
+    let programs = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("image");
+    cluster.node(0).import_bare(&deployed::image(&manifest, &programs)?)?;
+    cluster.apply(&definitions(|version| version != CALICO[1]))?;
+    cluster.apply(&without_kube_proxy(layout, &manifest))?;
+    Ok((cluster, manifest))
+}
+
+/// The outcome; where it is a failure, the reason is in what the agents said, which is shown.
+pub(crate) fn told(cluster: &Cluster, outcome: Outcome) -> Outcome {
+    if outcome.is_err() {
+        let log = ["--namespace", "lockgate", "logs", "--tail=40", "--prefix"];
+        let of_agents = [&log[..], &["--selector=app.kubernetes.io/name=lockgate"]].concat();
+        eprintln!("{}", cluster.kubectl(&of_agents).unwrap_or_else(|error| error.to_string()));
+    }
+    outcome
 }
 
 /// What the guide says removes what the agent leaves on a node.
@@ -92,7 +104,7 @@ fn uninstalls(cluster: &Cluster) -> Outcome {
 }
 
 /// Waits until the agent is ready, and by it the node.
-fn rolled_out(cluster: &Cluster) -> Outcome {
+pub(crate) fn rolled_out(cluster: &Cluster) -> Outcome {
     let rollout = ["rollout", "status", "daemonset/lockgate", "--timeout=150s"];
     let outcome = cluster.kubectl(&[&["--namespace", "lockgate"], &rollout[..]].concat());
     if outcome.is_err() {

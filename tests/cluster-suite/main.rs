@@ -5,10 +5,13 @@
 
 mod applied;
 mod control_plane;
+mod conversation;
 mod deploy;
 mod names;
 mod nodes;
 mod refused;
+mod restarts;
+mod rollout;
 mod switch;
 mod upstream;
 
@@ -34,6 +37,8 @@ const CASES: &[&[Case]] = &[
     names::CASES,
     nodes::CASES,
     refused::CASES,
+    restarts::CASES,
+    rollout::CASES,
     switch::CASES,
     upstream::CASES,
 ];

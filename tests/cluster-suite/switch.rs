@@ -11,6 +11,7 @@ use lockgate_tests::kubernetes::{Cluster, Network, Options, agent, layout, lefto
 use lockgate_tests::lab::namespace::{Namespace, run};
 use serde_json::Value;
 
+use super::conversation::Conversation;
 use super::nodes::pod_text;
 use super::{Case, Outcome, assert_gone, layout as of_suite, until};
 
@@ -134,7 +135,7 @@ impl Bench {
         let (pod, node) = (self.pod_namespace("client")?, self.cluster.node(1));
         let kubeconfig = self.cluster.layout().kubeconfig(agent::CLIENT);
         let at = SocketAddr::new(web[0], PORT);
-        let mut talk = self.pod_namespace("far")?.enter(|| Conversation::begin(at))??;
+        let mut talk = self.pod_namespace("far")?.enter(|| Conversation::begin(at, PATIENCE))??;
         for is_killed in [false, true, true] {
             let process = node.agent()?;
             if is_killed {
@@ -249,32 +250,6 @@ fn asked(at: SocketAddr) -> bool {
         Ok(start == *b"HTTP")
     };
     ask().unwrap_or(false)
-}
-
-/// One connection, over which a pod is asked again and again.
-struct Conversation(std::net::TcpStream);
-
-impl Conversation {
-    fn begin(at: SocketAddr) -> std::io::Result<Self> {
-        let stream = std::net::TcpStream::connect_timeout(&at, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut begun = Self(stream);
-        begun.goes_on()?;
-        Ok(begun)
-    }
-
-    fn goes_on(&mut self) -> std::io::Result<()> {
-        self.0.write_all(b"GET /hostname HTTP/1.1\r\nHost: web\r\n\r\n")?;
-        let mut heard = Vec::new();
-        while !heard.ends_with(b"\r\n\r\nweb") {
-            let mut bytes = [0; 512];
-            match self.0.read(&mut bytes)? {
-                0 => return Err(std::io::Error::other("it was ended")),
-                count => heard.extend_from_slice(&bytes[..count]),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Nobody but its node may reach a pod.

@@ -4,6 +4,8 @@
 //! How long nothing passes is bounded here with slack for a busy machine; the figures are in decision
 //! 23, from `measured`, which runs only where `LOCKGATE_HANDOVERS` says how often.
 
+mod streams;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -26,6 +28,8 @@ use super::{Case, Outcome};
 pub(crate) const CASES: &[Case] = &[
     ("a hand-over is hardly noticed, one worker", || hardly_noticed(1)),
     ("a hand-over is hardly noticed, two workers", || hardly_noticed(2)),
+    ("TCP goes on over hand-overs, each byte in its place, one worker", || streams::go_on(1)),
+    ("TCP goes on over hand-overs, each byte in its place, two workers", || streams::go_on(2)),
     ("nothing forbidden passes in a hand-over", forbidden),
     ("ten hand-overs in a row leave nothing behind", ten),
     ("a successor that dies while it prepares is not missed", dies_preparing),

@@ -3,11 +3,12 @@
 
 use std::net::IpAddr;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockgate_tests::lab::LabError;
 use lockgate_tests::lab::flood::{Flood, Limit};
 use lockgate_tests::lab::namespace::wait_for;
+use lockgate_tests::lab::probe::{Seen, Speech};
 use lockgate_tests::lab::sniffer::{Sniffer, between};
 use lockgate_tests::lab::steady::{Course, Steady};
 use lockgate_tests::lab::switch::{Options, SwitchProcess};
@@ -21,14 +22,12 @@ pub(crate) const CASES: &[Case] = &[
     ("connections go on after kill -9 with another number of workers", fewer_workers),
     ("after kill -9 a connection that policy denies by now is cut", denied_by_now),
     ("after kill -9 without files, what either end may open is picked up", picked_up),
+    ("where there is no room for files connections end with the switch, which says so", no_room),
     ("killed again and again under load: connections go on, nothing forbidden passes", again),
 ];
 
 /// How long a connection may be silent over a restart: TCP waits longer each time it sends again.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The same where it is restarted again and again: each try may meet a switch that is away.
-const LONG_PATIENCE: Duration = Duration::from_mins(3);
 
 /// How long a connection is watched afterwards.
 const WATCH: Duration = Duration::from_millis(500);
@@ -85,13 +84,30 @@ fn killed(world: &World, switch: SwitchProcess, workers: u8) -> Result<SwitchPro
     Ok(switch)
 }
 
-fn all_went_on(talks: Vec<(String, Steady)>) {
+/// Each answers a question that was asked from now on. TCP waits about as long again as it was
+/// silent; whoever kills the next switch in that wait has it wait for ever longer.
+fn all_answer(talks: &[(String, Steady)]) -> Outcome {
+    let before: Vec<u64> = talks.iter().map(|(_, steady)| steady.exchanges()).collect();
+    let is_heard = |((_, steady), before): (&(String, Steady), &u64)| {
+        // The next answer may be to a question that was asked before.
+        steady.exchanges() >= before + 2
+    };
+    let all = || talks.iter().zip(&before).all(is_heard);
+    wait_for("every connection to go on", PATIENCE, all).map_err(|error| {
+        let silent = talks.iter().zip(&before).filter(|&pair| !is_heard(pair));
+        let names: Vec<&String> = silent.map(|((name, _), _)| name).collect();
+        format!("{error}: {names:?}").into()
+    })
+}
+
+fn all_went_on(talks: Vec<(String, Steady)>) -> Vec<Course> {
     let ended: Vec<(String, Course)> =
         talks.into_iter().map(|(name, steady)| (name, steady.end())).collect();
     for (name, course) in &ended {
         assert!(!course.is_cut, "{name} was cut: {ended:?}");
         assert!(course.exchanges > 50, "{name} hardly spoke: {course:?}");
     }
+    ended.into_iter().map(|(_, course)| course).collect()
 }
 
 fn go_on(workers: u8) -> Outcome {
@@ -176,27 +192,52 @@ fn picked_up() -> Outcome {
     Ok(())
 }
 
+fn no_room() -> Outcome {
+    let world = build()?;
+    let directory = world.lab.state().join("memory/connections");
+    let directory = directory.display();
+    // The mount is of the switch alone, and goes with it.
+    let full = format!(
+        "mkdir -p '{directory}' && mount -t tmpfs -o size=1m none '{directory}' \
+         && exec \"$0\" \"$@\""
+    );
+    let wrapper = ["unshare", "--mount", "sh", "-c", &full].map(str::to_owned).to_vec();
+    let switch = SwitchProcess::start(&world.lab, &Options { wrapper, ..world.options()? })?;
+    let status = world.ask("status")?.to_string();
+    assert!(status.contains("connections end with this process"), "{status}");
+    let mut left = Vec::new();
+    for file in std::fs::read_dir(format!("/proc/{}/root{directory}", switch.id()))? {
+        left.push(file?.file_name().into_string().unwrap_or_default());
+    }
+    assert!(!left.is_empty(), "no names of pods either");
+    assert!(!left.iter().any(|name| name.ends_with(".connections")), "half a file: {left:?}");
+    assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Answered);
+    switch.stop()?;
+    Ok(())
+}
+
 fn again() -> Outcome {
     let times = std::env::var("RESTARTS").ok().and_then(|text| text.parse().ok());
     let world = build()?;
     let mut switch = world.start(2)?;
-    let talks = talks(&world, LONG_PATIENCE)?;
+    let talks = talks(&world, PATIENCE)?;
     let (other, server) =
         (world.address("demo/other", false)?, world.address("demo/server", false)?);
     let target = world.lab.place("demo/server")?.namespace;
     let sniffer = Sniffer::start(&target, between(other, server, None))?;
     let limit = Limit { packets: u64::MAX, time: Duration::from_mins(30) };
     let flood = Flood::start(&world.lab.place("demo/other")?, (server, 9001).into(), limit)?;
-    for _ in 0..times.unwrap_or(RESTARTS) {
+    let (begun, times) = (Instant::now(), times.unwrap_or(RESTARTS));
+    for _ in 0..times {
         switch = killed(&world, switch, 2)?;
         let sent = flood.sent();
-        sleep(Duration::from_millis(700));
-        assert!(flood.sent() > sent + 100, "the load stopped by itself");
+        all_answer(&talks)?;
+        wait_for("the load to go on", PATIENCE, || flood.sent() > sent + 100)?;
     }
-    // What waits to be sent again may wait for seconds.
-    sleep(Duration::from_secs(3));
     assert_eq!(sniffer.count(), 0, "a forbidden packet arrived");
-    all_went_on(talks);
+    let courses = all_went_on(talks);
+    let longest = courses.iter().map(|course| course.longest).max();
+    super::say(&format!("{times} kills in {:?}, silent for at most {longest:?}", begun.elapsed()));
     let status = world.ask("ports")?;
     assert_eq!(status["ports"].as_array().map_or(0, Vec::len), 4, "{status}");
     switch.stop()?;

@@ -33,17 +33,17 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// A port that no server of the lab has.
-const OWN: u16 = 7000;
+pub(super) const OWN: u16 = 7000;
 /// Where a Service leads it.
 const BEHIND: u16 = 7001;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Longer than the link.
 const LONG: usize = 4000;
-const SERVER: [&str; 2] = ["10.77.0.2", "fd00:77::2"];
+pub(super) const SERVER: [&str; 2] = ["10.77.0.2", "fd00:77::2"];
 const OTHER: [&str; 2] = ["10.77.0.3", "fd00:77::3"];
 
 /// Pods, and a Service `web` of these backends, of each family, with more in its `spec`.
-fn manifest(backends: &[[&str; 2]], more: &str) -> String {
+pub(super) fn manifest(backends: &[[&str; 2]], more: &str) -> String {
     let mut text = format!(
         "apiVersion: v1
 kind: Service
@@ -92,7 +92,7 @@ fn start(workers: u8, backends: &[[&str; 2]]) -> Result<(World, SwitchProcess), 
     Ok((world, switch))
 }
 
-fn service(v6: bool) -> IpAddr {
+pub(super) fn service(v6: bool) -> IpAddr {
     if v6 { Ipv6Addr::new(0xfd96, 8, 0, 0, 0, 0, 0, 1).into() } else { [10, 96, 8, 1].into() }
 }
 

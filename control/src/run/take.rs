@@ -102,8 +102,7 @@ async fn take<D: Dataplane>(
     };
     let links = attacher.links().await?;
     // The predecessor's workers rest.
-    sync.inherit(settings.restart.keep.clone());
-    sync.pick_up_for(settings.restart.grace);
+    sync.inherit_given(settings.restart.keep.clone(), settings.restart.grace);
     sync.take(host, &links).map_err(RunError::Switch)?;
     if sync.await_in_force(IN_FORCE).await { Ok(()) } else { Err(RunError::NotInForce) }
 }

@@ -69,15 +69,20 @@ impl Survivors {
         (self.directory, self.stamp) = (directory, stamp);
     }
 
-    /// Takes over what predecessors left, to be given away by [`Survivors::adopt`].
-    pub fn inherit(&mut self, lefts: Vec<Left>) {
-        let Some(directory) = self.directory.clone() else { return };
+    /// Takes over what predecessors left, to be given away by [`Survivors::adopt`]; whether that is
+    /// all that the last one had. One that never published, for it died while it prepared, is none.
+    pub fn inherit(&mut self, lefts: Vec<Left>) -> bool {
+        let Some(directory) = self.directory.clone() else { return false };
+        let mut is_all = None;
         for left in lefts {
             for (path, refusal) in &left.refused {
                 let path = path.display();
                 warn!(%path, %refusal, "no connection of this file is taken over");
             }
             let names = names::read(&directory, left.stamp);
+            if names::path(&directory, left.stamp).exists() {
+                is_all.get_or_insert(left.refused.is_empty() && !names.is_empty());
+            }
             self.tally.found += left.survivors.len();
             self.tally.odd += left.odd;
             self.files.extend(left.files);
@@ -85,6 +90,7 @@ impl Survivors {
             self.estates.push(Estate { names, waiting: left.survivors });
         }
         self.since = None;
+        is_all.unwrap_or(false)
     }
 
     /// Whether anything waits for a port.

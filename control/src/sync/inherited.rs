@@ -16,18 +16,33 @@ use crate::survivors::{Identity, Names};
 impl<D: Dataplane> Sync<D> {
     /// Takes over what predecessors left in this directory, and writes there for a successor. To be
     /// called once no worker of a predecessor runs any more: at the start, or when it has handed over.
-    pub fn inherit(&mut self, directory: Option<PathBuf>) {
+    /// Gives whether all that the last one had was read.
+    pub fn inherit(&mut self, directory: Option<PathBuf>) -> bool {
         if let Some(trouble) = self.dataplane.kept_trouble() {
             warn!(%trouble, "connections end with this process");
         }
         self.survivors.keep(directory, self.dataplane.stamp());
-        match self.dataplane.left() {
+        let is_all = match self.dataplane.left() {
             Ok(left) => self.survivors.inherit(left),
-            Err(error) => warn!(%error, "no connection of a predecessor is taken over"),
-        }
+            Err(error) => {
+                warn!(%error, "no connection of a predecessor is taken over");
+                false
+            }
+        };
         // Where a snapshot is in force already, they have ports by that.
         self.rules_differ |= self.survivors.has_waiting();
         self.dirty |= self.survivors.has_waiting();
+        is_all
+    }
+
+    /// Takes over what a predecessor had that has handed over. It had every connection there is, so
+    /// TCP of which nothing is known is picked up only where that could not be read: then for so long,
+    /// as after a crash.
+    pub fn inherit_given(&mut self, directory: Option<PathBuf>, seconds: u32) {
+        if !self.inherit(directory) {
+            warn!(seconds, "no connections were handed on: TCP is picked up for a while");
+            self.pick_up_for(seconds);
+        }
     }
 
     /// From the first snapshot on, TCP of which nothing is known is picked up for so long.

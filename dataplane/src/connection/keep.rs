@@ -59,26 +59,28 @@ pub fn make(
     settings: &Settings,
 ) -> Result<(Connections, Translations), KeepError> {
     let path = directory.join(format!("{:016x}-{}.{END}", start.stamp, worker.0));
-    fill(&path, start, worker, settings).map_err(|source| {
+    let mut options = OpenOptions::new();
+    let opened = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
+    // One that was there is not ours to remove.
+    let file = opened.map_err(|source| KeepError { path: path.clone(), source })?;
+    fill(&file, start, worker, settings).map_err(|source| {
         let _left = fs::remove_file(&path);
         KeepError { path, source }
     })
 }
 
 fn fill(
-    path: &Path,
+    file: &File,
     start: Start,
     worker: WorkerId,
     settings: &Settings,
 ) -> io::Result<(Connections, Translations)> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
     let counts = [settings.records(), translation::capacity(settings)];
     let [connections, fronts, records, _] = places(counts);
-    let slab = Slab::in_file(&file, connections, settings.records())?;
+    let slab = Slab::in_file(file, connections, settings.records())?;
     let connections = Connections::of(settings, slab);
-    let translations = Translations::in_file(settings, &file, [fronts, records])?;
-    write_header(&file, start, worker, counts)?;
+    let translations = Translations::in_file(settings, file, [fronts, records])?;
+    write_header(file, start, worker, counts)?;
     Ok((connections, translations))
 }
 

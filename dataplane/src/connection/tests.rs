@@ -129,7 +129,7 @@ fn sweep(table: &mut Connections, now: Tick) -> usize {
 }
 
 /// A record in use is in the index once, on the wheel once, in its share's queue when evictable.
-fn check(table: &Connections) {
+pub(super) fn check(table: &Connections) {
     let entries = table.slab.from(0);
     let live = || (0_u32..).zip(entries).filter(|(_, entry)| entry.is_live());
     let all: BTreeSet<u32> = live().map(|(id, _)| id).collect();

@@ -158,3 +158,46 @@ impl Switch {
         Ok(total)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::{Bounds, Timeouts};
+
+    fn settings() -> Settings {
+        let (bounds, timeouts) = (Bounds::NONE, Timeouts::default());
+        Settings { capacity: 1024, bounds, seed: [1, 2], timeouts }
+    }
+
+    #[test]
+    fn what_is_on_no_tmpfs_is_refused_and_workers_run_on_without() {
+        // Neither in memory, nor a disk that a test would fill.
+        let directory = Path::new("/proc/self");
+        let clock = Clock::start().unwrap();
+        let mut kept = Kept::prepare(Some(directory), clock);
+        assert!(matches!(&kept.trouble, Some(KeptError::OnDisk(path)) if path == directory));
+        let (connections, _) = kept.tables(WorkerId(0), &settings());
+        assert_eq!(connections.counts().iter().sum::<u64>(), 0);
+        assert!(matches!(&kept.trouble, Some(KeptError::OnDisk(_))), "{:?}", kept.trouble);
+    }
+
+    #[test]
+    fn a_directory_that_was_missing_is_the_switchs_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let above = tempfile::tempdir().unwrap();
+        let directory = above.path().join("connections");
+        // On a disk or in memory: it is made before that is looked at.
+        let _trouble = usable(&directory);
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn where_a_file_cannot_be_made_that_is_the_trouble() {
+        let start = Start { boot: 1, stamp: 1 };
+        let directory = Some(PathBuf::from("/proc/self"));
+        let mut kept = Kept { directory, start, trouble: None };
+        let (connections, _) = kept.tables(WorkerId(0), &settings());
+        assert_eq!(connections.counts().iter().sum::<u64>(), 0);
+        assert!(matches!(&kept.trouble, Some(KeptError::File(_))), "{:?}", kept.trouble);
+    }
+}

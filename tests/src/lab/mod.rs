@@ -20,6 +20,7 @@
 
 pub mod bulk;
 pub mod demo;
+pub mod duplex;
 pub mod error;
 pub mod flood;
 pub mod http;

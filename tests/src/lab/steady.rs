@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ pub struct Course {
 #[derive(Debug)]
 pub struct Steady {
     ended: Arc<AtomicBool>,
+    exchanges: Arc<AtomicU64>,
     thread: Option<JoinHandle<Course>>,
 }
 
@@ -47,7 +48,8 @@ impl Steady {
     pub fn patient(from: &Place, to: SocketAddr, patience: Duration) -> Result<Self, LabError> {
         let mut stream = probe::connect(from, to, PATIENCE)?;
         let ended = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&ended);
+        let exchanges = Arc::new(AtomicU64::new(0));
+        let (end, count) = (Arc::clone(&ended), Arc::clone(&exchanges));
         let thread = thread::spawn(move || {
             let mut course = Course::default();
             while !end.load(Ordering::Relaxed) && !course.is_cut {
@@ -55,11 +57,18 @@ impl Steady {
                 course.is_cut = probe::echo(&mut stream, patience) != Seen::Answered;
                 course.longest = course.longest.max(start.elapsed());
                 course.exchanges += u64::from(!course.is_cut);
+                count.store(course.exchanges, Ordering::Relaxed);
                 thread::sleep(PAUSE);
             }
             course
         });
-        Ok(Self { ended, thread: Some(thread) })
+        Ok(Self { ended, exchanges, thread: Some(thread) })
+    }
+
+    /// Exchanges that have come back so far.
+    #[must_use]
+    pub fn exchanges(&self) -> u64 {
+        self.exchanges.load(Ordering::Relaxed)
     }
 
     /// Whether it has been cut.

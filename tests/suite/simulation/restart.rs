@@ -2,19 +2,24 @@
 //! them now; what is not who it was gets nothing.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockgate_control::attach::{InterfaceName, Probed};
 use lockgate_control::files::Files;
 use lockgate_control::metrics::ApplyLatency;
 use lockgate_control::source::News;
+use lockgate_control::survivors::Survivors;
 use lockgate_control::sync::{Node, Sync};
 use lockgate_control::watch_dir::{Changed, Settled};
+use lockgate_dataplane::compiler::Compiler;
 use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::endpoint::Topology;
 use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::TcpFlags;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
+use lockgate_dataplane::policy::delta::Delta;
 use lockgate_tests::packets::Ends;
 use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Switch, World, at_once};
 
@@ -29,9 +34,16 @@ fn dropped(reason: DropReason) -> Fate {
 const WIRES: [&str; 4] = ["veth-a", "veth-b", "veth-c", "veth-s"];
 const A: (&str, &str) = ("veth-a", "10.0.0.1");
 const B: (&str, &str) = ("veth-b", "10.0.0.2");
+const C: (&str, &str) = ("veth-c", "10.0.0.3");
 const OUTSIDE: (&str, &str) = (HOST, "198.51.100.1");
 /// The Service of b and c.
 const WEB: &str = "10.96.0.1";
+/// The Service of a alone.
+const SELF: &str = "10.96.0.2";
+
+/// A pod that is before all others: with it these have other numbers, ports and workers.
+const FIRST: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: '0', annotations: \
+                     {lockgate.dev/interface: veth-0}}\nstatus: {podIPs: [{ip: 10.0.0.9}]}\n";
 
 /// A machine: its manifests, its interfaces, its memory, and the switch that runs now.
 struct Machine {
@@ -42,6 +54,8 @@ struct Machine {
     starts: u64,
     /// Seconds for which TCP is picked up.
     grace: u32,
+    /// Whether the next one takes over from one that has handed over.
+    is_given: bool,
 }
 
 impl Machine {
@@ -53,7 +67,8 @@ impl Machine {
             links.make(name);
         }
         let memory = tempfile::tempdir().unwrap();
-        let mut machine = Self { directory, memory, links, sync: None, starts: 0, grace: 0 };
+        let (starts, grace, is_given) = (0, 0, false);
+        let mut machine = Self { directory, memory, links, sync: None, starts, grace, is_given };
         machine.start(workers);
         machine
     }
@@ -72,8 +87,13 @@ impl Machine {
         let node = Node { ports_max: 60, workers, ..Node::default() };
         let files = Files::read(self.directory.path()).unwrap();
         let mut sync = Sync::new(node, files, switch, ApplyLatency::new().unwrap());
-        sync.inherit(Some(self.memory.path().to_owned()));
-        sync.pick_up_for(self.grace);
+        let memory = Some(self.memory.path().to_owned());
+        if self.is_given {
+            sync.inherit_given(memory, self.grace);
+        } else {
+            sync.inherit(memory);
+            sync.pick_up_for(self.grace);
+        }
         let interface = InterfaceName::new("lg-host").unwrap();
         let host = Probed { interface, ifindex: u32::MAX, mac: HOST_MAC, mtu: 1500 };
         sync.add_host(host).unwrap();
@@ -105,6 +125,12 @@ impl Machine {
 
     fn fate(&mut self, from: (&str, &str), to: (&str, &str), frame: &[u8]) -> Fate {
         self.world().fate(from.0, to.0, frame)
+    }
+
+    /// From the next start on there is a pod before all others.
+    fn add_first(&mut self) {
+        self.write("0.yaml", FIRST);
+        self.links.make("veth-0");
     }
 
     /// Opens a TCP connection to a backend's port.
@@ -148,17 +174,36 @@ fn connections_go_on_whoever_owns_them_now() {
         machine.open(A, B, 1000);
         machine.open(OUTSIDE, B, 1001);
         machine.open(A, OUTSIDE, 1002);
+        // Its owner is the worker of who was asked.
+        machine.open(B, A, 1004);
         machine.start(after);
         machine.goes_on(A, B, 1000);
         machine.goes_on(OUTSIDE, B, 1001);
         machine.goes_on(A, OUTSIDE, 1002);
-        assert_eq!(machine.world().connections(), 3, "{before} to {after}");
+        machine.goes_on(B, A, 1004);
+        assert_eq!(machine.world().connections(), 4, "{before} to {after}");
         let unknown = machine.talk(A, B, 1003);
         assert_eq!(unknown, [dropped(DropReason::NoConnection), dropped(DropReason::NoConnection)]);
         assert_eq!(machine.left(), 0, "files of the dead are left");
         // And over one more, by the files that the second wrote.
         machine.start(before);
         machine.goes_on(A, B, 1000);
+    }
+}
+
+#[test]
+fn who_has_another_number_and_another_worker_now_has_its_connections() {
+    for workers in [1, 2, 3] {
+        let mut machine = Machine::new(workers);
+        machine.open(A, B, 1000);
+        machine.open(OUTSIDE, B, 1001);
+        machine.open(A, OUTSIDE, 1002);
+        machine.add_first();
+        machine.start(workers);
+        machine.goes_on(A, B, 1000);
+        machine.goes_on(OUTSIDE, B, 1001);
+        machine.goes_on(A, OUTSIDE, 1002);
+        assert_eq!(machine.world().connections(), 3, "{workers} workers");
     }
 }
 
@@ -209,6 +254,34 @@ fn a_pod_of_another_name_with_the_same_interface_and_address_inherits_nothing() 
 }
 
 #[test]
+fn a_pod_of_another_uid_inherits_nothing() {
+    let with = |uid: &str| SERVICES.replace("{name: b,", &format!("{{name: b, uid: {uid},"));
+    let mut machine = Machine::new(1);
+    machine.write("all.yaml", &with("one"));
+    machine.start(1);
+    machine.open(A, B, 1000);
+    machine.start(1);
+    machine.goes_on(A, B, 1000);
+    machine.write("all.yaml", &with("two"));
+    machine.start(1);
+    let none = dropped(DropReason::NoConnection);
+    assert_eq!(machine.talk(A, B, 1000), [none.clone(), none]);
+}
+
+#[test]
+fn pods_that_exchanged_their_addresses_inherit_nothing() {
+    let mut machine = Machine::new(1);
+    machine.open(A, C, 1000);
+    let exchanged = SERVICES.replace("{ip: 10.0.0.1}", "{ip: old}");
+    let exchanged = exchanged.replace("{ip: 10.0.0.2}", "{ip: 10.0.0.1}");
+    machine.write("all.yaml", &exchanged.replace("{ip: old}", "{ip: 10.0.0.2}"));
+    machine.start(1);
+    assert_eq!(machine.world().connections(), 0);
+    let none = dropped(DropReason::NoConnection);
+    assert_eq!(machine.talk((B.0, A.1), C, 1000), [none.clone(), none]);
+}
+
+#[test]
 fn an_address_that_a_pod_got_meanwhile_takes_nothing_over() {
     let mut machine = Machine::new(1);
     machine.open(A, OUTSIDE, 1002);
@@ -220,9 +293,9 @@ fn an_address_that_a_pod_got_meanwhile_takes_nothing_over() {
     machine.write("n.yaml", &pod);
     machine.links.make(name);
     machine.start(1);
+    assert_eq!(machine.world().connections(), 0);
     let none = dropped(DropReason::NoConnection);
     assert_eq!(machine.talk(A, (name, address), 1002), [none.clone(), none]);
-    assert_eq!(machine.world().connections(), 0);
 }
 
 #[test]
@@ -245,7 +318,9 @@ fn a_pod_whose_port_comes_late_has_its_connections_then() {
 
 #[test]
 fn a_connection_to_a_service_stays_with_its_backend() {
-    for (before, after) in [(1, 1), (2, 2), (3, 2), (2, 3)] {
+    let cases =
+        [(1, 1, false), (2, 2, false), (3, 2, false), (2, 3, false), (2, 2, true), (3, 3, true)];
+    for (before, after, is_moved) in cases {
         let mut machine = Machine::new(before);
         let web = ("", WEB);
         let mut backends = Vec::new();
@@ -266,6 +341,9 @@ fn a_connection_to_a_service_stays_with_its_backend() {
             assert!(machine.fate(A, (wire, ""), &ack(there, port, 80)).is_sent());
             backends.push((port, wire, address));
         }
+        if is_moved {
+            machine.add_first();
+        }
         machine.start(after);
         for (port, wire, address) in backends {
             let (there, back) = (machine.ends(A, web), machine.ends((wire, &address), A));
@@ -277,6 +355,27 @@ fn a_connection_to_a_service_stays_with_its_backend() {
             assert!(fate.is_sent(), "{fate:?} to {wire}, {before} to {after}");
         }
         assert_eq!(machine.world().translations(), 8);
+    }
+}
+
+#[test]
+fn who_asked_itself_by_a_service_goes_on() {
+    for workers in [1, 2] {
+        let mut machine = Machine::new(workers);
+        let there = machine.ends(A, ("", SELF));
+        machine.world().inject(A.0, &syn(there, 2000, 80)).unwrap();
+        machine.world().settle();
+        let key = key_of(&machine.world().received(A.0).pop().expect("what it asked itself"));
+        // It sees itself as the gateway.
+        let gateway = std::net::IpAddr::from(key.source).to_string();
+        let (back, port) = (machine.ends(A, ("", &gateway)), key.source_port);
+        assert!(machine.fate(A, A, &syn_ack(back, 8080, port)).is_sent());
+        assert!(machine.fate(A, A, &ack(there, 2000, 80)).is_sent());
+        machine.start(workers);
+        assert_eq!((machine.world().connections(), machine.world().translations()), (1, 1));
+        let back = machine.fate(A, A, &ack(back, 8080, port));
+        assert!(back.is_sent(), "{back:?}");
+        assert!(machine.fate(A, A, &ack(there, 2000, 80)).is_sent());
     }
 }
 
@@ -315,6 +414,56 @@ fn what_either_end_may_open_is_picked_up_in_the_middle_for_a_while() {
 }
 
 #[test]
+fn who_was_given_all_connections_picks_up_no_other() {
+    let none = dropped(DropReason::NoConnection);
+    let mut machine = Machine::new(2);
+    machine.open(A, B, 1000);
+    (machine.grace, machine.is_given) = (10, true);
+    for _ in 0..2 {
+        machine.start(2);
+        machine.goes_on(A, B, 1000);
+        assert_eq!(machine.talk(A, B, 1003), [none.clone(), none.clone()]);
+        assert_eq!(machine.world().total(|cells| cells.picked_up.load()), 0);
+        // A successor that dies while it prepares leaves tables, and has nobody's names.
+        machine.starts += 1;
+        drop(World::kept(shape(2), machine.memory.path(), machine.starts));
+    }
+}
+
+#[test]
+fn what_was_given_and_cannot_be_read_is_picked_up() {
+    let spoil: [fn(&str, &mut Vec<u8>); 2] = [
+        // Of another version, with records of another layout; or with names in other words.
+        |name, bytes| bytes[8] ^= u8::from(name.ends_with("connections")),
+        |name, bytes| bytes[0] ^= u8::from(name.ends_with("pods")),
+    ];
+    for spoil in spoil {
+        let mut machine = Machine::new(2);
+        // That one before it can be read does not help.
+        for name in names(machine.memory.path()) {
+            let path = machine.memory.path().join(&name);
+            let before = name.replace(&format!("{:016x}", 1), &format!("{:016x}", 0));
+            fs::copy(&path, path.with_file_name(before)).unwrap();
+        }
+        machine.open(A, B, 1000);
+        (machine.grace, machine.is_given) = (10, true);
+        let of_last = format!("{:016x}", 1);
+        for name in names(machine.memory.path()) {
+            if !name.starts_with(&of_last) {
+                continue;
+            }
+            let path = machine.memory.path().join(&name);
+            let mut bytes = fs::read(&path).unwrap();
+            spoil(&name, &mut bytes);
+            fs::write(&path, bytes).unwrap();
+        }
+        machine.start(2);
+        machine.goes_on(A, B, 1000);
+        assert_eq!(machine.world().total(|cells| cells.picked_up.load()), 1);
+    }
+}
+
+#[test]
 fn what_one_end_may_not_open_is_not_picked_up() {
     let none = dropped(DropReason::NoConnection);
     let mut machine = bereft(|machine| machine.open(A, B, 1000));
@@ -334,6 +483,9 @@ fn who_is_gone_for_good_is_not_waited_for_twice() {
     let mut machine = Machine::new(1);
     machine.open(A, B, 1000);
     let bytes = fs::read(machine.memory.path().join(format!("{:016x}.pods", 1))).unwrap();
+    let path = machine.memory.path().join(format!("{:016x}.pods", 1));
+    let mode = fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "names of pods are nobody else's");
     let text = String::from_utf8(bytes).unwrap();
     assert!(text.contains("\"name\":\"b\"") && text.contains("ifindex"), "{text}");
     // Without the names nobody knows whose connections these were.
@@ -343,4 +495,25 @@ fn who_is_gone_for_good_is_not_waited_for_twice() {
     assert_eq!(machine.talk(A, B, 1000), [none.clone(), none]);
     assert_eq!(machine.left(), 0);
     let _: Mac = machine.world().mac(A.0);
+}
+
+#[test]
+fn who_waits_for_a_port_waits_a_minute() {
+    let mut machine = Machine::new(1);
+    machine.open(A, B, 1000);
+    drop(machine.sync.take());
+    let directory = machine.memory.path();
+    let mut switch = Switch::new(World::kept(shape(1), directory, 2), 2);
+    let mut survivors = Survivors::default();
+    survivors.keep(Some(directory.to_owned()), 2);
+    assert!(survivors.inherit(switch.world().left()));
+    // No pod has a port.
+    let nobody = Compiler::default().apply(Delta::default(), &Topology::default()).endpoints;
+    let begun = Instant::now();
+    survivors.adopt(&nobody, 1, begun, &mut switch).unwrap();
+    for (seconds, waits) in [(0, true), (59, true), (61, false)] {
+        survivors.tick(begun + Duration::from_secs(seconds));
+        assert_eq!(survivors.has_waiting(), waits, "after {seconds} s");
+        assert_eq!(names(directory).contains(&format!("{:016x}.pods", 1)), waits);
+    }
 }

@@ -12,6 +12,7 @@ use crate::block::PAGE_BYTES;
 use crate::connection::adopt::Refused;
 use crate::connection::keep::{self, places};
 use crate::connection::slab::Entry;
+use crate::connection::tests::check;
 use crate::connection::translation::Translations;
 use crate::connection::{
     Bounds, Connections, Holder, Opening, Settings, State, Timeouts, Way, tcp,
@@ -120,6 +121,8 @@ fn every_state_comes_back_as_it_was() {
         assert_eq!(record.epoch, Epoch(u64::MAX), "it would be used unjudged");
     }
     assert_eq!(next.len(), State::ALL.len());
+    // It counts for whom it should, and who may give way is in the queue of those.
+    check(&next);
     // Its age went on: what was silent for long is forgotten when its time is up, and no later.
     next.expire(Tick(4_000 + 30_000 - 300));
     assert_eq!(next.counts()[State::SynSent.index()], 1);
@@ -238,6 +241,18 @@ fn of_a_row_of_starts_the_newest_are_taken_and_all_are_known() {
     let found: Vec<_> =
         all.iter().map(|left| (left.stamp, left.survivors.len(), left.files.len())).collect();
     assert_eq!(found, [(6, 1, 1), (5, 1, 1), (4, 1, 1), (3, 1, 1), (2, 0, 1), (1, 0, 1)]);
+}
+
+#[test]
+fn a_file_is_its_owners_alone_and_one_that_was_there_is_left() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let (mut table, _translations) = make(directory.path(), OLD);
+    put(&mut table, &survivor(State::Established, 1));
+    let path = directory.path().join("0000000000000007-1.connections");
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(keep::make(directory.path(), OLD, WorkerId(1), &settings()).is_err());
+    assert_eq!(read_one(directory.path()).survivors.len(), 1);
 }
 
 /// Whether a record can be: what `read` is to let through, in other words.
