@@ -394,6 +394,21 @@ fn np_42_a_pod_reaches_itself() {
 }
 
 #[test]
+fn cnp_15_what_a_service_brings_back_is_asked_of_as_from_the_switch() {
+    let policy = "---\napiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n\
+                  metadata: {name: nobody}\nspec:\n  tier: Admin\n  priority: 0\n  subject: \
+                  {namespaces: {}}\n  ingress: [{action: Deny, from: [{namespaces: {}}]}]\n";
+    let text = with("policyTypes: [Ingress, Egress]") + policy;
+    let seen = explained(&text, "169.254.1.1 x/a TCP 80");
+    assert_eq!((seen.from.as_str(), seen.to.as_str()), ("x/a", "x/a"));
+    assert_eq!(seen.egress.reason, Reason::NotIsolated);
+    assert_eq!(seen.ingress.by[0].policy, "nobody");
+    assert!(seen.caveats[0].contains("what a Service brings back"), "{:?}", seen.caveats);
+    let plain = explained(&text, "x/a x/a TCP 80");
+    assert_eq!((plain.verdict, plain.caveats.len()), (Verdict::Allow, 0));
+}
+
+#[test]
 fn np_53_a_pod_that_has_ended_has_no_address_and_another_may_have_it() {
     for phase in ["Succeeded", "Failed"] {
         let done = pod("y/done", "10.0.1.2", "app: a").replace("Running", phase);
