@@ -28,12 +28,13 @@ impl<P, M> Path<P, M> {
         &mut self,
         snapshot: &Snapshot,
         packet: &Admitted,
-        spot: Spot,
+        (spot, likely): (Spot, ConnectionId),
     ) -> Result<Option<WorkerId>, DropReason> {
         if let Kind::IcmpError { inner } = packet.headers.kind {
             return self.judge_error(snapshot, packet, &inner, spot);
         }
-        if let Some((id, way)) = self.connections.find(&packet.headers, spot) {
+        let found = self.connections.find_likely(&packet.headers, spot, likely);
+        if let Some((id, way)) = found {
             let renewed =
                 self.connections.is_over(id) && Connections::opens(&packet.headers.kind).is_some();
             if !renewed && self.is_between(id, way, &packet.route.source, &packet.route.target) {
