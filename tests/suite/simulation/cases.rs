@@ -339,7 +339,7 @@ fn front_of(cluster: &Cluster, address: IpAddr) -> Option<IpAddr> {
     let endpoints = |slice: &Value| slice["endpoints"].as_array().cloned().unwrap_or_default();
     let serves = |slice: &&Value| {
         let all = endpoints(slice);
-        all.iter().flat_map(|one| one["addresses"].as_array()).flatten().any(|one| has(&one))
+        all.iter().filter_map(|one| one["addresses"].as_array()).flatten().any(|one| has(&one))
     };
     let slice = cluster.objects.iter().filter(|one| one["kind"] == "EndpointSlice").find(serves)?;
     let name = &slice["metadata"]["labels"]["kubernetes.io/service-name"];
