@@ -8,6 +8,7 @@
 //! what a change needs; both ask [`asked_at`] what one Service is.
 
 mod backends;
+mod health;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use lockgate_dataplane::service::{Front, FrontKey, Range, Serving, ServingId};
 use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, Service};
 use backends::Candidates;
+pub use health::{Health, healths};
 
 /// Where the switch is, as slices speak of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,7 +130,9 @@ impl Who {
                 let near = self.near.clone().filter(|_| fronts.is_local);
                 Front { serving: near.unwrap_or_else(all), beyond: None, sources: None }
             }
-            Claim::External | Claim::Node => Front { serving: all(), beyond, sources: None },
+            Claim::External | Claim::Node => {
+                Front { serving: all(), beyond, sources: None }
+            }
             Claim::Balanced => {
                 let sources = fronts.sources.as_deref().map(ranges);
                 Front { serving: all(), beyond, sources }
@@ -205,11 +209,7 @@ pub fn serve(inventory: &Inventory, here: &Here) -> Served {
         }
     }
     let (mut found, mut addresses_of) = (BTreeMap::new(), Vec::new());
-    for service in inventory.services() {
-        let key = &service.metadata.key;
-        let slices = slices.get(&(&*key.namespace, &*key.name)).map_or(&[][..], Vec::as_slice);
-        addresses_of.extend(addresses(service).map(|(_, address)| address));
-        let asked = asked_at(service, slices, here, |_, _, _| ServingId(0));
+    let mut add = |key: &ObjectKey, asked: Vec<Asked>| {
         for Asked { key: at, claim, front } in asked {
             let better = (claim, key.clone());
             match found.get(&at) {
@@ -217,6 +217,12 @@ pub fn serve(inventory: &Inventory, here: &Here) -> Served {
                 _ => _ = found.insert(at, (better, front)),
             }
         }
+    };
+    for service in inventory.services() {
+        let key = &service.metadata.key;
+        let slices = slices.get(&(&*key.namespace, &*key.name)).map_or(&[][..], Vec::as_slice);
+        addresses_of.extend(addresses(service).map(|(_, address)| address));
+        add(key, asked_at(service, slices, here, |_, _, _| ServingId(0)));
     }
     addresses_of.sort_unstable();
     addresses_of.dedup();

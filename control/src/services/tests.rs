@@ -409,3 +409,51 @@ fn the_node_ports_of_services_are_told_by_family_and_once() {
     }
     assert_eq!(node_ports(inventory.services()), []);
 }
+
+#[test]
+fn a_load_balancer_hears_of_local_services_who_is_ready_here() {
+    let spec = |kind: &str, policy: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {{type: \
+             {kind}, clusterIPs: [10.96.0.1], externalTrafficPolicy: {policy}, \
+             healthCheckNodePort: 31000, ports: [{{name: a, port: 80}}, {{name: b, port: 81}}]}}\n"
+        )
+    };
+    let slice = |name: &str, family: &str, endpoints: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {name}, \
+             namespace: shop, labels: {{kubernetes.io/service-name: web}}}}\naddressType: {family}\n\
+             endpoints: [{endpoints}]\nports: [{{name: a, port: 80}}, {{name: b, port: 81}}]\n"
+        )
+    };
+    let four = "{addresses: [10.0.0.1], nodeName: here}, {addresses: [10.0.0.2], nodeName: here}, \
+                {addresses: [10.0.0.3], nodeName: there}, {addresses: [10.0.0.4]}, {addresses: \
+                [10.0.0.5], nodeName: here, conditions: {ready: false, serving: true, terminating: \
+                true}}";
+    let slices = [
+        slice("one", "IPv4", four),
+        slice("same", "IPv4", "{addresses: [10.0.0.1], nodeName: here}"),
+        slice("six", "IPv6", "{addresses: ['fd00::1'], nodeName: here}"),
+    ];
+    let told = |service: &str, node: Option<&str>| {
+        let mut inventory = Inventory::new();
+        for object in read_text("t.yaml", &(service.to_owned() + &slices.concat())).unwrap().objects
+        {
+            let _ = inventory.apply(Change::Set(object));
+        }
+        let all = healths(&inventory, &Here::of(&inventory, node.map(Into::into)));
+        let named = |(port, one): (u16, Health)| (port, one.service.to_string(), one.local);
+        all.into_iter().map(named).collect::<Vec<_>>()
+    };
+    let is_told = |local| vec![(31_000, "Service shop/web".to_owned(), local)];
+    let local = spec("LoadBalancer", "Local");
+    assert_eq!(told(&local, Some("here")), is_told(2));
+    assert_eq!(told(&local, Some("there")), is_told(1));
+    assert_eq!(told(&local, Some("elsewhere")), is_told(0));
+    assert_eq!(told(&local, None), is_told(0));
+    assert_eq!(told(&spec("LoadBalancer", "Cluster"), Some("here")), []);
+    assert_eq!(told(&spec("NodePort", "Local"), Some("here")), []);
+    assert_eq!(told(&local.replace("31000", "0"), Some("here")), []);
+    let wrong = read_text("t.yaml", &local.replace("31000", "70000")).unwrap().problems;
+    assert!(wrong[0].field.contains("healthCheckNodePort"), "{wrong:?}");
+}
