@@ -80,6 +80,7 @@ impl Size {
             addresses,
             host_ips: vec![Ipv4Addr::from_bits(0xc0a8_0000 + node).into()],
             ports: Vec::new(),
+            host_ports: Box::default(),
             has_known_ports: true,
             // The first node's pods are local.
             interface: (node == 0).then(|| format!("lg{slot}")),

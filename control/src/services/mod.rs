@@ -1,4 +1,5 @@
-//! Services and their slices, in; who serves at which address and port, out. Pure.
+//! Services, their slices and pods at ports of their node, in; who serves at which address and port,
+//! out. Pure.
 //!
 //! Who is given to clients is as kube-proxy has it: endpoints that are ready; where none is, those
 //! that still serve while they end. `internalTrafficPolicy: Local` leaves those of this node, hints
@@ -9,6 +10,7 @@
 
 mod backends;
 mod health;
+mod hosted;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,6 +25,7 @@ use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, Service};
 use backends::Candidates;
 pub use health::{Health, healths};
+pub use hosted::hosted_at;
 
 /// Where the switch is, as slices speak of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub enum Claim {
     External,
     /// Nodes lead their own port there.
     Node,
+    /// This node leads its own port to a pod.
+    Pod,
 }
 
 /// One address and port at which a Service is asked.
@@ -130,7 +135,7 @@ impl Who {
                 let near = self.near.clone().filter(|_| fronts.is_local);
                 Front { serving: near.unwrap_or_else(all), beyond: None, sources: None }
             }
-            Claim::External | Claim::Node => {
+            Claim::External | Claim::Node | Claim::Pod => {
                 Front { serving: all(), beyond, sources: None }
             }
             Claim::Balanced => {
@@ -223,6 +228,9 @@ pub fn serve(inventory: &Inventory, here: &Here) -> Served {
         let slices = slices.get(&(&*key.namespace, &*key.name)).map_or(&[][..], Vec::as_slice);
         addresses_of.extend(addresses(service).map(|(_, address)| address));
         add(key, asked_at(service, slices, here, |_, _, _| ServingId(0)));
+    }
+    for pod in inventory.pods() {
+        add(&pod.metadata.key, hosted_at(pod, |_, _, _| ServingId(0)));
     }
     addresses_of.sort_unstable();
     addresses_of.dedup();
