@@ -802,7 +802,6 @@ fn what_the_switch_does_whatever_policy_says_is_told_beside_the_verdict() {
         ("224.0.0.5", "multicast"),
         ("240.0.0.1", "reserved"),
         ("255.255.255.255", "broadcast"),
-        ("169.254.1.1", "gateway"),
     ] {
         let (to, from) = (format!("x/a {address} TCP 80"), format!("{address} x/a TCP 80"));
         for question in [to, from] {
@@ -811,6 +810,9 @@ fn what_the_switch_does_whatever_policy_says_is_told_beside_the_verdict() {
         }
     }
     assert!(caveats("x/a 169.254.1.1 ICMP")[0].contains("answers echo"));
+    assert!(caveats("x/a 169.254.1.1 TCP 80")[0].contains("gateway"));
+    // To a pod it is what a Service brings back.
+    assert_eq!(caveats("169.254.1.1 x/a TCP 80").len(), 1);
     let six = [("::1", "loopback"), ("fe80::1", "gateway"), ("fe80::2", "link-local")];
     for (address, what) in six.into_iter().chain([("ff02::1", "multicast"), ("::5", "written")]) {
         let seen = caveats(&format!("2001:db8::1 {address} TCP 80"));
