@@ -78,11 +78,6 @@ impl Stack {
         for (number, name) in [(1, "client"), (2, "server"), (3, "other")] {
             let both = format!("[{{ip: {NODE}}}, {{ip: '{NODE_V6}'}}]");
             let text = pod(name, number).replace(&format!("[{{ip: {NODE}}}]"), &both);
-            let hosting = format!("{{containerPort: {WHO}, hostPort: {HOST_PORT_NUMBER}}}");
-            let text = match name {
-                "other" => text.replace("{containerPort: 81}", &hosting),
-                _ => text,
-            };
             directory.put(&format!("20-{name}.yaml"), &text)?;
         }
         directory.put("30-deny.yaml", &ingress("deny", &[]))?;
