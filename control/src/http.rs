@@ -1,4 +1,5 @@
 //! Metrics and health over HTTP: `/metrics`, `/livez`, `/readyz`. Loopback unless set otherwise.
+//! What load balancers hear of Services is beside it, in `health`.
 //!
 //! Every answer comes from the one task that owns the switch. A connection asks once, within
 //! `REQUEST_WAIT`, and lasts at most `CONNECTION_LIFE`.
@@ -7,6 +8,8 @@
 //! `CONNECTIONS_MAX` are open, and a new connection takes the place of the oldest that has not
 //! asked yet. A queue for places was tried first, and clients that connect and say nothing kept
 //! probes out of it for as long as they liked.
+
+mod health;
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,6 +32,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::ask::{Asker, Question};
+pub use health::HealthPorts;
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 32;
@@ -102,17 +106,22 @@ impl HttpServer {
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .with_state(asker);
-        let mut places = Places::default();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    places.make_room().await;
-                    places.take(stream, router.clone());
-                }
-                Err(error) => {
-                    warn!(%error, "the address of metrics takes no connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+        serve_all(self.listener, router, "the address of metrics").await;
+    }
+}
+
+/// Serves whoever comes, for ever. `what` is for the log.
+async fn serve_all(listener: TcpListener, router: Router, what: &str) {
+    let mut places = Places::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                places.make_room().await;
+                places.take(stream, router.clone());
+            }
+            Err(error) => {
+                warn!(%error, "{what} takes no connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

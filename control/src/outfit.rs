@@ -1,5 +1,6 @@
-//! What this node is given, from the cluster's Node objects: the routes and the table of its own
-//! stack, and the CNI plugin with the networks that its pods get addresses from.
+//! What this node is given, from the cluster's objects: the routes and the table of its own stack, the
+//! CNI plugin with the networks that its pods get addresses from, and ports at which load balancers
+//! hear of its Services.
 //!
 //! Looked at each second, done when it differs, and done again now and then to mend what somebody
 //! removed. The plugin's configuration is what tells a kubelet that the node can have pods, so it
@@ -16,10 +17,11 @@ use crate::attach::{Attacher, HostPortPlan};
 use crate::cni::install::{Network, Places, beside_agent};
 use crate::dataplane::Dataplane;
 use crate::host::{self, Changed, HostPlan, NodeNets};
+use crate::http::HealthPorts;
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity};
 use crate::resolve::PodView;
-use crate::services::node_ports;
+use crate::services::{Here, healths, node_ports};
 use crate::settings::{ClusterPlan, CniPlan};
 use crate::sync::Sync;
 
@@ -46,6 +48,7 @@ pub struct Outfit {
     /// What is being installed: whole programs are compared, and the agent does not wait for that.
     installing: Option<(Network, Installing)>,
     of_cni: Vec<Problem>,
+    health: HealthPorts,
 }
 
 impl Outfit {
@@ -60,6 +63,7 @@ impl Outfit {
             installed: None,
             installing: None,
             of_cni: Vec::new(),
+            health: HealthPorts::default(),
         }
     }
 
@@ -78,11 +82,14 @@ impl Outfit {
             Err(problem) => return vec![problem],
         };
         self.keep_host(&own, inventory, attacher).await;
+        let here = Here { node: Some(self.plan.node.as_str().into()), zone: None };
+        let of_health = self.health.keep(healths(inventory, &here), is_ready).await;
         if is_ready {
             self.keep_cni(&own).await;
         }
         let strangers = strangers(sync.resolver().local(), &own.pod_cidrs);
-        self.of_host.iter().chain(&self.of_cni).cloned().chain(strangers).collect()
+        let told = self.of_host.iter().chain(&self.of_cni).cloned();
+        told.chain(strangers).chain(of_health).collect()
     }
 
     async fn keep_host(&mut self, own: &NodeNets, inventory: &Inventory, attacher: &Attacher) {

@@ -185,7 +185,8 @@ fn host_port() -> Outcome {
     assert_eq!(ask(&stack.uplink(), None, &node)?, ip("172.31.7.254"), "from outside");
     assert_eq!(ask(&stack.node(), None, &node)?, node, "from the node");
     assert_eq!(ask(&stack.node(), Some(loopback), &loopback)?, node, "from its loopback");
-    // It would come back to the switch as from a pod of this node.
+    // No manifest has the port, so the switch leads nobody there, and it would come back as from a pod
+    // of this node.
     assert!(ask(&stack.pod("demo/client")?, None, &node).is_err(), "from another pod");
     stack.port_map("DEL")?;
     assert!(ask(&stack.uplink(), None, &node).is_err(), "after DEL");

@@ -81,6 +81,7 @@ impl Size {
             addresses: addresses.into(),
             host_ips: [Ipv4Addr::from_bits(0xc0a8_0000 + node).into()].into(),
             ports: Arc::default(),
+            host_ports: Box::default(),
             has_known_ports: true,
             // The first node's pods are local.
             interface: (node == 0).then(|| format!("lg{slot}").into()),

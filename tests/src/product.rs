@@ -15,6 +15,7 @@ use lockgate_dataplane::endpoint::{Endpoints, Topology};
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::policy::compile::{Compiled, compile};
 use lockgate_dataplane::policy::ruleset::{self, Cause, Party, PodIndex, Service, View};
+use lockgate_dataplane::service::own::as_itself;
 
 pub use told::sample_disagreement;
 use told::{difference, explained_family, explained_side, number, rule_name, told_difference};
@@ -157,6 +158,15 @@ impl Product {
         if asked.source.address == asked.target.address && oracle.ingress.by != By::Itself {
             return None;
         }
+        // What a Service brings back to a pod is heard from the switch, and judged as its own.
+        let is_brought =
+            asked.source.address == IpAddr::from(as_itself(asked.target.address.into()));
+        let (view, asked) = match asked.target.pod {
+            Some(_) if is_brought => {
+                (View::Itself, ruleset::Question { source: asked.target, ..asked })
+            }
+            _ => (view, asked),
+        };
         let by_ruleset = self.answer(&self.resolved.ruleset.decide_in(view, &asked));
         let by_table = self.answer(&self.compiled.decide_in(view, &asked));
         let judged = [("ruleset", by_ruleset), ("table", by_table)];

@@ -4,14 +4,24 @@
 use std::net::IpAddr;
 
 use lockgate_dataplane::packet::answer::{GATEWAY_V4, GATEWAY_V6};
+use lockgate_dataplane::policy::ruleset::View;
 
 use super::ends::Met;
 use crate::manifest::{Metadata, ObjectKind, why_no_pods};
 use crate::policy::Known;
 
 /// What is to be known beside the verdict; mostly nothing.
-pub(super) fn of(from: &Met, to: &Met) -> Vec<String> {
+pub(super) fn of(from: &Met, to: &Met, view: View) -> Vec<String> {
     let mut caveats = Vec::new();
+    if view == View::Itself {
+        let (address, pod) = (from.address, &to.shown);
+        caveats.push(format!(
+            "from {address} a pod hears what a Service brings back to it that it sent itself: {pod} is \
+             at both ends, and no policies judge it but those of the tiers kube-admin and \
+             kube-baseline"
+        ));
+        return caveats;
+    }
     if from.place.is_none() && to.place.is_none() {
         let (from, to) = (&from.shown, &to.shown);
         caveats.push(format!(

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use lockgate_dataplane::service::own::as_itself;
+
 use super::{ExplainError, Family};
 use crate::inventory::{Census, Inventory, Resident};
 use crate::manifest::{DEFAULT_NAMESPACE, Pod, is_lost_namespace};
@@ -59,6 +61,15 @@ pub(super) struct Met {
     pub(super) place: Option<usize>,
     /// It was asked for by an address that several pods claim: it may be any of them.
     pub(super) is_doubtful: bool,
+}
+
+impl Met {
+    /// Whether this is the switch as a pod sees it to whom a Service has brought its own packet: so
+    /// such packets are judged and sampled.
+    pub(super) fn is_switch_to(&self, pod: &Self) -> bool {
+        let own = as_itself(pod.address.into());
+        self.place.is_none() && pod.place.is_some() && IpAddr::from(own) == self.address
+    }
 }
 
 impl End {

@@ -52,7 +52,7 @@ impl<'q, 'i> Judge<'q, 'i> {
         }
         let place = PodIndex(u32::try_from(place).unwrap_or(u32::MAX));
         let voices = self.asked(subject, place, (view, direction));
-        if own.place == other.place {
+        if own.place == other.place && view != View::Itself {
             return Side::allowed(Reason::Itself, names(&voices));
         }
         if direction == Direction::Ingress && self.is_exempt(subject, other) {
@@ -138,7 +138,11 @@ impl<'q, 'i> Judge<'q, 'i> {
             .filter(|voice| voice.stage().stands(view));
         let ordered = self.ordered.selecting(place, (view, direction));
         let ordered = ordered.map(|one| Voice::ordered(one, self.inventory));
-        Voice::sorted(plain.chain(ordered).collect())
+        let mut voices = Voice::sorted(plain.chain(ordered).collect());
+        if view == View::Itself {
+            Voice::keep_judging_itself(&mut voices);
+        }
+        voices
     }
 
     /// Whether this is the pod's own node, which is not judged: an address of the node that no pod has

@@ -274,20 +274,24 @@ impl<'i> Explainer<'i> {
         let to = End::find(inventory, census, &request.to)?;
         let (from_address, to_address) = ends::addresses(&from, &to, request.family)?;
         let (from, to) = (from.at(census, from_address), to.at(census, to_address));
+        let view = if from.is_switch_to(&to) { View::Itself } else { View::Now };
+        let told = caveats::of(&from, &to, view);
+        let from = if view == View::Itself { to.clone() } else { from };
         let service = request.service(Family::of(from_address));
         let asked = Asked { from: &from, to: &to, service };
         let ends = [from.place, to.place].into_iter().flatten();
         let ends = ends.filter_map(|place| u32::try_from(place).ok()).map(PodIndex);
         let ordered = &ordered.selecting(&census.residents, ends);
         let judge = Judge { inventory, census, ordered, own_node: *own_node };
-        let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Now, one));
-        let is_staged =
-            ordered.has_staged() && DIRECTIONS.iter().any(|one| judge.is_staged(&asked, *one));
+        let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, view, one));
+        let is_staged = view == View::Now
+            && ordered.has_staged()
+            && DIRECTIONS.iter().any(|one| judge.is_staged(&asked, *one));
         let staged = is_staged.then(|| {
             let [egress, ingress] = DIRECTIONS.map(|one| judge.side(&asked, View::Next, one));
             Staged { verdict: Verdict::both(&egress, &ingress), egress, ingress }
         });
-        let mut caveats = caveats::of(&from, &to);
+        let mut caveats = told;
         caveats.extend(caveats::of_rewritten(rewritten, [&from, &to]));
         if to.place.is_none() {
             caveats.extend(services::caveat(inventory, to_address, service));

@@ -394,6 +394,21 @@ fn np_42_a_pod_reaches_itself() {
 }
 
 #[test]
+fn cnp_15_what_a_service_brings_back_is_asked_of_as_from_the_switch() {
+    let policy = "---\napiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n\
+                  metadata: {name: nobody}\nspec:\n  tier: Admin\n  priority: 0\n  subject: \
+                  {namespaces: {}}\n  ingress: [{action: Deny, from: [{namespaces: {}}]}]\n";
+    let text = with("policyTypes: [Ingress, Egress]") + policy;
+    let seen = explained(&text, "169.254.1.1 x/a TCP 80");
+    assert_eq!((seen.from.as_str(), seen.to.as_str()), ("x/a", "x/a"));
+    assert_eq!(seen.egress.reason, Reason::NotIsolated);
+    assert_eq!(seen.ingress.by[0].policy, "nobody");
+    assert!(seen.caveats[0].contains("what a Service brings back"), "{:?}", seen.caveats);
+    let plain = explained(&text, "x/a x/a TCP 80");
+    assert_eq!((plain.verdict, plain.caveats.len()), (Verdict::Allow, 0));
+}
+
+#[test]
 fn np_53_a_pod_that_has_ended_has_no_address_and_another_may_have_it() {
     for phase in ["Succeeded", "Failed"] {
         let done = pod("y/done", "10.0.1.2", "app: a").replace("Running", phase);
@@ -787,7 +802,6 @@ fn what_the_switch_does_whatever_policy_says_is_told_beside_the_verdict() {
         ("224.0.0.5", "multicast"),
         ("240.0.0.1", "reserved"),
         ("255.255.255.255", "broadcast"),
-        ("169.254.1.1", "gateway"),
     ] {
         let (to, from) = (format!("x/a {address} TCP 80"), format!("{address} x/a TCP 80"));
         for question in [to, from] {
@@ -796,6 +810,9 @@ fn what_the_switch_does_whatever_policy_says_is_told_beside_the_verdict() {
         }
     }
     assert!(caveats("x/a 169.254.1.1 ICMP")[0].contains("answers echo"));
+    assert!(caveats("x/a 169.254.1.1 TCP 80")[0].contains("gateway"));
+    // To a pod it is what a Service brings back.
+    assert_eq!(caveats("169.254.1.1 x/a TCP 80").len(), 1);
     let six = [("::1", "loopback"), ("fe80::1", "gateway"), ("fe80::2", "link-local")];
     for (address, what) in six.into_iter().chain([("ff02::1", "multicast"), ("::5", "written")]) {
         let seen = caveats(&format!("2001:db8::1 {address} TCP 80"));

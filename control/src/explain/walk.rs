@@ -109,6 +109,15 @@ impl<'q, 'i> Voice<'q, 'i> {
         voices
     }
 
+    /// Keeps of these, sorted, who is asked in [`View::Itself`]: of tiers that judge it, up to the first
+    /// that does not and would have decided.
+    pub(super) fn keep_judging_itself(voices: &mut Vec<Self>) {
+        let judges = |voice: &Self| voice.standing.tier.judges_itself;
+        let spares = |voice: &Self| !judges(voice) && voice.standing.tier.end == End::Deny;
+        voices.truncate(voices.iter().position(spares).unwrap_or(voices.len()));
+        voices.retain(judges);
+    }
+
     pub(super) fn stage(&self) -> Stage {
         self.standing.stage
     }

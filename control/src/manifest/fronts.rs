@@ -16,7 +16,7 @@ use super::tree::Value;
 use super::{address, block, rule};
 
 const UNSERVED: &str = "until then nobody serves at the Service's addresses";
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "type",
     "clusterIP",
     "clusterIPs",
@@ -26,6 +26,7 @@ const FIELDS: [&str; 9] = [
     "internalTrafficPolicy",
     "externalTrafficPolicy",
     "loadBalancerSourceRanges",
+    "healthCheckNodePort",
 ];
 /// How long a client sticks to its backend where the Service does not say.
 const AFFINITY_S: u32 = 10_800;
@@ -52,6 +53,10 @@ pub struct Fronts {
     pub is_local_beyond: bool,
     /// The ports of nodes that lead to its own, in the order of those; none where it asks for none.
     pub node_ports: Vec<Option<u16>>,
+    /// The port at which each node says whether it has backends of its own: of a load balancer's
+    /// Service that is given no others.
+    #[serde(default)]
+    pub health_port: Option<u16>,
     /// Whether all of that could be read: where not, nobody serves there.
     pub is_whole: bool,
 }
@@ -78,6 +83,7 @@ impl Fronts {
             return result;
         }
         let has_node_ports = matches!(kind, Ok(Some("NodePort" | "LoadBalancer")));
+        let is_balanced = kind == Ok(Some("LoadBalancer"));
         result = result.and(kind.map(|_| ()));
         let cluster = cluster(spec, report).map(|found| self.cluster = found);
         let external = addresses(spec, "externalIPs", report).map(|found| self.external = found);
@@ -89,6 +95,9 @@ impl Fronts {
         let sources = sources(spec, report).map(|found| self.sources = found);
         let nodes = if has_node_ports { node_ports(spec, report) } else { Ok(Vec::new()) };
         let nodes = nodes.map(|found| self.node_ports = found);
+        let asks = is_balanced && self.is_local_beyond;
+        let health = if asks { number(spec, "healthCheckNodePort", report) } else { Ok(None) };
+        let health = health.map(|found| self.health_port = found);
         result
             .and(cluster)
             .and(external)
@@ -97,6 +106,7 @@ impl Fronts {
             .and(beyond)
             .and(sources)
             .and(nodes)
+            .and(health)
     }
 
     fn read_status(&mut self, status: &Place<'_>, report: &mut Report<'_>) -> Result<(), Broken> {
@@ -162,11 +172,16 @@ fn addresses(
 fn node_ports(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Vec<Option<u16>>, Broken> {
     let Some(at) = spec.field("ports") else { return Ok(Vec::new()) };
     let items = at.items(report, "ports")?;
-    all(items.iter().map(|port| match port.field("nodePort") {
+    all(items.iter().map(|port| number(port, "nodePort", report)))
+}
+
+/// A port; 0 is none, as what is left out.
+fn number(at: &Place<'_>, field: &str, report: &mut Report<'_>) -> Result<Option<u16>, Broken> {
+    match at.field(field) {
         None => Ok(None),
         Some(at) if at.node.value == Value::Integer(0) => Ok(None),
         Some(at) => rule::number(&at, report).map(Some),
-    }))
+    }
 }
 
 fn affinity(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Option<u32>, Broken> {

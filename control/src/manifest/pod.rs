@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::account::DEFAULT_ACCOUNT;
 use super::address;
 use super::fields::{Broken, Place, Report, all};
+use super::host_port::HostPort;
 use super::labels;
 use super::metadata::{FIELDS, Metadata};
 use super::problem::quoted;
@@ -61,6 +62,9 @@ pub struct Pod {
     pub host_ips: Arc<[IpAddr]>,
     /// Its named ports; of two with one name and protocol the first counts.
     pub ports: Arc<[NamedPort]>,
+    /// Ports of its node that lead to it; rare.
+    #[serde(default)]
+    pub host_ports: Box<[HostPort]>,
     /// Whether those are all it has: of one that cannot be read nobody knows what the names mean.
     pub has_known_ports: bool,
     /// The interface at the switch's side, for a pod of this node.
@@ -111,7 +115,9 @@ impl Pod {
         let host_ips = status.map_or_else(Vec::new, |at| address::of_node(at, report));
         let of_pod = |at| address::of_pod(at, host_network, &host_ips, report);
         let addresses = status.map_or_else(Vec::new, of_pod);
-        let ports = spec.as_ref().map_or(Ok(Vec::new()), |at| ports(at, report));
+        let ports = spec.as_ref().map_or(Ok(Ports::default()), |at| ports(at, report));
+        let has_known_ports = ports.is_ok();
+        let Ports { named: ports, host } = ports.unwrap_or_default();
         let annotations = annotations(root, report);
         let annotation = |name: &str| annotations.as_ref().and_then(|at| at.field(name));
         Self {
@@ -121,8 +127,9 @@ impl Pod {
             is_completed: is_completed.unwrap_or_default(),
             addresses: addresses.into(),
             host_ips: host_ips.into(),
-            has_known_ports: ports.is_ok(),
-            ports: ports.unwrap_or_default().into(),
+            has_known_ports,
+            ports: ports.into(),
+            host_ports: host.into(),
             interface: annotation(INTERFACE_ANNOTATION)
                 .and_then(|at| read_interface(&at, report).ok().map(Arc::from)),
             mac: annotation(MAC_ANNOTATION).and_then(|at| read_mac(&at, report).ok()),
@@ -184,11 +191,18 @@ fn annotations<'n>(root: &Place<'n>, report: &mut Report<'_>) -> Option<Place<'n
     is_map.then_some(at)
 }
 
-/// The named ports of what keeps running beside the pod: its containers, and its init
+/// The ports of a pod that matter to somebody.
+#[derive(Default)]
+struct Ports {
+    named: Vec<NamedPort>,
+    host: Vec<HostPort>,
+}
+
+/// The ports of what keeps running beside the pod: its containers, and its init
 /// containers that restart always (sidecars). Other init containers end before the pod serves.
-fn ports(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Vec<NamedPort>, Broken> {
+fn ports(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Ports, Broken> {
     report.within(NO_PORTS, |report| {
-        let mut found: Vec<NamedPort> = Vec::new();
+        let mut found = Ports::default();
         let mut result = Ok(());
         for list in ["containers", "initContainers"] {
             let Some(at) = spec.field(list) else { continue };
@@ -208,7 +222,7 @@ fn ports(spec: &Place<'_>, report: &mut Report<'_>) -> Result<Vec<NamedPort>, Br
 fn container_ports(
     container: &Place<'_>,
     list: &str,
-    found: &mut Vec<NamedPort>,
+    found: &mut Ports,
     report: &mut Report<'_>,
 ) -> Result<(), Broken> {
     container.unmistaken(report, "a container", &["ports", "restartPolicy"])?;
@@ -219,8 +233,9 @@ fn container_ports(
     let items = at.items(report, "ports")?;
     let ports = all(items.iter().map(|item| Ok((named_port(item, report)?, item))))?;
     for (port, item) in ports {
+        found.host.extend(HostPort::read(item, report));
         if let Some(port) = port {
-            add_port(found, port, item, report);
+            add_port(&mut found.named, port, item, report);
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use lockgate_dataplane::service::{Delta, Front, FrontKey, ServingId};
 use super::Resolver;
 use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, ObjectKind};
-use crate::services::{Asked, Claim, Here, addresses, asked_at};
+use crate::services::{Asked, Claim, Here, addresses, asked_at, hosted_at};
 
 /// Who claims an address and port: the first has it.
 type Claims = Vec<((Claim, ObjectKey), Front)>;
@@ -80,6 +80,7 @@ impl Services {
     pub(super) fn concern(&mut self, inventory: &Inventory, key: &ObjectKey) {
         match key.kind {
             ObjectKind::Service => _ = self.stale.insert(key.clone()),
+            ObjectKind::Pod => self.concern_pod(inventory, key),
             ObjectKind::EndpointSlice => self.concern_slice(inventory, key),
             ObjectKind::Node if Some(&*key.name) == self.here.node.as_deref() => {
                 let here = Here::of(inventory, self.here.node.clone());
@@ -89,6 +90,13 @@ impl Services {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn concern_pod(&mut self, inventory: &Inventory, key: &ObjectKey) {
+        let pod = inventory.pod(&key.namespace, &key.name);
+        if self.told.contains_key(key) || pod.is_some_and(|pod| !pod.host_ports.is_empty()) {
+            self.stale.insert(key.clone());
         }
     }
 
@@ -127,18 +135,24 @@ impl Services {
         let old = self.told.remove(key).unwrap_or_default();
         let mut new = Told::default();
         let mut asked = Vec::new();
-        if let Some(service) = inventory.service(&key.namespace, &key.name) {
+        let given = &mut self.given;
+        let id = |protocol, number, v6| {
+            let port = (protocol, number, v6);
+            let known = old.ids.iter().chain(&new.ids).find(|(one, _)| *one == port);
+            let id = known.map_or_else(|| next(given), |(_, id)| *id);
+            new.ids.push((port, id));
+            id
+        };
+        let is_service = key.kind == ObjectKind::Service;
+        let service = inventory.service(&key.namespace, &key.name).filter(|_| is_service);
+        let pod = inventory.pod(&key.namespace, &key.name).filter(|_| !is_service);
+        if let Some(pod) = pod {
+            asked = hosted_at(pod, id);
+        } else if let Some(service) = service {
             let slices = self.slices.get(key).into_iter().flatten();
             let slices: Vec<&EndpointSlice> =
                 slices.filter_map(|slice| inventory.slice(slice)).collect();
-            let given = &mut self.given;
-            asked = asked_at(service, &slices, &self.here, |protocol, number, v6| {
-                let port = (protocol, number, v6);
-                let known = old.ids.iter().chain(&new.ids).find(|(one, _)| *one == port);
-                let id = known.map_or_else(|| next(given), |(_, id)| *id);
-                new.ids.push((port, id));
-                id
-            });
+            asked = asked_at(service, &slices, &self.here, id);
             new.addresses = addresses(service).map(|(_, address)| address).collect();
         }
         new.addresses.sort_unstable();
@@ -151,7 +165,7 @@ impl Services {
             self.count(*address, false);
         }
         self.claim(key, &old.fronts, asked);
-        if inventory.service(&key.namespace, &key.name).is_some() {
+        if service.is_some() || !new.fronts.is_empty() {
             self.told.insert(key.clone(), new);
         }
     }

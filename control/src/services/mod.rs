@@ -1,4 +1,5 @@
-//! Services and their slices, in; who serves at which address and port, out. Pure.
+//! Services, their slices and pods at ports of their node, in; who serves at which address and port,
+//! out. Pure.
 //!
 //! Who is given to clients is as kube-proxy has it: endpoints that are ready; where none is, those
 //! that still serve while they end. `internalTrafficPolicy: Local` leaves those of this node, hints
@@ -8,6 +9,8 @@
 //! what a change needs; both ask [`asked_at`] what one Service is.
 
 mod backends;
+mod health;
+mod hosted;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,6 +24,8 @@ use lockgate_dataplane::service::{Front, FrontKey, Range, Serving, ServingId};
 use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, Service};
 use backends::Candidates;
+pub use health::{Health, healths};
+pub use hosted::hosted_at;
 
 /// Where the switch is, as slices speak of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub enum Claim {
     External,
     /// Nodes lead their own port there.
     Node,
+    /// This node leads its own port to a pod.
+    Pod,
 }
 
 /// One address and port at which a Service is asked.
@@ -128,7 +135,9 @@ impl Who {
                 let near = self.near.clone().filter(|_| fronts.is_local);
                 Front { serving: near.unwrap_or_else(all), beyond: None, sources: None }
             }
-            Claim::External | Claim::Node => Front { serving: all(), beyond, sources: None },
+            Claim::External | Claim::Node | Claim::Pod => {
+                Front { serving: all(), beyond, sources: None }
+            }
             Claim::Balanced => {
                 let sources = fronts.sources.as_deref().map(ranges);
                 Front { serving: all(), beyond, sources }
@@ -205,11 +214,7 @@ pub fn serve(inventory: &Inventory, here: &Here) -> Served {
         }
     }
     let (mut found, mut addresses_of) = (BTreeMap::new(), Vec::new());
-    for service in inventory.services() {
-        let key = &service.metadata.key;
-        let slices = slices.get(&(&*key.namespace, &*key.name)).map_or(&[][..], Vec::as_slice);
-        addresses_of.extend(addresses(service).map(|(_, address)| address));
-        let asked = asked_at(service, slices, here, |_, _, _| ServingId(0));
+    let mut add = |key: &ObjectKey, asked: Vec<Asked>| {
         for Asked { key: at, claim, front } in asked {
             let better = (claim, key.clone());
             match found.get(&at) {
@@ -217,6 +222,15 @@ pub fn serve(inventory: &Inventory, here: &Here) -> Served {
                 _ => _ = found.insert(at, (better, front)),
             }
         }
+    };
+    for service in inventory.services() {
+        let key = &service.metadata.key;
+        let slices = slices.get(&(&*key.namespace, &*key.name)).map_or(&[][..], Vec::as_slice);
+        addresses_of.extend(addresses(service).map(|(_, address)| address));
+        add(key, asked_at(service, slices, here, |_, _, _| ServingId(0)));
+    }
+    for pod in inventory.pods() {
+        add(&pod.metadata.key, hosted_at(pod, |_, _, _| ServingId(0)));
     }
     addresses_of.sort_unstable();
     addresses_of.dedup();

@@ -408,3 +408,128 @@ fn the_node_ports_of_services_are_told_by_family_and_once() {
     }
     assert_eq!(node_ports(inventory.services()), []);
 }
+
+#[test]
+fn a_load_balancer_hears_of_local_services_who_is_ready_here() {
+    let spec = |kind: &str, policy: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {{type: \
+             {kind}, clusterIPs: [10.96.0.1], externalTrafficPolicy: {policy}, \
+             healthCheckNodePort: 31000, ports: [{{name: a, port: 80}}, {{name: b, port: 81}}]}}\n"
+        )
+    };
+    let slice = |name: &str, family: &str, endpoints: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {name}, \
+             namespace: shop, labels: {{kubernetes.io/service-name: web}}}}\naddressType: {family}\n\
+             endpoints: [{endpoints}]\nports: [{{name: a, port: 80}}, {{name: b, port: 81}}]\n"
+        )
+    };
+    let four = "{addresses: [10.0.0.1], nodeName: here}, {addresses: [10.0.0.2], nodeName: here}, \
+                {addresses: [10.0.0.3], nodeName: there}, {addresses: [10.0.0.4]}, {addresses: \
+                [10.0.0.5], nodeName: here, conditions: {ready: false, serving: true, terminating: \
+                true}}";
+    let slices = [
+        slice("one", "IPv4", four),
+        slice("same", "IPv4", "{addresses: [10.0.0.1], nodeName: here}"),
+        slice("six", "IPv6", "{addresses: ['fd00::1'], nodeName: here}"),
+    ];
+    let told = |service: &str, node: Option<&str>| {
+        let mut inventory = Inventory::new();
+        for object in read_text("t.yaml", &(service.to_owned() + &slices.concat())).unwrap().objects
+        {
+            let _ = inventory.apply(Change::Set(object));
+        }
+        let all = healths(&inventory, &Here::of(&inventory, node.map(Into::into)));
+        let named = |(port, one): (u16, Health)| (port, one.service.to_string(), one.local);
+        all.into_iter().map(named).collect::<Vec<_>>()
+    };
+    let is_told = |local| vec![(31_000, "Service shop/web".to_owned(), local)];
+    let local = spec("LoadBalancer", "Local");
+    assert_eq!(told(&local, Some("here")), is_told(2));
+    assert_eq!(told(&local, Some("there")), is_told(1));
+    assert_eq!(told(&local, Some("elsewhere")), is_told(0));
+    assert_eq!(told(&local, None), is_told(0));
+    assert_eq!(told(&spec("LoadBalancer", "Cluster"), Some("here")), []);
+    assert_eq!(told(&spec("NodePort", "Local"), Some("here")), []);
+    assert_eq!(told(&local.replace("31000", "0"), Some("here")), []);
+    let wrong = read_text("t.yaml", &local.replace("31000", "70000")).unwrap().problems;
+    assert!(wrong[0].field.contains("healthCheckNodePort"), "{wrong:?}");
+}
+
+/// A pod at a port of its node, with this interface and status.
+fn hosting(port: &str, interface: &str, status: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: x, annotations: {{{interface}}}}}\nspec: \
+         {{containers: [{{name: c, image: i, ports: [{port}]}}]}}\nstatus: {{{status}}}\n"
+    )
+}
+
+const HERE: &str = "lockgate.dev/interface: lg0";
+const AT: &str = "podIPs: [{ip: 10.0.0.9}, {ip: 'fd00::9'}]";
+
+#[test]
+fn a_pods_own_nodes_port_leads_to_it_while_it_is_here_and_no_service_has_it() {
+    let mut inventory = Inventory::new();
+    let mut resolver = Resolver::of_node(Some("here".into()));
+    let mut kept = KeptServices::default();
+    let mut told = |text: &str| {
+        set(&mut inventory, text);
+        let changes = inventory.take_changes();
+        resolver.apply(&inventory, &changes);
+        kept.apply(resolver.take_served());
+        let here = Here::of(&inventory, Some("here".into()));
+        let served = serve(&inventory, &here).fronts.into_iter();
+        let served: BTreeMap<_, _> = served.map(|(key, _, front)| (key, front)).collect();
+        assert_eq!(bare(kept.now()), served, "kept and read anew");
+        let of = |(key, front): (FrontKey, Front)| {
+            let backend = front.serving.chosen.first().copied();
+            let backend = backend.map(|one| (IpAddr::from(one.address).to_string(), one.port));
+            (IpAddr::from(key.address).to_string(), key.port, key.number, backend)
+        };
+        served.into_iter().map(of).collect::<BTreeSet<_>>()
+    };
+    let front = |at: &str, port, number, to: &str, target| {
+        (at.to_owned(), port, number, Some((to.to_owned(), target)))
+    };
+    let (v4, v6) = ("169.254.1.2", "fd4c:6f63:6b67::2");
+    let both = |port, number, target| {
+        BTreeSet::from([
+            front(v4, port, number, "10.0.0.9", target),
+            front(v6, port, number, "fd00::9", target),
+        ])
+    };
+    let tcp = "{containerPort: 80, hostPort: 8080}";
+    assert_eq!(told(&hosting(tcp, HERE, AT)), both(8080, 6, 80));
+    let udp = "{containerPort: 53, hostPort: 5353, hostIP: 0.0.0.0, protocol: UDP}";
+    assert_eq!(told(&hosting(udp, HERE, AT)), both(5353, 17, 53));
+    // Elsewhere, ended, on its node's own network, at one address, at none, or nowhere yet.
+    let none = BTreeSet::new();
+    assert_eq!(told(&hosting(tcp, "", AT)), none);
+    assert_eq!(told(&hosting(tcp, HERE, &format!("phase: Succeeded, {AT}"))), none);
+    assert_eq!(
+        told(&hosting("{containerPort: 80, hostPort: 8080, hostIP: 127.0.0.1}", HERE, AT)),
+        none
+    );
+    assert_eq!(told(&hosting("{containerPort: 80, hostPort: 0}", HERE, AT)), none);
+    assert_eq!(told(&hosting(tcp, HERE, "phase: Pending")), none);
+    let on_host = hosting(tcp, HERE, AT).replace("spec: {", "spec: {hostNetwork: true, ");
+    assert_eq!(told(&on_host), none);
+    // A Service has it first.
+    assert_eq!(told(&hosting(tcp, HERE, AT)), both(8080, 6, 80));
+    let np = "spec: {type: NodePort, clusterIPs: [10.96.0.1], ports: [{port: 80, nodePort: 8080}]}";
+    let with = told(&service(np));
+    assert!(with.contains(&front(v4, 8080, 6, "10.0.0.1", 8080)), "{with:?}");
+    assert!(with.contains(&front(v6, 8080, 6, "fd00::9", 80)), "{with:?}");
+}
+
+#[test]
+fn a_port_of_the_node_that_cannot_be_read_leads_nowhere_and_says_so() {
+    let text = hosting("{containerPort: 80, hostPort: 70000, name: web}", HERE, AT);
+    let read = read_text("t.yaml", &text).unwrap();
+    let told: Vec<String> = read.problems.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].contains("hostPort"), "{told:?}");
+    assert!(told[0].contains("until then pods of its node do not reach it"), "{told:?}");
+    let crate::manifest::Object::Pod(pod) = &read.objects[0] else { panic!() };
+    assert!(pod.host_ports.is_empty() && pod.has_known_ports && pod.ports.len() == 1);
+}

@@ -15,8 +15,8 @@
 //!
 //! 1. find the [`spot`](Connections::spot) of all keys, [`prefetch`](Connections::prefetch) their
 //!    buckets;
-//! 2. [`prefetch_records`](Connections::prefetch_records) where tags agree;
-//! 3. [`find`](Connections::find) each. If [`is_over`](Connections::is_over) and the packet
+//! 2. [`prefetch_record`](Connections::prefetch_record) where tags agree, which is it nearly always;
+//! 3. [`find_likely`](Connections::find_likely) each. If [`is_over`](Connections::is_over) and the packet
 //!    [`opens`](Connections::opens), [`renew`](Connections::renew) and treat it as not found:
 //!    a new connection may use an old one's ports, but is judged anew, in its own direction.
 //! 4. Found: compare epoch and endpoints, judge again if need be
@@ -107,7 +107,7 @@ use slab::{Entry, Slab};
 pub const CAPACITY_MAX: usize = 1 << 26;
 
 /// A record, by its place. Valid until the next `open`, `remove` or `expire`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConnectionId(u32);
 
 /// Which way a packet goes on its connection.
@@ -234,13 +234,14 @@ impl Connections {
         self.index.prefetch(spot);
     }
 
-    /// Second stage of a batch, when the buckets are there: asks for the records that may be it.
+    /// Second stage of a batch, when the buckets are there: asks for the record that it is nearly
+    /// always, and says which. What is not there is nobody's.
     #[inline]
-    pub fn prefetch_records(&self, spot: Spot) {
-        let _: Option<()> = self.index.search(spot, |id| {
-            self.slab.prefetch(id);
-            None
-        });
+    #[must_use]
+    pub fn prefetch_record(&self, spot: Spot) -> ConnectionId {
+        let likely = self.index.search(spot, Some).unwrap_or(slab::NONE);
+        self.slab.prefetch(likely);
+        ConnectionId(likely)
     }
 
     /// The connection that a packet belongs to, and which way the packet goes.
@@ -249,11 +250,28 @@ impl Connections {
     #[inline]
     #[must_use]
     pub fn find(&self, headers: &Headers, spot: Spot) -> Option<(ConnectionId, Way)> {
-        self.index.search(spot, |id| {
-            let entry = self.slab.entry(id)?;
-            let way = entry.way_of(&headers.key)?;
-            belongs(headers, entry.state, way).then_some((ConnectionId(id), way))
-        })
+        self.index.search(spot, |id| self.is_of(id, headers))
+    }
+
+    /// The same, where the second stage has said which record it is nearly always: a record in use
+    /// says itself what it is of, whatever became of the index since, and the index need not be
+    /// searched again.
+    #[inline]
+    #[must_use]
+    pub fn find_likely(
+        &self,
+        headers: &Headers,
+        spot: Spot,
+        likely: ConnectionId,
+    ) -> Option<(ConnectionId, Way)> {
+        self.is_of(likely.0, headers).or_else(|| self.find(headers, spot))
+    }
+
+    #[inline]
+    fn is_of(&self, id: u32, headers: &Headers) -> Option<(ConnectionId, Way)> {
+        let entry = self.slab.entry(id)?;
+        let way = entry.way_of(&headers.key)?;
+        belongs(headers, entry.state, way).then_some((ConnectionId(id), way))
     }
 
     /// The connection of a packet that an ICMP error quotes, and which way that packet went.

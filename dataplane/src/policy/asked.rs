@@ -42,17 +42,19 @@ impl Sets {
     }
 }
 
-/// What packets of a pod are asked beside what decides on them.
+/// What packets of a pod are asked beside what decides on them, or in its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Audit {
     /// What would decide were all in force that is staged: the sets that decide, where nothing is.
     pub next: Sets,
     /// Which rule records them: [`Sets::NONE`] where none does.
     pub log: Sets,
+    /// What decides where a Service brings the pod's packet back to it.
+    pub itself: Sets,
 }
 
 impl Audit {
-    /// Whether something is asked beside these sets.
+    /// Whether something is asked beside these sets that decide nothing.
     #[must_use]
     pub fn is_any(&self, sets: Sets) -> bool {
         self.next != sets || self.log != Sets::NONE

@@ -99,13 +99,15 @@ impl Compiled {
     #[must_use]
     pub fn decide_in(&self, view: View, question: &Question) -> Answer {
         let Question { source, target, service } = *question;
-        if source.pod.is_some() && source.pod == target.pod {
+        let is_itself = source.pod.is_some() && source.pod == target.pod;
+        if is_itself && view != View::Itself {
             return Answer { egress: Cause::Itself, ingress: Cause::Itself };
         }
         let of = |pod: PodIndex| match view {
             View::Now => self.sets[pod.0 as usize],
             View::Next => self.audits[pod.0 as usize].next,
             View::Log => self.audits[pod.0 as usize].log,
+            View::Itself => self.audits[pod.0 as usize].itself,
         };
         let sets = |party: Party| party.pod.map_or(Sets::NONE, of);
         let decision = self.table.decide(&Query {

@@ -21,8 +21,9 @@ impl Ruleset {
     #[must_use]
     pub fn decide_in(&self, view: View, question: &Question) -> Answer {
         let Question { source, target, .. } = question;
-        // NP-42: what a pod sends itself is nobody's to judge.
-        if source.pod.is_some() && source.pod == target.pod {
+        // NP-42: what a pod sends itself is nobody's to judge, but where a Service brings it (CNP-15).
+        let is_itself = source.pod.is_some() && source.pod == target.pod;
+        if is_itself && view != View::Itself {
             return Answer { egress: Cause::Itself, ingress: Cause::Itself };
         }
         let egress = match source.pod {
@@ -58,6 +59,13 @@ impl Ruleset {
             PolicyId(at.and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX))
         };
         'tiers: for tier in selecting.chunk_by(|a, b| a.tier == b.tier) {
+            let Some(first) = tier.first() else { continue };
+            if view == View::Itself && !first.tier.judges_itself {
+                match first.tier.end {
+                    End::Deny => return Cause::NotIsolated,
+                    End::Pass => continue 'tiers,
+                }
+            }
             for policy in tier {
                 let rules = policy.rules(direction).unwrap_or_default().iter();
                 let matching = rules

@@ -4,7 +4,7 @@
 //! to it by reading every rule (cold, the obvious twin). `compile` turns it into a `table` (cold),
 //! which answers the same questions in two cells (hot), with `ports` for the last step. `tally`
 //! counts its verdicts, so that control can tell which policy denies. `asked` has the numbers by which
-//! addresses and pods are known to a table.
+//! addresses and pods are known to a table, `tier` the order in which policies are asked.
 
 mod asked;
 pub mod compile;
@@ -15,6 +15,7 @@ pub mod ruleset;
 mod shared;
 pub mod table;
 mod tally;
+mod tier;
 
 pub use compile::kept::{Counted, Kept, Out, Resident, Update};
 pub use compile::{Classes, Compiled, compile};

@@ -18,6 +18,8 @@ use ipnet::IpNet;
 use crate::ids::EndpointId;
 use crate::packet::Protocol;
 
+pub use super::tier::{End, Order, Tier};
+
 /// A pod's place in [`Ruleset::pods`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodIndex(pub u32);
@@ -73,56 +75,6 @@ pub struct Block {
     pub except: Vec<IpNet>,
 }
 
-/// A number that tiers and policies are sorted by: what has less is asked first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Order(u64);
-
-impl Order {
-    /// After every number.
-    pub const LAST: Self = Self(u64::MAX);
-
-    /// Of a number as written. What is no number comes last.
-    #[must_use]
-    pub fn of(number: f64) -> Self {
-        if number.is_nan() {
-            return Self::LAST;
-        }
-        // Numbers compare as their bits do, the negative ones the other way round (IEEE 754). Both
-        // zeros are one.
-        let bits = (number + 0.0).to_bits();
-        let sign = 1 << 63;
-        Self(if bits & sign == 0 { bits | sign } else { !bits })
-    }
-}
-
-/// Policies that are asked together, before those of the next tier.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tier {
-    /// Where it stands among tiers; equal ones are sorted by name.
-    pub order: Order,
-    /// Its name.
-    pub name: Arc<str>,
-    /// What becomes of packets of which its policies say nothing.
-    pub end: End,
-}
-
-impl Tier {
-    /// The tier of Kubernetes' `NetworkPolicy`.
-    #[must_use]
-    pub fn default_tier() -> Arc<Self> {
-        Arc::new(Self { order: Order::of(1_000_000.0), name: "default".into(), end: End::Deny })
-    }
-}
-
-/// What a tier says of packets that a policy of it selects and none of its rules matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum End {
-    /// They are denied: who is selected is isolated.
-    Deny,
-    /// The next tier is asked.
-    Pass,
-}
-
 /// When a policy is asked: see [`View`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Stage {
@@ -156,11 +108,14 @@ pub enum View {
     Next,
     /// The first rule that records the packet, before something decides; else what decides.
     Log,
+    /// What decides on what a Service brings back to the pod that sent it: tiers that spare it allow
+    /// it where they would have decided, see [`Tier::judges_itself`].
+    Itself,
 }
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 3] = [Self::Now, Self::Next, Self::Log];
+    pub const ALL: [Self; 4] = [Self::Now, Self::Next, Self::Log, Self::Itself];
 }
 
 /// A policy: whom it selects and what it says of them.

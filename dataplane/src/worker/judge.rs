@@ -11,13 +11,14 @@ use crate::connection::{ConnectionId, Connections, Opening, Spot, Way};
 use crate::counters::DropReason;
 use crate::endpoint::OwnNode;
 use crate::event::{Notes, Outcome, Sample, Sampled};
-use crate::ids::WorkerId;
+use crate::ids::{EndpointId, WorkerId};
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::FlowKey;
 use crate::packet::parse::Kind;
 use crate::policy::ruleset::{Direction, Service};
 use crate::policy::table::{Audit, Decision, PolicySetId, Query, Sets};
 use crate::publish::Snapshot;
+use crate::service::own::as_itself;
 
 impl<P, M> Path<P, M> {
     /// Judges one admitted packet of a connection that this worker owns. Where it goes back to who
@@ -27,12 +28,13 @@ impl<P, M> Path<P, M> {
         &mut self,
         snapshot: &Snapshot,
         packet: &Admitted,
-        spot: Spot,
+        (spot, likely): (Spot, ConnectionId),
     ) -> Result<Option<WorkerId>, DropReason> {
         if let Kind::IcmpError { inner } = packet.headers.kind {
             return self.judge_error(snapshot, packet, &inner, spot);
         }
-        if let Some((id, way)) = self.connections.find(&packet.headers, spot) {
+        let found = self.connections.find_likely(&packet.headers, spot, likely);
+        if let Some((id, way)) = found {
             let renewed =
                 self.connections.is_over(id) && Connections::opens(&packet.headers.kind).is_some();
             if !renewed && self.is_between(id, way, &packet.route.source, &packet.route.target) {
@@ -251,7 +253,7 @@ impl<P, M> Path<P, M> {
     ) -> Notes {
         let of = |side: &Side, address| {
             let known = side.endpoint.and_then(|pod| snapshot.endpoints.audit(pod, address));
-            known.unwrap_or(Audit { next: side.sets, log: Sets::NONE })
+            known.unwrap_or(Audit { next: side.sets, ..Audit::default() })
         };
         let (opener, other) = (of(source, key.source), of(target, key.target));
         let in_log = [opener.log.egress, other.log.ingress];
@@ -319,12 +321,36 @@ fn decide_by(
     key: &FlowKey,
     [egress, ingress]: [PolicySetId; 2],
 ) -> Decision {
-    // A pod to itself is nobody's business (NP-42); nor, unless set so, is a node to its own pods
-    // (NP-40, CNP-14).
-    let itself = opener.endpoint.is_some() && opener.endpoint == other.endpoint;
-    let egress = if itself { PolicySetId::NONE } else { egress };
-    let is_exempt = itself || opener.node == Some(OwnNode::Exempt);
+    if let Some(pod) = opener.endpoint.filter(|_| opener.endpoint == other.endpoint) {
+        let sets = of_itself(snapshot, pod, key);
+        return ask(snapshot, opener, other, key, [sets.egress, sets.ingress]);
+    }
+    // Unless set so, a node to its own pods is nobody's business (NP-40, CNP-14).
+    let is_exempt = opener.node == Some(OwnNode::Exempt);
     let ingress = if is_exempt { PolicySetId::NONE } else { ingress };
+    ask(snapshot, opener, other, key, [egress, ingress])
+}
+
+/// What decides on what a pod sends to itself: nobody (NP-42), but what a Service brings back to it is
+/// judged by the tiers of the cluster (CNP-15). That bears an address of the switch, as no pod's own
+/// packet does.
+#[cold]
+fn of_itself(snapshot: &Snapshot, pod: EndpointId, key: &FlowKey) -> Sets {
+    if key.source != as_itself(key.target) {
+        return Sets::NONE;
+    }
+    snapshot.endpoints.audit(pod, key.target).map_or(Sets::NONE, |audit| audit.itself)
+}
+
+/// Asks these policy sets.
+#[inline]
+fn ask(
+    snapshot: &Snapshot,
+    opener: &Side,
+    other: &Side,
+    key: &FlowKey,
+    [egress, ingress]: [PolicySetId; 2],
+) -> Decision {
     snapshot.policy.decide(&Query {
         egress,
         target_class: other.class,

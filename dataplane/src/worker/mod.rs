@@ -374,9 +374,9 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[inline]
     fn send_judged(&mut self, mut frame: Frame, to: PortRef, back: Option<Flow>) {
         if let Some(flow) = back
-            && !self.put_back_unread(&mut frame, flow)
+            && let Err(reason) = self.put_back_unread(&mut frame, flow)
         {
-            return self.drop_frame(frame, DropReason::NoConnection);
+            return self.drop_frame(frame, reason);
         }
         match self.send_here(frame, to) {
             Ok(()) => self.counters.sent.add(1),

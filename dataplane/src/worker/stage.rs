@@ -7,7 +7,7 @@
 use super::Path;
 use super::admit::{Admitted, Turned, admit};
 use super::route::Entrance;
-use crate::connection::Spot;
+use crate::connection::{ConnectionId, Spot};
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
 use crate::limits::BATCH_MAX;
@@ -31,11 +31,19 @@ struct Place {
     frame: Option<Frame>,
     packet: Admitted,
     spot: Spot,
+    /// Which record it is nearly always.
+    likely: ConnectionId,
+}
+
+impl Place {
+    fn of(frame: Option<Frame>, packet: Admitted, spot: Spot) -> Self {
+        Self { frame, packet, spot, likely: ConnectionId::default() }
+    }
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        let place = || Place { frame: None, packet: Admitted::BLANK, spot: Spot::default() };
+        let place = || Place::of(None, Admitted::BLANK, Spot::default());
         Self { places: (0..BATCH_MAX).map(|_| place()).collect(), count: 0 }
     }
 }
@@ -53,7 +61,7 @@ impl Stage {
     /// There is no room: the frame comes back.
     pub(super) fn put(&mut self, frame: Frame, packet: Admitted, spot: Spot) -> Result<(), Frame> {
         let Some(place) = self.places.get_mut(self.count) else { return Err(frame) };
-        *place = Place { frame: Some(frame), packet, spot };
+        *place = Place::of(Some(frame), packet, spot);
         self.count = self.count.saturating_add(1);
         Ok(())
     }
@@ -118,12 +126,12 @@ impl<P: Port, M: Memory> Path<P, M> {
     #[inline]
     pub(super) fn judge_staged(&mut self, snapshot: Option<&Snapshot>, staged: &mut Stage) {
         let Some(snapshot) = snapshot else { return };
-        for place in staged.places.iter().take(staged.count) {
-            self.connections.prefetch_records(place.spot);
+        for place in staged.places.iter_mut().take(staged.count) {
+            place.likely = self.connections.prefetch_record(place.spot);
         }
-        for Place { frame, packet, spot } in staged.places.iter_mut().take(staged.count) {
+        for Place { frame, packet, spot, likely } in staged.places.iter_mut().take(staged.count) {
             let Some(frame) = frame.take() else { continue };
-            match self.judge(snapshot, packet, *spot) {
+            match self.judge(snapshot, packet, (*spot, *likely)) {
                 Ok(None) => self.forward(frame, packet),
                 Ok(Some(worker)) => self.forward_back(frame, packet, worker, snapshot),
                 Err(reason) => self.refuse(frame, packet, reason),

@@ -93,7 +93,9 @@ impl<P: Port, M: Memory> Path<P, M> {
         self.counters.rejects_sent.add(u64::from(is_reject));
         // Who asked a Service knows nothing of its backend.
         let asked = packet.route.translator();
-        if asked == Some(self.id) && !self.put_back_unread(&mut letter, Flow::of(&headers.key)) {
+        if asked == Some(self.id)
+            && self.put_back_unread(&mut letter, Flow::of(&headers.key)).is_err()
+        {
             return self.drop_frame(letter, DropReason::NoConnection);
         }
         let back = asked.filter(|worker| *worker != self.id).map(|_| Flow::of(&headers.key));

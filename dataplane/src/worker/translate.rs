@@ -77,13 +77,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         let mut route = client.way_to(&snapshot.endpoints, self.id, entrance, back.target)?;
         if is_part {
             route.checksums = Checksums::Leave;
-            // Its checksum is of the whole, which nobody has.
-            let moves = |a: &FlowKey, b: &FlowKey| {
-                (a.source_port, a.target_port) != (b.source_port, b.target_port)
-            };
-            if back.protocol == Protocol::Sctp && moves(&back, &packet.headers.key) {
-                return Err(DropReason::Fragment);
-            }
+            keeps_sum(&packet.headers.key, &back)?;
         }
         let now = self.now;
         if let Some(found) = found {
@@ -168,8 +162,9 @@ impl<P: Port, M: Memory> Path<P, M> {
         let (from, exit) = (packet.route.from, packet.route.exit.to);
         self.ready(&mut frame, packet);
         if translator == self.id {
-            if !self.put_back(&mut frame, &packet.headers) {
-                return self.drop_from(frame, from, DropReason::NoConnection);
+            let is_part = packet.route.checksums == Checksums::Leave;
+            if let Err(reason) = self.put_back(&mut frame, &packet.headers, is_part) {
+                return self.drop_from(frame, from, reason);
             }
             return self.send_off(frame, exit, None, from);
         }
@@ -185,13 +180,21 @@ impl<P: Port, M: Memory> Path<P, M> {
     }
 
     /// Gives a packet to a Service's client its Service's address and port again, and so what an
-    /// error quotes; false where it is of no translation.
-    pub(super) fn put_back(&mut self, frame: &mut Frame, headers: &Headers) -> bool {
+    /// error quotes.
+    ///
+    /// # Errors
+    /// `NoConnection` where it is of no translation, `Fragment` as [`keeps_sum`].
+    fn put_back(
+        &mut self,
+        frame: &mut Frame,
+        headers: &Headers,
+        is_part: bool,
+    ) -> Result<(), DropReason> {
         let quoted = match &headers.kind {
             Kind::IcmpError { inner } => *inner,
             _ => headers.key.reversed(),
         };
-        let Some(found) = self.translations.find_back(&quoted) else { return false };
+        let found = self.translations.find_back(&quoted).ok_or(DropReason::NoConnection)?;
         let bytes = self.memory.bytes_mut(frame);
         let Translation { id, front, back, .. } = found;
         if let Kind::IcmpError { inner } = &headers.kind {
@@ -200,24 +203,42 @@ impl<P: Port, M: Memory> Path<P, M> {
             let source = if own == back.target { front.target } else { own };
             translate::error(bytes, headers, (source, front.source), inner, &front);
         } else {
+            if is_part {
+                keeps_sum(&back, &front)?;
+            }
             self.translations.touch(id, Way::Reply, headers, self.now);
             translate::flow(bytes, headers, &front.reversed());
         }
-        true
+        Ok(())
     }
 
     /// The same of a frame that nothing is known of but the flow that it is of.
     #[cold]
-    pub(super) fn put_back_unread(&mut self, frame: &mut Frame, flow: Flow) -> bool {
+    pub(super) fn put_back_unread(
+        &mut self,
+        frame: &mut Frame,
+        flow: Flow,
+    ) -> Result<(), DropReason> {
         let mut headers = Headers::BLANK;
         let bytes = self.memory.bytes(frame);
-        match parse_into(bytes, &mut headers) {
-            Ok(Content::Ip) => {}
+        let is_part = match parse_into(bytes, &mut headers) {
+            Ok(Content::Ip) => false,
             Ok(Content::Fragment) if read_fragment(bytes, &mut headers).is_ok() => {
                 flow.write(&mut headers.key);
+                true
             }
-            _ => return false,
-        }
-        self.put_back(frame, &headers)
+            _ => return Err(DropReason::NoConnection),
+        };
+        self.put_back(frame, &headers, is_part)
     }
+}
+
+/// Whether a part of a datagram may become one of this flow. SCTP's checksum stands in the first part
+/// and is of the whole, whose length only the last says: no port of it can be changed.
+fn keeps_sum(from: &FlowKey, to: &FlowKey) -> Result<(), DropReason> {
+    let ports = |key: &FlowKey| (key.source_port, key.target_port);
+    if from.protocol == Protocol::Sctp && ports(from) != ports(to) {
+        return Err(DropReason::Fragment);
+    }
+    Ok(())
 }

@@ -23,7 +23,8 @@
 //! - What it is: TCP flags (`syn,ack`), a type and a code of ICMP (`13/0`), `echo-reply`, `error`
 //!   (about the last packet that went the other way), `reply` (it belongs to a connection that the
 //!   other end opened). Nothing is what opens a connection: SYN, INIT, an echo request, a datagram.
-//!   The source's port is a new one unless stated; for an echo it is the identifier.
+//!   The source's port is a new one unless stated; for an echo it is the identifier. From `a:1-9` nine
+//!   packets are sent, one after the other.
 //! - What becomes of it is `sent` or the label of a drop reason.
 //! - Then, perhaps, the cause of a side: `egress` or `ingress` with `not-isolated`, `itself`,
 //!   `own-node`, a rule `namespace/policy[index]`, `denied-by` and a rule, or for a default deny the

@@ -1,6 +1,7 @@
 //! Reading one line of `traffic.txt`.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::packet::Protocol;
@@ -38,7 +39,15 @@ pub(super) fn line(text: &str) -> Result<Option<(u64, Action)>, String> {
         }
         Some("restart") => Action::Restart,
         Some("sync") => Action::Sync,
-        Some(source) => Action::Send(Box::new(send(source, &mut words)?)),
+        Some(source) => match ports(source)? {
+            None => Action::Send(Box::new(send(source, &mut words)?)),
+            Some((host, ports)) => {
+                let one = send(host, &mut words)?;
+                let from =
+                    |port| (usize::from(port), Send { source_port: Some(port), ..one.clone() });
+                Action::Table(ports.map(from).collect())
+            }
+        },
     };
     match words.next() {
         None => Ok(Some((at_ms, action))),
@@ -64,6 +73,16 @@ fn time(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| format!("`{text}` is not like 2s or 50ms"))?;
     Ok(number * unit_ms)
+}
+
+/// A source with a range of ports: without them, and these.
+fn ports(source: &str) -> Result<Option<(&str, RangeInclusive<u16>)>, String> {
+    let Some((host, ports)) = source.rsplit_once(':') else { return Ok(None) };
+    let Some((first, last)) = ports.split_once('-') else { return Ok(None) };
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(Some((host, first..=last))),
+        _ => Err(format!("`{source}`: `{ports}` are no ports")),
+    }
 }
 
 fn send(source: &str, words: &mut Words<'_>) -> Result<Send, String> {

@@ -29,6 +29,8 @@ pub(super) struct Asked<'a> {
     pub(super) protocol: Protocol,
     pub(super) port: u16,
     pub(super) source_port: u16,
+    /// A Service has brought it back to the pod that sent it (CNP-15).
+    pub(super) is_brought: bool,
 }
 
 impl Asked<'_> {
@@ -40,6 +42,10 @@ impl Asked<'_> {
 pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, String> {
     let mut source = ends::find(cluster, &question.source, question.family)?;
     let mut target = ends::find(cluster, &question.target, question.family)?;
+    let is_brought = ends::is_switch(source.address) && target.pod.is_some();
+    if is_brought {
+        source = ends::find(cluster, &question.target, question.family)?;
+    }
     let itself = source
         .pod
         .is_some_and(|pod| target.pod.is_some_and(|other| ends::key(pod) == ends::key(other)));
@@ -49,7 +55,7 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
     };
     let is_certain =
         !is_doubtful(&question.source, &source) && !is_doubtful(&question.target, &target);
-    if itself && is_certain {
+    if itself && is_certain && !is_brought {
         return Ok(Answer { egress: open(By::Itself), ingress: open(By::Itself) });
     }
     // NP-40: the node's own traffic to its pods, judged by the target's node alone.
@@ -75,6 +81,7 @@ pub(super) fn judge(cluster: &Cluster, question: &Question) -> Result<Answer, St
             protocol: question.protocol,
             port: question.port,
             source_port: question.source_port,
+            is_brought,
         }),
     };
     let egress = side(Direction::Egress, &source, &target);
@@ -101,6 +108,9 @@ fn open(by: By) -> Side {
 
 fn judge_side(asked: &Asked<'_>) -> Side {
     let mut side = open(By::NotIsolated);
+    if asked.is_brought {
+        return side;
+    }
     let mut nearest: Vec<Nearest> = Vec::new();
     for policy in asked.cluster.policies() {
         if !isolates(policy, asked) {

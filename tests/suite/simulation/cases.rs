@@ -16,11 +16,13 @@ use lockgate_control::inventory::Change;
 use lockgate_control::manifest::{Object, ObjectKey, Pod, read_text};
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::policy::ruleset::{Direction, View};
+use lockgate_dataplane::service::own::as_itself;
 use lockgate_tests::cases::{Action, Case, Judge, Send, Step, frame};
 use lockgate_tests::oracle::{By, Cluster, End, Question};
 use lockgate_tests::packets::Ends;
 use lockgate_tests::product::{is_of, sample_disagreement};
 use lockgate_tests::world::{Fate, HOST, Shape, World};
+use serde_json::Value;
 
 #[test]
 fn every_case_comes_out_as_written_on_simulated_nodes() {
@@ -175,14 +177,23 @@ impl Nodes {
         let Some((source, target)) = self.addresses(send) else {
             return vec!["the ends share no family".to_owned()];
         };
+        let is_brought = source == IpAddr::from(as_itself(target.into()));
         let mut failures = Vec::new();
         for (at, wanted) in self.judges(send, source, target) {
             let node = &mut self.all[at];
-            let (from, to) = (node.wire(&send.source, source), node.wire(&send.target, target));
-            if from == to {
+            let (mut from, to) = (node.wire(&send.source, source), node.wire(&send.target, target));
+            if is_brought {
+                from.clone_from(&to);
+            } else if from == to {
                 continue;
             }
-            let (source, target_mac) = (send.claimed.unwrap_or(source), GATEWAY_MAC);
+            let (seen_source, seen_target) = (source, target);
+            // The pod itself has sent it, to the Service behind which it is.
+            let (source, target) = match front_of(&self.cluster, target) {
+                Some(front) if is_brought => (target, front),
+                _ => (send.claimed.unwrap_or(source), target),
+            };
+            let target_mac = GATEWAY_MAC;
             let source_mac = node.world.mac(&from);
             let ends = Ends { source_mac, target_mac, source, target };
             let last = node.last.get(&(target, source)).map(Vec::as_slice);
@@ -200,7 +211,8 @@ impl Nodes {
                 self.samples += 1;
             }
             let opened = node.world.total(|cells| cells.opened.load()) > opened;
-            failures.extend(self.miscounted(at, send, (source, target), &seen, opened));
+            let ends = (seen_source, seen_target);
+            failures.extend(self.miscounted(at, send, ends, &seen, opened));
             self.lines += 1;
             if seen != wanted {
                 failures.push(format!("node {at}: written {wanted}, came out {seen}"));
@@ -252,7 +264,8 @@ impl Nodes {
                 expected.extend(each.into_iter().map(|policy| (policy, direction, false)));
             }
             // The side of a pod elsewhere is judged there.
-            let is_judged_here = node.wire(end, address) != HOST;
+            let is_brought = source == IpAddr::from(as_itself(target.into()));
+            let is_judged_here = is_brought || node.wire(end, address) != HOST;
             if let By::Rule(rule) = &side.by
                 && opened
                 && is_judged_here
@@ -294,6 +307,7 @@ impl Nodes {
         let passes = |at: Option<usize>| at.map(|at| (at, "sent".to_owned()));
         let judges = match send.outcome.as_str() {
             _ if from == to => [own(from), None],
+            _ if source == IpAddr::from(as_itself(target.into())) => [own(to), None],
             "sent" => [own(from), own(to)],
             "ingress_denied" => [passes(from), own(to)],
             "egress_denied" => [own(from), None],
@@ -317,6 +331,23 @@ impl Node {
         let name = named.next().map(|view| format!("{}/{}", view.namespace, view.name));
         name.unwrap_or_else(|| HOST.to_owned())
     }
+}
+
+/// The address of a Service with a slice in which this address is.
+fn front_of(cluster: &Cluster, address: IpAddr) -> Option<IpAddr> {
+    let has = |text: &&Value| text.as_str().is_some_and(|text| text.parse() == Ok(address));
+    let endpoints = |slice: &Value| slice["endpoints"].as_array().cloned().unwrap_or_default();
+    let serves = |slice: &&Value| {
+        let all = endpoints(slice);
+        all.iter().filter_map(|one| one["addresses"].as_array()).flatten().any(|one| has(&one))
+    };
+    let slice = cluster.objects.iter().filter(|one| one["kind"] == "EndpointSlice").find(serves)?;
+    let name = &slice["metadata"]["labels"]["kubernetes.io/service-name"];
+    let services = cluster.objects.iter().filter(|one| one["kind"] == "Service");
+    let mut named = services.filter(|one| one["metadata"]["name"] == *name);
+    let fronts = named.next()?["spec"]["clusterIPs"].as_array()?;
+    let mut fronts = fronts.iter().filter_map(|text| text.as_str()?.parse::<IpAddr>().ok());
+    fronts.find(|front| front.is_ipv4() == address.is_ipv4())
 }
 
 /// Everything that is ever set.

@@ -27,8 +27,8 @@ use lockgate_dataplane::policy::ruleset::{
 use super::sets::Sets;
 use crate::inventory::{Inventory, Resident};
 use crate::policy::{
-    Action, DefaultAction, EVERY, FIXED_TIERS, Kind, Listed, Order, OrderedPolicy, PROFILES, Rule,
-    Service, StagedAction, Told, tell,
+    Action, DefaultAction, EVERY, FIXED_TIERS, KUBE_ADMIN, KUBE_BASELINE, Kind, Listed, Order,
+    OrderedPolicy, PROFILES, Rule, Service, StagedAction, Told, tell,
 };
 use ends::Ends;
 pub(crate) use groups::{Group, Groups, Pods, renumbered};
@@ -76,7 +76,8 @@ impl<'i> Realm<'i> {
         let mut tiers: BTreeMap<_, _> = fixed.collect();
         // After those that are named and are not there.
         let (order, name) = (ruleset::Order::LAST, PROFILES.into());
-        tiers.insert(PROFILES, (Arc::new(ruleset::Tier { order, name, end: End::Deny }), true));
+        let profiles = ruleset::Tier { order, name, end: End::Deny, judges_itself: false };
+        tiers.insert(PROFILES, (Arc::new(profiles), true));
         for one in inventory.tiers() {
             let name: &str = &one.metadata.key.name;
             tiers.entry(name).or_insert((tier(name, one.order, one.default_action), one.opens));
@@ -142,7 +143,8 @@ impl<'i, W: World> Ordered<'i, W> {
             // One that is not there comes after all that are, and its policies isolate.
             Some(name) => self.realm.tiers.get(name).cloned().unwrap_or_else(|| {
                 let (order, end) = (ruleset::Order::LAST, End::Deny);
-                (Arc::new(ruleset::Tier { order, name: name.into(), end }), false)
+                let name = name.into();
+                (Arc::new(ruleset::Tier { order, name, end, judges_itself: false }), false)
             }),
         };
         let mut shut;
@@ -340,7 +342,10 @@ fn tier(name: &str, order: Order, end: DefaultAction) -> Arc<ruleset::Tier> {
         DefaultAction::Deny => End::Deny,
         DefaultAction::Pass => End::Pass,
     };
-    Arc::new(ruleset::Tier { order: ruleset::Order::of(order.number()), name: name.into(), end })
+    // CNP-15. What was to be in another tier, and can be in none, is before all and denies.
+    let judges_itself = [KUBE_ADMIN, KUBE_BASELINE, ""].contains(&name);
+    let order = ruleset::Order::of(order.number());
+    Arc::new(ruleset::Tier { order, name: name.into(), end, judges_itself })
 }
 
 /// Ends as a rule has them.

@@ -152,6 +152,11 @@ fn apply(
         Operation::Packet(packet) => {
             let (theirs, expected) = (find(table, &packet), model.find(&packet));
             assert_eq!(theirs.map(|(_, way)| way), expected.map(|(_, way)| way), "{packet:?}");
+            // Whichever record was said to be it nearly always: one in use, another's, none.
+            for likely in (0..12).map(ConnectionId).chain([ConnectionId(slab::NONE)]) {
+                let spot = table.spot(&packet.key);
+                assert_eq!(table.find_likely(&packet, spot, likely), theirs, "{likely:?}");
+            }
             let Some(((id, way), (twin, _))) = theirs.zip(expected) else {
                 return begin(table, model, (ports, *now), &packet);
             };

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use super::super::ruleset::{
     Action, Cause, Direction, End, Peers, PodIndex, PolicyId, Ports, Rule, Ruleset, SetId, Stage,
-    View,
+    Tier, View,
 };
 use super::super::table::{Audit, PolicySetId, Sets, VerdictId};
 use super::intern::{Interner, Lists, index};
@@ -58,6 +58,7 @@ pub(super) struct Part<'a> {
     /// Set where the part is a policy, which selects; a narrowed rule only adds to one.
     pub(super) selects: Option<PolicyId>,
     stage: Stage,
+    tier: &'a Tier,
     pub(super) lines: Vec<Line<'a>>,
 }
 
@@ -141,6 +142,7 @@ impl<'a> Rules<'a> {
                         View::Now => &mut rules.sets[pod],
                         View::Next => &mut rules.audits[pod].next,
                         View::Log => &mut rules.audits[pod].log,
+                        View::Itself => &mut rules.audits[pod].itself,
                     };
                     *sets.of_mut(direction) = set;
                 }
@@ -155,6 +157,9 @@ impl<'a> Rules<'a> {
         let of = |part: u32| &self.parts[part as usize];
         let mut seen: Vec<u32> =
             parts.iter().copied().filter(|&part| of(part).stage.stands(view)).collect();
+        if view == View::Itself {
+            Tier::keep_judging_itself(&mut seen, |part| of(part).tier);
+        }
         if view == View::Log {
             let logs = |&part: &u32| of(part).lines.iter().any(|line| line.logs);
             if !seen.iter().any(logs) {
@@ -180,7 +185,7 @@ impl<'a> Rules<'a> {
             if subjects.is_empty() {
                 continue;
             }
-            let stage = policy.stage;
+            let (stage, in_tier) = (policy.stage, &*policy.tier);
             let Asked { tier, policy, .. } = self.places[id.0 as usize];
             let mut line = |rule: &'a Rule| Line {
                 rank: Rank { tier, policy, rule: rule.index },
@@ -190,12 +195,12 @@ impl<'a> Rules<'a> {
                 ports: &rule.ports,
             };
             let wide = rules.iter().filter(|rule| rule.subjects.is_none()).map(&mut line);
-            let part = Part { selects: Some(id), stage, lines: wide.collect() };
+            let part = Part { selects: Some(id), stage, tier: in_tier, lines: wide.collect() };
             self.push(part, subjects, &mut members);
             for rule in rules {
                 let Some(narrow) = rule.subjects else { continue };
                 let subjects = common(subjects, &ruleset.set(narrow).pods);
-                let part = Part { selects: None, stage, lines: vec![line(rule)] };
+                let part = Part { selects: None, stage, tier: in_tier, lines: vec![line(rule)] };
                 self.push(part, &subjects, &mut members);
             }
         }

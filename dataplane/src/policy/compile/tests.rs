@@ -124,13 +124,15 @@ pub(super) fn any_rules(count: usize) -> impl Strategy<Value = Option<Vec<Rule>>
 /// and when it is asked.
 pub(super) fn any_standing() -> impl Strategy<Value = (Arc<Tier>, Order, Stage)> {
     let tiers = [
-        (1.0, "a", End::Pass),
-        (1.0, "b", End::Deny),
-        (-3.0, "z", End::Deny),
-        (7.5, "a", End::Pass),
+        (1.0, "a", End::Pass, true),
+        (1.0, "b", End::Deny, false),
+        (-3.0, "z", End::Deny, true),
+        (7.5, "a", End::Pass, true),
+        (7.5, "b", End::Pass, false),
     ];
-    let tier = prop::sample::select(tiers.to_vec()).prop_map(|(order, name, end)| {
-        Arc::new(Tier { order: Order::of(order), name: name.into(), end })
+    let tier = prop::sample::select(tiers.to_vec());
+    let tier = tier.prop_map(|(order, name, end, judges_itself)| {
+        Arc::new(Tier { order: Order::of(order), name: name.into(), end, judges_itself })
     });
     let order = prop_oneof![Just(Order::of(-1.0)), Just(Order::of(0.5)), Just(Order::LAST)];
     let stage =
@@ -233,7 +235,7 @@ proptest! {
                 for service in services() {
                     let asked = Question { source: *source, target: *target, service };
                     prop_assert_eq!(compiled.decide(&asked), ruleset.decide(&asked), "{:?}", asked);
-                    for view in [View::Next, View::Log] {
+                    for view in [View::Next, View::Log, View::Itself] {
                         prop_assert_eq!(
                             said(view, compiled.decide_in(view, &asked)),
                             said(view, ruleset.decide_in(view, &asked)),
@@ -586,7 +588,8 @@ pub(super) fn cluster(dice: &mut Dice) -> Ruleset {
     };
     let some_tier = |dice: &mut Dice| {
         let (order, end) = [(1, End::Pass), (2, End::Deny), (3, End::Pass)][dice.below(3) as usize];
-        Arc::new(Tier { order: Order::of(order.into()), name: "t".into(), end })
+        let judges_itself = end == End::Pass;
+        Arc::new(Tier { order: Order::of(order.into()), name: "t".into(), end, judges_itself })
     };
     let some_rules = |dice: &mut Dice| {
         let count = dice.below(5);

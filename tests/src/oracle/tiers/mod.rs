@@ -173,6 +173,14 @@ pub(super) fn judge_side(asked: &Asked<'_>) -> Side {
     opinions.sort_by(Opinion::compare);
     opinions.extend(profile::opinions(asked));
     for tier in opinions.chunk_by(|one, next| one.tier.name == next.tier.name) {
+        // CNP-15: of what a Service brings back, the policies of the cluster alone have a word, where
+        // none stands before them that allows it by sparing it.
+        if asked.is_brought && ![ADMIN, BASELINE].contains(&tier[0].tier.name.as_str()) {
+            if tier[0].tier.passes {
+                continue;
+            }
+            return open(By::NotIsolated);
+        }
         let first = tier.iter().find_map(|one| Some((one, one.said?)));
         match first {
             Some((_, (_, Action::Pass | Action::Log))) => {}

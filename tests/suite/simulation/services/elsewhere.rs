@@ -261,6 +261,55 @@ fn a_pod_that_asks_a_node_port_of_its_node_is_translated_where_it_sends() {
     }
 }
 
+/// Pods at ports of their node, as the pods that call them there see it: policy judges the two pods,
+/// and the node answers.
+#[test]
+fn a_pod_reaches_another_at_a_port_of_their_node() {
+    let hosting = |name: &str, last: u8, interface: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}, \
+             annotations: {{lockgate.dev/interface: {interface}}}}}\nspec: {{containers: [{{name: c, \
+             image: i, ports: [{{containerPort: 8080, hostPort: 9090}}]}}]}}\nstatus: {{podIPs: [{{ip: \
+             10.0.0.{last}}}]}}\n"
+        )
+    };
+    for (workers, is_late) in NODES {
+        let mut world = start(workers, is_late);
+        let node = to(&world, "192.168.0.1");
+        // Nobody is there: the node itself answers.
+        assert_eq!(sent(&mut world, A, &syn(node, 40_000, 9090)).0, HOST);
+        world.set_file("hosting.yaml", &hosting("d", 9, "veth-d"));
+        let (at, arrived) = sent_to(&mut world, "default/d", A, &syn(node, 40_001, 9090));
+        let key = key_of(&arrived);
+        assert_eq!((at, IpAddr::from(key.source), key.target_port), (true, node.source, 8080));
+        let back = answer_to(&world, "default/d", &key);
+        let (client, heard) = sent(&mut world, "default/d", &syn_ack(back, 8080, 40_001));
+        assert_eq!((client, IpAddr::from(key_of(&heard).source)), (A, node.target));
+        assert_eq!(key_of(&heard).source_port, 9090);
+        // What is for others is none of the pod's.
+        let others = to(&world, "203.0.113.9");
+        let (at, arrived) = sent(&mut world, A, &syn(others, 40_004, 9090));
+        assert_eq!((at, key_of(&arrived).target_port), (HOST, 9090));
+        // Itself too, which hears the switch; and who is shut is shut there.
+        let own = Ends { source: ip("10.0.0.9"), source_mac: world.mac("default/d"), ..node };
+        let (at, arrived) = sent_to(&mut world, "default/d", "default/d", &syn(own, 40_002, 9090));
+        assert_eq!((at, IpAddr::from(key_of(&arrived).source)), (true, ip("169.254.1.1")));
+        let policy = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: \
+                      d}\nspec: {podSelector: {matchLabels: {app: d}}}\n";
+        world.set_file("hosting.yaml", &(hosting("d", 9, "veth-d") + policy));
+        let frame = syn(node, 40_003, 9090);
+        assert_eq!(dropped(&mut world, A, "default/d", &frame), DropReason::IngressDenied);
+    }
+}
+
+/// Injects a frame, and gives whether it arrived at this pod, and how.
+fn sent_to(world: &mut World, pod: &str, from: &str, frame: &[u8]) -> (bool, Vec<u8>) {
+    world.inject(from, frame).unwrap();
+    world.settle();
+    let mut arrived = world.received(pod);
+    (arrived.len() == 1, arrived.pop().unwrap_or_default())
+}
+
 #[test]
 fn a_datagram_in_pieces_to_a_node_port_of_a_pods_own_node_arrives_whole() {
     for (workers, is_late) in NODES {

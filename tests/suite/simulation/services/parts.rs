@@ -73,6 +73,35 @@ fn shuffle(parts: &mut [Vec<u8>], order: usize) {
     }
 }
 
+/// SCTP's checksum stands in the first part and is of the whole, whose length only the last says.
+#[test]
+fn sctp_in_pieces_passes_where_its_port_stays_and_is_dropped_where_it_would_change() {
+    for (workers, is_late) in NODES {
+        for (port, served) in [(9, 99), (7, 7)] {
+            let mut world = start(workers, is_late);
+            let there = to(&world, "10.96.0.1");
+            let init = [0, 0, 0, 1, 0, 0, 16, 0, 0, 1, 0, 1, 0, 0, 0, 1];
+            let (at, arrived) =
+                sent(&mut world, A, &packets::sctp(there, (6000, port), 0, 1, &init));
+            let back = answer_to(&world, at, &key_of(&arrived));
+            sent(&mut world, at, &packets::sctp(back, (served, 6000), 1, 2, &init));
+            let data =
+                |ends, ports| fragments(&packets::sctp(ends, ports, 1, 0, &[5; 4000]), 7, 1400);
+            let before = world.dropped(DropReason::Fragment);
+            for (from, parts) in [(A, data(there, (6000, port))), (at, data(back, (served, 6000)))]
+            {
+                let before = world.dropped(DropReason::Fragment);
+                let arrived = all(&mut world, from, &parts).len();
+                let dropped = world.dropped(DropReason::Fragment) - before;
+                let all = parts.len();
+                let expected = if port == served { (all, 0) } else { (0, all as u64) };
+                assert_eq!((arrived, dropped), expected, "from {from}, {workers} {is_late}");
+            }
+            assert_eq!(world.dropped(DropReason::Fragment) > before, port != served);
+        }
+    }
+}
+
 #[test]
 fn pieces_for_nobody_are_told_once_and_dropped() {
     let mut world = World::of(shape(1), SERVICES);

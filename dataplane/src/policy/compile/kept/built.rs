@@ -141,12 +141,14 @@ impl Built {
             let parts = model.parts_of(pod, direction);
             let now = model.seen(&parts, View::Now);
             let (next, log) = (model.seen(&parts, View::Next), model.seen(&parts, View::Log));
+            let itself = model.seen(&parts, View::Itself);
             let next = (next != now).then_some(next);
             let now = PolicySetId(self.policy_sets.enter(now));
             let next = next.map(|next| PolicySetId(self.policy_sets.enter(next)));
             *sets.of_mut(direction) = now;
             *audit.next.of_mut(direction) = next.unwrap_or(now);
             *audit.log.of_mut(direction) = PolicySetId(self.policy_sets.enter(log));
+            *audit.itself.of_mut(direction) = PolicySetId(self.policy_sets.enter(itself));
         }
         let resident = &mut self.residents[pod.0 as usize];
         let old = (resident.sets, resident.audit);
@@ -161,8 +163,10 @@ impl Built {
                 self.policy_sets.leave(next.0);
             }
         }
-        self.policy_sets.leave(old.1.log.egress.0);
-        self.policy_sets.leave(old.1.log.ingress.0);
+        for sets in [old.1.log, old.1.itself] {
+            self.policy_sets.leave(sets.egress.0);
+            self.policy_sets.leave(sets.ingress.0);
+        }
     }
 
     /// Numbers the peers of new policies; their pods must be looked at again.

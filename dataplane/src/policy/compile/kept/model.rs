@@ -5,7 +5,7 @@ use ipnet::IpNet;
 
 use super::super::super::delta::Delta;
 use super::super::super::ruleset::{
-    Action, Direction, Peers, PodIndex, Policy, PolicyId, Rule, Ruleset, SetId, Stage, View,
+    Action, Direction, Peers, PodIndex, Policy, PolicyId, Rule, Ruleset, SetId, Stage, Tier, View,
 };
 use super::super::intern::index;
 use super::super::rules::LOGS;
@@ -117,6 +117,9 @@ impl Model {
         let policy = |id: PartId| &self.ruleset.policies[self.part(id).policy.0 as usize];
         let mut seen: Vec<PartId> =
             parts.iter().copied().filter(|&id| policy(id).stage.stands(view)).collect();
+        if view == View::Itself {
+            Tier::keep_judging_itself(&mut seen, |id| &policy(id).tier);
+        }
         if view == View::Log {
             let logs = |&id: &PartId| self.rules_of(self.part(id)).any(logs);
             if !seen.iter().any(logs) {

@@ -32,7 +32,8 @@ impl Kept {
 
     fn decide_in(&self, view: View, question: &Question) -> Answer {
         let Question { source, target, .. } = *question;
-        if source.pod.is_some() && source.pod == target.pod {
+        let is_itself = source.pod.is_some() && source.pod == target.pod;
+        if is_itself && view != View::Itself {
             return Answer { egress: Cause::Itself, ingress: Cause::Itself };
         }
         let (table, decision) = (self.table(), self.ask_in(view, question));
@@ -51,6 +52,7 @@ impl Kept {
             View::Now => resident.sets,
             View::Next => resident.audit.next,
             View::Log => resident.audit.log,
+            View::Itself => resident.audit.itself,
         };
         let sets = |pod: Option<PodIndex>| pod.map_or(Sets::NONE, |pod| of(self.resident(pod)));
         self.table().decide(&Query {
