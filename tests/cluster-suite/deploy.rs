@@ -139,7 +139,7 @@ fn is_under_a_profile(layout: &Layout) -> Outcome {
 /// The chart's budget, as helm gives it: the eviction API refuses where too few would be ready, and
 /// lets go where enough are. Without one it asks nobody.
 fn is_evicted_by_its_budget(cluster: &Cluster) -> Outcome {
-    let budget = |least: u8| -> Result<String, Box<dyn std::error::Error>> {
+    let budget = |least: u8| -> Result<String, Box<dyn Error>> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/chart");
         let set =
             format!("podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable={least}");

@@ -142,7 +142,7 @@ mod tests {
 
     fn health(name: &str, local: usize) -> Health {
         let (namespace, name) = (Arc::from("shop"), Arc::from(name));
-        Health { service: ObjectKey { kind: ObjectKind::Service, namespace, name }, local }
+        Health { service: ObjectKey::new(ObjectKind::Service, namespace, name), local }
     }
 
     async fn fetch(port: u16, path: &str) -> io::Result<String> {

@@ -9,7 +9,7 @@ use crate::manifest::{ObjectKey, ObjectKind};
 use crate::watch::There;
 
 /// The form of everything that is kept.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 /// Begins a file.
 pub(super) const MAGIC: &[u8; 8] = b"lockgate";
