@@ -36,7 +36,6 @@ pub use kinds::Backends;
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// What happened to an object.
-#[expect(clippy::large_enum_variant, reason = "it lives for one call, and is never stored")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is there, as given; an earlier one of the same key and file is replaced.
