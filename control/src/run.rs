@@ -51,6 +51,8 @@ const IN_FORCE_POLL: Duration = Duration::from_millis(1);
 const UNASKED: Duration = Duration::from_secs(20);
 /// How often it is tried.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How long an end waits for the kernel to remove what this switch has made.
+const REMOVAL: Duration = Duration::from_secs(3);
 
 /// What a start does where another switch runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +228,10 @@ async fn serve<D: Dataplane>(
         match given {
             Ok(false) => continue,
             // Workers, memory and all that is known.
-            Ok(true) => drop(running.state),
+            Ok(true) => {
+                drop(running.state);
+                info!("workers and their memory are gone");
+            }
             Err(_) => {}
         }
         remove_anchors(&mut attacher).await;
@@ -310,9 +315,12 @@ async fn clear_anchors(attacher: &Attacher, anchors: AnchorSet) {
     }
 }
 
+/// The next start, or the successor, removes what is left: an end waits for nobody.
 async fn remove_anchors(attacher: &mut Attacher) {
-    if let Err(error) = attacher.remove_anchors().await {
-        warn!(%error, "an anchor of this switch is left");
+    match tokio::time::timeout(REMOVAL, attacher.remove_anchors()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "an anchor of this switch is left"),
+        Err(_) => warn!("anchors of this switch are left: the kernel has not removed them yet"),
     }
 }
 
