@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::json;
 
-use super::node::{LockgateNode, LockgateNodeStatus, ObjectError};
+use super::node::{LockgateNode, LockgateNodeStatus, ObjectError, place};
 use super::time;
 use crate::show::{Column, table};
 use crate::watch::Resource;
@@ -34,6 +34,9 @@ pub enum Standing {
     InForce,
     /// It is in force, and something of it is not enforced as written.
     InForceWithErrors,
+    /// It is in force; whether all of it as written cannot be said: the report names errors of as
+    /// many objects as it has room for, and this one may be among those that it leaves out.
+    NotKnown,
     /// Not yet.
     NotYet,
     /// The last report is old: the agent is gone, or cannot reach the API server.
@@ -80,6 +83,13 @@ impl Asked {
         let namespace = error.namespace.as_deref().unwrap_or_default();
         error.kind == self.kind && namespace == self.namespace && error.name == self.name
     }
+
+    /// Whether it may be among the errors that a report has no room for: those after its last one.
+    fn may_be_left_out(&self, status: &LockgateNodeStatus) -> bool {
+        let namespace = (!self.namespace.is_empty()).then_some(self.namespace.as_str());
+        let own = place(self.kind, namespace, &self.name);
+        status.errors_left_out > 0 && status.errors.last().is_none_or(|last| own >= last.place())
+    }
 }
 
 /// What is said of one node.
@@ -99,7 +109,7 @@ pub struct NodeAnswer {
     pub reported: Option<String>,
     /// What is not enforced as written: of what was asked for, or of everything.
     pub errors: Vec<ObjectError>,
-    /// How many more errors it has, of whatever objects.
+    /// How many more objects have errors, whichever they are.
     pub errors_left_out: u64,
 }
 
@@ -168,7 +178,11 @@ impl Answer {
             text.push_str(&table(&ERRORS, &errors));
         }
         for node in self.nodes.iter().filter(|node| node.errors_left_out > 0) {
-            let _ = writeln!(text, "{} has {} errors more.", node.node, node.errors_left_out);
+            let _ = writeln!(
+                text,
+                "{} has errors of {} objects more.",
+                node.node, node.errors_left_out
+            );
         }
         text
     }
@@ -223,10 +237,13 @@ fn standing(
         let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
         ready.is_some_and(|condition| condition.status == "True")
     };
+    let may_be_left_out =
+        asked.map_or(status.errors_left_out > 0, |asked| asked.may_be_left_out(status));
     match (is_in_force, answer.errors.is_empty()) {
-        (true, true) => Standing::InForce,
-        (true, false) => Standing::InForceWithErrors,
         (false, _) => Standing::NotYet,
+        (true, false) => Standing::InForceWithErrors,
+        (true, true) if may_be_left_out => Standing::NotKnown,
+        (true, true) => Standing::InForce,
     }
 }
 
@@ -327,6 +344,30 @@ mod tests {
         assert!(text.contains("at resourceVersion 5: in force on 1 of 2 nodes\n"), "{text}");
         assert!(text.contains("a     NetworkPolicy demo/web  -      no port"), "{text}");
         assert!(!text.contains("demo/other"), "{text}");
+    }
+
+    #[test]
+    fn a_policy_that_may_be_among_the_errors_left_out_is_not_said_to_be_in_force() {
+        let error = |name: &str| ObjectError {
+            kind: "NetworkPolicy".to_owned(),
+            namespace: Some("demo".to_owned()),
+            name: name.to_owned(),
+            ..ObjectError::default()
+        };
+        let mut nodes = [report("a", "5", 10 * MINUTE), report("b", "5", 10 * MINUTE)];
+        for (node, last) in nodes.iter_mut().zip(["v", "x"]) {
+            let status = node.status.as_mut().unwrap();
+            status.errors = vec![error("a"), error(last)];
+            status.errors_left_out = 1;
+        }
+        // What `a` has left out comes after `v`, as `web` does; what `b` has, after `x`.
+        let (found, everywhere) = standings(&nodes, Some(policy("5")));
+        assert_eq!(found, [Standing::NotKnown, Standing::InForce]);
+        assert!(!everywhere);
+        // Where not even the first of them is named, nothing is known.
+        nodes[1].status.as_mut().unwrap().errors.clear();
+        assert_eq!(standings(&nodes, Some(policy("5"))).0[1], Standing::NotKnown);
+        assert_eq!(standings(&nodes, None).0[1], Standing::NotKnown);
     }
 
     #[test]

@@ -111,6 +111,21 @@ pub struct ObjectError {
     pub message: String,
 }
 
+/// Where an object stands in the errors of a report, which are sorted by it.
+pub(super) type Place<'a> = (bool, &'a str, Option<&'a str>, &'a str);
+
+/// The place of an object: policies come before all else.
+pub(super) fn place<'a>(kind: &'a str, namespace: Option<&'a str>, name: &'a str) -> Place<'a> {
+    (!kind.contains("Policy"), kind, namespace, name)
+}
+
+impl ObjectError {
+    /// The place of its object.
+    pub(super) fn place(&self) -> Place<'_> {
+        place(&self.kind, self.namespace.as_deref(), &self.name)
+    }
+}
+
 /// A condition, as Kubernetes has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::in_force::{InForce, Times};
 use super::node::{
-    EnforcementTimes, LockgateNodeStatus, NodeCondition, ObjectError, ResourceStatus,
+    EnforcementTimes, LockgateNodeStatus, NodeCondition, ObjectError, Place, ResourceStatus,
 };
 use super::time;
 use crate::cluster::{Cluster, State};
@@ -55,14 +55,21 @@ impl Composer {
     }
 
     fn ready(&mut self, parts: Parts<'_>, now: SystemTime) -> NodeCondition {
-        let (reason, message) = match parts.cluster.unread() {
-            Some(resource) => {
+        let (reason, message) = match (parts.cluster.unread(), parts.cluster.stale_since()) {
+            (Some(resource), Some(since)) => {
+                let since = time::text(since);
+                (
+                    "LastGood",
+                    format!("{resource} was not read yet: what was known at {since} is enforced"),
+                )
+            }
+            (Some(resource), None) => {
                 ("Unread", format!("{resource} was not read yet: nothing is enforced before it is"))
             }
-            None if !parts.is_ready => {
+            (None, _) if !parts.is_ready => {
                 ("NotInForce", "no snapshot is in force with every worker yet".to_owned())
             }
-            None => ("InForce", "every worker judges by what the cluster says".to_owned()),
+            (None, _) => ("InForce", "every worker judges by what the cluster says".to_owned()),
         };
         self.condition("Ready", (reason == "InForce", reason, message), now)
     }
@@ -131,21 +138,32 @@ fn enforcement(times: Times) -> EnforcementTimes {
     }
 }
 
-/// The objects that are not enforced as written, and how many found no room.
+/// The objects that are not enforced as written, each with its first error, and how many objects
+/// found no room. One of each: else a single object with many errors would crowd out the others.
 fn errors(problems: &[Problem]) -> (Vec<ObjectError>, u64) {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
     let mut all: Vec<ObjectError> = errors.filter_map(error).collect();
     all.sort_by(|a, b| rank(a).cmp(&rank(b)));
-    let left_out = all.len().saturating_sub(ERRORS_MAX);
-    all.truncate(ERRORS_MAX);
-    (all, number(left_out))
+    let of_objects = all.chunk_by(|a, b| a.place() == b.place());
+    let mut firsts: Vec<ObjectError> = of_objects.filter_map(first).collect();
+    let left_out = firsts.len().saturating_sub(ERRORS_MAX);
+    firsts.truncate(ERRORS_MAX);
+    (firsts, number(left_out))
 }
 
-/// Policies before all else: of many pods in error the policy must not be crowded out.
-fn rank(error: &ObjectError) -> (bool, &str, Option<&str>, &str, Option<&str>) {
-    let is_of_policy = error.kind.contains("Policy");
-    let namespace = error.namespace.as_deref();
-    (!is_of_policy, &error.kind, namespace, &error.name, error.field.as_deref())
+/// The first error of an object, which says how many there are.
+fn first(of_object: &[ObjectError]) -> Option<ObjectError> {
+    let mut first = of_object.first()?.clone();
+    if of_object.len() > 1 {
+        first.message += &format!(" (the first of {} errors of this object)", of_object.len());
+    }
+    Some(first)
+}
+
+/// Policies before all else: of many pods in error the policy must not be crowded out. Whoever asks
+/// for an object trusts this order: see [`ObjectError::place`].
+fn rank(error: &ObjectError) -> (Place<'_>, Option<&str>) {
+    (error.place(), error.field.as_deref())
 }
 
 fn error(problem: &Problem) -> Option<ObjectError> {
@@ -232,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_enforces_the_last_good_state_says_so_and_is_not_ready() {
+        let mut cluster = Cluster::new("here");
+        let _ = cluster.fall_back(Box::new(Cluster::new("here")), UNIX_EPOCH);
+        let ready = compose(&cluster, &mut Composer::default(), 5).conditions[0].clone();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "LastGood"));
+        assert!(ready.message.contains("known at 1970-01-01T00:00:00Z"), "{}", ready.message);
+        assert!(!ready.message.contains("nothing is enforced"), "{}", ready.message);
+    }
+
+    #[test]
     fn a_silent_api_server_is_a_condition_of_its_own() {
         let mut cluster = Cluster::new("here");
         let trouble = Trouble { message: "no".into(), remedy: "see".into() };
@@ -260,6 +288,18 @@ mod tests {
         assert_eq!(errors[0].kind, "NetworkPolicy");
         let long = Problem { message: "x".repeat(400), ..problem("Pod demo/p", "") };
         assert_eq!(error(&long).unwrap().message.chars().count(), TEXT_MAX + 1);
+    }
+
+    #[test]
+    fn an_object_with_many_errors_takes_the_room_of_one() {
+        let mut all: Vec<Problem> = (0..60)
+            .map(|n| problem("NetworkPolicy demo/a", &format!("spec.ingress[{n}]")))
+            .collect();
+        all.push(problem("NetworkPolicy demo/b", "spec"));
+        let (errors, left_out) = errors(&all);
+        let told: Vec<_> = errors.iter().map(|one| (one.name.as_str(), &*one.message)).collect();
+        let first = "is bad (the first of 60 errors of this object)";
+        assert_eq!((told, left_out), (vec![("a", first), ("b", "is bad")], 0));
     }
 
     #[test]
