@@ -5,6 +5,7 @@
 //! ask for the same in one moment.
 
 use std::collections::BTreeMap;
+use std::mem::replace;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::events::v1::Event;
@@ -22,6 +23,8 @@ use crate::watch::Resource;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Until one is posted again.
 const AGAIN: Duration = Duration::from_mins(30);
+/// Until what is due is looked at, where nothing changes.
+const IDLE: Duration = Duration::from_secs(10);
 /// How long a post may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Nodes begin within this.
@@ -36,24 +39,32 @@ pub(super) struct Poster {
     pub(super) trouble: Sender<Option<Problem>>,
 }
 
-/// What was posted, and when.
+/// What was tried: when it is due again, and whether it was refused.
 #[derive(Debug, Default)]
-struct Posted(BTreeMap<Finding, Instant>);
+struct Posted(BTreeMap<Finding, (Instant, bool)>);
 
 impl Posted {
-    /// What is to be posted next.
+    /// What is to be posted next: what was never tried first, so that none that is refused again and
+    /// again holds up another.
     fn next(&mut self, findings: &[Finding], now: Instant) -> Option<Finding> {
         // What was mended may break anew, and is said anew then.
         self.0.retain(|finding, _| findings.contains(finding));
-        let is_due = |finding: &&Finding| {
-            let at = self.0.get(finding);
-            at.is_none_or(|at| now.duration_since(*at) >= AGAIN)
-        };
-        findings.iter().find(is_due).cloned()
+        let due = |finding: &&Finding| self.0.get(finding).map(|(due, _)| *due);
+        let is_due = |finding: &&Finding| due(finding).is_none_or(|due| now >= due);
+        findings.iter().filter(is_due).min_by_key(due).cloned()
     }
 
-    fn note(&mut self, finding: Finding, now: Instant) {
-        self.0.insert(finding, now);
+    fn posted(&mut self, finding: Finding, now: Instant) {
+        self.0.insert(finding, (now + AGAIN, false));
+    }
+
+    fn refused(&mut self, finding: Finding, due: Instant) {
+        self.0.insert(finding, (due, true));
+    }
+
+    /// Whether something that is still found was refused, and not posted since.
+    fn has_refused(&self) -> bool {
+        self.0.values().any(|(_, is_refused)| *is_refused)
     }
 }
 
@@ -61,27 +72,35 @@ impl Poster {
     /// Posts until nobody finds any more.
     pub(super) async fn run(mut self) {
         let mut posted = Posted::default();
+        let mut was_refused = false;
         sleep(apart(&self.node)).await;
         loop {
             let findings = self.findings.borrow_and_update().clone();
-            let Some(finding) = posted.next(&findings, Instant::now()) else {
+            let next = posted.next(&findings, Instant::now());
+            if !posted.has_refused() {
+                self.trouble.send_if_modified(|told| told.take().is_some());
+            }
+            let Some(finding) = next else {
                 tokio::select! {
-                    () = sleep(AGAIN / 30) => {}
+                    () = sleep(IDLE) => {}
                     changed = self.findings.changed() => if changed.is_err() { return },
                 }
                 continue;
             };
-            match self.post(&finding).await {
+            let pause = match self.post(&finding).await {
                 Ok(()) => {
-                    posted.note(finding, Instant::now());
-                    self.trouble.send_if_modified(|told| told.take().is_some());
-                    sleep(PAUSE).await;
+                    posted.posted(finding, Instant::now());
+                    was_refused = false;
+                    PAUSE
                 }
                 Err(untold) => {
+                    posted.refused(finding, Instant::now() + untold.pause);
                     self.trouble.send_replace(Some(untold.problem));
-                    sleep(untold.pause).await;
+                    // One that is refused may be alone with it; two in a row are the API server.
+                    if replace(&mut was_refused, true) { untold.pause } else { PAUSE }
                 }
-            }
+            };
+            sleep(pause).await;
         }
     }
 
@@ -169,16 +188,34 @@ mod tests {
         let (mut posted, now, all) = (Posted::default(), Instant::now(), found(&["a", "b"]));
         for one in &all {
             assert_eq!(posted.next(&all, now).as_ref(), Some(one));
-            posted.note(one.clone(), now);
+            posted.posted(one.clone(), now);
         }
         assert_eq!(posted.next(&all, now), None);
         assert_eq!(posted.next(&all, now + AGAIN).as_ref(), Some(&all[0]));
     }
 
     #[test]
+    fn what_is_refused_again_and_again_holds_up_nothing_else() {
+        let (mut posted, now) = (Posted::default(), Instant::now());
+        let all = found(&["a", "b", "c"]);
+        let (soon, later) = (now + PAUSE, now + 2 * PAUSE);
+        posted.refused(all[0].clone(), soon);
+        posted.refused(all[1].clone(), soon);
+        // Both are due again, and what was never tried comes before them.
+        assert_eq!(posted.next(&all, later).as_ref(), Some(&all[2]));
+        posted.posted(all[2].clone(), later);
+        assert!(posted.has_refused());
+        assert_eq!(posted.next(&all, now), None);
+        assert_eq!(posted.next(&all, later).as_ref(), Some(&all[0]));
+        // What was mended is no trouble any more.
+        assert_eq!(posted.next(&all[2..], later), None);
+        assert!(!posted.has_refused());
+    }
+
+    #[test]
     fn what_was_mended_and_breaks_anew_is_posted_anew() {
         let (mut posted, now, all) = (Posted::default(), Instant::now(), found(&["a"]));
-        posted.note(all[0].clone(), now);
+        posted.posted(all[0].clone(), now);
         assert_eq!(posted.next(&[], now), None);
         assert_eq!(posted.next(&all, now).as_ref(), Some(&all[0]));
     }
