@@ -1,5 +1,6 @@
 //! `lockgate status --cluster`: asks the API server what nodes have in force.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -93,9 +94,17 @@ pub async fn ask(
 
 /// Where kubectl looks.
 fn usual() -> Option<PathBuf> {
-    let named = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let named = std::env::var_os("KUBECONFIG").and_then(|list| first_there(&list));
     let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
     named.or_else(|| own.filter(|path| path.exists()))
+}
+
+/// The first file of a list as `a:b` that is there, else the first that is named. kubectl puts the
+/// files together; whoever needs that gives `--kubeconfig` what `kubectl config view --raw` prints.
+fn first_there(list: &OsStr) -> Option<PathBuf> {
+    let all = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
+    let all: Vec<PathBuf> = all.collect();
+    all.iter().find(|path| path.exists()).or_else(|| all.first()).cloned()
 }
 
 async fn answer(client: &Client, policy: Option<&PolicyName>) -> Result<Answer, QuestionError> {
@@ -151,6 +160,17 @@ fn wrong(resource: &str, error: &Error) -> QuestionError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_list_of_kubeconfigs_the_first_that_is_there_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let there = directory.path().join("there");
+        std::fs::write(&there, "").unwrap();
+        let list = format!(":/nowhere/config:{}:/proc", there.display());
+        assert_eq!(first_there(OsStr::new(&list)), Some(there));
+        assert_eq!(first_there(OsStr::new("/nowhere/a:/nowhere/b")), Some("/nowhere/a".into()));
+        assert_eq!(first_there(OsStr::new("")), None);
+    }
 
     #[test]
     fn a_policy_is_named_by_kind_namespace_and_name() {
