@@ -3,6 +3,8 @@
 //! Nothing that is read should hold a secret. Somebody may still have put one where none belongs, a
 //! token into a label or a key into a log: a line with one is left out, and that is said.
 
+use crate::watch::without_users;
+
 /// What begins or names secrets; compared in lower case.
 const WORDS: [&str; 12] = [
     "private key",
@@ -43,7 +45,8 @@ pub(super) fn without(text: &[u8]) -> (Vec<u8>, usize) {
 }
 
 fn is_one(lower: &str) -> bool {
-    WORDS.iter().any(|word| lower.contains(word)) || has_web_token(lower)
+    let has_user = without_users(lower) != lower;
+    WORDS.iter().any(|word| lower.contains(word)) || has_user || has_web_token(lower)
 }
 
 /// Three parts of base64 with dots between them, of which the first is an object of JSON.
@@ -69,6 +72,7 @@ mod tests {
             "Authorization: Bearer abc",
             "  client-key-data: LS0t",
             "PASSWORD=hunter2",
+            "proxy-url: http://me:hunter2@proxy:3128",
             token.as_str(),
         ] {
             let (text, left_out) = without(format!("before\n{secret}\nafter\n").as_bytes());

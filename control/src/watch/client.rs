@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config, Error};
+use secrecy::ExposeSecret;
 
-use super::trouble::{causes, spoken};
+use super::trouble::{causes, spoken, without_users};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -23,6 +24,28 @@ pub enum ClientError {
         path: PathBuf,
         /// Why.
         source: KubeconfigError,
+    },
+    /// What it says of the server, which is an address and none of a server of this kind.
+    #[error(
+        "kubeconfig {}: clusters[].cluster.server {server:?} of the current context has no {lacks}; \
+         set it to a whole one, https://HOST:6443 for instance", path.display()
+    )]
+    Server {
+        /// The file.
+        path: PathBuf,
+        /// What it says, without a password.
+        server: String,
+        /// What that lacks.
+        lacks: &'static str,
+    },
+    /// A token that no request can bear.
+    #[error(
+        "kubeconfig {}: users[].user.token of the current context has a line break, a blank or \
+         another character that no token has; write it on one line, without blanks", path.display()
+    )]
+    Token {
+        /// The file.
+        path: PathBuf,
     },
     /// The service account's files.
     #[error(
@@ -87,7 +110,9 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
             let wrong = |source| ClientError::Kubeconfig { path: path.to_owned(), source };
             let read = Kubeconfig::read_from(path).map_err(wrong)?;
             let options = KubeConfigOptions::default();
-            Config::from_custom_kubeconfig(read, &options).await.map_err(wrong)?
+            let config = Config::from_custom_kubeconfig(read, &options).await.map_err(wrong)?;
+            look_at(path, &config)?;
+            config
         }
         None => Config::incluster()?,
     };
@@ -101,6 +126,28 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
         }
         (error, _) => ClientError::Client(error),
     })
+}
+
+/// Refuses what kube takes for good here, and panics at later: a server without a scheme or host,
+/// and a token that is no value of a header.
+fn look_at(path: &Path, config: &Config) -> Result<(), ClientError> {
+    let server = &config.cluster_url;
+    let lacks = match (server.scheme_str(), server.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => None,
+        (Some("http" | "https"), _) => Some("host"),
+        _ => Some("scheme http or https"),
+    };
+    if let Some(lacks) = lacks {
+        let (path, server) = (path.to_owned(), without_users(&server.to_string()));
+        return Err(ClientError::Server { path, server, lacks });
+    }
+    let is_whole = |token: &str| token.bytes().all(|byte| byte.is_ascii_graphic());
+    match &config.auth_info.token {
+        Some(token) if !is_whole(token.expose_secret()) => {
+            Err(ClientError::Token { path: path.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +211,21 @@ mod tests {
         ] {
             let error = said(whole(&[change]).as_bytes()).await;
             assert!(words.iter().all(|word| error.contains(word)), "{change:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_kube_would_panic_at_is_refused_with_its_field_and_what_to_do() {
+        for server in ["127.0.0.1:6443", "/x", "'ftp://127.0.0.1:1'", "localhost", "'*'"] {
+            let error = said(whole(&[("'https://127.0.0.1:1'", server)]).as_bytes()).await;
+            assert!(error.starts_with("kubeconfig /config: clusters[].cluster.server "), "{error}");
+            assert!(error.contains("no scheme") && error.contains("https://HOST:6443"), "{error}");
+        }
+        for token in ["\"s3cr3t\\n\"", "\"s3cr3t\\r\"", "\"s3 cr3t\"", "s3cr3tß"] {
+            let text = whole(&[("token: s3cr3t", &format!("token: {token}"))]);
+            let error = said(text.as_bytes()).await;
+            assert!(error.starts_with("kubeconfig /config: users[].user.token "), "{error}");
+            assert!(error.contains("on one line") && !error.contains("cr3t"), "{error}");
         }
     }
 

@@ -34,7 +34,7 @@ pub use resource::{RESOURCES, Resource};
 pub use seen::PodFacts;
 use seen::Seen;
 pub use trouble::Trouble;
-pub(crate) use trouble::causes;
+pub(crate) use trouble::{causes, without_users};
 
 /// What may wait to be taken in: enough for a page of a list.
 const WAITING_MAX: usize = 1024;

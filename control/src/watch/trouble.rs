@@ -111,13 +111,42 @@ pub(super) fn spoken(error: &Error) -> String {
             "what the exec plugin of the kubeconfig printed is no ExecCredential".to_owned()
         }
         Error::Auth(AuthError::AuthExecRun { cmd, out }) => {
-            format!("the exec plugin {cmd} of the kubeconfig failed ({})", out.status)
+            let name = program(cmd);
+            format!("the exec plugin {name} of the kubeconfig failed ({})", out.status)
         }
         _ => causes(error),
     }
 }
 
-/// An error with all that caused it, each said once.
+/// The name of the program in a command as kube shows it, `NAME="value" "/bin/give" "argument"`
+/// or `env -u OTHER NAME="value" "/bin/give"`: tokens may be in its environment and its arguments.
+fn program(command: &str) -> String {
+    let mut rest = command.trim_start();
+    let mut is_name_next = false;
+    loop {
+        // A word ends at a space that is not quoted.
+        let (mut is_quoted, mut is_escaped) = (false, false);
+        let end = rest.find(|letter: char| {
+            let was_escaped = std::mem::take(&mut is_escaped);
+            match letter {
+                '"' if !was_escaped => is_quoted = !is_quoted,
+                '\\' if is_quoted && !was_escaped => is_escaped = true,
+                letter => return letter == ' ' && !is_quoted,
+            }
+            false
+        });
+        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let is_before = is_name_next || word == "env" || word == "-u" || word.contains('=');
+        is_name_next = word == "-u";
+        if word.starts_with('"') || !is_before || after.is_empty() {
+            let path = word.trim_matches('"');
+            return path.rsplit('/').next().unwrap_or_default().to_owned();
+        }
+        rest = after.trim_start();
+    }
+}
+
+/// An error with all that caused it, each said once, without the passwords of URLs.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let all = std::iter::successors(Some(error), |&one| one.source());
     let mut text = String::new();
@@ -127,7 +156,27 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
             text = format!("{text}{joint}{cause}");
         }
     }
-    text
+    without_users(&text)
+}
+
+/// A text whose URLs name neither users nor passwords: those of a proxy are secrets.
+pub(crate) fn without_users(text: &str) -> String {
+    let mut hidden = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        hidden.push_str(before);
+        hidden.push_str("://");
+        let ends = |letter: char| "/?#\"'`<>".contains(letter) || letter.is_whitespace();
+        let (authority, _) = after.split_at(after.find(ends).unwrap_or(after.len()));
+        rest = match authority.rfind('@') {
+            Some(at) => {
+                hidden.push_str("(hidden)");
+                after.split_at(at).1
+            }
+            None => after,
+        };
+    }
+    hidden + rest
 }
 
 #[cfg(test)]
@@ -162,6 +211,35 @@ mod tests {
         let trouble = Trouble::of(&RESOURCES[1], &unknown);
         assert!(trouble.remedy.contains("CA that signed"), "{}", trouble.remedy);
         assert!(trouble.remedy.contains("start the agent anew"), "{}", trouble.remedy);
+    }
+
+    #[test]
+    fn of_an_exec_plugin_only_the_name_of_its_program_is_told() {
+        use std::process::Command;
+        for (path, name) in [("/opt/my bin/give-token", "give-token"), ("a=b", "a=b")] {
+            let mut command = Command::new(path);
+            command.env("TOKEN", "s3 cr\\\"3t").args(["--secret", "s3cr3t"]);
+            // As kube makes the text.
+            assert_eq!(program(&format!("{command:?}")), name, "{command:?}");
+            command.env_remove("OTHER");
+            assert_eq!(program(&format!("{command:?}")), name, "{command:?}");
+        }
+        assert_eq!(program("TOKEN=s3cr3t give-token --secret s3cr3t"), "give-token");
+        assert_eq!(program(""), "");
+    }
+
+    #[test]
+    fn a_url_is_told_without_its_user_and_password() {
+        for (text, hidden) in [
+            ("by http://me:s3cr3t@proxy:3128/ and on", "by http://(hidden)@proxy:3128/ and on"),
+            ("socks5://me:s3@cr3t@proxy, a@b", "socks5://(hidden)@proxy, a@b"),
+            ("\"https://a:1/b@c\" http://x@y", "\"https://a:1/b@c\" http://(hidden)@y"),
+            ("no URL: a@b ://", "no URL: a@b ://"),
+        ] {
+            assert_eq!(without_users(text), hidden);
+        }
+        let error = std::io::Error::other("no proxy at http://me:s3cr3t@proxy");
+        assert!(!causes(&error).contains("s3cr3t"));
     }
 
     #[test]
