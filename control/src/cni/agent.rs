@@ -130,7 +130,7 @@ fn is_gone(error: &io::Error) -> bool {
 
 fn gone(socket: &Path, error: &io::Error) -> Unanswered {
     let message = format!("no agent of lockgate listens on {}: {error}", socket.display());
-    let remedy = "start it, or look why it does not run (`kubectl -n kube-system logs ds/lockgate`); \
+    let remedy = "start it, or look why it does not run (`kubectl -n lockgate logs ds/lockgate`); \
                   where its socket is another, correct the field socket of the network configuration";
     Unanswered::Gone(Failure::new(Code::TRY_AGAIN, message, remedy))
 }

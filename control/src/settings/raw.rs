@@ -157,11 +157,11 @@ pub struct RawHostPort {
 }
 
 impl RawHostPort {
-    /// A cluster's node has a host port, whatever is set.
+    /// A cluster's node has a host port, whatever is set; of what is not, each has its default.
     pub(super) fn or_default(mut self, is_cluster: bool) -> Self {
-        if is_cluster && self.interface.is_none() && self.netns.is_none() {
+        if is_cluster && self.netns.is_none() {
             let [interface, peer] = HOST_PORT.map(str::to_owned);
-            self.interface = Some(interface);
+            self.interface.get_or_insert(interface);
             self.peer.get_or_insert(peer);
         }
         self

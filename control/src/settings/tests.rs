@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use super::raw::RawHostPort;
 use super::*;
 
 fn machine() -> Machine {
@@ -270,6 +271,19 @@ fn toml_and_yaml_say_the_same() {
     assert_eq!(read("a.toml", toml), read("a.yaml", yaml));
     assert_eq!(new(read("a.yaml", yaml).unwrap()).unwrap().timeouts.tcp_syn, 5);
     assert_eq!(read("empty.yaml", "# nothing\n"), Ok(Raw::default()));
+}
+
+#[test]
+fn each_side_of_a_clusters_host_port_has_its_own_default() {
+    for (raw, sides) in [
+        (RawHostPort::default(), ["lockgate-host", "lockgate0"]),
+        (RawHostPort { interface: Some("x".into()), ..RawHostPort::default() }, ["x", "lockgate0"]),
+        (RawHostPort { peer: Some("y".into()), ..RawHostPort::default() }, ["lockgate-host", "y"]),
+    ] {
+        let raw = raw.or_default(true);
+        assert_eq!([raw.interface.as_deref(), raw.peer.as_deref()], sides.map(Some));
+    }
+    assert_eq!(RawHostPort::default().or_default(false), RawHostPort::default());
 }
 
 #[test]
