@@ -4,7 +4,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::archive::{Archive, at, read};
 use super::places::Places;
@@ -57,6 +60,8 @@ const INTERFACES_MAX: usize = 1000;
 const ENTRIES_MAX: usize = 10_000;
 /// Descriptors of a process.
 const FILES_MAX: usize = 65_536;
+/// What the chart calls the agent's container.
+const CONTAINER: &str = "agent";
 /// Bytes of the log's end.
 const LOG_BYTES: u64 = 512 * 1024;
 
@@ -156,15 +161,24 @@ fn sysctls(places: &Places) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The directory of the agent's process, by its lock file.
+/// The directory of the agent's process: whoever listens on its socket, else by its lock file. What
+/// that says was written in a pod by a process that counts otherwise, and is looked at again.
 fn process(places: &Places) -> io::Result<PathBuf> {
-    let text = fs::read_to_string(&places.lock).map_err(|error| at(&places.lock, &error))?;
-    let id: u32 = text.trim().parse().map_err(io::Error::other)?;
-    let directory = places.of_machine(&format!("proc/{id}"));
-    if directory.is_dir() {
-        return Ok(directory);
+    let directory = |id: i32| places.of_machine(&format!("proc/{id}"));
+    let listening = UnixStream::connect(&places.socket)
+        .and_then(|stream| Ok(getsockopt(&stream, PeerCredentials)?.pid()));
+    if let Some(found) = listening.ok().map(directory).filter(|path| path.is_dir()) {
+        return Ok(found);
     }
-    Err(io::Error::other(format!("process {id} is not there: no agent runs")))
+    let text = fs::read_to_string(&places.lock).map_err(|error| at(&places.lock, &error))?;
+    let id: i32 = text.trim().parse().map_err(io::Error::other)?;
+    let status = fs::read_to_string(directory(id).join("status")).unwrap_or_default();
+    if status.starts_with("Name:\tlockgate\n") {
+        return Ok(directory(id));
+    }
+    Err(io::Error::other(format!(
+        "process {id}, which the lock file names, is no agent here: none runs, or it is one of a pod"
+    )))
 }
 
 fn threads(process: &Path) -> io::Result<Vec<u8>> {
@@ -200,14 +214,16 @@ fn programs(process: &Path) -> io::Result<Vec<u8>> {
 fn log(places: &Places) -> io::Result<Vec<u8>> {
     let pods = places.of_machine("var/log/pods");
     let missing = "a kubelet keeps it there, as `kubectl logs` shows it; of a unit of systemd it is \
-                   in `journalctl --unit lockgate`";
+                   in `journalctl --unit 'lockgate@*'`";
     let entries = fs::read_dir(&pods)
         .map_err(|error| io::Error::other(format!("{}: {error}; {missing}", pods.display())))?;
+    // NAMESPACE_POD_UID/CONTAINER, of the chart's namespace or of its name.
     let of_agent = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().contains("_lockgate-"))
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("lockgate_") || name.contains("_lockgate-")
     };
     let pods = entries.flatten().map(|entry| entry.path()).filter(of_agent);
-    let files = pods.flat_map(|pod| fs::read_dir(pod.join("lockgate")).into_iter().flatten());
+    let files = pods.flat_map(|pod| fs::read_dir(pod.join(CONTAINER)).into_iter().flatten());
     let newest = files
         .flatten()
         .map(|entry| entry.path())

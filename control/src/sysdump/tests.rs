@@ -42,10 +42,21 @@ fn node() -> TempDir {
     put("root/sys/class/net/eth9/mtu", "1500\n");
     put("root/proc/sys/net/ipv4/ip_forward", "1\n");
     put(
-        "root/var/log/pods/lockgate_lockgate-abc_uid/lockgate/0.log",
+        &log_of_the_chart("abc"),
         "running\n-----BEGIN PRIVATE KEY-----\nMIIEplanted\n-----END PRIVATE KEY-----\nstopped\n",
     );
     root
+}
+
+/// Where a kubelet keeps the log of a pod of the plain manifest, and the agent reads it.
+fn log_of_the_chart(pod: &str) -> String {
+    let manifest = include_str!("../../../deploy/lockgate.yaml");
+    let (head, agent) = manifest.split_once("\n      containers:\n        - name: ").unwrap();
+    let container = agent.lines().next().unwrap();
+    let (_, namespace) = head.rsplit_once("\n  namespace: ").unwrap();
+    let namespace = namespace.lines().next().unwrap();
+    assert!(agent.contains("mountPath: /var/log/pods, readOnly: true}"), "it is not mounted");
+    format!("root/var/log/pods/{namespace}_lockgate-{pod}_uid/{container}/0.log")
 }
 
 /// An agent that answers whatever it is asked with a document.
@@ -143,6 +154,24 @@ fn without_an_agent_there_is_what_the_machine_says_and_why_the_rest_is_missing()
         assert!(missing.iter().any(|line| line.starts_with(name)), "{name}: {missing:?}");
         assert!(files["MANIFEST.txt"].contains(&format!("missing  {name}")));
     }
+}
+
+#[test]
+fn the_process_is_whoever_listens_and_not_what_a_pod_calls_itself() {
+    let root = node();
+    let put = |id: u32, text: &str| {
+        let directory = root.path().join(format!("root/proc/{id}"));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("status"), text).unwrap();
+    };
+    put(1, "Name:\tsystemd\n");
+    fs::write(root.path().join("lockgate.lock"), "1\n").unwrap();
+    let (files, missing) = dumped(root.path());
+    assert!(!files.contains_key("process/status"), "{:?}", files.get("process/status"));
+    assert!(missing.iter().any(|line| line.contains("process 1, which the lock")), "{missing:?}");
+    agent(root.path());
+    put(std::process::id(), "Name:\tlistens\n");
+    assert_eq!(dumped(root.path()).0["process/status"], "Name:\tlistens\n");
 }
 
 #[test]

@@ -23,3 +23,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $own := dict "listen" .Values.listen "cluster" $cluster -}}
 {{- toYaml (merge $own .Values.settings) -}}
 {{- end }}
+
+{{- /* Other settings are another object: an agent that is begun anew in the middle of an upgrade has
+       still those that it was made with. */ -}}
+{{- define "lockgate.settingsName" -}}
+{{ .Release.Name }}-{{ include "lockgate.settings" . | sha256sum | trunc 8 }}
+{{- end }}
