@@ -121,7 +121,7 @@ async fn find<E: std::error::Error + 'static>(
             Err(error) if error.is_held() && arrival == Arrival::TakeOver => {}
             taken => return Ok(Found::Nobody(taken?)),
         }
-        match Predecessor::ask(&handover::path(&settings.lock)).await {
+        match Predecessor::ask(&handover::path(&settings.lock, &settings.source)).await {
             Err(HandoverError::Unasked { .. }) if begun.elapsed() < UNASKED => {
                 sleep(ASK_AGAIN).await;
             }

@@ -198,7 +198,7 @@ fn dies_preparing() -> Outcome {
 
 /// Where the switch of a lab is asked for a hand-over.
 fn door(world: &World) -> PathBuf {
-    world.lab.state().join("lockgate.lock.handover")
+    world.lab.state().join("lockgate.lock.handover-of-directory")
 }
 
 /// Speaks as a successor does, until all is given.

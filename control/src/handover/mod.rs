@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::attach::AnchorSet;
+use crate::settings::SourcePlan;
 
 pub use predecessor::Predecessor;
 pub use successor::{HandoverSocket, Heard, Successor, successors};
@@ -48,11 +49,15 @@ const GIVING: Duration = Duration::from_secs(10);
 /// How long the taking may take, before the old agent asks the locks.
 const TAKING: Duration = Duration::from_secs(10);
 
-/// Where an agent with this lock file is asked for a hand-over.
+/// Where an agent with this lock file is asked for a hand-over: one of a cluster elsewhere than one of
+/// a directory, so that neither takes what it knows no pods of from the other.
 #[must_use]
-pub fn path(lock: &Path) -> PathBuf {
+pub fn path(lock: &Path, source: &SourcePlan) -> PathBuf {
     let mut path = lock.as_os_str().to_owned();
-    path.push(".handover");
+    path.push(match source {
+        SourcePlan::Cluster(_) => ".handover",
+        SourcePlan::Directory(_) => ".handover-of-directory",
+    });
     path.into()
 }
 
@@ -61,8 +66,9 @@ pub fn path(lock: &Path) -> PathBuf {
 pub enum HandoverError {
     /// The old agent cannot be asked.
     #[error(
-        "the agent that runs cannot be asked for a hand-over on {}: {source}; stop it first, or \
-         start this one without --take-over", path.display()
+        "lockgate is already running, and cannot be asked for a hand-over on {}: {source}; one of a \
+         cluster and one of a directory take nothing over from each other: stop it first, or start \
+         this one without --take-over where none runs", path.display()
     )]
     Unasked {
         /// The socket.

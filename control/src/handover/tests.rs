@@ -4,13 +4,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 use super::*;
+use crate::settings::{Machine, Raw, RawCluster, Settings};
 
 /// A socket that is served, its path, and where successors come out.
 fn served(
     anchors: AnchorSet,
 ) -> (tempfile::TempDir, PathBuf, tokio::sync::mpsc::Receiver<Successor>) {
     let directory = tempfile::tempdir().unwrap();
-    let path = path(&directory.path().join("lock"));
+    let path = path(&directory.path().join("lock"), &SourcePlan::Directory("m".into()));
     let (to, successors) = successors();
     let socket = HandoverSocket::listen(&path, anchors).unwrap();
     tokio::spawn(socket.serve(to));
@@ -82,6 +83,21 @@ async fn other_words_are_no_greeting() {
         assert_eq!(answer, "");
     }
     assert!(successors.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_agent_of_a_cluster_takes_nothing_from_one_of_a_directory() {
+    let (directory, own, _successors) = served(AnchorSet::First);
+    let raw = Raw {
+        node: Some("a".into()),
+        cluster: RawCluster { in_cluster: Some(true), ..RawCluster::default() },
+        ..Raw::default()
+    };
+    let cluster = Settings::new(raw, &Machine { cores: vec![0] }).unwrap().source;
+    let other = path(&directory.path().join("lock"), &cluster);
+    let error = Predecessor::ask(&other).await.unwrap_err().to_string();
+    assert!(error.contains("already running") && error.contains("of a cluster"), "{error}");
+    assert!(Predecessor::ask(&own).await.is_ok());
 }
 
 #[tokio::test]

@@ -46,7 +46,8 @@ impl Doors {
         let cni = plan.map(|plan| CniSocket::listen(&plan.cni_socket)).transpose()?;
         let show = ShowSocket::listen(&settings.socket)?;
         let http = HttpServer::listen(settings.listen).await?;
-        let handover = HandoverSocket::listen(&handover::path(&settings.lock), anchors)?;
+        let asked = handover::path(&settings.lock, &settings.source);
+        let handover = HandoverSocket::listen(&asked, anchors)?;
         Ok(Self { cni, show, http, handover })
     }
 
