@@ -155,7 +155,8 @@ fn errors(problems: &[Problem]) -> (Vec<ObjectError>, u64) {
 fn first(of_object: &[ObjectError]) -> Option<ObjectError> {
     let mut first = of_object.first()?.clone();
     if of_object.len() > 1 {
-        first.message += &format!(" (the first of {} errors of this object)", of_object.len());
+        let (said, count) = (&first.message, of_object.len());
+        first.message = format!("{said} (the first of {count} errors of this object)");
     }
     Some(first)
 }
