@@ -213,8 +213,9 @@ fn programs(process: &Path) -> io::Result<Vec<u8>> {
 /// The end of the newest log that a kubelet keeps of the agent.
 fn log(places: &Places) -> io::Result<Vec<u8>> {
     let pods = places.of_machine("var/log/pods");
-    let missing = "a kubelet keeps it there, as `kubectl logs` shows it; of a unit of systemd it is \
-                   in `journalctl --unit 'lockgate@*'`";
+    // Not in the agent's own pod: who sees there sees the logs of all pods.
+    let missing = "a kubelet keeps it there, on the node; `kubectl logs` shows it from afar; of a \
+                   unit of systemd it is in `journalctl --unit 'lockgate@*'`";
     let entries = fs::read_dir(&pods)
         .map_err(|error| io::Error::other(format!("{}: {error}; {missing}", pods.display())))?;
     // NAMESPACE_POD_UID/CONTAINER, of the chart's namespace or of its name.
