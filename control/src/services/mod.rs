@@ -19,7 +19,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::service::own::{ASKING_V4, ASKING_V6, NODE_PORTS_V4, NODE_PORTS_V6};
-use lockgate_dataplane::service::{Front, FrontKey, Range, Serving, ServingId};
+use lockgate_dataplane::service::{Extent, Front, FrontKey, Range, Serving, ServingId};
 
 use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, Service};
@@ -61,6 +61,18 @@ pub enum Claim {
     Node,
     /// This node leads its own port to a pod.
     Pod,
+}
+
+impl Claim {
+    /// How much of the address it claims: as with kube-proxy, only an address of the cluster, which
+    /// the cluster gives, refuses what is at no port of its Service.
+    #[must_use]
+    pub const fn extent(self) -> Extent {
+        match self {
+            Self::Cluster | Self::Node | Self::Pod => Extent::Whole,
+            Self::Balanced | Self::External => Extent::Fronts,
+        }
+    }
 }
 
 /// One address and port at which a Service is asked.
@@ -160,6 +172,18 @@ pub fn addresses(service: &Service) -> impl Iterator<Item = (Claim, IpAddr)> {
     all.map(|(claim, address)| (claim, *address)).chain(nodes)
 }
 
+/// The addresses of a Service, ascending, and how much of each is its own.
+pub fn extents(service: &Service) -> Vec<(IpAddr, Extent)> {
+    once(addresses(service).map(|(claim, address)| (address, claim.extent())).collect())
+}
+
+/// Each address once: the lesser extent counts.
+fn once(mut all: Vec<(IpAddr, Extent)>) -> Vec<(IpAddr, Extent)> {
+    all.sort_unstable();
+    all.dedup_by_key(|one| one.0);
+    all
+}
+
 /// Where the node's stack leads what comes to its node ports.
 #[must_use]
 pub fn node_port_address(v6: bool) -> IpAddr {
@@ -226,16 +250,14 @@ pub fn serve(inventory: &Inventory, here: &Here) -> Served {
     for service in inventory.services() {
         let key = &service.metadata.key;
         let slices = slices.get(&(&*key.namespace, &*key.name)).map_or(&[][..], Vec::as_slice);
-        addresses_of.extend(addresses(service).map(|(_, address)| address));
+        addresses_of.extend(extents(service));
         add(key, asked_at(service, slices, here, |_, _, _| ServingId(0)));
     }
     for pod in inventory.pods() {
         add(&pod.metadata.key, hosted_at(pod, |_, _, _| ServingId(0)));
     }
-    addresses_of.sort_unstable();
-    addresses_of.dedup();
     let fronts = found.into_iter().map(|(at, ((_, by), front))| (at, by, front)).collect();
-    Served { fronts, addresses: addresses_of }
+    Served { fronts, addresses: once(addresses_of) }
 }
 
 /// What [`serve`] finds.
@@ -244,7 +266,7 @@ pub struct Served {
     /// Ascending, with the Service that is asked there.
     pub fronts: Vec<(FrontKey, ObjectKey, Front)>,
     /// Ascending.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<(IpAddr, Extent)>,
 }
 
 /// The number of a protocol that has ports.
