@@ -69,7 +69,7 @@ pub fn place(
     };
     if let Some(back) = survivor.back() {
         let holder = holder(endpoints, &key, opener, backend(endpoints, opener, &back)?)?;
-        let adoption = survivor.adopted([source, None], holder, None);
+        let adoption = survivor.adopted([source, target], holder, None);
         return Ok((translator(survivor.worker())?, adoption));
     }
     let other = match target {

@@ -17,9 +17,9 @@ use crate::connection::{ConnectionId, Connections, Way};
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind};
 use crate::frame::{Frame, Memory};
-use crate::ids::{PortRef, WorkerId};
+use crate::ids::{EndpointId, PortRef, WorkerId};
 use crate::packet::parse::{Content, Kind, parse_into, read_fragment};
-use crate::packet::{FlowKey, Headers, Protocol, rewrite, translate};
+use crate::packet::{Address, FlowKey, Headers, Protocol, rewrite, translate};
 use crate::port::Port;
 use crate::publish::Snapshot;
 use crate::service::{Backend, Extent};
@@ -93,7 +93,8 @@ impl<P: Port, M: Memory> Path<P, M> {
         } else {
             let (holder, version) = (route.holder(), snapshot.endpoints.services().version());
             let opener = client.endpoint();
-            self.translations.open(&packet.headers, &back, opener, holder, (version, now))?;
+            let ends = [opener, local_at(&snapshot.endpoints, back.target)];
+            self.translations.open(&packet.headers, &back, ends, holder, (version, now))?;
             self.counters.translated.add(1);
         }
         let bytes = self.memory.bytes_mut(frame);
@@ -181,6 +182,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
         let Translation { front, back, .. } = found;
         let backend = Backend { address: back.target, port: back.target_port };
+        let target = back.target;
         let is_udp = front.protocol == Protocol::Udp;
         let front = services.find(&snapshot.endpoints.front_of(&front));
         if front.is_some_and(|front| front.serving.keeps(backend, is_udp)) {
@@ -192,7 +194,12 @@ impl<P: Port, M: Memory> Path<P, M> {
             self.translations.remove(found.id);
             return Ok(None);
         }
-        Err(DropReason::BackendGone)
+        // Taken out of rotation is not gone: as with kube-proxy, what runs may run to its end. Of who
+        // is elsewhere nobody here knows more. Asked again each time, for a pod's end is told by no
+        // table of services.
+        let pod = self.translations.backend(found.id);
+        let now = local_at(&snapshot.endpoints, target);
+        if pod.is_none() || pod == now { Ok(Some(found)) } else { Err(DropReason::BackendGone) }
     }
 
     /// Sends on a reply to who asked a Service, by the worker that translated the question.
@@ -275,6 +282,14 @@ impl<P: Port, M: Memory> Path<P, M> {
             _ => return Err(DropReason::NoConnection),
         };
         self.put_back(frame, &headers, is_part)
+    }
+}
+
+/// The pod of this node that has an address.
+fn local_at(endpoints: &Endpoints, address: Address) -> Option<EndpointId> {
+    match endpoints.place(address).kind {
+        PlaceKind::Local(index) => Some(endpoints.local(index).endpoint),
+        _ => None,
     }
 }
 
