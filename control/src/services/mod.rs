@@ -112,7 +112,7 @@ pub fn asked_at(
                 let at = if claim == Claim::Node { node_port } else { Some(port.number) };
                 let Some(at) = at else { continue };
                 let key = FrontKey { address: address.into(), port: at, number };
-                let front = who.front(service, claim);
+                let front = who.front(service, claim, v6);
                 asked.entry(key).or_insert(Asked { key, claim, front });
             }
         }
@@ -138,7 +138,7 @@ impl Who {
         }
     }
 
-    fn front(&self, service: &Service, claim: Claim) -> Front {
+    fn front(&self, service: &Service, claim: Claim, v6: bool) -> Front {
         let fronts = &service.fronts;
         let all = || Arc::clone(&self.all);
         let beyond = self.near.clone().filter(|_| fronts.is_local_beyond);
@@ -151,7 +151,7 @@ impl Who {
                 Front { serving: all(), beyond, sources: None }
             }
             Claim::Balanced => {
-                let sources = fronts.sources.as_deref().map(ranges);
+                let sources = fronts.sources.as_deref().and_then(|all| ranges(all, v6));
                 Front { serving: all(), beyond, sources }
             }
         }
@@ -280,12 +280,16 @@ pub const fn number_of(protocol: Protocol) -> u8 {
     }
 }
 
-fn ranges(sources: &[IpNet]) -> Arc<[Range]> {
-    let range = |net: &IpNet| {
+/// Who may ask in a family; `None` is everybody, as in a family of which nothing is said where
+/// something is of the other, and where one range is all of it.
+fn ranges(sources: &[IpNet], v6: bool) -> Option<Arc<[Range]>> {
+    let range = |net: &&IpNet| {
         let (first, last) = (net.network(), net.broadcast());
         Range { first: first.into(), last: last.into() }
     };
-    sources.iter().map(range).collect()
+    let own = || sources.iter().filter(|net| net.addr().is_ipv6() == v6);
+    let is_open = own().next().is_none() || own().any(|net| net.prefix_len() == 0);
+    (sources.is_empty() || !is_open).then(|| own().map(|net| range(&net)).collect())
 }
 
 #[cfg(test)]
