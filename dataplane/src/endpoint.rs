@@ -32,7 +32,7 @@ use crate::packet::Address;
 use crate::policy::ruleset::{PodIndex, Ruleset};
 use crate::policy::{Audit, ClassId, Compiled, Sets};
 use crate::seat::Seat;
-use crate::service::{KeptServices, Services};
+use crate::service::{Extent, KeptServices, Services};
 use lpm::Lpm;
 
 pub use kept::KeptEndpoints;
@@ -100,7 +100,7 @@ pub enum Kind {
     /// This node: through the host port.
     Node(OwnNode),
     /// A Service: whoever of its backends is chosen.
-    Service,
+    Service(Extent),
 }
 
 /// All that is known of an address.
@@ -347,9 +347,9 @@ impl Builder {
         for (net, class) in compiled.classes.prefixes() {
             self.add(net, Place { class, ..NOWHERE });
         }
-        for address in services.addresses() {
+        for (address, extent) in services.addresses() {
             let class = compiled.classes.of(address);
-            self.add(address.into(), Place { class, kind: Kind::Service, ..NOWHERE });
+            self.add(address.into(), Place { class, kind: Kind::Service(extent), ..NOWHERE });
         }
         for &address in &topology.node_addresses {
             let class = compiled.classes.of(address);

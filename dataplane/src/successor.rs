@@ -16,6 +16,7 @@ use crate::ids::{EndpointId, WorkerId};
 use crate::packet::answer::{GATEWAY_V4, GATEWAY_V6};
 use crate::packet::{Address, FlowKey};
 use crate::seat::Seat;
+use crate::service::Extent;
 
 /// What is known of a pod that a predecessor knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub fn place(
     };
     if let Some(back) = survivor.back() {
         let holder = holder(endpoints, &key, opener, backend(endpoints, opener, &back)?)?;
-        let adoption = survivor.adopted([source, None], holder, None);
+        let adoption = survivor.adopted([source, target], holder, None);
         return Ok((translator(survivor.worker())?, adoption));
     }
     let other = match target {
@@ -99,16 +100,16 @@ fn of(endpoints: &Endpoints, pod: EndpointId, address: Address) -> Result<&Local
         Kind::Local(index) => {
             Some(endpoints.local(index)).filter(|local| local.endpoint == pod).ok_or(Misfit::Gone)
         }
-        Kind::Outside => Err(Misfit::NotYet),
-        Kind::Node(_) | Kind::Service => Err(Misfit::Gone),
+        Kind::Outside | Kind::Service(Extent::Fronts) => Err(Misfit::NotYet),
+        Kind::Node(_) | Kind::Service(Extent::Whole) => Err(Misfit::Gone),
     }
 }
 
 /// An end that was no pod of this node is none now.
 fn nobody(endpoints: &Endpoints, address: Address) -> Result<End<'_>, Misfit> {
     match endpoints.place(address).kind {
-        Kind::Local(_) | Kind::Service => Err(Misfit::Gone),
-        Kind::Outside | Kind::Node(_) => Ok(None),
+        Kind::Local(_) | Kind::Service(Extent::Whole) => Err(Misfit::Gone),
+        Kind::Outside | Kind::Node(_) | Kind::Service(Extent::Fronts) => Ok(None),
     }
 }
 

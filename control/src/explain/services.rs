@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lockgate_dataplane::policy::ruleset::Service as Packet;
-use lockgate_dataplane::service::{Backend, FrontKey, Serving};
+use lockgate_dataplane::service::{Backend, Extent, FrontKey, Serving};
 
 use crate::inventory::Inventory;
 use crate::services::{Asked, Here, addresses, asked_at, number_of};
@@ -24,8 +24,12 @@ pub(super) fn caveat(inventory: &Inventory, address: IpAddr, packet: Packet) -> 
         let serving = asked.into_iter().find(|asked: &Asked| asked.key == at);
         Some((serving.is_none(), claim, key.clone(), serving))
     });
-    let (.., key, asked) =
+    let (_, claim, key, asked) =
         claims.min_by(|one, other| (one.0, one.1, &one.2).cmp(&(other.0, other.1, &other.2)))?;
+    if asked.is_none() && claim.extent() == Extent::Fronts {
+        // The rest of such an address is no Service's.
+        return None;
+    }
     let path = key.path();
     let Some(Asked { front, .. }) = asked else {
         return Some(format!(

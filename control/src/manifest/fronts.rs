@@ -15,6 +15,7 @@ use super::problem::quoted;
 use super::tree::Value;
 use super::{address, block, rule};
 
+const NOBODY_BEYOND: &str = "until then nobody is let in at its load balancer's addresses";
 const UNSERVED: &str = "until then nobody serves at the Service's addresses";
 const FIELDS: [&str; 10] = [
     "type",
@@ -42,7 +43,8 @@ pub struct Fronts {
     pub external: Vec<IpAddr>,
     /// Those of its load balancer that come without another's translation (`ipMode: VIP`).
     pub balanced: Vec<IpAddr>,
-    /// Who may ask at the load balancer's; `None` is everybody.
+    /// Who may ask at the load balancer's, by family: a family that has none of these is let in, where
+    /// there are any. `None` is everybody; none at all is nobody.
     pub sources: Option<Vec<IpNet>>,
     /// Seconds for which a client is given the backend that it had last.
     pub affinity_s: Option<u32>,
@@ -71,6 +73,11 @@ impl Fronts {
             spec.and(status.map_or(Ok(()), |at| fronts.read_status(&at, report)))
         });
         fronts.is_whole = is_read.is_ok();
+        // As with kube-proxy: another's Service is not looked at, and one without an address of the
+        // cluster is asked nowhere.
+        if is_anothers(root) || (fronts.is_whole && fronts.cluster.is_empty()) {
+            return Self { is_whole: fronts.is_whole, ..Self::default() };
+        }
         fronts
     }
 
@@ -92,7 +99,9 @@ impl Fronts {
         let policy = policy.map(|word| self.is_local = word == Some("Local"));
         let beyond = word(spec, "externalTrafficPolicy", &["Cluster", "Local"], report);
         let beyond = beyond.map(|word| self.is_local_beyond = word == Some("Local"));
-        let sources = sources(spec, report).map(|found| self.sources = found);
+        // What of this cannot be read closes the load balancer's addresses only.
+        let sources = report.within(NOBODY_BEYOND, |report| sources(spec, report));
+        self.sources = sources.unwrap_or_else(|Broken| Some(Vec::new()));
         let nodes = if has_node_ports { node_ports(spec, report) } else { Ok(Vec::new()) };
         let nodes = nodes.map(|found| self.node_ports = found);
         let asks = is_balanced && self.is_local_beyond;
@@ -104,7 +113,6 @@ impl Fronts {
             .and(affinity)
             .and(policy)
             .and(beyond)
-            .and(sources)
             .and(nodes)
             .and(health)
     }
@@ -124,6 +132,15 @@ impl Fronts {
         }
         result
     }
+}
+
+/// The label of Services and slices that another proxy serves, whichever it names.
+const PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+
+/// Whether a Service or slice is served by another proxy.
+pub(super) fn is_anothers(root: &Place<'_>) -> bool {
+    let labels = root.field("metadata").and_then(|at| at.field("labels"));
+    labels.is_some_and(|at| at.field(PROXY_LABEL).is_some())
 }
 
 /// A field that may be one of these words, or left out, or empty.

@@ -11,6 +11,7 @@ use lockgate_dataplane::packet::Protocol;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{Broken, Place, Report, all};
+use super::fronts::is_anothers;
 use super::metadata::Metadata;
 use super::problem::quoted;
 use super::standing::SliceEndpoint;
@@ -90,6 +91,10 @@ impl EndpointSlice {
         if !is_known {
             // Nobody can tell whose they are.
             found = Found::default();
+        }
+        if is_anothers(root) {
+            // Whom a rule means may be read of it all the same.
+            found.endpoints = Vec::new();
         }
         let Found { addresses, endpoints } = found;
         let is_whole = is_known && is_read.is_ok();

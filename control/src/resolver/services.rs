@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use lockgate_dataplane::packet::Protocol;
-use lockgate_dataplane::service::{Delta, Front, FrontKey, ServingId};
+use lockgate_dataplane::service::{Delta, Extent, Front, FrontKey, ServingId};
 
 use super::Resolver;
 use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, ObjectKind};
-use crate::services::{Asked, Claim, Here, addresses, asked_at, hosted_at};
+use crate::services::{Asked, Claim, Here, asked_at, extents, hosted_at};
 
 /// Who claims an address and port: the first has it.
 type Claims = Vec<((Claim, ObjectKey), Front)>;
@@ -23,7 +23,7 @@ type Claims = Vec<((Claim, ObjectKey), Front)>;
 #[derive(Debug, Default)]
 struct Told {
     fronts: Vec<(FrontKey, Claim)>,
-    addresses: Vec<IpAddr>,
+    addresses: Vec<(IpAddr, Extent)>,
     /// The names of its ports.
     ids: Vec<((Protocol, u16, bool), ServingId)>,
 }
@@ -37,8 +37,8 @@ pub(super) struct Services {
     slices: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     told: HashMap<ObjectKey, Told>,
     claims: HashMap<FrontKey, Claims>,
-    /// How many Services have each address.
-    addresses: HashMap<IpAddr, usize>,
+    /// How many Services have each address, whole and fronts of it.
+    addresses: HashMap<IpAddr, [usize; 2]>,
     given: u32,
     /// To be asked again.
     stale: BTreeSet<ObjectKey>,
@@ -153,10 +153,8 @@ impl Services {
             let slices: Vec<&EndpointSlice> =
                 slices.filter_map(|slice| inventory.slice(slice)).collect();
             asked = asked_at(service, &slices, &self.here, id);
-            new.addresses = addresses(service).map(|(_, address)| address).collect();
+            new.addresses = extents(service);
         }
-        new.addresses.sort_unstable();
-        new.addresses.dedup();
         new.fronts = asked.iter().map(|asked| (asked.key, asked.claim)).collect();
         for address in &new.addresses {
             self.count(*address, true);
@@ -207,18 +205,25 @@ impl Services {
         self.delta.fronts.push((at, front));
     }
 
-    fn count(&mut self, address: IpAddr, is_more: bool) {
-        let count = self.addresses.entry(address).or_default();
-        let before = *count;
-        *count = if is_more { before + 1 } else { before.saturating_sub(1) };
-        let after = *count;
-        if after == 0 {
+    fn count(&mut self, (address, extent): (IpAddr, Extent), is_more: bool) {
+        let counts = self.addresses.entry(address).or_default();
+        let before = extent_of(*counts);
+        let count = &mut counts[extent as usize];
+        *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
+        let after = extent_of(*counts);
+        if after.is_none() {
             self.addresses.remove(&address);
         }
-        if (before == 0) != (after == 0) {
-            self.delta.addresses.push((address, after > 0));
+        if before != after {
+            self.delta.addresses.push((address, after));
         }
     }
+}
+
+/// How much of an address is a Service's that so many have whole, and so many fronts of.
+fn extent_of([whole, fronts]: [usize; 2]) -> Option<Extent> {
+    let fronts = (fronts > 0).then_some(Extent::Fronts);
+    if whole > 0 { Some(Extent::Whole) } else { fronts }
 }
 
 fn next(given: &mut u32) -> ServingId {

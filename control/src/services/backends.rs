@@ -59,7 +59,7 @@ impl<'s> Candidates<'s> {
         let shared = |list: Vec<Backend>, with: &Arc<[Backend]>| {
             if list[..] == with[..] { Arc::clone(with) } else { list.into() }
         };
-        let lasts = |one: &SliceEndpoint| one.is_ready || one.is_serving || one.is_terminating;
+        let lasts = |one: &SliceEndpoint| one.is_ready || one.is_serving;
         let serving = shared(self.list(lasts), &listed);
         let chosen = shared(chosen, &serving);
         Serving { id, affinity_ms, lack, chosen, serving, listed }

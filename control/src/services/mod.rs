@@ -19,7 +19,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use lockgate_dataplane::packet::Protocol;
 use lockgate_dataplane::service::own::{ASKING_V4, ASKING_V6, NODE_PORTS_V4, NODE_PORTS_V6};
-use lockgate_dataplane::service::{Front, FrontKey, Range, Serving, ServingId};
+use lockgate_dataplane::service::{Extent, Front, FrontKey, Range, Serving, ServingId};
 
 use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, Service};
@@ -63,6 +63,18 @@ pub enum Claim {
     Pod,
 }
 
+impl Claim {
+    /// How much of the address it claims: as with kube-proxy, only an address of the cluster, which
+    /// the cluster gives, refuses what is at no port of its Service.
+    #[must_use]
+    pub const fn extent(self) -> Extent {
+        match self {
+            Self::Cluster | Self::Node | Self::Pod => Extent::Whole,
+            Self::Balanced | Self::External => Extent::Fronts,
+        }
+    }
+}
+
 /// One address and port at which a Service is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -100,7 +112,7 @@ pub fn asked_at(
                 let at = if claim == Claim::Node { node_port } else { Some(port.number) };
                 let Some(at) = at else { continue };
                 let key = FrontKey { address: address.into(), port: at, number };
-                let front = who.front(service, claim);
+                let front = who.front(service, claim, v6);
                 asked.entry(key).or_insert(Asked { key, claim, front });
             }
         }
@@ -126,7 +138,7 @@ impl Who {
         }
     }
 
-    fn front(&self, service: &Service, claim: Claim) -> Front {
+    fn front(&self, service: &Service, claim: Claim, v6: bool) -> Front {
         let fronts = &service.fronts;
         let all = || Arc::clone(&self.all);
         let beyond = self.near.clone().filter(|_| fronts.is_local_beyond);
@@ -139,7 +151,7 @@ impl Who {
                 Front { serving: all(), beyond, sources: None }
             }
             Claim::Balanced => {
-                let sources = fronts.sources.as_deref().map(ranges);
+                let sources = fronts.sources.as_deref().and_then(|all| ranges(all, v6));
                 Front { serving: all(), beyond, sources }
             }
         }
@@ -158,6 +170,18 @@ pub fn addresses(service: &Service) -> impl Iterator<Item = (Claim, IpAddr)> {
     let nodes = fronts.cluster.iter().filter(move |_| has_node_ports);
     let nodes = nodes.map(|own| (Claim::Node, node_port_address(own.is_ipv6())));
     all.map(|(claim, address)| (claim, *address)).chain(nodes)
+}
+
+/// The addresses of a Service, ascending, and how much of each is its own.
+pub fn extents(service: &Service) -> Vec<(IpAddr, Extent)> {
+    once(addresses(service).map(|(claim, address)| (address, claim.extent())).collect())
+}
+
+/// Each address once: the lesser extent counts.
+fn once(mut all: Vec<(IpAddr, Extent)>) -> Vec<(IpAddr, Extent)> {
+    all.sort_unstable();
+    all.dedup_by_key(|one| one.0);
+    all
 }
 
 /// Where the node's stack leads what comes to its node ports.
@@ -226,16 +250,14 @@ pub fn serve(inventory: &Inventory, here: &Here) -> Served {
     for service in inventory.services() {
         let key = &service.metadata.key;
         let slices = slices.get(&(&*key.namespace, &*key.name)).map_or(&[][..], Vec::as_slice);
-        addresses_of.extend(addresses(service).map(|(_, address)| address));
+        addresses_of.extend(extents(service));
         add(key, asked_at(service, slices, here, |_, _, _| ServingId(0)));
     }
     for pod in inventory.pods() {
         add(&pod.metadata.key, hosted_at(pod, |_, _, _| ServingId(0)));
     }
-    addresses_of.sort_unstable();
-    addresses_of.dedup();
     let fronts = found.into_iter().map(|(at, ((_, by), front))| (at, by, front)).collect();
-    Served { fronts, addresses: addresses_of }
+    Served { fronts, addresses: once(addresses_of) }
 }
 
 /// What [`serve`] finds.
@@ -244,7 +266,7 @@ pub struct Served {
     /// Ascending, with the Service that is asked there.
     pub fronts: Vec<(FrontKey, ObjectKey, Front)>,
     /// Ascending.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<(IpAddr, Extent)>,
 }
 
 /// The number of a protocol that has ports.
@@ -258,12 +280,16 @@ pub const fn number_of(protocol: Protocol) -> u8 {
     }
 }
 
-fn ranges(sources: &[IpNet]) -> Arc<[Range]> {
-    let range = |net: &IpNet| {
+/// Who may ask in a family; `None` is everybody, as in a family of which nothing is said where
+/// something is of the other, and where one range is all of it.
+fn ranges(sources: &[IpNet], v6: bool) -> Option<Arc<[Range]>> {
+    let range = |net: &&IpNet| {
         let (first, last) = (net.network(), net.broadcast());
         Range { first: first.into(), last: last.into() }
     };
-    sources.iter().map(range).collect()
+    let own = || sources.iter().filter(|net| net.addr().is_ipv6() == v6);
+    let is_open = own().next().is_none() || own().any(|net| net.prefix_len() == 0);
+    (sources.is_empty() || !is_open).then(|| own().map(|net| range(&net)).collect())
 }
 
 #[cfg(test)]

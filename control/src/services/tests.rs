@@ -304,6 +304,7 @@ fn neither_headless_services_nor_names_are_asked_anywhere() {
         "spec: {clusterIP: None, clusterIPs: [None], ports: [{port: 80}]}",
         "spec: {type: ExternalName, externalName: example.com, ports: [{port: 80}]}",
         "spec: {ports: [{port: 80}]}",
+        "spec: {clusterIP: None, externalIPs: [203.0.113.1], ports: [{port: 80}]}",
     ] {
         let read = read_text("t.yaml", &service(spec)).unwrap();
         assert!(read.problems.is_empty(), "{spec}: {:?}", read.problems);
@@ -317,7 +318,6 @@ fn what_cannot_be_read_of_where_a_service_is_asked_closes_it_and_says_so() {
         "spec: {clusterIP: 10.96.0.1, sessionAffinity: Sticky, ports: [{port: 80}]}",
         "spec: {clusterIP: 10.96.0.1, internalTrafficPolicy: local, ports: [{port: 80}]}",
         "spec: {clusterIP: 10.96.0.1, externalIPs: [300.0.0.1], ports: [{port: 80}]}",
-        "spec: {clusterIP: 10.96.0.1, loadBalancerSourceRanges: [nowhere], ports: [{port: 80}]}",
         "spec: {clusterIP: 10.96.0.1, clusterIp: x, ports: [{port: 80}], sessionAfinity: ClientIP}",
         "spec: {clusterIP: 10.96.0.1, sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: \
          {timeoutSeconds: 0}}, ports: [{port: 80}]}",
@@ -343,6 +343,88 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.1}, {ip: 203.0.113.2, ipMode: P
     assert!(fronts[0].2.admits(client("198.51.100.1")), "its ClusterIP is for everybody");
     assert!(!fronts[1].2.admits(client("198.51.100.1")));
     assert!(fronts[1].2.admits(client("192.0.2.9")));
+}
+
+const BALANCED: &str = "ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.1}, {ip: '2001:db8::1'}]}}";
+
+#[test]
+fn ranges_that_cannot_be_taken_close_the_load_balancer_alone_and_say_so() {
+    let many: Vec<String> = (0..=64).map(|n| format!("192.0.{n}.0/24")).collect();
+    for ranges in [many.join(", "), "nowhere".into()] {
+        let text = service(&format!(
+            "spec: {{type: LoadBalancer, clusterIP: 10.96.0.1, loadBalancerSourceRanges: \
+             [{ranges}], {BALANCED}"
+        ));
+        let read = read_text("t.yaml", &text).unwrap();
+        assert_eq!(read.problems.len(), 1, "{:?}", read.problems);
+        assert!(read.problems[0].to_string().contains("load balancer"), "{}", read.problems[0]);
+        let fronts = fronts_of(&text);
+        let client = "192.0.1.1".parse::<IpAddr>().unwrap().into();
+        let is_open: Vec<bool> = fronts.iter().map(|front| front.2.admits(client)).collect();
+        // Its slice is of IPv4, and its load balancer of both.
+        assert_eq!(is_open, [true, false, false], "{fronts:?}");
+    }
+}
+
+#[test]
+fn ranges_are_of_their_family_and_one_that_is_all_of_it_opens_it() {
+    let admits = |ranges: &str| {
+        let text = service(&format!(
+            "spec: {{type: LoadBalancer, clusterIP: 10.96.0.1, loadBalancerSourceRanges: \
+             {ranges}, {BALANCED}"
+        ));
+        let fronts = fronts_of(&text);
+        let beyond = |client: &str, at: &str| {
+            let [client, at] = [client, at].map(|text| text.parse::<IpAddr>().unwrap().into());
+            fronts.iter().any(|(key, _, front)| key.address == at && front.admits(client))
+        };
+        [beyond("198.51.100.1", "203.0.113.1"), beyond("2001:db8:9::1", "2001:db8::1")]
+    };
+    assert_eq!(admits("['0.0.0.0/0']"), [true, true]);
+    assert_eq!(admits("['192.0.2.0/24']"), [false, true]);
+    assert_eq!(admits("['192.0.2.0/24', '0.0.0.0/0']"), [true, true]);
+    assert_eq!(admits("['192.0.2.0/24', 'fd00::/8']"), [false, false]);
+}
+
+#[test]
+fn what_another_proxy_serves_is_left_to_it() {
+    const LABEL: &str = "service.kubernetes.io/service-proxy-name: other";
+    let text = service("spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}");
+    assert_eq!(fronts_of(&text)[0].2.serving.chosen.len(), 1);
+    let own = text.replacen("{name: x}", &format!("{{name: x, labels: {{{LABEL}}}}}"), 1);
+    assert!(fronts_of(&own).is_empty(), "a Service: {own}");
+    let slice = text.replacen("/service-name: x", &format!("/service-name: x, {LABEL}"), 1);
+    assert_eq!(fronts_of(&slice)[0].2.serving.listed.len(), 0, "a slice: {slice}");
+}
+
+#[test]
+fn datagrams_stay_with_who_serves_and_not_with_who_only_ends() {
+    let text = service("spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}").replace(
+        "{addresses: [10.0.0.1]}",
+        "{addresses: [10.0.0.1], conditions: {ready: false, serving: false, terminating: true}}, \
+         {addresses: [10.0.0.2], conditions: {ready: false, serving: true, terminating: true}}",
+    );
+    let front = &fronts_of(&text)[0].2;
+    assert_eq!([front.serving.serving.len(), front.serving.listed.len()], [1, 2]);
+}
+
+#[test]
+fn only_an_address_of_the_cluster_is_wholly_a_services() {
+    let mut inventory = Inventory::new();
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {type: LoadBalancer, \
+                clusterIP: 10.96.0.1, externalIPs: [10.96.0.1, 203.0.113.9], ports: [{port: 80, \
+                nodePort: 30080}]}\nstatus: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}";
+    set(&mut inventory, text);
+    let own = node_port_address(false).to_string();
+    let want = [
+        ("10.96.0.1", Extent::Whole),
+        (&own, Extent::Whole),
+        ("203.0.113.1", Extent::Fronts),
+        ("203.0.113.9", Extent::Fronts),
+    ];
+    let want = want.map(|(address, extent)| (address.parse::<IpAddr>().unwrap(), extent));
+    assert_eq!(serve(&inventory, &Here::default()).addresses, want);
 }
 
 #[test]

@@ -124,7 +124,9 @@ impl Way {
         self as usize
     }
 
-    const fn other(self) -> Self {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
         match self {
             Self::Opening => Self::Reply,
             Self::Reply => Self::Opening,

@@ -148,7 +148,8 @@ impl Translations {
         self.fronts.hash(front).0
     }
 
-    /// Begins a translation of the packet whose headers these are, which found none.
+    /// Begins a translation of the packet whose headers these are, which found none, between two that
+    /// are pods of this node or not.
     ///
     /// # Errors
     /// `NoConnection` where such a packet begins nothing, `TranslationsFull` where there is no room
@@ -157,13 +158,13 @@ impl Translations {
         &mut self,
         headers: &Headers,
         back: &FlowKey,
-        client: Option<EndpointId>,
+        [client, backend]: [Option<EndpointId>; 2],
         holder: Holder,
         (version, now): (u64, Tick),
     ) -> Result<(), DropReason> {
         const FULL: DropReason = DropReason::TranslationsFull;
         let state = Connections::opens(&headers.kind).ok_or(DropReason::NoConnection)?;
-        let opening = Opening { source: client, target: None, epoch: Epoch(0), holder, state };
+        let opening = Opening { source: client, target: backend, epoch: Epoch(0), holder, state };
         let spot = self.fronts.spot(&headers.key);
         let opened = self.fronts.open(&headers.key, spot, opening, headers, now);
         let id = opened.map_err(|_| FULL)?;
@@ -184,6 +185,12 @@ impl Translations {
         let front = self.fronts.opening(id)?;
         *record = Record { back: *back, spot: Some(spot), version, check: check(&front, back) };
         Some(())
+    }
+
+    /// The pod of this node that was its backend when it began, if it was one.
+    #[must_use]
+    pub fn backend(&self, id: ConnectionId) -> Option<EndpointId> {
+        self.fronts.record(id).target
     }
 
     /// Notes that the backend was found under this table of services.

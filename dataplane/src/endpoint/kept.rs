@@ -1,8 +1,8 @@
 //! The endpoints of the newest snapshot, kept: what a change touches is changed, the rest shared.
 //!
 //! What an address is follows from four things, looked up in this order: the pod that has it,
-//! whether it is the node's, whether it is a Service's, the block it lies in. So a change is a list of addresses to be looked
-//! at again, whatever it was that changed.
+//! whether it is the node's, whether it is a Service's, the block it lies in. So a change is a list
+//! of addresses to be looked at again, whatever it was that changed.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -185,7 +185,7 @@ impl KeptEndpoints {
         let mut prefixes: Vec<(IpNet, u32)> = self.blocks_of(kept).collect();
         self.blocks = prefixes.iter().filter_map(|(net, _)| only(*net)).collect();
         let own = self.node.iter().chain(self.owners.keys()).copied();
-        let own: Vec<IpAddr> = own.chain(self.services.addresses()).collect();
+        let own: Vec<IpAddr> = own.chain(self.services.addresses().map(|one| one.0)).collect();
         for address in own {
             let place = self.place(kept, address);
             if place != of_block(kept, address) {
@@ -305,8 +305,8 @@ impl KeptEndpoints {
         let Some(pod) = self.owners.get(&address) else {
             let kind = if self.node.contains(&address) {
                 Kind::Node(self.topology.own_node)
-            } else if self.services.has(address) {
-                Kind::Service
+            } else if let Some(extent) = self.services.extent(address) {
+                Kind::Service(extent)
             } else {
                 Kind::Outside
             };

@@ -1,11 +1,11 @@
 //! The services of the newest snapshot, kept: what a change touches is changed, the rest shared.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Front, FrontKey, Page, Services};
+use super::{Extent, Front, FrontKey, Page, Services};
 use crate::limits::FRONTS_PER_PAGE_MAX;
 
 /// Fronts for which there is a page, of the fewest that there may be.
@@ -16,9 +16,9 @@ const FRONTS_PER_PAGE: usize = 8;
 pub struct Delta {
     /// Fronts that are new or differ; `None`: gone.
     pub fronts: Vec<(FrontKey, Option<Front>)>,
-    /// Addresses that are a Service's from now on (true), or no more. One whose Service has no front
-    /// is a Service's all the same: what is sent there goes nowhere.
-    pub addresses: Vec<(IpAddr, bool)>,
+    /// Addresses that are a Service's from now on, to that extent, or no more (`None`). One that is
+    /// wholly a Service's is so without a front too: what is sent there goes nowhere.
+    pub addresses: Vec<(IpAddr, Option<Extent>)>,
 }
 
 impl Delta {
@@ -34,20 +34,19 @@ impl Delta {
 pub struct KeptServices {
     now: Services,
     count: usize,
-    addresses: BTreeSet<IpAddr>,
+    addresses: BTreeMap<IpAddr, Extent>,
 }
 
 impl KeptServices {
     /// Takes a change in; gives the addresses that are something else now.
     pub fn apply(&mut self, delta: Delta) -> Vec<IpAddr> {
         let mut moved = Vec::new();
-        for (address, is_front) in delta.addresses {
-            let has_changed = if is_front {
-                self.addresses.insert(address)
-            } else {
-                self.addresses.remove(&address)
+        for (address, extent) in delta.addresses {
+            let before = match extent {
+                Some(extent) => self.addresses.insert(address, extent),
+                None => self.addresses.remove(&address),
             };
-            moved.extend(has_changed.then_some(address));
+            moved.extend((before != extent).then_some(address));
         }
         let is_change = !delta.fronts.is_empty();
         for (key, front) in delta.fronts {
@@ -63,15 +62,15 @@ impl KeptServices {
         &self.now
     }
 
-    /// Whether an address is a Service's.
+    /// How much of an address is a Service's, if any is.
     #[must_use]
-    pub fn has(&self, address: IpAddr) -> bool {
-        self.addresses.contains(&address)
+    pub fn extent(&self, address: IpAddr) -> Option<Extent> {
+        self.addresses.get(&address).copied()
     }
 
-    /// Every address of a Service.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.addresses.iter().copied()
+    /// Every address of a Service, ascending.
+    pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, Extent)> + '_ {
+        self.addresses.iter().map(|(address, extent)| (*address, *extent))
     }
 
     fn put(&mut self, key: FrontKey, front: Option<Front>) {

@@ -52,6 +52,16 @@ impl FrontKey {
     }
 }
 
+/// How much of an address is a Service's. Where two claim one, the lesser counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Extent {
+    /// All of it: what is sent to another port of it goes nowhere.
+    Whole,
+    /// Its fronts alone. The address may be anybody's, of a node or of a client even, for whoever
+    /// writes a Service writes it: the rest of its traffic goes by.
+    Fronts,
+}
+
 /// Who may be given a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Backend {

@@ -18,6 +18,7 @@ use crate::packet::parse::{
 };
 use crate::packet::{Address, FlowKey};
 use crate::policy::table::{ClassId, Sets};
+use crate::service::Extent;
 use crate::service::own::{ASKING_V6, is_asking};
 
 /// A packet that may be judged.
@@ -198,12 +199,12 @@ pub(super) fn pod_way(
             route.exit = exit_of(local);
             route.owner = owner(from, local.at);
         }
-        PlaceKind::Outside | PlaceKind::Node(_) => {
+        PlaceKind::Service(extent) if is_asked(extent, asked) => return Err(Turned::Service),
+        PlaceKind::Outside | PlaceKind::Node(_) | PlaceKind::Service(_) => {
             route.exit = host_exit(endpoints, here).ok_or(DropReason::NoRoute)?;
             route.target = outside(place.class, place.kind);
             route.owner = from.worker;
         }
-        PlaceKind::Service => return Err(Turned::Service),
     }
     (route.from, route.asked, route.checksums) = (from, asked, Checksums::Finish);
     route.source = pod_side(sender, class);
@@ -246,14 +247,23 @@ pub(super) fn host_way(
     let place = endpoints.place(target);
     let local = match place.kind {
         PlaceKind::Local(index) => endpoints.local(index),
-        PlaceKind::Service => return Err(Turned::Service),
-        PlaceKind::Outside | PlaceKind::Node(_) => return Err(DropReason::NoRoute.into()),
+        PlaceKind::Service(extent) if is_asked(extent, asked) => return Err(Turned::Service),
+        PlaceKind::Outside | PlaceKind::Node(_) | PlaceKind::Service(_) => {
+            return Err(DropReason::NoRoute.into());
+        }
     };
     (route.from, route.asked, route.checksums) = (from, asked, Checksums::FinishIfUnfinished);
     route.source = outside(source.class, source.kind);
     route.target = pod_side(local, place.class);
     (route.exit, route.owner) = (exit_of(local), local.at.worker);
     Ok(())
+}
+
+/// Whether what is for such an address may be for a Service. A backend with an address of which only
+/// fronts are a Service's is whom that address says.
+#[inline]
+fn is_asked(extent: Extent, asked: Asked) -> bool {
+    extent == Extent::Whole || asked != Asked::Translated
 }
 
 /// Turns aside what is addressed to the gateway or to nobody that a switch forwards to.

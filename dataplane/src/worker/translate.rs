@@ -9,19 +9,20 @@ use super::Path;
 use super::admit::Admitted;
 use super::client::Client;
 use super::mailbox::PortKind;
-use super::route::{Asked, Checksums, Entrance};
+use super::route::{Asked, Checksums, Entrance, Route};
 use super::stage::Stage;
 use crate::connection::fragment::Flow;
 use crate::connection::translation::Translation;
-use crate::connection::{Connections, Way};
+use crate::connection::{ConnectionId, Connections, Way};
 use crate::counters::DropReason;
+use crate::endpoint::{Endpoints, Kind as PlaceKind};
 use crate::frame::{Frame, Memory};
-use crate::ids::{PortRef, WorkerId};
+use crate::ids::{EndpointId, PortRef, WorkerId};
 use crate::packet::parse::{Content, Kind, parse_into, read_fragment};
-use crate::packet::{FlowKey, Headers, Protocol, rewrite, translate};
+use crate::packet::{Address, FlowKey, Headers, Protocol, rewrite, translate};
 use crate::port::Port;
 use crate::publish::Snapshot;
-use crate::service::Backend;
+use crate::service::{Backend, Extent};
 
 impl<P: Port, M: Memory> Path<P, M> {
     /// Takes in a whole packet for a Service, which was read last.
@@ -56,6 +57,13 @@ impl<P: Port, M: Memory> Path<P, M> {
     ) -> Result<(), DropReason> {
         let is_part = packet.route.asked == Asked::Service;
         let client = Client::of(&snapshot.endpoints, entrance, packet.headers.key.source)?;
+        if self.goes_by(&snapshot.endpoints, &client, &packet.headers) {
+            let target = packet.headers.key.target;
+            let way = client.way_to(&snapshot.endpoints, self.id, entrance, target)?;
+            let checksums = if is_part { Checksums::Leave } else { way.checksums };
+            packet.route = Route { asked: Asked::Plain, checksums, ..way };
+            return Ok(());
+        }
         packet.route = client.way_back(entrance);
         // Only who receives a packet translates it: for a moment snapshots may differ.
         if entrance.from.worker != self.id || entrance.asked != Asked::Plain {
@@ -85,7 +93,8 @@ impl<P: Port, M: Memory> Path<P, M> {
         } else {
             let (holder, version) = (route.holder(), snapshot.endpoints.services().version());
             let opener = client.endpoint();
-            self.translations.open(&packet.headers, &back, opener, holder, (version, now))?;
+            let ends = [opener, local_at(&snapshot.endpoints, back.target)];
+            self.translations.open(&packet.headers, &back, ends, holder, (version, now))?;
             self.counters.translated.add(1);
         }
         let bytes = self.memory.bytes_mut(frame);
@@ -96,6 +105,43 @@ impl<P: Port, M: Memory> Path<P, M> {
         packet.headers.key = back;
         packet.route = route;
         Ok(())
+    }
+
+    /// Whether a pod's packet is for whom it says, though a Service has some ports of that address: no
+    /// front is meant, or it answers who asked the pod from a port of the same number.
+    fn goes_by(&self, endpoints: &Endpoints, client: &Client, headers: &Headers) -> bool {
+        let is_shared = match endpoints.place(headers.key.target).kind {
+            PlaceKind::Node(_) | PlaceKind::Service(Extent::Fronts) => true,
+            PlaceKind::Service(Extent::Whole) | PlaceKind::Local(_) | PlaceKind::Outside => false,
+        };
+        // What came in by the host port was led here, and nowhere else.
+        if !is_shared || client.endpoint().is_none() {
+            return false;
+        }
+        // An error runs against what it quotes.
+        let (key, known) = match &headers.kind {
+            Kind::IcmpError { inner } => {
+                let found = self.connections.find_quoted(inner, self.connections.spot(inner));
+                (inner.reversed(), found.map(|(id, way)| (id, way.other())))
+            }
+            _ => {
+                let spot = self.connections.spot(&headers.key);
+                (headers.key, self.connections.find(headers, spot))
+            }
+        };
+        if known.is_some_and(|(id, way)| self.stays(id, way)) {
+            return true;
+        }
+        let is_front = endpoints.services().find(&endpoints.front_of(&key)).is_some();
+        !is_front && self.translations.find_front(&key).is_none()
+    }
+
+    /// Whether a known connection of a pod goes on as it was opened, to whom it says, whatever Services
+    /// there are by now: they take new connections, and datagrams.
+    fn stays(&self, id: ConnectionId, way: Way) -> bool {
+        let record = self.connections.record(id);
+        let is_plain = record.translator.is_none() && record.opening.protocol != Protocol::Udp;
+        (way == Way::Reply || is_plain) && !self.connections.is_over(id)
     }
 
     /// Translates an error of a client about what its Service sent: as the backend sent that.
@@ -136,6 +182,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         }
         let Translation { front, back, .. } = found;
         let backend = Backend { address: back.target, port: back.target_port };
+        let target = back.target;
         let is_udp = front.protocol == Protocol::Udp;
         let front = services.find(&snapshot.endpoints.front_of(&front));
         if front.is_some_and(|front| front.serving.keeps(backend, is_udp)) {
@@ -147,7 +194,12 @@ impl<P: Port, M: Memory> Path<P, M> {
             self.translations.remove(found.id);
             return Ok(None);
         }
-        Err(DropReason::BackendGone)
+        // Taken out of rotation is not gone: as with kube-proxy, what runs may run to its end. Of who
+        // is elsewhere nobody here knows more. Asked again each time, for a pod's end is told by no
+        // table of services.
+        let pod = self.translations.backend(found.id);
+        let now = local_at(&snapshot.endpoints, target);
+        if pod.is_none() || pod == now { Ok(Some(found)) } else { Err(DropReason::BackendGone) }
     }
 
     /// Sends on a reply to who asked a Service, by the worker that translated the question.
@@ -230,6 +282,14 @@ impl<P: Port, M: Memory> Path<P, M> {
             _ => return Err(DropReason::NoConnection),
         };
         self.put_back(frame, &headers, is_part)
+    }
+}
+
+/// The pod of this node that has an address.
+fn local_at(endpoints: &Endpoints, address: Address) -> Option<EndpointId> {
+    match endpoints.place(address).kind {
+        PlaceKind::Local(index) => Some(endpoints.local(index).endpoint),
+        _ => None,
     }
 }
 

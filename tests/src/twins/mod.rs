@@ -195,7 +195,8 @@ fn topology(full: &Resolved, moves: u16) -> Topology {
 fn services(inventory: &Inventory) -> KeptServices {
     let served = serve(inventory, &Here::of(inventory, Some(NODE.into())));
     let fronts = served.fronts.into_iter().map(|(key, _, front)| (key, Some(front))).collect();
-    let addresses = served.addresses.into_iter().map(|address| (address, true)).collect();
+    let addresses =
+        served.addresses.into_iter().map(|(address, extent)| (address, Some(extent))).collect();
     let mut kept = KeptServices::default();
     kept.apply(Delta { fronts, addresses });
     kept

@@ -159,7 +159,7 @@ fn a_translation_comes_back_with_its_backend_and_not_with_another() {
         let headers =
             Headers { key: key(State::SynSent, n), kind: Kind::Tcp(header), ..Headers::BLANK };
         let client = Some(EndpointId(3));
-        translations.open(&headers, &back(n), client, HOLDER, (1, NOW)).unwrap();
+        translations.open(&headers, &back(n), [client, None], HOLDER, (1, NOW)).unwrap();
     }
     drop((table, translations));
     let left = read_one(directory.path());

@@ -40,7 +40,7 @@ fn headers(key: FlowKey) -> Headers {
 }
 
 fn open(table: &mut Translations, port: u16, now: u64) -> Result<(), DropReason> {
-    table.open(&headers(front(port)), &back(port), Some(POD), holder(), (1, Tick(now)))
+    table.open(&headers(front(port)), &back(port), [Some(POD), None], holder(), (1, Tick(now)))
 }
 
 fn find(table: &mut Translations, port: u16, client: EndpointId) -> Option<Translation> {
