@@ -12,6 +12,7 @@ mod begin;
 mod doors;
 mod error;
 mod give;
+mod hear;
 mod running;
 mod take;
 
@@ -87,6 +88,13 @@ struct Wakers {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+}
+
+impl Wakers {
+    /// What tells to stop. All else ends: the feed, and questions that nobody has read.
+    fn into_signals(self) -> [Signal; 2] {
+        [self.terminate, self.interrupt]
+    }
 }
 
 /// Runs until told to stop, or until a successor has taken over. `start` makes the switch, given the
@@ -198,9 +206,11 @@ async fn remembered<E: std::error::Error + 'static>(
     attacher: &Attacher,
 ) -> Result<Option<Attachments>, RunError<E>> {
     let Some(ClusterPlan { attachments, .. }) = source.cluster() else { return Ok(None) };
+    let store = Store::open(attachments)?;
+    let found = store.read()?;
     let links = attacher.links().await?;
     let is_there = |name: &str| links.iter().any(|link| link.name == name);
-    Ok(Some(Attachments::open(Store::open(attachments)?, is_there)?))
+    Ok(Some(Attachments::open(store, found, is_there)))
 }
 
 /// Reads again what is attached, where another agent had a hand in it.
@@ -210,9 +220,11 @@ async fn renew<D: Dataplane>(
     sync: &mut Sync<D>,
 ) -> Result<(), RunError<D::Error>> {
     let Some(attachments) = attachments else { return Ok(()) };
+    let found = attachments.read()?;
     let links = attacher.links().await?;
     let is_there = |name: &str| links.iter().any(|link| link.name == name);
-    Ok(attachments.renew(is_there, sync)?)
+    attachments.renew(found, is_there, sync);
+    Ok(())
 }
 
 /// Serves until it is told to stop, or everything is taken.
@@ -224,7 +236,8 @@ async fn serve<D: Dataplane>(
     mut attacher: Attacher,
 ) -> Result<Ended, RunError<D::Error>> {
     while let Some(successor) = turn(&mut running, &mut wakers, &mut attacher).await {
-        let given = give::give(settings, &mut running, &attacher, successor).await;
+        let given =
+            give::give(settings, &mut running, &mut wakers.feed, &attacher, successor).await;
         match given {
             Ok(false) => continue,
             // Workers, memory and all that is known.
@@ -237,7 +250,8 @@ async fn serve<D: Dataplane>(
         remove_anchors(&mut attacher).await;
         given?;
         drop(running.successor); // it hears that we are gone
-        give::linger(settings, &mut wakers).await;
+        let [terminate, interrupt] = wakers.into_signals();
+        give::linger(settings, terminate, interrupt).await;
         info!("stopped");
         return Ok(Ended::Stopped);
     }
@@ -357,5 +371,29 @@ async fn clean_up(attacher: &mut Attacher) {
     }
     if let Err(error) = attacher.sweep() {
         warn!(%error, "a pin of an interface that has gone is left");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::cni::protocol::Question;
+    use crate::watch_dir::DirWatch;
+
+    #[tokio::test]
+    async fn whoever_has_asked_an_agent_that_gave_everything_hears_that_it_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let feed = Feed::Directory(DirWatch::open(directory.path()).unwrap());
+        let (_attacher, links) = Attacher::open(directory.path()).unwrap();
+        let (inside, wakers) = wakers(feed, links).unwrap();
+        let (reply, answer) = oneshot::channel();
+        inside.wish.send(Wish { question: Question::Ready {}, reply }).await.unwrap();
+        let _signals = wakers.into_signals();
+        let heard = timeout(Duration::from_secs(1), answer).await;
+        assert!(heard.expect("it hangs").is_err());
+        assert!(inside.wish.is_closed());
     }
 }

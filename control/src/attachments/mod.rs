@@ -81,38 +81,13 @@ pub struct Attachments {
     /// Those that go: still on disk.
     going: BTreeSet<Attachment>,
     waiting: Vec<Waiting>,
+    /// Those that were on disk, the newest last.
+    found: Vec<Attachment>,
+    /// Those of them whose interfaces were gone: yet to be removed there.
+    lost: Vec<Attachment>,
 }
 
 impl Attachments {
-    /// What is on disk, of which the interfaces are still there.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the directory cannot be used.
-    pub fn open(store: Store, is_there: impl Fn(&str) -> bool) -> Result<Self, StoreError> {
-        let mut all = BTreeMap::new();
-        for (attachment, attach) in store.read()? {
-            if is_there(attach.interface.as_str()) {
-                all.insert(attachment, attach);
-                continue;
-            }
-            let interface = &attach.interface;
-            info!(%interface, pod = %spoken(&attach), "its interface has gone: not attached any more");
-            if let Err(error) = store.remove(&attachment) {
-                // It counts no more, and is looked at again at the next start. An agent that ended
-                // here would cut off every other pod.
-                warn!(%error, "what is attached no more stays on disk");
-            }
-        }
-        Ok(Self { store, all, going: BTreeSet::new(), waiting: Vec::new() })
-    }
-
-    /// Tells the agent of everything that is attached: at its start.
-    pub fn restore<D: Dataplane>(&self, sync: &mut Sync<D>) {
-        for attach in self.all.values() {
-            sync.attach(&key(attach), seen(attach));
-        }
-    }
-
     /// What is attached.
     pub fn all(&self) -> impl Iterator<Item = &Attach> {
         self.all.values()

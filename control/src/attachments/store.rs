@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tracing::warn;
 
@@ -57,13 +58,13 @@ impl Store {
         Ok(Self(directory.to_owned()))
     }
 
-    /// Everything that is there. What is half written never counted; what cannot be read is told
+    /// Everything that is there, what was written last at the end. What is half written never counted; what cannot be read is told
     /// of, and left.
     ///
     /// # Errors
     /// Where the directory cannot be read.
     pub fn read(&self) -> Result<Vec<(Attachment, Attach)>, StoreError> {
-        let mut all = Vec::new();
+        let mut all: Vec<(SystemTime, Attachment, Attach)> = Vec::new();
         for entry in fs::read_dir(&self.0).map_err(|source| wrong(&self.0, source))? {
             let path = entry.map_err(|source| wrong(&self.0, source))?.path();
             if path.extension().is_some_and(|end| end == NEW) {
@@ -72,7 +73,9 @@ impl Store {
             match fs::read(&path).map(|bytes| serde_json::from_slice::<Attach>(&bytes)) {
                 Ok(Ok(attach)) => {
                     let (container, ifname) = (attach.container.clone(), attach.ifname.clone());
-                    all.push((Attachment { container, ifname }, attach));
+                    let written = fs::metadata(&path).and_then(|about| about.modified());
+                    let written = written.unwrap_or(SystemTime::UNIX_EPOCH);
+                    all.push((written, Attachment { container, ifname }, attach));
                 }
                 Ok(Err(error)) => {
                     warn!(path = %path.display(), %error, "no attachment: left alone");
@@ -80,7 +83,8 @@ impl Store {
                 Err(error) => warn!(path = %path.display(), %error, "cannot be read: left alone"),
             }
         }
-        Ok(all)
+        all.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        Ok(all.into_iter().map(|(_, attachment, attach)| (attachment, attach)).collect())
     }
 
     /// Writes an attachment, whole or not at all.

@@ -53,6 +53,14 @@ fn of(attach: &Attach) -> Attachment {
     Attachment { container: attach.container.clone(), ifname: attach.ifname.clone() }
 }
 
+/// As an agent opens it that is the one of its node.
+fn opened(store: Store, is_there: impl Fn(&str) -> bool) -> Attachments {
+    let found = store.read().unwrap();
+    let mut opened = Attachments::open(store, found, is_there);
+    opened.remove_lost();
+    opened
+}
+
 impl Bench {
     /// With interfaces ea and eb, a cluster that was read, and no pod.
     fn new() -> Self {
@@ -66,7 +74,7 @@ impl Bench {
         let switch = FakeSwitch::quick();
         let taken = Arc::clone(&switch.taken);
         let store = Store::open(&directory.path().join("attachments")).unwrap();
-        let attachments = Attachments::open(store, |_| true).unwrap();
+        let attachments = opened(store, |_| true);
         let (links, now) = (FakeLinks::with(&["ea", "eb"]), Instant::now());
         Self { directory, sync: sync(switch), links, taken, attachments, now }
     }
@@ -279,7 +287,7 @@ async fn a_successor_has_the_same_pods_where_their_interfaces_are_still_there() 
     std::fs::write(at.join("lg1"), "{").unwrap();
     bench.sync = sync(FakeSwitch::quick());
     let store = Store::open(&at).unwrap();
-    bench.attachments = Attachments::open(store, |name| name == "ea").unwrap();
+    bench.attachments = opened(store, |name| name == "ea");
     let kept: Vec<&str> = bench.attachments.all().map(|one| one.pod.as_str()).collect();
     assert_eq!(kept, ["a"]);
     bench.attachments.restore(&mut bench.sync);
@@ -304,7 +312,7 @@ fn what_counts_no_more_and_cannot_be_removed_keeps_no_agent_from_starting() {
     let name = crate::cni::names::of(&of(&gone)).unwrap();
     std::fs::create_dir(directory.path().join(name.as_str())).unwrap();
     let store = Store::open(directory.path()).unwrap();
-    let opened = Attachments::open(store, |interface| interface == "eb").unwrap();
+    let opened = opened(store, |interface| interface == "eb");
     let kept: Vec<&str> = opened.all().map(|one| one.pod.as_str()).collect();
     assert_eq!(kept, ["stays"]);
 }
@@ -370,11 +378,68 @@ fn what_another_agent_attached_and_detached_meanwhile_is_found_again() {
     for one in [&kept, &gone] {
         store.write(&of(one), one).unwrap();
     }
-    let mut attachments = Attachments::open(store.clone(), |_| true).unwrap();
+    let mut attachments = opened(store.clone(), |_| true);
     store.remove(&of(&gone)).unwrap();
     store.write(&of(&new), &new).unwrap();
-    attachments.renew(|_| true, &mut bench.sync).unwrap();
+    attachments.renew(store.read().unwrap(), |_| true, &mut bench.sync);
     let all: Vec<&Attach> = attachments.all().collect();
     assert_eq!(all.len(), 2);
     assert!(all.contains(&&kept) && all.contains(&&new), "{all:?}");
+}
+
+#[test]
+fn a_successor_that_has_not_taken_over_removes_nothing_from_the_disk() {
+    let mut bench = Bench::new();
+    let store = Store::open(&bench.directory.path().join("beside")).unwrap();
+    let one = attach("a", "ea", "10.0.0.1");
+    store.write(&of(&one), &one).unwrap();
+    let mut beside = Attachments::open(store.clone(), store.read().unwrap(), |_| false);
+    assert_eq!((beside.all().count(), store.read().unwrap().len()), (0, 1));
+    // Once it has, what is not there is its own to remove.
+    beside.renew(store.read().unwrap(), |_| false, &mut bench.sync);
+    assert_eq!(store.read().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn of_two_sandboxes_of_one_pod_the_newer_is_restored_whatever_they_are_called() {
+    for (older, newer) in [("sandbox-1", "sandbox-2"), ("sandbox-2", "sandbox-1")] {
+        let mut bench = Bench::new();
+        bench.pod("a");
+        let store = Store::open(&bench.directory.path().join("two")).unwrap();
+        let named = |name: &str, one: Attach| Attach { container: name.to_owned(), ..one };
+        let old = named(older, attach("a", "ea", "10.0.0.1"));
+        let new = named(newer, attach("a", "eb", "10.0.0.2"));
+        store.write(&of(&old), &old).unwrap();
+        std::thread::sleep(Duration::from_millis(20)); // a file's time is no finer than the kernel's
+        store.write(&of(&new), &new).unwrap();
+        bench.attachments = opened(store, |_| true);
+        bench.attachments.restore(&mut bench.sync);
+        let address = |bench: &Bench| {
+            bench.sync.source().inventory().pod("demo", "a").unwrap().addresses.to_vec()
+        };
+        assert_eq!(address(&bench), ["10.0.0.2".parse::<std::net::IpAddr>().unwrap()]);
+        // The newer one is undone: the pod has the older one again.
+        let _answer = bench.ask(Question::Detach(of(&new)));
+        bench.turn().await;
+        assert_eq!(address(&bench), ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
+    }
+}
+
+#[tokio::test]
+async fn a_pod_made_anew_has_its_own_sandbox_though_the_old_ones_is_found_later() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    let new = attach("a", "eb", "10.0.0.2");
+    let gone = Some("an-earlier-uid".to_owned());
+    let old = Attach { uid: gone, ..attach("a", "ea", "10.0.0.1") };
+    bench.attach(new).await;
+    let _answer = bench.ask(Question::Attach(old.clone()));
+    let interface = |bench: &Bench| {
+        let inventory = bench.sync.source().inventory();
+        inventory.pod("demo", "a").unwrap().interface.as_deref().map(str::to_owned)
+    };
+    assert_eq!(interface(&bench).as_deref(), Some("eb"));
+    let _answer = bench.ask(Question::Detach(of(&old)));
+    bench.turn().await;
+    assert_eq!(interface(&bench).as_deref(), Some("eb"));
 }

@@ -96,7 +96,9 @@ fn keep(pod: &mut Pod, is_left: impl FnMut(&IpAddr) -> bool) {
 #[derive(Debug)]
 pub(super) struct Pods {
     node: String,
-    attached: BTreeMap<ObjectKey, Attached>,
+    /// The newest last: a runtime makes a pod's sandbox anew, or its next one, before it has undone
+    /// the old.
+    attached: BTreeMap<ObjectKey, Vec<Attached>>,
     /// UIDs of pods that were attached and are no more, by pod.
     released: BTreeMap<ObjectKey, String>,
     /// Those of this node, and those that have lost an address to another.
@@ -138,9 +140,9 @@ impl Pods {
         self.again(&freed, key, before)
     }
 
-    /// The pods that are attached.
+    /// The pods that are attached, the older of several of one name first.
     pub(super) fn attached(&self) -> impl Iterator<Item = (&ObjectKey, &Attached)> {
-        self.attached.iter()
+        self.attached.iter().flat_map(|(key, all)| all.iter().map(move |one| (key, one)))
     }
 
     pub(super) fn attach(
@@ -149,24 +151,29 @@ impl Pods {
         attached: Attached,
         before: &Inventory,
     ) -> Vec<Pod> {
-        self.attached.insert(key.clone(), attached);
+        let all = self.attached.entry(key.clone()).or_default();
+        all.retain(|one| one.interface != attached.interface);
+        all.push(attached);
         self.retell(key, before)
     }
 
-    /// An interface that another took the place of in the meantime is of no pod.
+    /// Where there is another one of the pod, it has that from now on.
     pub(super) fn detach(
         &mut self,
         key: &ObjectKey,
         interface: &str,
         before: &Inventory,
     ) -> Vec<Pod> {
-        match self.attached.get(key) {
-            Some(attached) if attached.interface == interface => {}
-            _ => return Vec::new(),
+        let Some(all) = self.attached.get_mut(key) else { return Vec::new() };
+        let Some(at) = all.iter().position(|one| one.interface == interface) else {
+            return Vec::new();
+        };
+        let uid = all.remove(at).uid;
+        let is_last = all.is_empty();
+        if is_last {
+            self.attached.remove(key);
         }
-        if let Some(attached) = self.attached.remove(key) {
-            self.released.insert(key.clone(), attached.uid);
-        }
+        self.released.insert(key.clone(), uid);
         self.retell(key, before)
     }
 
@@ -271,7 +278,8 @@ impl Pods {
         let key = pod.metadata.key.clone();
         (pod.interface, pod.mac) = (None, None);
         let is_here = told.facts.node == self.node && !pod.host_network;
-        let attached = self.attached.get(&key).filter(|one| is_here && told.is(&one.uid));
+        let all = self.attached.get(&key).filter(|_| is_here);
+        let attached = all.and_then(|all| all.iter().rev().find(|one| told.is(&one.uid)));
         if let Some(attached) = attached {
             pod.interface = Some(attached.interface.as_str().into());
             pod.mac = Some(attached.mac);

@@ -425,3 +425,43 @@ fn what_nobody_took_note_of_yet_is_told_when_everything_was_read() {
     assert_eq!(bench.cluster.fall_back(kept, NOW), Effect::Nothing);
     assert!(bench.cluster.stale_since().is_none());
 }
+
+#[test]
+fn a_policy_that_departed_isolates_on_when_the_api_server_is_back() {
+    let space = |phase: &str| {
+        let meta = "apiVersion: v1\nkind: Namespace\nmetadata: {name: demo}";
+        format!("{meta}\nstatus: {{phase: {phase}}}\n")
+    };
+    let listed = |phase: &str| {
+        let mut bench = Bench::new();
+        for resource in crate::watch::RESOURCES {
+            let _ = bench.hear(resource.kind, What::Begun(resource.kind.versions()[0]));
+        }
+        let _ = bench.there(ObjectKind::Namespace, &space(phase), PodFacts::default());
+        let _ = bench.pod("a", "10.0.0.1", on(NODE, 1));
+        bench
+    };
+    let end = |bench: &mut Bench| {
+        for resource in crate::watch::RESOURCES {
+            let _ = bench.hear(resource.kind, What::Whole);
+        }
+        bench.cluster.inventory().policies().count()
+    };
+    for (phase, left) in [("Terminating", 1), ("Active", 0)] {
+        let mut kept = listed("Terminating");
+        let _ = kept.there(ObjectKind::Policy, &policy(false), PodFacts::default());
+        end(&mut kept);
+        let _ = kept.hear(ObjectKind::Policy, What::Gone(key(ObjectKind::Policy, "deny")));
+        assert_eq!(kept.cluster.inventory().policies().count(), 1);
+        let mut bench = listed(phase);
+        let _ = bench.cluster.fall_back(Box::new(kept.cluster), NOW);
+        assert_eq!(end(&mut bench), left, "{phase}");
+        // It goes with the namespace.
+        let _ = bench.hear(ObjectKind::Pod, What::Gone(key(ObjectKind::Pod, "a")));
+        let _ = bench.hear(
+            ObjectKind::Namespace,
+            What::Gone(ObjectKey::new(ObjectKind::Namespace, "", "demo")),
+        );
+        assert_eq!(bench.cluster.inventory().policies().count(), 0, "{phase}");
+    }
+}

@@ -36,6 +36,17 @@ impl Inventory {
         released
     }
 
+    /// Takes on what is left of policies of another inventory, for as long as their namespace is
+    /// leaving here too.
+    pub(super) fn inherit_departed(&mut self, before: &Self) {
+        for key in &before.departed {
+            let is_over = self.in_force(key).is_some() || !self.is_leaving(&key.namespace);
+            if let Some(left) = before.in_force(key).filter(|_| !is_over) {
+                self.depart(key, left.clone());
+            }
+        }
+    }
+
     /// What is left of departed policies.
     pub(super) fn departed(&self) -> impl Iterator<Item = &ObjectKey> {
         self.departed.iter()

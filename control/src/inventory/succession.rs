@@ -27,7 +27,9 @@ impl Inventory {
 
     /// Takes the place of another: what differs from it, and what of it nobody took note of, has
     /// changed. A pod that is still the same keeps its identity, and no other ever gets it (NP-54).
+    /// Policies that departed before and whose namespace is still on its way out isolate on (NP-55).
     pub fn succeed(&mut self, before: &mut Self) {
+        self.inherit_departed(before);
         let mut changed: BTreeSet<ObjectKey> = before.take_changes();
         let all = self.objects.keys().chain(before.objects.keys());
         let differs = |key: &&ObjectKey| self.in_force(key) != before.in_force(key);

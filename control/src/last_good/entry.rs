@@ -9,13 +9,16 @@ use crate::manifest::{ObjectKey, ObjectKind};
 use crate::watch::There;
 
 /// The form of everything that is kept.
-pub(super) const LAYOUT: u32 = 2;
+pub(super) const LAYOUT: u32 = 3;
 
 /// Begins a file.
 pub(super) const MAGIC: &[u8; 8] = b"lockgate";
 
-/// Bytes before the payload of a frame: its length and its checksum.
-const HEAD: usize = 8;
+/// Bytes before the payload of the first frame: its length and its checksum.
+const FIRST_HEAD: usize = 8;
+/// Of every other: also the checksum of these two. A length that was changed would else be taken for
+/// a frame that was not written whole, and what follows it would be lost.
+const HEAD: usize = FIRST_HEAD + 4;
 
 /// Whose a file is: the first frame. Its own form never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,12 +83,26 @@ pub(super) enum Entry {
 
 /// Appends a frame; whether it could be made.
 pub(super) fn append(to: &mut Vec<u8>, said: &impl Serialize) -> Result<(), postcard::Error> {
-    let payload = postcard::to_stdvec(said)?;
-    let length = u32::try_from(payload.len()).map_err(|_| postcard::Error::SerializeBufferFull)?;
-    to.extend_from_slice(&length.to_le_bytes());
-    to.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+    let (head, payload) = framed(said)?;
+    to.extend_from_slice(&head);
+    to.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
     to.extend_from_slice(&payload);
     Ok(())
+}
+
+/// Appends whose a file is; whether that could be made.
+pub(super) fn append_first(to: &mut Vec<u8>, stamp: &Stamp) -> Result<(), postcard::Error> {
+    let (head, payload) = framed(stamp)?;
+    to.extend_from_slice(&head);
+    to.extend_from_slice(&payload);
+    Ok(())
+}
+
+fn framed(said: &impl Serialize) -> Result<([u8; FIRST_HEAD], Vec<u8>), postcard::Error> {
+    let payload = postcard::to_stdvec(said)?;
+    let length = u32::try_from(payload.len()).map_err(|_| postcard::Error::SerializeBufferFull)?;
+    let head = u64::from(crc32fast::hash(&payload)) << 32 | u64::from(length);
+    Ok((head.to_le_bytes(), payload))
 }
 
 /// What a text of frames begins with.
@@ -98,11 +115,28 @@ pub(super) enum Next<'b> {
     Damaged,
 }
 
-/// The first frame of a text that is not empty.
+/// The first frame of a text that is not empty, and not the first of its file.
 pub(super) fn next(text: &[u8]) -> Next<'_> {
     let Some((head, rest)) = text.split_at_checked(HEAD) else { return Next::Unfinished };
-    let number = |bytes: &[u8]| bytes.try_into().map_or(u32::MAX, u32::from_le_bytes);
-    let (length, sum) = head.split_at(HEAD / 2);
+    let (head, sum) = head.split_at(FIRST_HEAD);
+    if crc32fast::hash(head) != number(sum) {
+        return Next::Damaged;
+    }
+    payload(head, rest)
+}
+
+/// The first frame of a file, of which nothing may be missing.
+pub(super) fn first(text: &[u8]) -> Next<'_> {
+    let Some((head, rest)) = text.split_at_checked(FIRST_HEAD) else { return Next::Unfinished };
+    payload(head, rest)
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.try_into().map_or(u32::MAX, u32::from_le_bytes)
+}
+
+fn payload<'b>(head: &[u8], rest: &'b [u8]) -> Next<'b> {
+    let (length, sum) = head.split_at(FIRST_HEAD / 2);
     let length = usize::try_from(number(length)).unwrap_or(usize::MAX);
     match rest.split_at_checked(length) {
         None => Next::Unfinished,

@@ -13,8 +13,9 @@ use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::entry::{MAGIC, Said, Stamp, append};
+use super::entry::{MAGIC, Said, Stamp, append, append_first};
 use super::store::Store;
 use crate::manifest::{ObjectKey, ObjectKind};
 use crate::policy::Known;
@@ -22,6 +23,10 @@ use crate::watch::RESOURCES;
 
 /// Bytes that no longer count and are always borne.
 const SLACK: u64 = 1024 * 1024;
+/// Ends the name of a file that is not whole yet.
+const NEW: &str = "new";
+/// Who has not written to such a file for so long is dead.
+const DEAD: Duration = Duration::from_mins(10);
 
 /// Something said, with frames in a text of the batch that it is in.
 #[derive(Debug)]
@@ -106,7 +111,7 @@ impl Log {
             return Err(error);
         }
         if self.is_replaced() {
-            return self.write_anew();
+            return self.write_anew().inspect_err(|_| self.give_up());
         }
         self.mend()?;
         self.compact()
@@ -312,7 +317,7 @@ impl Log {
 
     /// Writes everything that counts into a new file, and puts that in the place of the old one.
     pub(super) fn write_anew(&mut self) -> io::Result<()> {
-        let new = self.path.with_extension("new");
+        let new = self.new_path();
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).mode(0o600);
         let file = file.open(&new)?;
@@ -326,7 +331,14 @@ impl Log {
             slot.at = at;
         }
         self.store = Store::File(file, length);
+        clear_unfinished(&self.path);
         Ok(())
+    }
+
+    /// Where the file is until it is whole: both agents of a hand-over may write one at the same time,
+    /// each in a container where it has the same number.
+    pub(super) fn new_path(&self) -> PathBuf {
+        self.path.with_extension(format!("{:016x}.{NEW}", self.hasher.hash_one(NEW)))
     }
 
     /// Where everything is in the new file, in the order of the slots, and how long it is. What says
@@ -334,7 +346,7 @@ impl Log {
     fn write_to(&self, file: &File) -> io::Result<(Vec<u64>, u64)> {
         let mut to = BufWriter::with_capacity(1 << 16, file);
         let mut text = MAGIC.to_vec();
-        append(&mut text, &self.stamp).map_err(io::Error::other)?;
+        append_first(&mut text, &self.stamp).map_err(io::Error::other)?;
         to.write_all(&text)?;
         let (mut length, mut places, mut end) = (text.len() as u64, Vec::new(), Vec::new());
         for (kind, held) in &self.held {
@@ -355,6 +367,23 @@ impl Log {
         to.write_all(&end)?;
         to.flush()?;
         Ok((places, length + end.len() as u64))
+    }
+}
+
+/// Removes what agents left that died before their file was whole.
+fn clear_unfinished(path: &Path) {
+    let (Some(directory), Some(stem)) = (path.parent(), path.file_stem()) else { return };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let other = entry.path();
+        let is_new = other.extension().is_some_and(|end| end == NEW)
+            && other
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(stem.as_encoded_bytes()));
+        let written = entry.metadata().and_then(|about| about.modified()).ok();
+        let is_old = written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > DEAD);
+        if is_new && is_old {
+            let _left = fs::remove_file(other);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::entry::{Entry, MAGIC, Next, Stamp, next, understood};
+use super::entry::{Entry, MAGIC, Next, Stamp, first, next, understood};
 use crate::cluster::Cluster;
 use crate::manifest::{ObjectKey, ObjectKind};
 use crate::policy::Known;
@@ -102,7 +102,8 @@ fn said(text: &[u8], stamp: &Stamp) -> Result<All, Why> {
     let (mut all, mut is_ours) = (All::default(), false);
     while !rest.is_empty() {
         let damaged = Why::Damaged(place(rest));
-        let payload = match next(rest) {
+        let found = if is_ours { next(rest) } else { first(rest) };
+        let payload = match found {
             Next::Payload(payload, after) => {
                 rest = after;
                 payload

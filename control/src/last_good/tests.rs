@@ -146,7 +146,7 @@ fn the_bytes_of_a_sample_belong_to_the_number_of_the_layout() {
     assert_eq!(form, FORM, "raise LAYOUT, and write what the sample has now");
 }
 
-const FORM: (u32, usize, u32) = (2, 2890, 1_517_628_263);
+const FORM: (u32, usize, u32) = (3, 2978, 3_581_971_798);
 
 #[test]
 fn what_changes_is_there_at_once_and_what_goes_is_not() {
@@ -222,7 +222,7 @@ fn a_file_of_another_node_start_or_form_is_refused_by_name() {
     let earlier = refusal(&Stamp::new(NODE, "another"));
     assert!(earlier.contains("earlier start of this machine"), "{earlier}");
     let form = refusal(&stamp().of_layout(entry::LAYOUT + 1));
-    assert!(form.contains("written by agent") && form.contains("layout 2"), "{form}");
+    assert!(form.contains("written by agent") && form.contains("layout 3"), "{form}");
     for text in ["", "something else", "lockgat"] {
         fs::write(bench.path(), text).unwrap();
         assert!(bench.refusal().contains("no last good state of Lockgate"), "{text}");
@@ -235,6 +235,9 @@ fn a_file_of_another_node_start_or_form_is_refused_by_name() {
 fn whatever_byte_is_changed_the_file_is_refused() {
     let mut bench = Bench::new();
     bench.list(&(namespace("Active") + &deny("one")));
+    // And what was appended since: a length that points past the end is no frame that was torn.
+    bench.put(&deny("two"));
+    bench.put(&deny("three"));
     let whole = fs::read(bench.path()).unwrap();
     for place in 0..whole.len() {
         let mut changed = whole.clone();
@@ -287,14 +290,46 @@ fn a_file_that_cannot_be_written_goes_and_comes_back_whole() {
         assert!(bench.hear(kind, What::There(Box::new(there))).is_err());
     }
     assert!(bench.refusal().contains("there is no last good state"), "{}", bench.refusal());
-    fs::create_dir(bench.path().with_extension("new")).unwrap();
+    fs::create_dir(bench.log.new_path()).unwrap();
     assert!(bench.log.mend().is_err());
     let (kind, there) = told(&deny("three")).remove(0);
     assert!(bench.hear(kind, What::There(Box::new(there))).is_err());
-    fs::remove_dir(bench.path().with_extension("new")).unwrap();
+    fs::remove_dir(bench.log.new_path()).unwrap();
     bench.log.mend().unwrap();
     bench.assert_same();
     bench.put(&deny("four"));
+    bench.assert_same();
+}
+
+#[test]
+fn a_file_that_another_agent_replaced_goes_where_ours_cannot_take_its_place() {
+    let mut bench = Bench::new();
+    bench.list(&(namespace("Active") + &deny("one")));
+    // The other agent's file does not know of what comes now.
+    let theirs = fs::read(bench.path()).unwrap();
+    let mut other = Log::new(&bench.path(), stamp());
+    assert_ne!(other.new_path(), bench.log.new_path(), "both would write one file");
+    fs::write(other.new_path(), theirs).unwrap();
+    fs::rename(other.new_path(), bench.path()).unwrap();
+    fs::create_dir(bench.log.new_path()).unwrap();
+    let (kind, there) = told(&deny("two")).remove(0);
+    assert!(bench.hear(kind, What::There(Box::new(there))).is_err());
+    assert!(bench.refusal().contains("there is no last good state"), "{}", bench.refusal());
+    fs::remove_dir(bench.log.new_path()).unwrap();
+    other.mend().unwrap(); // it has heard of nothing, and writes nothing
+    bench.log.mend().unwrap();
+    bench.assert_same();
+}
+
+#[test]
+fn what_a_dead_agent_had_begun_to_write_is_removed() {
+    let mut bench = Bench::new();
+    let long_ago = SystemTime::now() - Duration::from_hours(1);
+    let (dead, live) = (bench.path().with_extension("0.new"), bench.path().with_extension("1.new"));
+    fs::write(&live, "").unwrap();
+    fs::File::create(&dead).unwrap().set_modified(long_ago).unwrap();
+    bench.list(ALL);
+    assert!(live.exists() && !dead.exists());
     bench.assert_same();
 }
 

@@ -65,7 +65,10 @@ pub(super) async fn begin<D: Dataplane>(
     let doors = Doors::open(settings, anchors).await?;
     attacher.clear_anchors(anchors.other(), 0).await?;
     let is_first = !attacher.has_pins()?;
-    let (mut sync, attachments) = make(settings, attacher, source, start, anchors).await?;
+    let (mut sync, mut attachments) = make(settings, attacher, source, start, anchors).await?;
+    if let Some(attachments) = &mut attachments {
+        attachments.remove_lost();
+    }
     sync.inherit(settings.restart.keep.clone());
     if !is_first {
         sync.pick_up_for(settings.restart.grace);
@@ -103,6 +106,7 @@ pub(super) async fn make<D: Dataplane>(
         policy_metrics_max: settings.policy_metrics_max,
     };
     let mut sync = Sync::new(node, source, dataplane, latency);
+    sync.keep_in(settings.restart.keep.clone());
     if let Some(attachments) = &attachments {
         attachments.restore(&mut sync);
     }

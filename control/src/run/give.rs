@@ -2,15 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{Doors, RunError, Running, Wakers, renew};
+use super::hear::hear;
+use super::running::State;
+use super::{Doors, RunError, Running, renew};
 use crate::attach::Attacher;
 use crate::dataplane::Dataplane;
 use crate::handover::{Heard, Successor};
 use crate::lock::{LockError, Locks};
 use crate::settings::Settings;
+use crate::source::Feed;
 
 /// How long is waited for the locks of a successor that has gone: the kernel closes its sockets
 /// before.
@@ -27,6 +31,7 @@ const TOLD: Duration = Duration::from_mins(5);
 pub(super) async fn give<D: Dataplane>(
     settings: &Settings,
     running: &mut Running<D>,
+    feed: &mut Feed,
     attacher: &Attacher,
     mut successor: Successor,
 ) -> Result<bool, RunError<D::Error>> {
@@ -48,7 +53,7 @@ pub(super) async fn give<D: Dataplane>(
         Heard::Nothing(error) => {
             warn!(process, %error, "the successor has not taken over: going on");
             drop(successor);
-            have_back(settings, running, attacher).await?;
+            have_back(settings, running, feed, attacher).await?;
             Ok(false)
         }
     }
@@ -58,6 +63,7 @@ pub(super) async fn give<D: Dataplane>(
 async fn have_back<D: Dataplane>(
     settings: &Settings,
     running: &mut Running<D>,
+    feed: &mut Feed,
     attacher: &Attacher,
 ) -> Result<(), RunError<D::Error>> {
     running.locks = Some(take_locks(settings).await?);
@@ -65,6 +71,9 @@ async fn have_back<D: Dataplane>(
     running.state.sync.have_back().map_err(RunError::Switch)?;
     renew(attacher, &mut running.state.attachments, &mut running.state.sync).await?;
     doors.serve(&running.inside, &mut running.served);
+    // The ports come back with the next snapshot: it has what the successor may have had in force.
+    let State { sync, last_good, .. } = &mut running.state;
+    hear(feed, last_good, sync, Duration::ZERO).await;
     Ok(())
 }
 
@@ -78,15 +87,16 @@ async fn take_locks(settings: &Settings) -> Result<Locks, LockError> {
     }
 }
 
-/// Waits to be told to stop, where a kubelet would begin this process anew.
-pub(super) async fn linger(settings: &Settings, wakers: &mut Wakers) {
+/// Waits to be told to stop, where a kubelet would begin this process anew. Nothing else is held by
+/// then: whoever had asked this agent hears that it is gone, and asks the other one.
+pub(super) async fn linger(settings: &Settings, mut terminate: Signal, mut interrupt: Signal) {
     if settings.source.cluster().is_none() {
         return;
     }
     info!("waiting to be told to stop");
     tokio::select! {
-        _ = wakers.terminate.recv() => {}
-        _ = wakers.interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
         () = sleep(TOLD) => warn!("nobody says stop: beginning anew is left to who began this"),
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::begin::{Begun, make};
+use super::hear::hear;
 use super::{Doors, RunError, Wakers, renew};
 use crate::attach::{Attacher, InterfaceName, Probed};
 use crate::attachments::Attachments;
@@ -17,11 +18,15 @@ use crate::handover::Predecessor;
 use crate::last_good::LastGood;
 use crate::lock::Locks;
 use crate::settings::Settings;
-use crate::source::Source;
+use crate::source::{Feed, Source};
 use crate::sync::Sync;
 
 /// How long workers may take to use the snapshot of what was taken.
 const IN_FORCE: Duration = Duration::from_secs(2);
+
+/// How long nothing must come before what was compiled counts as new: a compilation holds this
+/// thread, and what watches were sent meanwhile they have yet to read. The predecessor still serves.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// What became of it.
 pub(super) enum Took<D: Dataplane> {
@@ -70,6 +75,9 @@ pub(super) async fn take_over<D: Dataplane>(
     }
     let host = look_at_host(settings, attacher).await?;
     sync.prepare(host.as_ref(), attacher).await;
+    // The predecessor has it in force: without it what it denies by now would be open.
+    hear(&mut wakers.feed, last_good, &mut sync, QUIET).await;
+    sync.prepare_rules();
     if let Err(error) = predecessor.give().await {
         warn!(%error, "nothing was given");
         return Ok(Took::Nothing);
@@ -79,8 +87,10 @@ pub(super) async fn take_over<D: Dataplane>(
     // Before any socket is bound: whoever finds no agent may trust that none forwards. Who asks now
     // is answered when everything is taken.
     let doors = Doors::open(settings, anchors).await?;
-    take(settings, host, attacher, &mut sync).await?;
+    let learning = (&mut wakers.feed, last_good);
+    take(settings, host, attacher, &mut sync, learning).await?;
     predecessor.taken().await;
+    sync.taken();
     let ms = begun.elapsed().as_secs_f64() * 1e3;
     info!(ports = sync.ports().held().len(), ms, "taken over");
     catch_up(attacher, &mut attachments, &mut sync).await?;
@@ -88,12 +98,13 @@ pub(super) async fn take_over<D: Dataplane>(
     Ok(Took::All(Box::new(Begun { sync, attachments, locks, doors, anchors, predecessor })))
 }
 
-/// Binds what was prepared and publishes.
+/// Binds what was prepared and publishes, with what came until now.
 async fn take<D: Dataplane>(
     settings: &Settings,
     host: Option<Probed>,
     attacher: &mut Attacher,
     sync: &mut Sync<D>,
+    (feed, last_good): (&mut Feed, &mut Option<LastGood>),
 ) -> Result<(), RunError<D::Error>> {
     let host = match (host, &settings.host_port) {
         // It has another number of queues, and is made anew.
@@ -103,6 +114,8 @@ async fn take<D: Dataplane>(
     let links = attacher.links().await?;
     // The predecessor's workers rest.
     sync.inherit_given(settings.restart.keep.clone(), settings.restart.grace);
+    // What came while it was asked for: its loop has read that until it gave.
+    hear(feed, last_good, sync, Duration::ZERO).await;
     sync.take(host, &links).map_err(RunError::Switch)?;
     if sync.await_in_force(IN_FORCE).await { Ok(()) } else { Err(RunError::NotInForce) }
 }

@@ -8,19 +8,23 @@
 //! ```
 //!
 //! Workers get them before the snapshot in which their pods have ports: not one packet of theirs is
-//! judged without. The files of a predecessor are removed when nobody waits any more: a switch that
-//! dies before that leaves them to the next.
+//! judged without. The files of a predecessor are removed when nobody waits any more, and of one
+//! that gives no sooner than it was told that all is taken: a switch that dies before that leaves
+//! them to the next, or to who goes on. One that has published nothing leaves no file.
 
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lockgate_dataplane::connection::Survivor;
-use lockgate_dataplane::connection::left::Left;
+use lockgate_dataplane::connection::left::{self, Left};
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::ids::EndpointId;
+use lockgate_dataplane::runtime::Adopted;
 use lockgate_dataplane::successor::{self, Known, Misfit};
 use tracing::{info, warn};
 
@@ -41,8 +45,7 @@ struct Estate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
     found: usize,
-    adopted: u64,
-    no_room: u64,
+    became: Adopted,
     gone: usize,
     odd: u64,
 }
@@ -55,7 +58,12 @@ pub struct Survivors {
     stamp: u64,
     /// The names as they were last written.
     names: Names,
-    unwritten: Option<String>,
+    /// Those that could not be written, and why.
+    unwritten: Option<(Names, String)>,
+    /// Something was published, or is about to be: who dies now leaves connections.
+    has_published: bool,
+    /// A predecessor that gives may have everything back yet, and its files with it.
+    is_untold: bool,
     estates: Vec<Estate>,
     files: Vec<PathBuf>,
     tally: Tally,
@@ -80,8 +88,13 @@ impl Survivors {
                 warn!(%path, %refusal, "no connection of this file is taken over");
             }
             let names = names::read(&directory, left.stamp);
-            if names::path(&directory, left.stamp).exists() {
-                is_all.get_or_insert(left.refused.is_empty() && !names.is_empty());
+            if left.has_published {
+                let is_read = left.is_read && left.refused.is_empty();
+                is_all.get_or_insert(is_read && !names.is_empty());
+            }
+            if left.has_published && !left.is_read {
+                let stamp = left.stamp;
+                warn!(stamp, "a start of so long ago is forgotten with its connections");
             }
             self.tally.found += left.survivors.len();
             self.tally.odd += left.odd;
@@ -101,12 +114,26 @@ impl Survivors {
 
     /// Notes the pods of the snapshot to come, for a successor.
     pub fn name(&mut self, names: Names) {
+        self.has_published = true;
         let Some(directory) = self.directory.as_deref().filter(|_| names != self.names) else {
+            self.unwritten = None;
             return;
         };
-        let written = names::write(directory, self.stamp, &names);
-        self.unwritten = written.err().map(|error| error.to_string());
-        self.names = names;
+        match names::write(directory, self.stamp, &names) {
+            Ok(()) => (self.names, self.unwritten) = (names, None),
+            Err(error) => self.unwritten = Some((names, error.to_string())),
+        }
+    }
+
+    /// A predecessor that gives may yet go on: its files stay until [`Survivors::taken`].
+    pub fn await_word(&mut self) {
+        self.is_untold = true;
+    }
+
+    /// The predecessor was told that all is taken, or is gone.
+    pub fn taken(&mut self, now: Instant) {
+        self.is_untold = false;
+        self.tick(now);
     }
 
     /// Gives workers what they own under the snapshot to come; what waits, waits on.
@@ -125,7 +152,8 @@ impl Survivors {
         }
         let since = *self.since.get_or_insert(now);
         let mut rows = Vec::new();
-        let today = names::by_identity(&self.names);
+        let known = self.unwritten.as_ref().map_or(&self.names, |(names, _)| names);
+        let today = names::by_identity(known);
         for estate in &mut self.estates {
             let Estate { names, waiting } = estate;
             let known = |id: EndpointId| match names.get(&id.0) {
@@ -147,15 +175,18 @@ impl Survivors {
             });
         }
         if !rows.is_empty() {
-            let adopted = dataplane.adopt(rows)?;
-            (self.tally.adopted, self.tally.no_room) = (adopted.adopted, adopted.no_room);
+            self.tally.became = dataplane.adopt(rows)?;
         }
         self.look_for_end(now.duration_since(since) > PATIENCE);
         Ok(())
     }
 
-    /// A second has passed: whoever has waited for too long waits no more.
+    /// A second has passed: whoever has waited for too long waits no more, and names that could not
+    /// be written are tried again.
     pub fn tick(&mut self, now: Instant) {
+        if let Some((names, _)) = self.unwritten.take() {
+            self.name(names);
+        }
         if let Some(since) = self.since.filter(|_| self.has_waiting()) {
             self.look_for_end(now.duration_since(since) > PATIENCE);
         }
@@ -164,29 +195,53 @@ impl Survivors {
     /// Forgets what predecessors left, when nobody waits or they have waited for too long.
     fn look_for_end(&mut self, is_late: bool) {
         let waiting: usize = self.estates.iter().map(|estate| estate.waiting.len()).sum();
-        if waiting > 0 && !is_late {
+        if self.is_untold || waiting > 0 && !is_late {
             return;
         }
         self.estates.clear();
         for path in self.files.drain(..) {
             remove(&path);
         }
-        let Tally { found, adopted, no_room, gone, odd } = self.tally;
-        info!(found, adopted, no_room, gone, late = waiting, odd, "connections taken over");
-        self.tally = Tally { adopted, no_room, ..Tally::default() };
+        let Tally { found, became, gone, odd } = self.tally;
+        let Adopted { adopted, no_room, known, over } = became;
+        info!(
+            found,
+            adopted,
+            no_room,
+            gone,
+            late = waiting,
+            odd,
+            known,
+            over,
+            "connections taken over"
+        );
+        self.tally = Tally { became, ..Tally::default() };
     }
 
     /// Why a successor will not find the names of pods.
     #[must_use]
     pub fn trouble(&self) -> Option<&str> {
-        self.unwritten.as_deref()
+        self.unwritten.as_ref().map(|(_, error)| error.as_str())
+    }
+}
+
+impl Drop for Survivors {
+    /// Where nothing was published no connection is left either: our files would only be in the way
+    /// of those that have some.
+    fn drop(&mut self) {
+        let Some(directory) = self.directory.as_deref().filter(|_| !self.has_published) else {
+            return;
+        };
+        for path in left::files_of(directory, self.stamp) {
+            remove(&path);
+        }
     }
 }
 
 fn remove(path: &Path) {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            warn!(path = %path.display(), %error, "a file of a predecessor is left");
+            warn!(path = %path.display(), %error, "a file of connections is left");
         }
         _ => {}
     }

@@ -11,11 +11,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use lockgate_dataplane::connection::left;
 use lockgate_dataplane::ids::EndpointId;
 use serde::{Deserialize, Serialize};
-
-/// How names of these files end.
-const END: &str = "pods";
 
 /// Who a pod is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,7 +33,7 @@ pub type Names = BTreeMap<u32, Identity>;
 
 /// Where those of a start are.
 pub(super) fn path(directory: &Path, stamp: u64) -> PathBuf {
-    directory.join(format!("{stamp:016x}.{END}"))
+    left::published(directory, stamp)
 }
 
 /// Those of a start; none where that cannot be read, and then no connection of it is taken.

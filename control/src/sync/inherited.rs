@@ -39,10 +39,22 @@ impl<D: Dataplane> Sync<D> {
     /// TCP of which nothing is known is picked up only where that could not be read: then for so long,
     /// as after a crash.
     pub fn inherit_given(&mut self, directory: Option<PathBuf>, seconds: u32) {
+        self.survivors.await_word();
         if !self.inherit(directory) {
             warn!(seconds, "no connections were handed on: TCP is picked up for a while");
             self.pick_up_for(seconds);
         }
+    }
+
+    /// Names the directory in which connections are kept: where nothing is ever published, nothing is
+    /// left there.
+    pub fn keep_in(&mut self, directory: Option<PathBuf>) {
+        self.survivors.keep(directory, self.dataplane.stamp());
+    }
+
+    /// The predecessor was told that all is taken: it does not go on, and what it left may go.
+    pub fn taken(&mut self) {
+        self.survivors.taken(Instant::now());
     }
 
     /// From the first snapshot on, TCP of which nothing is known is picked up for so long.

@@ -32,8 +32,13 @@ impl<D: Dataplane> Sync<D> {
         self.ports.prepare(pods, &self.node, interfaces, dataplane).await;
     }
 
-    /// Takes the ports that were prepared, and publishes; how many pods' ports that are. What is
-    /// missing is added by the next [`Sync::advance`].
+    /// Compiles what was learned since [`Sync::prepare`].
+    pub fn prepare_rules(&mut self) {
+        self.resolve();
+    }
+
+    /// Takes the ports that were prepared, and publishes with all that was learned; how many pods'
+    /// ports that are. What is missing is added by the next [`Sync::advance`].
     ///
     /// # Errors
     /// Where the host port gets no sockets.
@@ -41,6 +46,7 @@ impl<D: Dataplane> Sync<D> {
         if let Some(probed) = host {
             self.take_host(&probed)?;
         }
+        self.resolve();
         let links = links.iter().map(|link| (link.name.clone(), link.clone())).collect();
         let (pods, dataplane) = (self.resolver.local(), &mut self.dataplane);
         let taken = self.ports.add_prepared(pods, &links, dataplane);

@@ -448,6 +448,17 @@ async fn what_a_predecessor_serves_is_prepared_and_taken_at_once() {
 }
 
 #[tokio::test]
+async fn what_was_learned_since_the_preparation_is_in_force_with_what_is_taken() {
+    let mut bench = Bench::new(FakeSwitch::quick(), half_served());
+    bench.sync.prepare(None, &bench.links).await;
+    bench.write("deny.yaml", DENY);
+    bench.sync.dataplane().done.clear();
+    assert_eq!(bench.sync.take(None, &list(&bench.links)).unwrap(), 1);
+    let done = std::mem::take(&mut bench.sync.dataplane().done);
+    assert_eq!(done, [added("ea"), published(1, 1, 1, 1)]);
+}
+
+#[tokio::test]
 async fn an_interface_that_is_another_by_then_is_not_taken_but_closed_first() {
     let mut bench = Bench::new(FakeSwitch::quick(), half_served());
     bench.sync.prepare(None, &bench.links).await;

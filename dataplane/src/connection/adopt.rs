@@ -7,7 +7,7 @@
 
 use super::share::Room;
 use super::slab::{Chain, Entry};
-use super::{ConnectionId, Connections, Holder};
+use super::{ConnectionId, Connections, Holder, Record, Way};
 use crate::clock::Tick;
 use crate::ids::{EndpointId, Epoch, WorkerId};
 use crate::packet::FlowKey;
@@ -88,7 +88,7 @@ impl Adoption {
 /// Why one was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// There is one of the same key already.
+    /// There is one of the same key between the same ends already.
     Known,
     /// Its time is up.
     Over,
@@ -104,6 +104,10 @@ pub struct Adoptions {
     pub adopted: u64,
     /// Those for which there was no room.
     pub no_room: u64,
+    /// Those that were there already.
+    pub known: u64,
+    /// Those whose time was up.
+    pub over: u64,
 }
 
 impl Adoptions {
@@ -128,13 +132,21 @@ impl Adoptions {
         match became {
             Ok(()) => self.adopted = self.adopted.saturating_add(1),
             Err(Refused::NoRoom) => self.no_room = self.no_room.saturating_add(1),
-            Err(Refused::Known | Refused::Over) => {}
+            Err(Refused::Known) => self.known = self.known.saturating_add(1),
+            Err(Refused::Over) => self.over = self.over.saturating_add(1),
         }
+    }
+
+    /// What became of them: taken in, no room, there already, over.
+    pub(crate) fn became(&self) -> [u64; 4] {
+        [self.adopted, self.no_room, self.known, self.over]
     }
 }
 
 impl Connections {
-    /// Takes in a connection of a predecessor. Nobody gives way to it.
+    /// Takes in a connection of a predecessor. Nobody gives way to it but one of the same key between
+    /// other ends, as when a packet was picked up before its pod had a port here: under the snapshot
+    /// to come it would be removed anyway, and the true one would be gone.
     pub(crate) fn adopt(
         &mut self,
         adoption: &Adoption,
@@ -143,13 +155,18 @@ impl Connections {
         let Adoption { mut entry, holder, .. } = *adoption;
         let key = entry.opening();
         let spot = self.spot(&key);
-        if self.find_quoted(&key, spot).is_some() {
-            return Err(Refused::Known);
-        }
         entry.seen = entry.seen.min(now);
         let deadline = entry.seen.after_ms(self.timeout_ms(entry.state));
         if deadline <= now {
             return Err(Refused::Over);
+        }
+        if let Some((id, way)) = self.find_quoted(&key, spot) {
+            let Record { source, target, .. } = self.record(id);
+            let ends = if way == Way::Opening { [source, target] } else { [target, source] };
+            if ends == [entry.source(), entry.target()] {
+                return Err(Refused::Known);
+            }
+            self.remove(id);
         }
         let share = self.shares.of(holder).ok_or(Refused::NoRoom)?;
         if self.shares.room(share) != Room::Free {

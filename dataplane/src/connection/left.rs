@@ -21,8 +21,8 @@ use crate::ids::WorkerId;
 
 /// Records read at once.
 const CHUNK: usize = 512;
-/// Predecessors of which anything is taken. Whoever dies before it has taken in what it found leaves
-/// that to the next; of a long row of such, the oldest are forgotten.
+/// Predecessors that have published of which anything is taken. Whoever dies before it has taken in
+/// what it found leaves that to the next; of a long row of such, the oldest are forgotten.
 pub const STARTS_MAX: usize = 4;
 
 /// Why nothing of a file is taken.
@@ -50,6 +50,10 @@ pub enum Refusal {
 pub struct Left {
     /// Which start it was.
     pub stamp: u64,
+    /// Whether it ever published: before that nothing is sent, and no connection made.
+    pub has_published: bool,
+    /// Whether its files were read.
+    pub is_read: bool,
     /// Its connections and translations.
     pub survivors: Vec<Survivor>,
     /// Records that no worker can have written.
@@ -71,20 +75,39 @@ pub fn read(directory: &Path, own: Start, now: Tick) -> io::Result<Vec<Left>> {
         let Some(stamp) = stamp_of(&path).filter(|&stamp| stamp != own.stamp) else { continue };
         let at = starts.iter().position(|left| left.stamp == stamp).unwrap_or(starts.len());
         if at == starts.len() {
-            starts.push(Left { stamp, ..Left::default() });
+            let has_published = published(directory, stamp).exists();
+            starts.push(Left { stamp, has_published, ..Left::default() });
         }
         if let Some(left) = starts.get_mut(at) {
             left.files.push(path);
         }
     }
     starts.sort_by_key(|left| std::cmp::Reverse(left.stamp));
-    for (left, place) in starts.iter_mut().zip(0..) {
+    for left in &mut starts {
         left.files.sort();
-        if place < STARTS_MAX {
-            left.take(own.boot, now);
-        }
+    }
+    // Whoever has published nothing counts for nothing: a row of such that died would hide those that
+    // have connections.
+    for left in starts.iter_mut().filter(|left| left.has_published).take(STARTS_MAX) {
+        left.take(own.boot, now);
+        left.is_read = true;
     }
     Ok(starts)
+}
+
+/// The file that control makes before a start publishes for the first time, with the pods that its
+/// connections are named by.
+#[must_use]
+pub fn published(directory: &Path, stamp: u64) -> PathBuf {
+    directory.join(format!("{stamp:016x}.pods"))
+}
+
+/// The files of connections of a start; those that cannot be listed are left out.
+#[must_use]
+pub fn files_of(directory: &Path, stamp: u64) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| stamp_of(path) == Some(stamp)).collect()
 }
 
 /// Which start a file is of, by its name.

@@ -66,8 +66,8 @@ pub(super) struct Desk<H: Half> {
 pub(super) struct Adopting {
     /// Those that the worker has.
     under_way: usize,
-    /// What became of all that it had: taken in, or no room for them.
-    pub(super) became: [u64; 2],
+    /// What became of all that it had: taken in, no room for them, there already, or over.
+    pub(super) became: [u64; 4],
 }
 
 /// A page of connections, and where to go on.
@@ -238,7 +238,7 @@ impl<H: Half> Desk<H> {
     }
 
     /// What became of the pages, once the worker has none any more.
-    pub(super) fn adopted(&self) -> Option<[u64; 2]> {
+    pub(super) fn adopted(&self) -> Option<[u64; 4]> {
         (self.adopting.under_way == 0).then_some(self.adopting.became)
     }
 
@@ -266,11 +266,11 @@ impl<H: Half> Desk<H> {
             // The answer to a question that nobody waits for any more.
             Reply::Page(..) => {}
             Reply::Adopted(page) => {
-                let Adopting { under_way, became: [adopted, no_room] } = self.adopting;
-                self.adopting = Adopting {
-                    under_way: under_way.saturating_sub(1),
-                    became: [adopted + page.adopted, no_room + page.no_room],
-                };
+                let Adopting { under_way, became } = &mut self.adopting;
+                *under_way = under_way.saturating_sub(1);
+                for (all, of_page) in became.iter_mut().zip(page.became()) {
+                    *all = all.saturating_add(of_page);
+                }
             }
             // Commands keep their order, so it was there. If not, its frames may be anywhere: the
             // slot is given to nobody.

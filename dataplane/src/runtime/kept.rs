@@ -46,6 +46,10 @@ pub struct Adopted {
     pub adopted: u64,
     /// Those for which they had no room.
     pub no_room: u64,
+    /// Those that they had already.
+    pub known: u64,
+    /// Those whose time was up.
+    pub over: u64,
 }
 
 /// Where tables are kept.
@@ -151,9 +155,11 @@ impl Switch {
                 // There is room, and nobody else writes to this mailbox.
                 let _full = worker.desk.adopt(Box::new(Adoptions::new(page.to_vec())));
             }
-            let [adopted, no_room] = worker.wait(|desk| desk.adopted())?;
+            let [adopted, no_room, known, over] = worker.wait(|desk| desk.adopted())?;
             total.adopted = total.adopted.saturating_add(adopted);
             total.no_room = total.no_room.saturating_add(no_room);
+            total.known = total.known.saturating_add(known);
+            total.over = total.over.saturating_add(over);
         }
         Ok(total)
     }

@@ -76,6 +76,8 @@ impl World {
             };
             became.adopted += page.adopted;
             became.no_room += page.no_room;
+            became.known += page.known;
+            became.over += page.over;
         }
         became
     }

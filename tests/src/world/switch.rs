@@ -204,9 +204,11 @@ impl Dataplane for Switch {
     }
 
     fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, Refused> {
-        let Adopted { adopted, no_room } = self.world.adopt(&rows);
+        let Adopted { adopted, no_room, known, over } = self.world.adopt(&rows);
         self.adopted.adopted += adopted;
         self.adopted.no_room += no_room;
+        self.adopted.known += known;
+        self.adopted.over += over;
         Ok(self.adopted)
     }
 

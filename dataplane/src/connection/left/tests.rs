@@ -32,7 +32,9 @@ fn settings() -> Settings {
 }
 
 fn make(directory: &Path, start: Start) -> (Connections, Translations) {
-    keep::make(directory, start, WorkerId(1), &settings()).unwrap()
+    let made = keep::make(directory, start, WorkerId(1), &settings()).unwrap();
+    fs::write(published(directory, start.stamp), "{}").unwrap();
+    made
 }
 
 fn address(text: &str) -> Address {
@@ -150,6 +152,35 @@ fn what_is_over_or_known_is_not_taken_in_and_nobody_gives_way() {
 }
 
 #[test]
+fn one_of_the_same_key_between_other_ends_gives_way() {
+    let mut table = Connections::new(&settings());
+    let one = survivor(State::Established, 1);
+    let [source, target] = one.ends();
+    // It was picked up, whichever end's packet came first, when the other had no port yet.
+    let mut early = one;
+    early.entry.state = State::SynReceived;
+    let (share, opened) = (Entry::BLANK.share, Tick(1_000));
+    let (epoch, state) = (Epoch(9), State::SynReceived);
+    let opening = Opening { source: None, target: source, epoch, holder: HOLDER, state };
+    let mut back = early;
+    back.entry = Entry::new(&one.opening().reversed(), &opening, share, opened);
+    back.entry.seen = Tick(4_000);
+    for (picked_up, ends) in [(early, [source, None]), (back, [None, source])] {
+        table.adopt(&picked_up.adopted(ends, HOLDER, None), NOW).unwrap();
+        table.adopt(&one.adopted([source, target], HOLDER, None), NOW).unwrap();
+        let spot = table.spot(&one.opening());
+        let (now, way) = table.find_quoted(&one.opening(), spot).unwrap();
+        assert_eq!((table.len(), way, table.state(now)), (1, Way::Opening, State::Established));
+        assert_eq!((table.record(now).source, table.record(now).target), (source, target));
+        check(&table);
+        // And between the same ends the one that is there stays, whichever way it was opened.
+        let again = back.adopted([target, source], HOLDER, None);
+        assert_eq!(table.adopt(&again, NOW), Err(Refused::Known));
+        table.remove(now);
+    }
+}
+
+#[test]
 fn a_translation_comes_back_with_its_backend_and_not_with_another() {
     let directory = tempfile::tempdir().unwrap();
     let (table, mut translations) = make(directory.path(), OLD);
@@ -235,9 +266,18 @@ fn of_a_row_of_starts_the_newest_are_taken_and_all_are_known() {
         let (mut table, _translations) = make(directory.path(), Start { stamp, ..OLD });
         put(&mut table, &survivor(State::Established, 1));
     }
+    // Whoever died while it prepared is not of the row.
+    for stamp in 10..=14 {
+        drop(keep::make(directory.path(), Start { stamp, ..OLD }, WorkerId(1), &settings()));
+    }
     fs::write(directory.path().join("0000000000000007.pods"), "{}").unwrap();
     fs::write(directory.path().join("other-1.connections"), "").unwrap();
     let all = read(directory.path(), NEW, NOW).unwrap();
+    let (none, all): (Vec<_>, Vec<_>) = all.into_iter().partition(|left| left.stamp >= 10);
+    let dead = |left: &Left| !left.has_published && !left.is_read && left.files.len() == 1;
+    assert!(none.len() == 5 && none.iter().all(dead), "{none:?}");
+    let read: Vec<_> = all.iter().map(|left| left.is_read).collect();
+    assert_eq!(read, [true, true, true, true, false, false]);
     let found: Vec<_> =
         all.iter().map(|left| (left.stamp, left.survivors.len(), left.files.len())).collect();
     assert_eq!(found, [(6, 1, 1), (5, 1, 1), (4, 1, 1), (3, 1, 1), (2, 0, 1), (1, 0, 1)]);
