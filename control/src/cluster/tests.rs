@@ -434,7 +434,7 @@ fn a_policy_that_departed_isolates_on_when_the_api_server_is_back() {
     };
     let listed = |phase: &str| {
         let mut bench = Bench::new();
-        for resource in crate::watch::RESOURCES {
+        for resource in RESOURCES {
             let _ = bench.hear(resource.kind, What::Begun(resource.kind.versions()[0]));
         }
         let _ = bench.there(ObjectKind::Namespace, &space(phase), PodFacts::default());
@@ -442,7 +442,7 @@ fn a_policy_that_departed_isolates_on_when_the_api_server_is_back() {
         bench
     };
     let end = |bench: &mut Bench| {
-        for resource in crate::watch::RESOURCES {
+        for resource in RESOURCES {
             let _ = bench.hear(resource.kind, What::Whole);
         }
         bench.cluster.inventory().policies().count()

@@ -173,6 +173,7 @@ pub fn addresses(service: &Service) -> impl Iterator<Item = (Claim, IpAddr)> {
 }
 
 /// The addresses of a Service, ascending, and how much of each is its own.
+#[must_use]
 pub fn extents(service: &Service) -> Vec<(IpAddr, Extent)> {
     once(addresses(service).map(|(claim, address)| (address, claim.extent())).collect())
 }

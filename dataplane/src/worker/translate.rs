@@ -119,15 +119,12 @@ impl<P: Port, M: Memory> Path<P, M> {
             return false;
         }
         // An error runs against what it quotes.
-        let (key, known) = match &headers.kind {
-            Kind::IcmpError { inner } => {
-                let found = self.connections.find_quoted(inner, self.connections.spot(inner));
-                (inner.reversed(), found.map(|(id, way)| (id, way.other())))
-            }
-            _ => {
-                let spot = self.connections.spot(&headers.key);
-                (headers.key, self.connections.find(headers, spot))
-            }
+        let (key, known) = if let Kind::IcmpError { inner } = &headers.kind {
+            let found = self.connections.find_quoted(inner, self.connections.spot(inner));
+            (inner.reversed(), found.map(|(id, way)| (id, way.other())))
+        } else {
+            let spot = self.connections.spot(&headers.key);
+            (headers.key, self.connections.find(headers, spot))
         };
         if known.is_some_and(|(id, way)| self.stays(id, way)) {
             return true;
