@@ -58,8 +58,8 @@ impl Store {
         Ok(Self(directory.to_owned()))
     }
 
-    /// Everything that is there, what was written last at the end. What is half written never counted; what cannot be read is told
-    /// of, and left.
+    /// Everything that is there, what was written last at the end. What is half written never counted;
+    /// what cannot be read is told of, and left.
     ///
     /// # Errors
     /// Where the directory cannot be read.

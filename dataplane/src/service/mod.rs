@@ -98,12 +98,13 @@ pub struct Serving {
     pub chosen: Arc<[Backend]>,
     /// Whose UDP flows stay with them, ascending.
     pub serving: Arc<[Backend]>,
-    /// Whose other connections stay with them, ascending.
+    /// Whose other connections stay with them, ascending. Those of who is listed no more may last
+    /// all the same, where it lives: whoever holds the connection decides that.
     pub listed: Arc<[Backend]>,
 }
 
 impl Serving {
-    /// Whether a connection of this protocol stays with the backend that it has.
+    /// Whether, by the Service, a connection of this protocol stays with the backend that it has.
     #[must_use]
     pub fn keeps(&self, backend: Backend, is_udp: bool) -> bool {
         let lasting = if is_udp { &self.serving } else { &self.listed };
