@@ -55,17 +55,21 @@ impl<P: Port, M: Memory> Path<P, M> {
         snapshot: &Snapshot,
         staged: &mut Stage,
     ) {
-        let mut packet = staged.take_unstaged();
         let (bytes, from) = (self.memory.bytes(&frame), entrance.from);
-        let admitted = admit_fragment(&snapshot.endpoints, self.id, entrance, bytes, &mut packet);
+        // Read where it lies: most of a flood is not worth a copy.
+        let Some(packet) = staged.unstaged() else {
+            return self.drop_from(frame, from, DropReason::NoFrame);
+        };
+        let admitted = admit_fragment(&snapshot.endpoints, self.id, entrance, bytes, packet);
         let fragment = match admitted {
             Ok(fragment) => fragment,
-            Err(turned) => return self.turn_aside(frame, from, &turned, &packet),
+            Err(turned) => return self.turn_aside(frame, from, &turned, packet),
         };
         // What was staged is not judged before its time for what is looked at no further.
         if !self.fragment_rate.take(packet.route.holder(), self.now) {
             return self.drop_from(frame, from, DropReason::FragmentLimit);
         }
+        let packet = staged.take_unstaged();
         self.judge_staged(Some(snapshot), staged);
         if packet.route.owner == self.id {
             self.gather(frame, snapshot, packet, &fragment, staged);

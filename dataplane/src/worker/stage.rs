@@ -49,6 +49,11 @@ impl Default for Stage {
 }
 
 impl Stage {
+    /// Where that was read which was not staged.
+    pub(super) fn unstaged(&mut self) -> Option<&mut Admitted> {
+        self.places.get_mut(self.count).map(|place| &mut place.packet)
+    }
+
     /// What was read last, of a packet that was not staged.
     pub(super) fn take_unstaged(&mut self) -> Admitted {
         let place = self.places.get_mut(self.count);
