@@ -176,3 +176,28 @@ fn two_hundred_fifty_ports_are_scraped_in_time() {
     println!("median of a scrape at 250 ports: {:?}", times[5]);
     assert!(times[5] < Duration::from_millis(100), "{times:?}");
 }
+
+#[test]
+fn alerts_ask_for_what_is_told() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/lockgate/alerts.yaml");
+    let alerts = std::fs::read_to_string(path).unwrap();
+    let mut told = Families::default();
+    cluster::families(&Cluster::new("here"), SystemTime::UNIX_EPOCH, &mut told);
+    let of_cluster = told.finish();
+    let node = scrape(&[worker()], &[port(1)]);
+    let is_told = |name: &str| {
+        let typed = format!("# TYPE {name} ");
+        of_cluster.iter().any(|family| family.name() == name)
+            || node.lines().any(|line| line.starts_with(&typed))
+    };
+    let rules = alerts.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let words = rules.flat_map(|rule| rule.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+    let asked: Vec<&str> = words.filter(|word| word.starts_with("lockgate_")).collect();
+    assert!(asked.len() >= 10, "{asked:?}");
+    for name in asked {
+        assert!(is_told(name), "{name}");
+    }
+    for reason in [DropReason::ConnectionsLimit, DropReason::ConnectionsFull] {
+        assert!(alerts.contains(reason.label()), "{reason:?}");
+    }
+}
