@@ -12,11 +12,11 @@ use std::net::IpAddr;
 use crate::connection::{Adoption, Holder, Survivor};
 use crate::endpoint::{Endpoints, Kind, Local};
 use crate::handoff::owner;
-use crate::ids::{EndpointId, WorkerId};
-use crate::packet::answer::{GATEWAY_V4, GATEWAY_V6};
+use crate::ids::{EndpointId, PortRef, WorkerId};
 use crate::packet::{Address, FlowKey};
 use crate::seat::Seat;
 use crate::service::Extent;
+use crate::service::own::{as_itself, asker, is_asking};
 
 /// What is known of a pod that a predecessor knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,10 @@ pub fn place(
     let [source, target] = survivor.ends();
     let same = |one: Option<EndpointId>| one.map_or(Ok(None), |id| now(known(id)).map(Some));
     let (source, target) = (same(source)?, same(target)?);
-    // A pod that a Service gave itself as a backend sees itself as the gateway.
-    let is_gateway = [GATEWAY_V4, GATEWAY_V6].contains(&key.source);
+    // A pod that a Service gave itself as a backend sees the switch in its place.
+    let is_itself = target == source && key.source == as_itself(key.target);
     let opener = match source {
-        Some(pod) if is_gateway && target == source => Some(of(endpoints, pod, key.target)?),
+        Some(pod) if is_itself => Some(of(endpoints, pod, key.target)?),
         Some(pod) => Some(of(endpoints, pod, key.source)?),
         None => nobody(endpoints, key.source)?,
     };
@@ -68,9 +68,14 @@ pub fn place(
         None => Some(was).filter(|was| was.0 < workers).ok_or(Misfit::Gone),
     };
     if let Some(back) = survivor.back() {
-        let holder = holder(endpoints, &key, opener, backend(endpoints, opener, &back)?)?;
-        let adoption = survivor.adopted([source, target], holder, None);
-        return Ok((translator(survivor.worker())?, adoption));
+        let by = translator(survivor.worker())?;
+        let ends = [opener, backend(endpoints, opener, &back)?];
+        // From elsewhere to elsewhere: its answers come to whom they say.
+        if ends.iter().all(Option::is_none) && asked_by(&back, workers) != Some(by) {
+            return Err(Misfit::Gone);
+        }
+        let holder = holder(endpoints, &key, by, ends)?;
+        return Ok((by, survivor.adopted([source, target], holder, None)));
     }
     let other = match target {
         Some(pod) => Some(of(endpoints, pod, key.target)?),
@@ -79,11 +84,16 @@ pub fn place(
     let owner = match (opener, other) {
         (Some(one), Some(other)) => owner(one.at, other.at),
         (Some(pod), None) | (None, Some(pod)) => pod.at.worker,
-        (None, None) => return Err(Misfit::Gone),
+        (None, None) => asked_by(&key, workers).ok_or(Misfit::Gone)?,
     };
     let translator = survivor.translator().map(translator).transpose()?;
-    let holder = holder(endpoints, &key, opener, other)?;
+    let holder = holder(endpoints, &key, owner, [opener, other])?;
     Ok((owner, survivor.adopted([source, target], holder, translator)))
+}
+
+/// Who owns what the switch itself asked of who is elsewhere, for who is elsewhere too.
+fn asked_by(key: &FlowKey, workers: u8) -> Option<WorkerId> {
+    is_asking(key.source).then(|| asker(key.source_port, workers.into()))
 }
 
 fn now(known: Known) -> Result<EndpointId, Misfit> {
@@ -113,7 +123,8 @@ fn nobody(endpoints: &Endpoints, address: Address) -> Result<End<'_>, Misfit> {
     }
 }
 
-/// The backend of a translation: one of this node, where its client is none.
+/// The backend of a translation: a pod of this node, or who is elsewhere. Where its client is elsewhere
+/// too, the switch asks in its place.
 fn backend<'e>(
     endpoints: &'e Endpoints,
     opener: End<'e>,
@@ -121,25 +132,33 @@ fn backend<'e>(
 ) -> Result<End<'e>, Misfit> {
     match endpoints.place(back.target).kind {
         Kind::Local(index) => Ok(Some(endpoints.local(index))),
-        _ if opener.is_some() => Ok(None),
+        _ if opener.is_some() || is_asking(back.source) => Ok(None),
         _ => Err(Misfit::Gone),
     }
 }
 
-/// Whom it counts for: see `worker::route`.
+/// Whom it counts for: see `worker::route`. What the switch asked for others counts as theirs who are
+/// outside: whether the node was it, only the translation says.
 fn holder(
     endpoints: &Endpoints,
     key: &FlowKey,
-    opener: End<'_>,
-    other: End<'_>,
+    owner: WorkerId,
+    [opener, other]: [End<'_>; 2],
 ) -> Result<Holder, Misfit> {
     let is_node = matches!(endpoints.place(key.source).kind, Kind::Node(_));
-    let (pod, opens) = match (opener, other) {
-        (Some(pod), _) => (pod, true),
-        (None, Some(pod)) => (pod, is_node),
-        (None, None) => return Err(Misfit::Gone),
+    let (endpoint, at, opens) = match (opener, other) {
+        (Some(pod), _) => (pod.endpoint, pod.at, true),
+        (None, Some(pod)) => (pod.endpoint, pod.at, is_node),
+        (None, None) => (EndpointId::NODE, host_at(endpoints, owner)?, is_node),
     };
-    Ok(Holder { endpoint: pod.endpoint, seat: Seat::of(pod.at), opens })
+    Ok(Holder { endpoint, seat: Seat::of(at), opens })
+}
+
+/// The host port of a worker.
+fn host_at(endpoints: &Endpoints, worker: WorkerId) -> Result<PortRef, Misfit> {
+    let host = endpoints.host().ok_or(Misfit::NotYet)?;
+    let slot = host.slots.get(worker.index()).copied().ok_or(Misfit::Gone)?;
+    Ok(PortRef { port: host.port, worker, slot })
 }
 
 /// The addresses of a connection, for whoever tells people of it.

@@ -17,8 +17,8 @@ use lockgate_dataplane::compiler::Compiler;
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::endpoint::Topology;
 use lockgate_dataplane::ids::Mac;
-use lockgate_dataplane::packet::TcpFlags;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
+use lockgate_dataplane::packet::{FlowKey, TcpFlags};
 use lockgate_dataplane::policy::delta::Delta;
 use lockgate_tests::packets::Ends;
 use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Switch, World, at_once};
@@ -125,6 +125,15 @@ impl Machine {
 
     fn fate(&mut self, from: (&str, &str), to: (&str, &str), frame: &[u8]) -> Fate {
         self.world().fate(from.0, to.0, frame)
+    }
+
+    /// What leaves by the host port of a frame that comes in by a queue of it.
+    fn again(&mut self, queue: u8, frame: &[u8]) -> FlowKey {
+        let world = self.world();
+        world.inject_at(HOST, queue, frame).unwrap();
+        world.settle();
+        let arrived = world.received(HOST).pop();
+        key_of(&arrived.unwrap_or_else(|| panic!("nothing left: {:?}", world.drops())))
     }
 
     /// From the next start on there is a pod before all others.
@@ -360,15 +369,16 @@ fn a_connection_to_a_service_stays_with_its_backend() {
 
 #[test]
 fn who_asked_itself_by_a_service_goes_on() {
-    for workers in [1, 2] {
+    let families = [(A, SELF), ((A.0, "fd00::1"), "fd96::2")];
+    for (workers, (own, service)) in [1, 2].into_iter().flat_map(|n| families.map(|one| (n, one))) {
         let mut machine = Machine::new(workers);
-        let there = machine.ends(A, ("", SELF));
+        let there = machine.ends(own, ("", service));
         machine.world().inject(A.0, &syn(there, 2000, 80)).unwrap();
         machine.world().settle();
         let key = key_of(&machine.world().received(A.0).pop().expect("what it asked itself"));
-        // It sees itself as the gateway.
-        let gateway = std::net::IpAddr::from(key.source).to_string();
-        let (back, port) = (machine.ends(A, ("", &gateway)), key.source_port);
+        // It sees the switch in its place.
+        let switch = std::net::IpAddr::from(key.source).to_string();
+        let (back, port) = (machine.ends(own, ("", &switch)), key.source_port);
         assert!(machine.fate(A, A, &syn_ack(back, 8080, port)).is_sent());
         assert!(machine.fate(A, A, &ack(there, 2000, 80)).is_sent());
         machine.start(workers);
@@ -376,6 +386,40 @@ fn who_asked_itself_by_a_service_goes_on() {
         let back = machine.fate(A, A, &ack(back, 8080, port));
         assert!(back.is_sent(), "{back:?}");
         assert!(machine.fate(A, A, &ack(there, 2000, 80)).is_sent());
+    }
+}
+
+/// What comes in by the host port and goes out by it again, to a backend of another node.
+#[test]
+fn who_is_elsewhere_goes_on_with_a_backend_elsewhere() {
+    for (before, after) in [(1, 1), (2, 2), (3, 3)] {
+        for (client, far, backend) in
+            [("198.51.100.1", "10.96.0.3", "10.9.0.1"), ("2001:db8::1", "fd96::3", "fd09::1")]
+        {
+            let mut machine = Machine::new(before);
+            let there = machine.ends((HOST, client), ("", far));
+            let mut open = Vec::new();
+            for (port, queue) in (2000..2012).zip((0..before).cycle()) {
+                let asked = machine.again(queue, &syn(there, port, 80));
+                let own = asked.source_port;
+                let own_address = std::net::IpAddr::from(asked.source).to_string();
+                let back = machine.ends((HOST, backend), ("", &own_address));
+                machine.again(queue, &syn_ack(back, 8080, own));
+                machine.again(queue, &ack(there, port, 80));
+                open.push((port, queue, own, back));
+            }
+            machine.start(after);
+            for (port, queue, own, back) in open {
+                let asked = machine.again(queue, &ack(there, port, 80));
+                assert_eq!((asked.source_port, asked.target_port), (own, 8080));
+                for heard_by in 0..after {
+                    let heard = machine.again(heard_by, &ack(back, 8080, own));
+                    assert_eq!((heard.source_port, heard.target_port), (80, port));
+                }
+            }
+            let world = machine.world();
+            assert_eq!((world.connections(), world.translations()), (12, 12));
+        }
     }
 }
 
