@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use lockgate_control::args::{
@@ -19,6 +20,9 @@ use lockgate_dataplane::runtime::Detach;
 
 /// The exit code of `lint` where there is nothing to be judged, as of a wrong command line.
 const UNREADABLE: u8 = 2;
+
+/// How long an end waits for what is still asked of a disk, a name server or the kernel.
+const UNFINISHED: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match answer(Arguments::of_process().command) {
@@ -118,6 +122,7 @@ fn start(arguments: &RunArguments) -> Result<()> {
     let detach = if arguments.detach { Detach::Detach } else { Detach::Leave };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let arrival = if arguments.take_over { Arrival::TakeOver } else { Arrival::Alone };
-    runtime.block_on(run::run(settings, detach, arrival, switch::start))?;
-    Ok(())
+    let ran = runtime.block_on(run::run(settings, detach, arrival, switch::start));
+    runtime.shutdown_timeout(UNFINISHED);
+    Ok(ran?)
 }

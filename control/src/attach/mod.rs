@@ -261,11 +261,8 @@ impl Attacher {
     /// # Errors
     /// Where the kernel refuses.
     pub async fn remove_anchors(&mut self) -> Result<(), AttachError> {
-        let mut first = Ok(());
-        for link in std::mem::take(&mut self.anchors) {
-            first = first.and(self.netlink.remove(&link).await);
-        }
-        Ok(first?)
+        let links = std::mem::take(&mut self.anchors);
+        if links.is_empty() { Ok(()) } else { netlink::remove_beside(links).await }
     }
 
     async fn find(&self, interface: &InterfaceName) -> Result<Link, AttachError> {
