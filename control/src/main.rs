@@ -9,12 +9,14 @@ use std::time::Duration;
 use anyhow::Result;
 use lockgate_control::args::{
     Arguments, AskArguments, Command, Output, RunArguments, StatusArguments, SysdumpArguments,
+    UninstallArguments,
 };
 use lockgate_control::ask::Show;
 use lockgate_control::manifest::Problem;
 use lockgate_control::run::Arrival;
 use lockgate_control::settings::{Raw, Settings};
 use lockgate_control::sysdump::{self, Places};
+use lockgate_control::uninstall::{self, Belongings};
 use lockgate_control::{applied, log, offline, preflight, privileges, run, show, socket, switch};
 use lockgate_dataplane::runtime::Detach;
 
@@ -66,6 +68,7 @@ fn answer(command: Command) -> Result<ExitCode> {
         Command::Denied(arguments) => (ask(&arguments, Show::Denied {})?, true),
         Command::Sysdump(arguments) => (dump(arguments)?, true),
         Command::Audit(arguments) => (ask(&arguments, Show::Audit {})?, true),
+        Command::Uninstall(arguments) => remove_all(&arguments)?,
     };
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever read has read enough: `lockgate connections | head`.
@@ -99,6 +102,17 @@ fn dump(arguments: SysdumpArguments) -> Result<String> {
     }
     let is_file = path.as_os_str() != "-";
     Ok(if is_file { format!("{}\n", path.display()) } else { String::new() })
+}
+
+/// Takes everything of a switch off its node: what was removed, and whether that is all.
+fn remove_all(arguments: &UninstallArguments) -> Result<(String, bool)> {
+    let file = arguments.config.as_deref().map(Raw::read).transpose()?.unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = runtime.block_on(uninstall::uninstall(&Belongings::of(file)))?;
+    for why in &told.left {
+        let _ = writeln!(std::io::stderr(), "lockgate: not removed: {why}");
+    }
+    Ok((told.text(), told.left.is_empty()))
 }
 
 /// Asks the API server what nodes have in force; whether all have.
