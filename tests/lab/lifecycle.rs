@@ -229,7 +229,7 @@ fn twice() -> Outcome {
 /// Settings that name every place: CNI's would else be this machine's.
 fn of_the_lab(world: &World) -> Result<PathBuf, Box<dyn Error>> {
     let state = world.lab.state();
-    let at = |name: &str| format!("{:?}", state.join(name));
+    let at = |name: &str| format!("\"{}\"", state.join(name).display());
     let text = format!(
         "socket = {}\nlock = {}\nbpffs = {}\n[restart]\ndirectory = {}\n[host_port]\n\
          interface = \"{HOST_PORT}\"\n[cluster]\ncni_socket = {}\nattachments = {}\n\
