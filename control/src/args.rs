@@ -1,6 +1,7 @@
 //! The command line as typed. The only place that knows clap; `settings` says what it means.
 
 mod ask;
+mod node;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::settings::{
 };
 
 pub use ask::{AskArguments, ConnectionsArguments, ReadyArguments, StatusArguments};
+pub use node::{SysdumpArguments, UninstallArguments};
 
 /// A userspace virtual switch: pods' packets reach it over AF_XDP, and what the network policies of
 /// a directory of manifests do not allow does not pass.
@@ -66,6 +68,10 @@ pub enum Command {
     /// One archive with everything a maintainer needs and no secrets; without a running switch, with
     /// what the machine says.
     Sysdump(SysdumpArguments),
+    /// Take away what a switch leaves on its node on purpose: interfaces of its own, programs, routes,
+    /// its table of `nf_tables`, CNI plugin and configuration, files. Refused while one runs; needs
+    /// root. Exit code 1 if something is left.
+    Uninstall(UninstallArguments),
 }
 
 /// How an answer looks.
@@ -302,22 +308,6 @@ pub struct LintArguments {
     /// How the answer looks.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
-}
-
-/// Arguments of `sysdump`.
-#[derive(Clone, Debug, Args)]
-pub struct SysdumpArguments {
-    /// The configuration file of the switch, which says where its files are; none is read unless
-    /// given.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The running switch's Unix socket [default: as the configuration file says].
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
-    /// The archive, which must not be there yet; - is standard output
-    /// [default: lockgate-sysdump-TIME.tar.gz].
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
 }
 
 /// Reads a port that packets can be sent to.

@@ -76,40 +76,29 @@ pub trait Dataplane {
     fn samples(&mut self) -> Vec<Sample>;
 
     /// Which start of the switch this is: later ones have greater numbers.
-    fn stamp(&self) -> u64 {
-        0
-    }
+    fn stamp(&self) -> u64;
 
     /// What predecessors left, the newest first: asked once their workers have stopped.
     ///
     /// # Errors
     /// Where it cannot be read.
-    fn left(&mut self) -> Result<Vec<Left>, KeptError> {
-        Ok(Vec::new())
-    }
+    fn left(&mut self) -> Result<Vec<Left>, KeptError>;
 
     /// Gives workers connections of a predecessor, and waits until they have them; says what became
     /// of all that they were ever given.
     ///
     /// # Errors
     /// Where a worker does not answer in time.
-    fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, Self::Error> {
-        drop(rows);
-        Ok(Adopted::default())
-    }
+    fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, Self::Error>;
 
     /// From now on, and for so many milliseconds, has workers pick up TCP of which nothing is known.
     ///
     /// # Errors
     /// Where a worker does not take its mail.
-    fn pick_up_for(&mut self, _ms: u64) -> Result<(), Self::Error> {
-        Ok(())
-    }
+    fn pick_up_for(&mut self, ms: u64) -> Result<(), Self::Error>;
 
     /// Why connections do not outlive the process, where they should.
-    fn kept_trouble(&self) -> Option<&KeptError> {
-        None
-    }
+    fn kept_trouble(&self) -> Option<&KeptError>;
 
     /// Gives all ports away, for another process to take: workers rest, every program drops.
     ///

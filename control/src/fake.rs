@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lockgate_dataplane::clock::Tick;
-use lockgate_dataplane::connection::Row;
+use lockgate_dataplane::connection::left::Left;
+use lockgate_dataplane::connection::{Adoption, Row};
 use lockgate_dataplane::counters::{Counters, PortCounters};
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::event::Sample;
@@ -14,7 +15,7 @@ use lockgate_dataplane::ids::{Epoch, Generation, Mac, PortId, PortRef, PortSlot,
 use lockgate_dataplane::limits::MTU_MAX;
 use lockgate_dataplane::policy::PolicyTable;
 use lockgate_dataplane::port::XdpStatistics;
-use lockgate_dataplane::runtime::{HostPortRef, PortView};
+use lockgate_dataplane::runtime::{Adopted, HostPortRef, KeptError, PortView};
 use lockgate_dataplane::worker::mailbox::PortKind;
 
 use crate::attach::{AttachError, HostPortPlan, InterfaceName, Link, Probed};
@@ -143,6 +144,27 @@ impl Dataplane for FakeSwitch {
 
     fn samples(&mut self) -> Vec<Sample> {
         std::mem::take(&mut self.samples)
+    }
+
+    /// Its connections are nowhere: it has none.
+    fn stamp(&self) -> u64 {
+        0
+    }
+
+    fn left(&mut self) -> Result<Vec<Left>, KeptError> {
+        Ok(Vec::new())
+    }
+
+    fn adopt(&mut self, rows: Vec<(WorkerId, Adoption)>) -> Result<Adopted, Refused> {
+        Ok(Adopted { adopted: rows.len() as u64, ..Adopted::default() })
+    }
+
+    fn pick_up_for(&mut self, _: u64) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn kept_trouble(&self) -> Option<&KeptError> {
+        None
     }
 
     fn give(&mut self) -> Result<(), Refused> {

@@ -63,6 +63,7 @@ pub mod survivors;
 pub mod switch;
 pub mod sync;
 pub mod sysdump;
+pub mod uninstall;
 pub mod validate;
 pub mod watch;
 pub mod watch_dir;

@@ -4,21 +4,27 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use lockgate_control::args::{
     Arguments, AskArguments, Command, Output, RunArguments, StatusArguments, SysdumpArguments,
+    UninstallArguments,
 };
 use lockgate_control::ask::Show;
 use lockgate_control::manifest::Problem;
 use lockgate_control::run::Arrival;
 use lockgate_control::settings::{Raw, Settings};
 use lockgate_control::sysdump::{self, Places};
+use lockgate_control::uninstall::{self, Belongings};
 use lockgate_control::{applied, log, offline, preflight, privileges, run, show, socket, switch};
 use lockgate_dataplane::runtime::Detach;
 
 /// The exit code of `lint` where there is nothing to be judged, as of a wrong command line.
 const UNREADABLE: u8 = 2;
+
+/// How long an end waits for what is still asked of a disk, a name server or the kernel.
+const UNFINISHED: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match answer(Arguments::of_process().command) {
@@ -62,6 +68,7 @@ fn answer(command: Command) -> Result<ExitCode> {
         Command::Denied(arguments) => (ask(&arguments, Show::Denied {})?, true),
         Command::Sysdump(arguments) => (dump(arguments)?, true),
         Command::Audit(arguments) => (ask(&arguments, Show::Audit {})?, true),
+        Command::Uninstall(arguments) => remove_all(&arguments)?,
     };
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever read has read enough: `lockgate connections | head`.
@@ -97,6 +104,17 @@ fn dump(arguments: SysdumpArguments) -> Result<String> {
     Ok(if is_file { format!("{}\n", path.display()) } else { String::new() })
 }
 
+/// Takes everything of a switch off its node: what was removed, and whether that is all.
+fn remove_all(arguments: &UninstallArguments) -> Result<(String, bool)> {
+    let file = arguments.config.as_deref().map(Raw::read).transpose()?.unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = runtime.block_on(uninstall::uninstall(&Belongings::of(file)))?;
+    for why in &told.left {
+        let _ = writeln!(std::io::stderr(), "lockgate: not removed: {why}");
+    }
+    Ok((told.text(), told.left.is_empty()))
+}
+
 /// Asks the API server what nodes have in force; whether all have.
 fn ask_cluster(arguments: StatusArguments) -> Result<(String, bool)> {
     let StatusArguments { ask, kubeconfig, policy, .. } = arguments;
@@ -118,6 +136,7 @@ fn start(arguments: &RunArguments) -> Result<()> {
     let detach = if arguments.detach { Detach::Detach } else { Detach::Leave };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let arrival = if arguments.take_over { Arrival::TakeOver } else { Arrival::Alone };
-    runtime.block_on(run::run(settings, detach, arrival, switch::start))?;
-    Ok(())
+    let ran = runtime.block_on(run::run(settings, detach, arrival, switch::start));
+    runtime.shutdown_timeout(UNFINISHED);
+    Ok(ran?)
 }

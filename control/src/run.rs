@@ -54,6 +54,9 @@ const UNASKED: Duration = Duration::from_secs(20);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long an end waits for the kernel to remove what this switch has made.
 const REMOVAL: Duration = Duration::from_secs(3);
+/// The same where no other switch removes what is left, but the next start: who told it to stop waits
+/// for half a minute, mostly.
+const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// What a start does where another switch runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,12 +127,14 @@ async fn find<E: std::error::Error + 'static>(
     arrival: Arrival,
 ) -> Result<Found, RunError<E>> {
     let begun = Instant::now();
+    let asked = handover::path(&settings.lock, &settings.source);
+    let node = settings.source.cluster().map(|plan| plan.node.as_str());
     loop {
         match Locks::take(&settings.lock) {
             Err(error) if error.is_held() && arrival == Arrival::TakeOver => {}
             taken => return Ok(Found::Nobody(taken?)),
         }
-        match Predecessor::ask(&handover::path(&settings.lock, &settings.source)).await {
+        match Predecessor::ask(&asked, node).await {
             Err(HandoverError::Unasked { .. }) if begun.elapsed() < UNASKED => {
                 sleep(ASK_AGAIN).await;
             }
@@ -366,8 +371,10 @@ async fn end<D: Dataplane>(
 
 /// Removes what the switch made, and the pins that were on it.
 async fn clean_up(attacher: &mut Attacher) {
-    if let Err(error) = attacher.remove_made().await {
-        error!(%error, "an interface that the switch made is left behind");
+    match tokio::time::timeout(CLEAN_UP, attacher.remove_made()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => error!(%error, "an interface that the switch made is left behind"),
+        Err(_) => error!("interfaces of the switch are left: the kernel has not removed them yet"),
     }
     if let Err(error) = attacher.sweep() {
         warn!(%error, "a pin of an interface that has gone is left");

@@ -213,6 +213,20 @@ fn be_given(world: &World) -> Result<UnixStream, Error> {
     Ok(stream)
 }
 
+/// What a successor leaves that published and was killed: files as the switch's own, and newer.
+fn leave_newer(world: &World) -> Result<Vec<PathBuf>, Error> {
+    let mut newer = Vec::new();
+    for file in fs::read_dir(world.lab.state().join("memory/connections"))? {
+        let path = file?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let copy = path.with_file_name(format!("{}{}", "f".repeat(16), &name[16..]));
+        fs::copy(&path, &copy)?;
+        newer.push(copy);
+    }
+    assert!(newer.len() >= 2, "{newer:?}");
+    Ok(newer)
+}
+
 fn dies_taking() -> Outcome {
     let (world, old) = World::switched(2)?;
     let before = remains(&world)?;
@@ -221,8 +235,10 @@ fn dies_taking() -> Outcome {
         // Nobody is the switch, and nothing passes.
         assert!(!door(&world).exists() && !old.is_ready());
         assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Silent);
+        let newer = leave_newer(&world)?;
         drop(given);
         wait_for("the switch to go on", SETTLE, || old.is_ready())?;
+        assert!(newer.iter().all(|path| !path.exists()), "the next start would believe {newer:?}");
         let asked = ("demo/client", "demo/server", 80);
         assert_eq!(world.probe_until(Seen::Answered, asked, SETTLE)?, Seen::Answered);
     }

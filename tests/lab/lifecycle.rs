@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ pub(crate) const CASES: &[Case] = &[
     ("after SIGTERM a start keeps its own programs, exchanges others and judges", restart_after),
     ("workers have no capabilities and a filter, the agent what changes need", privileges),
     ("a second start says that the switch runs already", twice),
+    (
+        "uninstall is refused while a switch runs, and leaves nothing of one that was killed",
+        removed,
+    ),
     ("status, ports, connections and policies are answered in JSON", answers),
 ];
 
@@ -218,6 +223,65 @@ fn twice() -> Outcome {
     let log = second.log();
     assert!(log.contains("already running"), "{log}");
     assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Answered);
+    Ok(())
+}
+
+/// Settings that name every place: CNI's would else be this machine's.
+fn of_the_lab(world: &World) -> Result<PathBuf, Box<dyn Error>> {
+    let state = world.lab.state();
+    let at = |name: &str| format!("\"{}\"", state.join(name).display());
+    let text = format!(
+        "socket = {}\nlock = {}\nbpffs = {}\n[restart]\ndirectory = {}\n[host_port]\n\
+         interface = \"{HOST_PORT}\"\n[cluster]\ncni_socket = {}\nattachments = {}\n\
+         last_good = {}\ncni_bin_dir = {}\ncni_conf_dir = {}\nipam_dir = {}\n",
+        at("switch.sock"),
+        at("lockgate.lock"),
+        at("bpf/lockgate"),
+        at("memory/connections"),
+        at("cni.sock"),
+        at("attachments"),
+        at("last-good"),
+        at("cni-bin"),
+        at("net.d"),
+        at("ipam"),
+    );
+    let path = state.join("uninstall.toml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn removed() -> Outcome {
+    let (world, switch) = World::switched(2)?;
+    let config = of_the_lab(&world)?;
+    let binary = switch::binary()?;
+    let uninstall = || {
+        let mut command = world.lab.node().command(&binary.display().to_string());
+        command.arg("uninstall").arg("--config").arg(&config).output()
+    };
+    let refused = uninstall()?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("already running"), "{said}");
+    assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Answered);
+    switch.kill()?;
+    let done = uninstall()?;
+    let [said, left] = [&done.stdout, &done.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(done.status.success(), "{said}{left}");
+    for what in [format!("interface {HOST_PORT}"), "interface lockgate-w1".to_owned()] {
+        assert!(said.contains(&format!("removed {what}\n")), "{said}");
+    }
+    for name in [HOST_PORT, FAR_END, "lockgate-w0", "lockgate-w1"] {
+        assert!(!world.lab.node().has_interface(name), "{name} is still there");
+    }
+    for interface in ["client0", "server0", "other0"] {
+        let link = link(&world, interface)?;
+        assert!(!link["flags"].to_string().contains("\"UP\""), "{interface} is up: {link}");
+        assert!(link["xdp"].is_null(), "{interface} still has a program: {link}");
+    }
+    for path in ["bpf/lockgate", "memory/connections", "lockgate.lock", "switch.sock"] {
+        assert!(!world.lab.state().join(path).exists(), "{path} is still there:\n{said}");
+    }
+    let again = uninstall()?;
+    assert_eq!(String::from_utf8_lossy(&again.stdout), "nothing of lockgate is here\n");
     Ok(())
 }
 

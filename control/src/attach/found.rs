@@ -10,6 +10,8 @@
 //! routes over the interface with it, and a crash before the pin is there leaves nothing open.
 //! What is pinned already is not set down: after a restart it has dropped all the time.
 
+use std::path::PathBuf;
+
 use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::limits::MTU_MAX;
 use lockgate_dataplane::port::pin::Pin;
@@ -127,6 +129,14 @@ impl Attacher {
             first = first.and(self.give_back(&pin, &links).await);
         }
         first
+    }
+
+    /// Where every interface's pin is.
+    ///
+    /// # Errors
+    /// Where pins cannot be read.
+    pub fn pins(&self) -> Result<Vec<PathBuf>, AttachError> {
+        Ok(Pin::all(&self.bpffs)?.iter().map(|pin| pin.path().to_owned()).collect())
     }
 
     async fn give_back(&self, pin: &Pin, links: &[Link]) -> Result<(), AttachError> {

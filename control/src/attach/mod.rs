@@ -241,6 +241,20 @@ impl Attacher {
         Ok(self.netlink.set_up(link, up).await?)
     }
 
+    /// Whether an interface bears our mark: a switch made it.
+    #[must_use]
+    pub fn is_marked(&self, link: &Link) -> bool {
+        link.is_veth && link.alias.as_deref() == Some(ALIAS)
+    }
+
+    /// Removes an interface, a veth with its other end.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub async fn remove(&self, link: &Link) -> Result<(), AttachError> {
+        Ok(self.netlink.remove(link).await?)
+    }
+
     /// Whether the switch made this interface, or took it over from a predecessor that did.
     #[must_use]
     pub fn has_made(&self, interface: &InterfaceName) -> bool {
@@ -261,11 +275,8 @@ impl Attacher {
     /// # Errors
     /// Where the kernel refuses.
     pub async fn remove_anchors(&mut self) -> Result<(), AttachError> {
-        let mut first = Ok(());
-        for link in std::mem::take(&mut self.anchors) {
-            first = first.and(self.netlink.remove(&link).await);
-        }
-        Ok(first?)
+        let links = std::mem::take(&mut self.anchors);
+        if links.is_empty() { Ok(()) } else { netlink::remove_beside(links).await }
     }
 
     async fn find(&self, interface: &InterfaceName) -> Result<Link, AttachError> {

@@ -16,7 +16,7 @@ use netlink_packet_route::link::{
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::interface::InterfaceName;
-use super::{channels, events::LinkEvents, namespace::inside};
+use super::{AttachError, channels, events::LinkEvents, namespace::inside};
 
 /// The kernel's answers to requests that failed: no such device, device or entry.
 const ENODEV: i32 = -19;
@@ -79,6 +79,24 @@ pub struct VethPlan<'a> {
     pub queues: u32,
     /// MTU of both ends, in bytes.
     pub mtu: u32,
+}
+
+/// Removes interfaces in a thread of its own. The kernel does what it is asked within the call that
+/// asks, and takes its time where locks are held or the interface is still referred to: nothing else
+/// that this thread runs could go on meanwhile, not even a wait with a bound.
+pub(super) async fn remove_beside(links: Vec<Link>) -> Result<(), AttachError> {
+    let removing = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(async {
+            let netlink = Netlink::connect()?;
+            let mut first = Ok(());
+            for link in links {
+                first = first.and(netlink.remove(&link).await);
+            }
+            Ok(first?)
+        })
+    });
+    removing.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
 
 /// A connection to the kernel.

@@ -136,19 +136,27 @@ impl Places {
         Ok(Installed { is_program_new, is_config_new, before_ours })
     }
 
-    /// Takes both away, the configuration first: without it no runtime calls the program.
+    /// Takes both away, the configuration first: without it no runtime calls the program. Gives what
+    /// was there.
     ///
     /// # Errors
     /// [`InstallError`] where the system refuses. What is gone already is no error.
-    pub fn uninstall(&self) -> Result<(), InstallError> {
-        self.remove_configs(|_| true)?;
-        remove(&self.bin_dir.join(PROGRAM))
+    pub fn uninstall(&self) -> Result<Vec<PathBuf>, InstallError> {
+        let mut removed =
+            if self.conf_dir.exists() { self.remove_configs(|_| true)? } else { vec![] };
+        let program = self.bin_dir.join(PROGRAM);
+        if remove(&program)? {
+            removed.push(program);
+        }
+        Ok(removed)
     }
 
-    /// Removes our configurations, under whatever number.
-    fn remove_configs(&self, is_one: impl Fn(&Path) -> bool) -> Result<(), InstallError> {
-        let ours = self.configs()?.into_iter().filter(|path| is_ours(path));
-        ours.filter(|path| is_one(path)).try_for_each(|path| remove(&path))
+    /// Removes our configurations, under whatever number; gives those.
+    fn remove_configs(&self, is_one: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, InstallError> {
+        let mut ours = self.configs()?;
+        ours.retain(|path| is_ours(path) && is_one(path));
+        ours.iter().try_for_each(|path| remove(path).map(drop))?;
+        Ok(ours)
     }
 
     /// What a runtime takes for configurations, in its order.
@@ -207,10 +215,12 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-fn remove(path: &Path) -> Result<(), InstallError> {
+/// Removes a file; whether it was there.
+fn remove(path: &Path) -> Result<bool, InstallError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(wrong("remove", path)(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(wrong("remove", path)(error)),
     }
 }
 

@@ -34,7 +34,7 @@ pub use successor::{HandoverSocket, Heard, Successor, successors};
 const GREETING: &str = "lockgate hand-over 1";
 /// The answer where another successor is being served.
 const BUSY: &str = "busy";
-/// The answer, before the letter of the old agent's anchors.
+/// The answer, before the letter of the old agent's anchors, and in a cluster the name of its node.
 const READY: &str = "ready ";
 const GIVE: &str = "give";
 const GIVEN: &str = "given";
@@ -79,6 +79,17 @@ pub enum HandoverError {
     /// Another one asked first.
     #[error("another agent is about to take over already: wait for its end, and start again")]
     Busy,
+    /// It is of another node.
+    #[error(
+        "the agent that runs is of node {theirs}, and this one of {ours}: of another node's nothing is \
+         taken over; see the setting node, or stop that one first"
+    )]
+    Node {
+        /// Its node.
+        theirs: String,
+        /// That of this one.
+        ours: String,
+    },
     /// It said something else than what was expected.
     #[error(
         "the agent that runs speaks of a hand-over in other words ({0:?}): it is of another \
@@ -90,7 +101,24 @@ pub enum HandoverError {
     Broken(#[source] io::Error),
 }
 
-/// The letter that a line names.
-fn anchors(line: &str) -> Option<AnchorSet> {
-    AnchorSet::of_letter(line.strip_prefix(READY)?)
+/// The answer of an agent of a cluster's node, or of a directory, with these anchors.
+fn ready(anchors: AnchorSet, node: Option<&str>) -> String {
+    let of_node = node.map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{READY}{}{of_node}", anchors.letter())
+}
+
+/// The anchors that such an answer names, to an agent of this node. One without a node is as an agent
+/// says it that is older than the name there: that is upgraded as ever.
+fn anchors(line: &str, node: Option<&str>) -> Result<AnchorSet, HandoverError> {
+    let strange = || HandoverError::Strange(line.to_owned());
+    let mut words = line.strip_prefix(READY).ok_or_else(strange)?.splitn(2, ' ');
+    let anchors = words.next().and_then(AnchorSet::of_letter).ok_or_else(strange)?;
+    match (words.next(), node) {
+        (Some(theirs), Some(ours)) if theirs != ours => {
+            let [theirs, ours] = [theirs, ours].map(str::to_owned);
+            Err(HandoverError::Node { theirs, ours })
+        }
+        (Some(_), None) => Err(strange()),
+        _ => Ok(anchors),
+    }
 }

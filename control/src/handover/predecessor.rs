@@ -17,11 +17,11 @@ pub struct Predecessor {
 }
 
 impl Predecessor {
-    /// Asks the agent that listens there.
+    /// Asks the agent that listens there, for one of a cluster's node or of a directory.
     ///
     /// # Errors
-    /// [`HandoverError`] where nobody listens, or it is busy or of another version.
-    pub async fn ask(path: &Path) -> Result<Self, HandoverError> {
+    /// [`HandoverError`] where nobody listens, or it is busy, of another node or of another version.
+    pub async fn ask(path: &Path, node: Option<&str>) -> Result<Self, HandoverError> {
         let unasked = |source| HandoverError::Unasked { path: PathBuf::from(path), source };
         let mut wire = Wire::new(UnixStream::connect(path).await.map_err(unasked)?);
         wire.say(GREETING).await.map_err(unasked)?;
@@ -29,7 +29,7 @@ impl Predecessor {
         if line == BUSY {
             return Err(HandoverError::Busy);
         }
-        let anchors = anchors(&line).ok_or(HandoverError::Strange(line))?;
+        let anchors = anchors(&line, node)?;
         Ok(Self { wire, anchors })
     }
 

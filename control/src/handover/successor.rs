@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, warn};
 
 use super::wire::Wire;
-use super::{ANSWER, BUSY, GIVE, GIVEN, GREETING, PREPARE, READY, TAKEN, TAKING};
+use super::{ANSWER, BUSY, GIVE, GIVEN, GREETING, PREPARE, TAKEN, TAKING, ready};
 use crate::attach::AnchorSet;
 use crate::socket::{self, SocketError};
 
@@ -30,16 +30,22 @@ pub fn successors() -> (mpsc::Sender<Successor>, mpsc::Receiver<Successor>) {
 pub struct HandoverSocket {
     path: PathBuf,
     listener: UnixListener,
-    anchors: AnchorSet,
+    /// What is said to who asks.
+    ready: Arc<str>,
 }
 
 impl HandoverSocket {
-    /// Listens, for an agent with these anchors.
+    /// Listens, for an agent with these anchors: of a cluster's node, or of a directory.
     ///
     /// # Errors
     /// [`SocketError`] where somebody is there already, or the system refuses.
-    pub fn listen(path: &Path, anchors: AnchorSet) -> Result<Self, SocketError> {
-        Ok(Self { path: path.to_owned(), listener: socket::bind("lock", path)?, anchors })
+    pub fn listen(
+        path: &Path,
+        anchors: AnchorSet,
+        node: Option<&str>,
+    ) -> Result<Self, SocketError> {
+        let ready = ready(anchors, node).into();
+        Ok(Self { path: path.to_owned(), listener: socket::bind("lock", path)?, ready })
     }
 
     /// Serves for ever.
@@ -48,11 +54,12 @@ impl HandoverSocket {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let (place, to, anchors) = (Arc::clone(&place), to.clone(), self.anchors);
+                    let (place, to) = (Arc::clone(&place), to.clone());
+                    let ready = Arc::clone(&self.ready);
                     tokio::spawn(async move {
                         let mut wire = Wire::new(stream);
                         match place.try_acquire() {
-                            Ok(_alone) => serve_successor(wire, anchors, &to).await,
+                            Ok(_alone) => serve_successor(wire, &ready, &to).await,
                             Err(_) => _ = wire.say(BUSY).await,
                         }
                     });
@@ -73,13 +80,13 @@ impl Drop for HandoverSocket {
 }
 
 /// Waits beside a successor that prepares, until it says `give`.
-async fn serve_successor(mut wire: Wire, anchors: AnchorSet, to: &mpsc::Sender<Successor>) {
+async fn serve_successor(mut wire: Wire, ready: &str, to: &mpsc::Sender<Successor>) {
     let process = wire.process();
     if !matches!(wire.hear(ANSWER).await, Ok(line) if line == GREETING) {
         warn!(process, "somebody asks for a hand-over in other words");
         return;
     }
-    if wire.say(&format!("{READY}{}", anchors.letter())).await.is_err() {
+    if wire.say(ready).await.is_err() {
         return;
     }
     info!(process, "a successor prepares to take over");

@@ -10,10 +10,18 @@ use crate::settings::{Machine, Raw, RawCluster, Settings};
 fn served(
     anchors: AnchorSet,
 ) -> (tempfile::TempDir, PathBuf, tokio::sync::mpsc::Receiver<Successor>) {
+    served_on(anchors, None)
+}
+
+/// The same of a cluster's node.
+fn served_on(
+    anchors: AnchorSet,
+    node: Option<&str>,
+) -> (tempfile::TempDir, PathBuf, tokio::sync::mpsc::Receiver<Successor>) {
     let directory = tempfile::tempdir().unwrap();
     let path = path(&directory.path().join("lock"), &SourcePlan::Directory("m".into()));
     let (to, successors) = successors();
-    let socket = HandoverSocket::listen(&path, anchors).unwrap();
+    let socket = HandoverSocket::listen(&path, anchors, node).unwrap();
     tokio::spawn(socket.serve(to));
     (directory, path, successors)
 }
@@ -21,7 +29,7 @@ fn served(
 #[tokio::test]
 async fn what_is_asked_for_is_given_and_taken() {
     let (_directory, path, mut successors) = served(AnchorSet::Second);
-    let mut predecessor = Predecessor::ask(&path).await.unwrap();
+    let mut predecessor = Predecessor::ask(&path, None).await.unwrap();
     assert_eq!(predecessor.anchors(), AnchorSet::Second);
     let old = tokio::spawn(async move {
         let mut successor = successors.recv().await.unwrap();
@@ -35,12 +43,12 @@ async fn what_is_asked_for_is_given_and_taken() {
 #[tokio::test]
 async fn one_successor_is_served_and_the_next_when_it_has_gone() {
     let (_directory, path, mut successors) = served(AnchorSet::First);
-    let first = Predecessor::ask(&path).await.unwrap();
-    assert!(matches!(Predecessor::ask(&path).await, Err(HandoverError::Busy)));
+    let first = Predecessor::ask(&path, None).await.unwrap();
+    assert!(matches!(Predecessor::ask(&path, None).await, Err(HandoverError::Busy)));
     drop(first);
     let next = async {
         loop {
-            match Predecessor::ask(&path).await {
+            match Predecessor::ask(&path, None).await {
                 Err(HandoverError::Busy) => tokio::task::yield_now().await,
                 other => return other,
             }
@@ -55,7 +63,7 @@ async fn one_successor_is_served_and_the_next_when_it_has_gone() {
 #[tokio::test]
 async fn a_successor_that_dies_is_heard_of() {
     let (_directory, path, mut successors) = served(AnchorSet::First);
-    let mut predecessor = Predecessor::ask(&path).await.unwrap();
+    let mut predecessor = Predecessor::ask(&path, None).await.unwrap();
     predecessor.wire_say(GIVE).await;
     let mut successor = successors.recv().await.unwrap();
     drop(predecessor);
@@ -65,7 +73,7 @@ async fn a_successor_that_dies_is_heard_of() {
 #[tokio::test]
 async fn a_predecessor_that_ends_is_heard_of() {
     let (_directory, path, mut successors) = served(AnchorSet::First);
-    let mut predecessor = Predecessor::ask(&path).await.unwrap();
+    let mut predecessor = Predecessor::ask(&path, None).await.unwrap();
     let ends = async { drop(successors.recv().await) };
     let (given, ()) = tokio::join!(predecessor.give(), ends);
     assert!(matches!(given, Err(HandoverError::Broken(_))), "{given:?}");
@@ -95,14 +103,42 @@ async fn an_agent_of_a_cluster_takes_nothing_from_one_of_a_directory() {
     };
     let cluster = Settings::new(raw, &Machine { cores: vec![0] }).unwrap().source;
     let other = path(&directory.path().join("lock"), &cluster);
-    let error = Predecessor::ask(&other).await.unwrap_err().to_string();
+    let error = Predecessor::ask(&other, Some("a")).await.unwrap_err().to_string();
     assert!(error.contains("already running") && error.contains("of a cluster"), "{error}");
-    assert!(Predecessor::ask(&own).await.is_ok());
+    assert!(Predecessor::ask(&own, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_agent_of_another_node_takes_nothing_over_and_says_both_names() {
+    let long = format!("{}.{}", "a".repeat(63), "b".repeat(189));
+    for node in ["here", &long] {
+        let (_directory, path, mut successors) = served_on(AnchorSet::Second, Some(node));
+        let error = Predecessor::ask(&path, Some("there")).await.unwrap_err().to_string();
+        let wanted = format!("is of node {node}, and this one of there");
+        assert!(error.contains(&wanted) && error.contains("the setting node"), "{error}");
+        assert!(successors.try_recv().is_err(), "nobody said give");
+        let predecessor = loop {
+            match Predecessor::ask(&path, Some(node)).await {
+                Err(HandoverError::Busy) => tokio::task::yield_now().await,
+                asked => break asked.unwrap(),
+            }
+        };
+        assert_eq!(predecessor.anchors(), AnchorSet::Second);
+    }
+}
+
+#[test]
+fn an_older_agent_names_no_node_and_is_upgraded_and_one_of_a_directory_never_does() {
+    assert_eq!(anchors("ready x", Some("here")).unwrap(), AnchorSet::Second);
+    for (line, node) in [("ready w here", None), ("ready y", None), ("ready", Some("here"))] {
+        assert!(matches!(anchors(line, node), Err(HandoverError::Strange(_))), "{line}");
+    }
 }
 
 #[tokio::test]
 async fn nobody_there_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
-    let error = Predecessor::ask(&directory.path().join("none")).await.unwrap_err().to_string();
+    let error =
+        Predecessor::ask(&directory.path().join("none"), None).await.unwrap_err().to_string();
     assert!(error.contains("stop it first, or start this one without --take-over"), "{error}");
 }

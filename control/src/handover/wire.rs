@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::ANSWER;
 
-/// The longest line.
-const LINE_BYTES_MAX: u64 = 64;
+/// The longest line: one with the name of a node, which has 253 bytes at most.
+const LINE_BYTES_MAX: u64 = 320;
 
 /// One end of a connection.
 #[derive(Debug)]

@@ -47,7 +47,8 @@ impl Doors {
         let show = ShowSocket::listen(&settings.socket)?;
         let http = HttpServer::listen(settings.listen).await?;
         let asked = handover::path(&settings.lock, &settings.source);
-        let handover = HandoverSocket::listen(&asked, anchors)?;
+        let handover =
+            HandoverSocket::listen(&asked, anchors, plan.map(|plan| plan.node.as_str()))?;
         Ok(Self { cni, show, http, handover })
     }
 

@@ -10,7 +10,9 @@
 //! Workers get them before the snapshot in which their pods have ports: not one packet of theirs is
 //! judged without. The files of a predecessor are removed when nobody waits any more, and of one
 //! that gives no sooner than it was told that all is taken: a switch that dies before that leaves
-//! them to the next, or to who goes on. One that has published nothing leaves no file.
+//! them to the next, or to who goes on. One that has published nothing leaves no file, nor does one
+//! that did not come to say that it has taken all; and if that was killed, who goes on removes what
+//! it left. So the newest files are always those of who served last.
 
 mod names;
 #[cfg(test)]
@@ -130,6 +132,16 @@ impl Survivors {
         self.is_untold = true;
     }
 
+    /// This switch goes on, which had given everything: with the locks, so whoever published after it
+    /// is dead. Those files are newer than ours, and would be believed before them from now on.
+    pub fn go_on(&self) {
+        let later = self.directory.as_deref().map(|directory| left::later(directory, self.stamp));
+        for path in later.into_iter().flatten() {
+            info!(path = %path.display(), "a successor that is dead left it: removed");
+            remove(&path);
+        }
+    }
+
     /// The predecessor was told that all is taken, or is gone.
     pub fn taken(&mut self, now: Instant) {
         self.is_untold = false;
@@ -227,11 +239,14 @@ impl Survivors {
 
 impl Drop for Survivors {
     /// Where nothing was published no connection is left either: our files would only be in the way
-    /// of those that have some.
+    /// of those that have some. So they would where the predecessor may go on, whose files are there.
     fn drop(&mut self) {
-        let Some(directory) = self.directory.as_deref().filter(|_| !self.has_published) else {
+        let Some(directory) = &self.directory else { return };
+        if self.has_published && !self.is_untold {
             return;
-        };
+        }
+        // Without the names the others count for nothing, should this end in between.
+        remove(&names::path(directory, self.stamp));
         for path in left::files_of(directory, self.stamp) {
             remove(&path);
         }

@@ -97,6 +97,39 @@ fn whoever_ends_without_having_published_leaves_no_file() {
 }
 
 #[test]
+fn whoever_goes_on_is_believed_and_not_its_successor_that_died() {
+    let mut bench = Bench::new();
+    let [old, own, dead, prepares] = [OLD, OWN, 9, 10].map(|stamp| bench.file(stamp));
+    for stamp in [OLD, OWN, 9] {
+        names::write(bench.directory.path(), stamp, &names()).unwrap();
+    }
+    bench.survivors.name(names());
+    bench.survivors.go_on();
+    let names = |stamp| names::path(bench.directory.path(), stamp).exists();
+    assert!(!dead.exists() && !names(9), "the next start would read it first");
+    assert!(old.exists() && own.exists() && names(OLD) && names(OWN));
+    assert!(prepares.exists(), "it has published nothing, and may be alive");
+}
+
+#[test]
+fn a_successor_that_ends_before_it_said_that_all_is_taken_leaves_no_file() {
+    for (is_told, is_left) in [(false, false), (true, true)] {
+        let mut bench = Bench::new();
+        let (own, theirs) = (bench.file(OWN), bench.file(OLD));
+        bench.survivors.await_word();
+        bench.survivors.inherit(vec![left(&theirs, true, true)]);
+        bench.survivors.name(names());
+        bench.publish();
+        if is_told {
+            bench.survivors.taken(bench.now);
+        }
+        drop(std::mem::take(&mut bench.survivors));
+        let has_names = names::path(bench.directory.path(), OWN).exists();
+        assert_eq!((own.exists(), has_names, theirs.exists()), (is_left, is_left, !is_left));
+    }
+}
+
+#[test]
 fn names_that_could_not_be_written_are_tried_again() {
     let mut bench = Bench::new();
     let memory = bench.directory.path().join("memory");

@@ -86,11 +86,12 @@ impl<D: Dataplane> Sync<D> {
         self.dataplane.give()
     }
 
-    /// Has the ports back: workers go on, and each port is added anew.
+    /// Has the ports back, with the locks: workers go on, and each port is added anew.
     ///
     /// # Errors
     /// Where a worker cannot be started.
     pub fn have_back(&mut self) -> Result<(), D::Error> {
+        self.survivors.go_on();
         self.dataplane.resume()?;
         self.ports.forget();
         self.links_changed();

@@ -484,6 +484,23 @@ async fn ports_that_were_given_are_added_anew_when_they_are_had_back() {
 }
 
 #[tokio::test]
+async fn who_has_everything_back_is_who_the_next_start_believes() {
+    let mut bench = Bench::new(FakeSwitch::quick(), FakeLinks::with(&["ea", "eb"]));
+    let memory = tempfile::tempdir().unwrap();
+    bench.sync.keep_in(Some(memory.path().to_owned()));
+    bench.advance().await;
+    bench.sync.give().unwrap();
+    // A successor has published, and died.
+    let dead = ["0000000000000001-0.connections", "0000000000000001.pods"];
+    for name in dead {
+        fs::write(memory.path().join(name), "{}").unwrap();
+    }
+    bench.sync.have_back().unwrap();
+    assert!(dead.iter().all(|name| !memory.path().join(name).exists()));
+    assert!(memory.path().join("0000000000000000.pods").exists(), "ours");
+}
+
+#[tokio::test]
 async fn a_worker_that_does_not_use_what_was_taken_is_noticed() {
     let bench = Bench::new(FakeSwitch::default(), half_served());
     let Bench { mut sync, links, taken, directory: _directory } = bench;

@@ -143,6 +143,14 @@ impl Adoptions {
     }
 }
 
+impl Record {
+    /// Whether it is a predecessor's, and no rules of ours have judged it yet.
+    #[must_use]
+    pub fn is_unjudged(&self) -> bool {
+        self.epoch == NEVER
+    }
+}
+
 impl Connections {
     /// Takes in a connection of a predecessor. Nobody gives way to it but one of the same key between
     /// other ends, as when a packet was picked up before its pod had a port here: under the snapshot

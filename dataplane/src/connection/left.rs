@@ -4,6 +4,7 @@
 //! shorter than it says is refused as a whole; a record that no worker can have written is left out,
 //! and counted.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -108,6 +109,19 @@ pub fn files_of(directory: &Path, stamp: u64) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
     paths.filter(|path| stamp_of(path) == Some(stamp)).collect()
+}
+
+/// What starts later than this one left that have published, of each first what says so: without that
+/// the rest counts for nothing. What cannot be listed is left out.
+#[must_use]
+pub fn later(directory: &Path, stamp: u64) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let stamps = entries.filter_map(|entry| stamp_of(&entry.path()));
+    let later: BTreeSet<u64> = stamps.filter(|&other| other > stamp).collect();
+    let said = later.into_iter().map(|other| (other, published(directory, other)));
+    let said = said.filter(|(_, names)| names.exists());
+    said.flat_map(|(other, names)| std::iter::once(names).chain(files_of(directory, other)))
+        .collect()
 }
 
 /// Which start a file is of, by its name.

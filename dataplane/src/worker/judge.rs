@@ -53,6 +53,8 @@ impl<P, M> Path<P, M> {
             }
             if renewed {
                 self.renew(snapshot, packet, id)?;
+            } else if self.is_early(snapshot, id) {
+                return Err(DropReason::NoConnection);
             } else {
                 // Another pod has the address now (NP-54).
                 self.connections.remove(id);
@@ -158,7 +160,9 @@ impl<P, M> Path<P, M> {
             Way::Opening => (&packet.route.source, &packet.route.target),
             Way::Reply => (&packet.route.target, &packet.route.source),
         };
-        if record.allowed && self.established == Established::Keep {
+        // What was allowed by another process's rules was allowed by none of ours.
+        let is_kept = self.established == Established::Keep && !record.is_unjudged();
+        if record.allowed && is_kept {
             self.connections.restamp(id, snapshot.epoch, true);
             return Ok(());
         }

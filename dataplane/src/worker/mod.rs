@@ -49,6 +49,7 @@ use crate::service::affinity::Affinities;
 
 use fragments::FragmentRate;
 use mailbox::{Attached, Command, Mailbox, Reply};
+use pick_up::AfterRestart;
 use route::{Asked, Entrance};
 use stage::Stage;
 use tell::Allowances;
@@ -129,8 +130,7 @@ struct Path<P, M> {
     fragment_rate: FragmentRate,
     established: Established,
     denial: Denial,
-    /// Until then TCP of which nothing is known is picked up.
-    picks_up_until: Tick,
+    after_restart: AfterRestart,
     now: Tick,
 }
 
@@ -157,7 +157,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             sampler: Sampler::default(),
             established: parts.established,
             denial: parts.denial,
-            picks_up_until: Tick(0),
+            after_restart: AfterRestart::default(),
             now: Tick(0),
         };
         Self {
@@ -271,9 +271,9 @@ impl<P: Port, M: Memory> Worker<P, M> {
                 let next = self.path.connections.page(cursor, &mut page);
                 self.reply(Reply::Page(page, next, asked));
             }
-            Command::PickUp(until) => self.path.picks_up_until = until,
+            Command::PickUp(until) => self.path.after_restart.picks_up_until = until,
             Command::Adopt(mut page) => {
-                self.path.adopt(&mut page);
+                self.adopt(&mut page);
                 self.reply(Reply::Adopted(page));
             }
         }

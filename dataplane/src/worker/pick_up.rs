@@ -7,9 +7,20 @@ use super::Path;
 use super::admit::Admitted;
 use super::judge::{decide, leaves};
 use super::route::Asked;
+use crate::clock::Tick;
 use crate::connection::{Connections, Opening, Spot, State};
 use crate::counters::DropReason;
+use crate::ids::Generation;
 use crate::publish::Snapshot;
+
+/// What holds for a while after a restart.
+#[derive(Debug, Default)]
+pub(super) struct AfterRestart {
+    /// Until then TCP of which nothing is known is picked up.
+    pub(super) picks_up_until: Tick,
+    /// The newest snapshot when connections of a predecessor were taken in last: they are of the next.
+    pub(super) adopted_before: Generation,
+}
 
 impl<P, M> Path<P, M> {
     /// Begins a connection for a packet that begins none by itself, where for now that may be.
@@ -21,7 +32,7 @@ impl<P, M> Path<P, M> {
         spot: Spot,
     ) -> Result<(), DropReason> {
         let (headers, route) = (&packet.headers, &packet.route);
-        let is_time = self.now < self.picks_up_until;
+        let is_time = self.now < self.after_restart.picks_up_until;
         // Of what asks a Service nobody knows the backend.
         if !is_time || route.asked != Asked::Plain || !Connections::is_amid(headers) {
             return Err(DropReason::NoConnection);

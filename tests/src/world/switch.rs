@@ -58,6 +58,7 @@ pub struct Switch {
     named: BTreeMap<Generation, BTreeSet<PortId>>,
     unsynced: usize,
     adopted: Adopted,
+    early: Option<(String, Vec<u8>)>,
 }
 
 impl Switch {
@@ -70,6 +71,7 @@ impl Switch {
             named: BTreeMap::new(),
             unsynced: 0,
             adopted: Adopted::default(),
+            early: None,
         }
     }
 
@@ -82,6 +84,11 @@ impl Switch {
     #[must_use]
     pub fn unsynced(&self) -> usize {
         self.unsynced
+    }
+
+    /// A packet that comes in by a port when everything is ready for the next snapshot, just before it.
+    pub fn before_next(&mut self, from: &str, frame: Vec<u8>) {
+        self.early = Some((from.to_owned(), frame));
     }
 
     /// Some workers turn, or none.
@@ -148,6 +155,10 @@ impl Dataplane for Switch {
 
     fn publish(&mut self, epoch: Epoch, policy: PolicyTable, endpoints: Endpoints) -> Generation {
         self.turn_some();
+        if let Some((from, frame)) = self.early.take() {
+            self.world.inject(&from, &frame).unwrap();
+            self.world.settle();
+        }
         let host = endpoints.host().map(|host| host.port);
         let named: BTreeSet<PortId> =
             endpoints.locals().map(|local| local.at.port).chain(host).collect();
@@ -215,6 +226,10 @@ impl Dataplane for Switch {
     fn pick_up_for(&mut self, ms: u64) -> Result<(), Refused> {
         self.world.pick_up_for(ms);
         Ok(())
+    }
+
+    fn kept_trouble(&self) -> Option<&KeptError> {
+        None
     }
 
     fn give(&mut self) -> Result<(), Self::Error> {

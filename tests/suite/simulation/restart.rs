@@ -20,8 +20,9 @@ use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::packet::{FlowKey, TcpFlags};
 use lockgate_dataplane::policy::delta::Delta;
+use lockgate_dataplane::worker::Established;
 use lockgate_tests::packets::Ends;
-use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Switch, World, at_once};
+use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Shape, Switch, World, at_once};
 
 use super::services::{SERVICES, key_of};
 use super::{ack, shape, syn, syn_ack};
@@ -56,6 +57,7 @@ struct Machine {
     grace: u32,
     /// Whether the next one takes over from one that has handed over.
     is_given: bool,
+    established: Established,
 }
 
 impl Machine {
@@ -67,8 +69,10 @@ impl Machine {
             links.make(name);
         }
         let memory = tempfile::tempdir().unwrap();
-        let (starts, grace, is_given) = (0, 0, false);
-        let mut machine = Self { directory, memory, links, sync: None, starts, grace, is_given };
+        let (starts, grace, is_given, sync) = (0, 0, false, None);
+        let established = Established::Recheck;
+        let mut machine =
+            Self { directory, memory, links, sync, starts, grace, is_given, established };
         machine.start(workers);
         machine
     }
@@ -82,7 +86,8 @@ impl Machine {
     fn begin(&mut self, workers: u8) {
         drop(self.sync.take());
         self.starts += 1;
-        let world = World::kept(shape(workers), self.memory.path(), self.starts);
+        let shape = Shape { established: self.established, ..shape(workers) };
+        let world = World::kept(shape, self.memory.path(), self.starts);
         let switch = Switch::new(world, self.starts);
         let node = Node { ports_max: 60, workers, ..Node::default() };
         let files = Files::read(self.directory.path()).unwrap();
@@ -111,6 +116,18 @@ impl Machine {
 
     fn write(&mut self, name: &str, text: &str) {
         fs::write(self.directory.path().join(name), text).unwrap();
+    }
+
+    /// Writes a file, or removes it, while the switch runs.
+    fn put_in_force(&mut self, name: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.write(name, text),
+            None => fs::remove_file(self.directory.path().join(name)).unwrap(),
+        }
+        let changed = Changed::Files([name.to_owned()].into());
+        let sync = self.sync.as_mut().unwrap();
+        sync.learn(News::Settled(Settled { changed, at: Instant::now() }));
+        self.advance();
     }
 
     fn world(&mut self) -> &mut World {
@@ -227,12 +244,28 @@ fn what_policy_denies_by_now_is_cut_both_ways() {
     assert_eq!(machine.talk(A, B, 1000), [denied.clone(), denied]);
     machine.goes_on(OUTSIDE, B, 1001);
     // It is as a connection that was denied while the switch ran: a later policy revives it.
-    fs::remove_file(machine.directory.path().join("closed.yaml")).unwrap();
-    let changed = Changed::Files(["closed.yaml".to_owned()].into());
-    let sync = machine.sync.as_mut().unwrap();
-    sync.learn(News::Settled(Settled { changed, at: Instant::now() }));
-    machine.advance();
+    machine.put_in_force("closed.yaml", None);
     machine.goes_on(A, B, 1000);
+}
+
+#[test]
+fn what_is_kept_over_a_policy_change_is_judged_by_the_next_start_all_the_same() {
+    let mut machine = Machine::new(2);
+    machine.established = Established::Keep;
+    machine.start(2);
+    machine.open(A, B, 1000);
+    machine.put_in_force("closed.yaml", Some(CLOSED));
+    machine.goes_on(A, B, 1000);
+    machine.open(OUTSIDE, B, 1001);
+    machine.start(2);
+    // Whoever closed this while no switch ran, or another process's rules were, is heard.
+    let denied = dropped(DropReason::EgressDenied);
+    assert_eq!(machine.talk(A, B, 1000), [denied.clone(), denied]);
+    machine.goes_on(OUTSIDE, B, 1001);
+    // Once it was judged here it is kept as any other.
+    let closed = SERVICES.replace("{port: 8080}, {port: 5353", "{port: 8081}, {port: 5353");
+    machine.put_in_force("all.yaml", Some(&closed));
+    machine.goes_on(OUTSIDE, B, 1001);
 }
 
 #[test]
@@ -323,6 +356,26 @@ fn a_pod_whose_port_comes_late_has_its_connections_then() {
     machine.advance();
     machine.goes_on(A, B, 1000);
     assert_eq!(machine.left(), 0, "files of the dead are left");
+}
+
+#[test]
+fn a_packet_that_comes_before_the_snapshot_with_the_late_port_takes_nothing_away() {
+    for workers in [1, 2] {
+        let mut machine = Machine::new(workers);
+        machine.open(A, B, 1000);
+        let link = machine.links.take("veth-b");
+        machine.start(workers);
+        machine.links.put(link);
+        // Taken in by then, of a pod that is nobody yet by the snapshot in force.
+        let there = machine.ends((A.0, A.1), (HOST, B.1));
+        let early = ack(there, 1000, 8080);
+        machine.sync.as_mut().unwrap().dataplane().before_next(A.0, early);
+        let before = machine.world().dropped(DropReason::NoConnection);
+        machine.advance();
+        assert_eq!(machine.world().dropped(DropReason::NoConnection), before + 1, "{workers}");
+        machine.goes_on(A, B, 1000);
+        assert_eq!(machine.world().connections(), 1);
+    }
 }
 
 #[test]
