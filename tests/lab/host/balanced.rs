@@ -21,7 +21,7 @@ const BALANCED: [&str; 2] = ["203.0.113.80", "2001:db8:80::1"];
 const ASKED: u16 = 80;
 const ECHO: u16 = 53;
 /// A port of UDP at whose pod nobody listens.
-const DEAF: u16 = 54;
+const DEAF: u16 = 5999;
 
 /// TCP is for a pod here, UDP for one of the second node, but what nobody hears.
 pub(super) fn manifests() -> String {
@@ -146,9 +146,13 @@ pub(super) fn kept() -> Outcome {
     Ok(())
 }
 
-/// Every rule, and every route of ours.
-fn ways(stack: &Stack) -> Result<String, LabError> {
-    stack.show(
-        "ip rule; ip -6 rule; ip route show table all proto 76; ip -6 route show table all proto 76",
-    )
+/// Every rule, and every route of ours; in no order, for rules of one priority have none.
+fn ways(stack: &Stack) -> Result<Vec<String>, LabError> {
+    let told = stack.show(
+        "for family in -4 -6; do
+        ip $family rule; ip $family route show table all proto 76; done",
+    )?;
+    let mut lines: Vec<String> = told.lines().map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
 }

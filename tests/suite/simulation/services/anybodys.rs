@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use lockgate_dataplane::counters::DropReason;
+use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::packet::{Kind, Packet, TcpFlags, parse};
-use lockgate_tests::packets::{self, Ends, fragments, joined};
+use lockgate_tests::packets::{self, Ends, fragments, joined, segment};
 use lockgate_tests::world::{HOST, World};
 
 use super::super::{ack, dropped, syn, syn_ack};
@@ -39,15 +40,14 @@ ports: [{{name: t, port: 8080}}, {{name: u, port: 5353, protocol: UDP}}]
 const BOTH: &str =
     "{name: t, port: 443, nodePort: 30443}, {name: u, port: 53, nodePort: 30053, protocol: UDP}";
 
-/// From somebody beyond the host port to pod a.
-fn from(world: &World, source: &str) -> Ends {
-    Ends { source: ip(source), ..to(world, source).reversed() }
+/// From somebody beyond the host port to an address.
+fn beyond(world: &World, source: &str, target: IpAddr) -> Ends {
+    Ends { source_mac: world.mac(HOST), target_mac: GATEWAY_MAC, source: ip(source), target }
 }
 
-/// From beyond, injected by hand: the MACs are the host port's.
-fn from_beyond(world: &World, source: &str, target: &str) -> Ends {
-    let own = to(world, target);
-    Ends { source_mac: world.mac(HOST), source: ip(source), ..own }
+/// The same to pod a.
+fn from(world: &World, source: &str) -> Ends {
+    beyond(world, source, to(world, source).source)
 }
 
 #[test]
@@ -56,10 +56,11 @@ fn what_came_in_by_the_host_port_for_no_port_of_a_service_is_refused() {
         let mut world = start(workers, is_late);
         world.set_file("more.yaml", &more(BOTH));
         for target in [CLAIMED, BALANCED] {
-            let beyond = from_beyond(&world, "198.51.100.1", target);
+            let beyond = beyond(&world, "198.51.100.1", ip(target));
             assert_eq!(sent(&mut world, HOST, &syn(beyond, 20_000, 443)).0, B);
             let frame = syn(beyond, 20_001, 444);
             assert_eq!(dropped(&mut world, HOST, B, &frame), DropReason::NoBackend);
+            assert_eq!(world.received(HOST).len(), 1, "its sender is told");
             // Of a pod it goes to whoever has the address.
             let own = to(&world, target);
             let (at, arrived) = sent(&mut world, A, &syn(own, 20_001, 444));
@@ -73,15 +74,19 @@ fn a_connection_that_has_ended_makes_no_room_beside_a_service_that_claims_its_ad
     for (workers, is_late) in NODES {
         for is_over in [false, true] {
             let mut world = start(workers, is_late);
-            let there = to(&world, CLAIMED);
-            assert_eq!(sent(&mut world, A, &syn(there, 4001, 443)).0, HOST);
-            let back = from(&world, CLAIMED);
-            assert_eq!(sent(&mut world, HOST, &syn_ack(back, 443, 4001)).0, A);
-            assert_eq!(sent(&mut world, A, &ack(there, 4001, 443)).0, HOST);
-            if is_over {
-                let both = TcpFlags::FIN.with(TcpFlags::ACK);
-                sent(&mut world, A, &packets::tcp(there, (4001, 443), both, &[]));
-                sent(&mut world, HOST, &packets::tcp(back, (443, 4001), both, &[]));
+            let (there, back) = (to(&world, CLAIMED), from(&world, CLAIMED));
+            let opening = |flags, numbers| segment(there, (4001, 443), flags, numbers);
+            let answer = TcpFlags::SYN.with(TcpFlags::ACK);
+            for (at, frame) in [
+                (A, opening(TcpFlags::SYN, (1000, 0))),
+                (HOST, segment(back, (443, 4001), answer, (5000, 1001))),
+                (A, opening(TcpFlags::ACK, (1001, 5001))),
+                (A, opening(TcpFlags::RST, (1001, 0))),
+            ] {
+                if is_over || frame != opening(TcpFlags::RST, (1001, 0)) {
+                    let to = if at == A { HOST } else { A };
+                    assert_eq!(sent(&mut world, at, &frame).0, to);
+                }
             }
             world.set_file("more.yaml", &more(BOTH));
             if is_over {
