@@ -2,8 +2,6 @@
 //!
 //! `PREFIX-outside` is the node's stack here; what is beyond it is in `world`.
 
-#![expect(clippy::unwrap_used, reason = "a case that cannot look has failed")]
-
 mod balanced;
 mod pretenders;
 mod services;

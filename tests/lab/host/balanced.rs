@@ -2,6 +2,7 @@
 //!
 //! The uplink has them too, as an API server that is reached by the address of a Service would be.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use lockgate_control::host::HostPlan;
@@ -49,7 +50,9 @@ status: {{loadBalancer: {{ingress: [{{ip: '{}'}}, {{ip: '{}'}}]}}}}
             ("echo", second, "second", ECHO, "UDP"),
             ("deaf", here, "here", DEAF, "UDP"),
         ] {
-            text += &format!(
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
                 "---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice

@@ -205,6 +205,6 @@ pub(super) fn began_before(stack: &Stack, v6: bool) -> Outcome {
     assert!(!asks(port)? && !asks(other)?, "nobody serves");
     let changed = stack.apply(&plan)?;
     assert_eq!(changed.flows_forgotten, 1, "the one to the node port, and none to another");
-    assert!((0..3).any(|_| asks(port).unwrap_or(false)), "it is led to the Service");
+    assert!((0..10).any(|_| asks(port).unwrap_or(false)), "it is led to the Service");
     Ok(())
 }
