@@ -21,12 +21,14 @@ use crate::http::HealthPorts;
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity};
 use crate::resolve::PodView;
-use crate::services::{Here, healths, node_ports};
+use crate::services::{BalancedPort, Here, balanced_ports, healths, node_ports};
 use crate::settings::{ClusterPlan, CniPlan};
 use crate::sync::Sync;
 
 /// How often what is done already is done again.
 const AGAIN: Duration = Duration::from_secs(30);
+/// The same where somebody else's route stands in the way: it may go.
+const SOON: Duration = Duration::from_secs(5);
 /// How long one operation of the plugin may take, in seconds: kubelets wait two minutes.
 const PLUGIN_SECONDS: u64 = 30;
 /// What the network is called.
@@ -42,6 +44,7 @@ type Installing = JoinHandle<Result<Vec<Problem>, String>>;
 pub struct Outfit {
     plan: ClusterPlan,
     host_port: Option<HostPortPlan>,
+    /// What the node's stack is, and when that is looked at again.
     done: Option<(HostPlan, Instant)>,
     of_host: Vec<Problem>,
     installed: Option<(Network, Instant)>,
@@ -81,7 +84,7 @@ impl Outfit {
             Err(_) if !sync.source().is_whole() => return Vec::new(),
             Err(problem) => return vec![problem],
         };
-        self.keep_host(&own, inventory, attacher).await;
+        self.keep_host(&own, inventory, sync.node_addresses(), attacher).await;
         let here = Here { node: Some(self.plan.node.as_str().into()), zone: None };
         let of_health = self.health.keep(healths(inventory, &here), is_ready).await;
         if is_ready {
@@ -92,53 +95,73 @@ impl Outfit {
         told.chain(strangers).chain(of_health).collect()
     }
 
-    async fn keep_host(&mut self, own: &NodeNets, inventory: &Inventory, attacher: &Attacher) {
+    async fn keep_host(
+        &mut self,
+        own: &NodeNets,
+        inventory: &Inventory,
+        let_in: &[IpAddr],
+        attacher: &Attacher,
+    ) {
         // With a far end in another namespace the stack is somebody else's.
         let Some(port) = self.host_port.as_ref().filter(|port| port.netns.is_none()) else {
             return;
         };
         let all: Vec<NodeNets> = inventory.nodes().map(nets).collect();
-        let mut services = self.plan.service_cidrs.clone();
-        services.extend(services_beyond(inventory, &all));
-        let plan = HostPlan::new(port.peer.clone(), own, &all, &services, self.plan.masquerade);
-        let plan = plan.map(|plan| HostPlan {
-            node_ports: node_ports(inventory.services()),
-            other_nodes: if self.plan.node_routes { plan.other_nodes } else { Vec::new() },
-            ..plan
-        });
-        let plan = match plan {
+        let (cidrs, masquerade) = (&self.plan.service_cidrs, self.plan.masquerade);
+        let mut plan = match HostPlan::new(port.peer.clone(), own, &all, cidrs, masquerade) {
             Ok(plan) => plan,
             Err(error) => return self.of_host = vec![of_node(&self.plan.node, "", &error, "")],
         };
-        let is_done = |(done, at): &(HostPlan, Instant)| *done == plan && at.elapsed() < AGAIN;
+        plan.node_ports = node_ports(inventory.services());
+        plan.let_in = let_in.to_vec();
+        if !self.plan.node_routes {
+            plan.other_nodes.clear();
+        }
+        let refused = plan.lead_balanced(services_beyond(inventory, &all));
+        let is_done = |(done, due): &(HostPlan, Instant)| *done == plan && Instant::now() < *due;
         if self.done.as_ref().is_some_and(is_done) {
             return;
         }
         let applied = host::apply(&plan, attacher.netlink()).await;
         // What failed is tried again with the next second.
-        self.done = applied.is_ok().then(|| (plan, Instant::now()));
-        self.of_host = match applied {
-            Ok(changed) => {
-                tell(&changed);
-                let drops = changed.forward_drops.iter();
-                let drops = drops.map(|drop| of_node(&self.plan.node, "", drop, ""));
-                let far = changed.nodes_off_link.iter().map(|node| self.off_link(*node));
-                drops.chain(far).collect()
-            }
+        self.done = applied.as_ref().ok().map(|changed| {
+            let again = if changed.routes_taken.is_empty() { AGAIN } else { SOON };
+            (plan, Instant::now() + again)
+        });
+        let mut told = match applied {
+            Ok(changed) => self.told_of(&changed),
             Err(error) => vec![of_node(&self.plan.node, "", &error, "")],
         };
+        told.extend(refused.iter().map(|error| self.warning(error, "")));
+        self.of_host = told;
+    }
+
+    /// What is to be known of the node's stack as it is by now.
+    fn told_of(&self, changed: &Changed) -> Vec<Problem> {
+        tell(changed);
+        let drops = changed.forward_drops.iter();
+        let drops = drops.map(|drop| of_node(&self.plan.node, "", drop, ""));
+        let far = changed.nodes_off_link.iter().map(|node| self.off_link(*node));
+        let remedy = "remove that route, or what makes it (another network plugin?), and it is \
+                      routed to the switch";
+        let taken = changed.routes_taken.iter().map(|taken| self.warning(taken, remedy));
+        drops.chain(far).chain(taken).collect()
+    }
+
+    fn warning(&self, message: &impl ToString, remedy: &str) -> Problem {
+        let object = format!("Node {}", self.plan.node);
+        let (severity, place) = (Severity::Warning, (None, None));
+        Problem::of_object(severity, place, &object, "", &message.to_string(), remedy)
     }
 
     /// What is to be known of a node to whose pods there is no route of ours.
     fn off_link(&self, node: IpAddr) -> Problem {
-        let object = format!("Node {}", self.plan.node);
         let message = format!(
             "the node of address {node} is on no link of this one: its pods are reached as the \
              network between them routes"
         );
         let remedy = "let the network route spec.podCIDRs, and set cluster.node_routes to false";
-        let (severity, place) = (Severity::Warning, (None, None));
-        Problem::of_object(severity, place, &object, "", &message, remedy)
+        self.warning(&message, remedy)
     }
 
     /// Begins to install what is missing, or takes in how that went.
@@ -161,15 +184,14 @@ impl Outfit {
     }
 }
 
-/// The addresses of load balancers, but those that are a node's: they are routed to the switch. Who may
-/// write `externalIPs` could lead the node's own packets astray, so those are not (CVE-2020-8554).
-fn services_beyond(inventory: &Inventory, nodes: &[NodeNets]) -> Vec<IpNet> {
-    let fronts = inventory.services().map(|service| &service.fronts);
-    let all = fronts.filter(|fronts| fronts.is_whole);
-    let all = all.flat_map(|fronts| &fronts.balanced);
+/// The ports of load balancers' addresses, but of those that are a node's: they are led to the switch.
+/// Who may write `externalIPs` could lead the node's own packets astray, so those are not
+/// (CVE-2020-8554).
+fn services_beyond(inventory: &Inventory, nodes: &[NodeNets]) -> Vec<BalancedPort> {
     let is_nodes = |address: &IpAddr| nodes.iter().any(|node| node.addresses.contains(address));
-    let own = all.filter(|address| !is_nodes(address) && !address.is_loopback());
-    own.map(|address| IpNet::from(*address)).collect()
+    let mut all = balanced_ports(inventory.services());
+    all.retain(|own| !is_nodes(&own.address) && !own.address.is_loopback());
+    all
 }
 
 fn network(plan: &ClusterPlan, cni: &CniPlan, own: &NodeNets, mtu: u16) -> Network {
@@ -268,6 +290,7 @@ fn tell(changed: &Changed) {
         info!(
             routes = changed.routes_set.len(),
             routes_removed = changed.routes_removed.len(),
+            rules = changed.rules,
             keys = changed.keys.len(),
             table = changed.table,
             "the node's own stack is as it must be"

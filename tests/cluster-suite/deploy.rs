@@ -95,8 +95,8 @@ fn uninstalls(cluster: &Cluster) -> Outcome {
     let on_node = |line: &str| run(cluster.node(0).command("sh").args(["-ec", line]));
     on_node(block)?;
     let left = "ls -d /etc/cni/net.d/*lockgate* /opt/cni/bin/lockgate-cni /sys/fs/bpf/lockgate \
-                /run/lockgate/* 2>/dev/null || true; ip route show proto 76; \
-                ip -6 route show proto 76; nft list tables | grep lockgate || true; \
+                /run/lockgate/* 2>/dev/null || true; for f in -4 -6; do \
+                ip $f route show table all proto 76; ip $f rule show protocol 76; done; nft list tables | grep lockgate || true; \
                 ip -o link show | grep lockgate || true";
     let left = String::from_utf8_lossy(&on_node(left)?.stdout).into_owned();
     assert_eq!(left, "", "left on the node");

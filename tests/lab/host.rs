@@ -2,8 +2,8 @@
 //!
 //! `PREFIX-outside` is the node's stack here; what is beyond it is in `world`.
 
-#![expect(clippy::unwrap_used, reason = "a case that cannot look has failed")]
-
+mod balanced;
+mod pretenders;
 mod services;
 mod world;
 
@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
         "the node's stack follows its plan, and is gone when removed but for what is others'",
         follows,
     ),
-    ("a route of somebody else to the pods is told, and stays", taken),
+    ("a route of somebody else to the pods is told, stays, and holds up no other", taken),
     ("the node calls its pods by a node address, and is let in", || each_family(from_the_node)),
     ("pods keep their address towards nodes and pods, and have the node's outside", || {
         each_family(from_pods)
@@ -42,6 +42,16 @@ pub(crate) const CASES: &[Case] = &[
     ("a node port of a Service that is local keeps who calls from beyond", || {
         each_family(services::kept)
     }),
+    ("a datagram's sender that began before the node port is led there all the same", || {
+        each_family(services::began_before)
+    }),
+    ("who comes from a link with an address of the node is not let in as the node", || {
+        each_family(pretenders::pretenders)
+    }),
+    ("a load balancer's ports are its Service's, and its other ports whoever's they were", || {
+        each_family(balanced::ports)
+    }),
+    ("a load balancer's ports are kept as planned, and gone when removed", balanced::kept),
 ];
 
 fn each_family(case: fn(&Stack, bool) -> Outcome) -> Outcome {
@@ -127,12 +137,19 @@ fn taken() -> Outcome {
         "nft add chain ip docker fw { type filter hook forward priority 0\\; policy drop\\; }",
     )?;
     let plan = stack.plan(true)?;
-    let told = stack.apply(&plan).unwrap_err().to_string();
-    assert!(told.contains("10.77.0.0/24 via 172.31.7.254"), "{told}");
-    assert!(told.contains("protocol 12"), "{told}");
+    let changed = stack.apply(&plan)?;
+    let told: Vec<String> = changed.routes_taken.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("10.77.0.0/24 via 172.31.7.254"), "{told:?}");
+    assert!(told[0].contains("protocol 12"), "{told:?}");
     assert!(stack.show("ip route show 10.77.0.0/24")?.contains("172.31.7.254"));
+    // Whatever nobody else has is led to the switch.
+    assert_eq!(changed.routes_set.len(), 8, "{:?}", changed.routes_set);
+    assert_eq!(stack.who_is(&stack.node(), None, &stack.server(true), WHO)?, ip(NODE_V6));
     stack.sh("ip route del 10.77.0.0/24")?;
     let changed = stack.apply(&plan)?;
+    assert_eq!((changed.routes_set.len(), changed.routes_taken.len()), (1, 0), "{changed:?}");
+    assert_eq!(stack.who_is(&stack.node(), None, &stack.server(false), WHO)?, ip(NODE));
     let drops: Vec<String> = changed.forward_drops.iter().map(ToString::to_string).collect();
     assert_eq!(drops, ["chain fw of table ip docker drops what it does not accept"]);
     Ok(())

@@ -21,6 +21,7 @@ mod netlink;
 mod own;
 mod pod_end;
 mod routes;
+mod rules;
 mod switch_end;
 
 use std::error::Error;
@@ -37,7 +38,8 @@ pub use interface::{InterfaceName, NAME_BYTES_MAX, NameError};
 pub use netlink::{Link, Netlink, NetlinkError, VethPlan};
 pub use own::{AnchorSet, HostPortPlan};
 pub use pod_end::{Difference, GATEWAY_V4, GATEWAY_V6, PodEnd, PodEndError};
-pub use routes::Route;
+pub use routes::{MAIN_TABLE, Route};
+pub use rules::{Packets, Rule, Then};
 
 /// The alias of every interface that the switch made.
 pub const ALIAS: &str = "lockgate";

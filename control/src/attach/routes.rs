@@ -1,4 +1,4 @@
-//! Routes of the main table, and the addresses of the whole namespace: read, set and removed.
+//! Routes, and the addresses of the whole namespace: read, set and removed.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::RouteMessageBuilder;
 
@@ -16,7 +16,10 @@ use super::netlink::{Netlink, NetlinkError, code, refused};
 /// No such route, and no such device any more.
 const GONE: [Option<i32>; 2] = [Some(-3), Some(-19)];
 
-/// A unicast route of the main table.
+/// The number of the main table.
+pub const MAIN_TABLE: u32 = 254;
+
+/// A unicast route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Where to.
@@ -29,6 +32,8 @@ pub struct Route {
     pub source: Option<IpAddr>,
     /// Who made it, as numbered in `rt_protos`.
     pub protocol: u8,
+    /// The table that it is in.
+    pub table: u32,
 }
 
 impl fmt::Display for Route {
@@ -42,19 +47,16 @@ impl fmt::Display for Route {
 }
 
 impl Netlink {
-    /// The unicast routes of a family in the main table.
+    /// The unicast routes of a family, of every table.
     ///
     /// # Errors
     /// [`NetlinkError`] where the kernel does not answer.
-    pub async fn main_routes(&self, v6: bool) -> Result<Vec<Route>, NetlinkError> {
+    pub async fn routes(&self, v6: bool) -> Result<Vec<Route>, NetlinkError> {
         let request = self.handle.route().get(of_family(v6)).execute();
         let messages: Vec<RouteMessage> =
             request.try_collect().await.map_err(refused("list routes of", "the node"))?;
-        let main = messages.iter().filter(|message| {
-            message.header.table == RouteHeader::RT_TABLE_MAIN
-                && message.header.kind == RouteType::Unicast
-        });
-        Ok(main.filter_map(|message| read_route(message, v6)).collect())
+        let unicast = messages.iter().filter(|message| message.header.kind == RouteType::Unicast);
+        Ok(unicast.filter_map(|message| read_route(message, v6)).collect())
     }
 
     /// Makes a route, or changes the one of its destination.
@@ -122,6 +124,7 @@ fn message(route: &Route) -> RouteMessage {
                 .destination_prefix(net.network(), net.prefix_len())
                 .output_interface(route.interface)
                 .protocol(protocol)
+                .table_id(route.table)
                 .scope(scope);
             if let Some(IpAddr::V4(gateway)) = route.gateway {
                 builder = builder.gateway(gateway).onlink();
@@ -135,7 +138,8 @@ fn message(route: &Route) -> RouteMessage {
             let mut builder = RouteMessageBuilder::<Ipv6Addr>::new()
                 .destination_prefix(net.network(), net.prefix_len())
                 .output_interface(route.interface)
-                .protocol(protocol);
+                .protocol(protocol)
+                .table_id(route.table);
             if let Some(IpAddr::V6(gateway)) = route.gateway {
                 builder = builder.gateway(gateway).onlink();
             }
@@ -151,18 +155,21 @@ fn read_route(message: &RouteMessage, v6: bool) -> Option<Route> {
     let any = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     let (mut address, mut gateway, mut source, mut interface): (IpAddr, _, _, _) =
         (any, None, None, 0);
+    // One byte holds no larger number: then an attribute says it.
+    let mut table = u32::from(message.header.table);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(told) => address = address_of(told)?,
             RouteAttribute::Gateway(told) => gateway = address_of(told),
             RouteAttribute::PrefSource(told) => source = address_of(told),
             RouteAttribute::Oif(number) => interface = *number,
+            RouteAttribute::Table(number) => table = *number,
             _ => {}
         }
     }
     let destination = IpNet::new(address, message.header.destination_prefix_length).ok()?;
     let protocol = message.header.protocol.into();
-    Some(Route { destination, gateway, interface, source, protocol })
+    Some(Route { destination, gateway, interface, source, protocol, table })
 }
 
 fn address_of(told: &RouteAddress) -> Option<IpAddr> {

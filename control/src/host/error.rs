@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::plan::PlanError;
 use super::sysctl::SysctlError;
-use crate::attach::{InterfaceName, NetlinkError, Route};
+use crate::attach::{InterfaceName, NetlinkError};
 
 /// Why the node's stack is not as planned.
 #[derive(Debug, thiserror::Error)]
@@ -29,18 +29,6 @@ pub enum HostError {
         listed(.0)
     )]
     NoAddress(Vec<IpAddr>),
-    /// Somebody else leads a network of ours elsewhere.
-    #[error(
-        "{} is routed already: {found}; remove that route, or what makes it (another network \
-         plugin?), and it is routed to the switch",
-        wanted.destination
-    )]
-    RouteTaken {
-        /// What is wanted.
-        wanted: Box<Route>,
-        /// What is there.
-        found: Box<Route>,
-    },
     /// A key of `/proc/sys/net`.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),

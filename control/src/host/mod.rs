@@ -5,7 +5,7 @@
 //!   outside --- uplink                 peer ~~~~ host port of the switch ~~~~ pods
 //!                  |    the node's       |
 //!                  '--- stack: routes ---'
-//!                       table inet lockgate: postrouting
+//!                       rules, table inet lockgate
 //! ```
 //!
 //! What shall be is a pure plan ([`HostPlan`]); [`apply`] makes the node so, and changes nothing
@@ -15,7 +15,9 @@
 //! switch itself answers for the gateway's MAC on the host port, so there are no neighbour entries
 //! to make.
 
+mod balanced;
 mod error;
+mod flows;
 mod forward;
 mod netfilter;
 mod plan;
@@ -28,11 +30,12 @@ mod tests;
 use std::io;
 use std::net::IpAddr;
 
-use crate::attach::{Netlink, Route};
+use crate::attach::{MAIN_TABLE, Netlink, Route, Rule};
 
 pub use error::HostError;
 pub use forward::ForwardDrop;
 pub use plan::{HostPlan, NodeNets, PROTOCOL, PlanError};
+pub use routes::TakenRoute;
 pub use sysctl::{Key, SysctlError};
 pub use table::NAME as TABLE;
 
@@ -46,12 +49,18 @@ pub struct Changed {
     pub routes_set: Vec<Route>,
     /// Routes of ours that were removed.
     pub routes_removed: Vec<Route>,
+    /// How many rules of ours were made or removed.
+    pub rules: usize,
     /// Keys of `/proc/sys/net` that were written.
     pub keys: Vec<Key>,
     /// Whether the table was replaced or removed.
     pub table: bool,
+    /// How many flows were forgotten that had begun before their port led to a Service.
+    pub flows_forgotten: usize,
     /// Not changed, but to be told: chains of others that may drop what pods send or get.
     pub forward_drops: Vec<ForwardDrop>,
+    /// Not changed, but to be told: what somebody else leads elsewhere.
+    pub routes_taken: Vec<TakenRoute>,
     /// Not changed, but to be told: nodes on no link of this one, to whose pods there is no route.
     pub nodes_off_link: Vec<IpAddr>,
 }
@@ -60,9 +69,9 @@ impl Changed {
     /// Whether anything was.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        let Self { routes_set, routes_removed, keys, table, forward_drops: _, nodes_off_link: _ } =
-            self;
-        *table || !(routes_set.is_empty() && routes_removed.is_empty() && keys.is_empty())
+        let Self { routes_set, routes_removed, rules, keys, table, .. } = self;
+        let is_same = routes_set.is_empty() && routes_removed.is_empty() && keys.is_empty();
+        *table || *rules > 0 || !is_same
     }
 }
 
@@ -81,41 +90,65 @@ pub async fn apply(plan: &HostPlan, netlink: &Netlink) -> Result<Changed, HostEr
     let here = netlink.all_addresses().await?;
     Family::BOTH.into_iter().try_for_each(|family| has_source(plan, family, &here))?;
     let wanted = table::wanted(plan, &here);
-    let kept = plan.clone();
+    let (kept, own) = (plan.clone(), here.clone());
     let mut changed = on_thread(move || {
-        let (table, forward_drops) = with_tables(|socket| {
-            Ok((put_table(socket, wanted.as_ref())?, forward::drops(socket)?))
+        let mut changed = with_tables(|socket| {
+            let table = put_table(socket, wanted.as_ref())?;
+            // A kernel that tells no flows keeps them until their clients are quiet for a while.
+            let forget = || flows::forget(socket, &kept.node_ports, &own).unwrap_or(0);
+            let flows_forgotten = if table { forget() } else { 0 };
+            let forward_drops = forward::drops(socket)?;
+            Ok(Changed { table, flows_forgotten, forward_drops, ..Changed::default() })
         })?;
-        let keys = Keys::of_this_namespace().apply(&kept)?;
-        Ok(Changed { keys, table, forward_drops, ..Changed::default() })
+        changed.keys = Keys::of_this_namespace().apply(&kept)?;
+        Ok(changed)
     })
     .await?;
-    let main = main_routes(netlink).await?;
+    let found = found_routes(netlink).await?;
+    let main: Vec<Route> =
+        found.iter().filter(|route| route.table == MAIN_TABLE).cloned().collect();
     let (to_nodes, far) = plan.routes_to_nodes(&main);
-    let wanted = [plan.routes(peer.index, &here), to_nodes].concat();
+    let balanced = balanced::routes(plan, peer.index, &here);
+    let wanted = [plan.routes(peer.index, &here), to_nodes, balanced].concat();
     changed.nodes_off_link = far;
-    let steps = routes::steps(&wanted, &main)?;
-    for route in &steps.remove {
-        netlink.remove_route(route).await?;
-    }
-    for route in &steps.set {
-        netlink.set_route(route).await?;
-    }
-    (changed.routes_removed, changed.routes_set) = (steps.remove, steps.set);
+    take(netlink, &mut changed, routes::steps(&wanted, &found), &balanced::rules(plan)).await?;
     Ok(changed)
 }
 
-/// Removes the table and the routes. The keys stay as they are: others may have come to need them.
+/// Takes the steps. New ways are there before old ones go, and a way before the rules that lead to
+/// it. A route that the kernel refuses holds up none but itself.
+async fn take(
+    netlink: &Netlink,
+    changed: &mut Changed,
+    steps: routes::Steps,
+    rules: &[Rule],
+) -> Result<(), HostError> {
+    let mut refused = None;
+    for route in steps.set {
+        match netlink.set_route(&route).await {
+            Ok(()) => changed.routes_set.push(route),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    changed.rules = netlink.keep_rules(PROTOCOL, rules).await?;
+    for route in &steps.remove {
+        netlink.remove_route(route).await?;
+    }
+    (changed.routes_removed, changed.routes_taken) = (steps.remove, steps.taken);
+    refused.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Removes the table, the rules and the routes. The keys stay as they are: others may have come to
+/// need them.
 ///
 /// # Errors
 /// [`HostError`] where the kernel refuses.
 pub async fn remove(netlink: &Netlink) -> Result<Changed, HostError> {
-    let routes_removed = routes::steps(&[], &main_routes(netlink).await?)?.remove;
-    for route in &routes_removed {
-        netlink.remove_route(route).await?;
-    }
-    let table = on_thread(|| with_tables(|socket| put_table(socket, None))).await?;
-    Ok(Changed { routes_removed, table, ..Changed::default() })
+    let mut changed = Changed::default();
+    let steps = routes::steps(&[], &found_routes(netlink).await?);
+    take(netlink, &mut changed, steps, &[]).await?;
+    changed.table = on_thread(|| with_tables(|socket| put_table(socket, None))).await?;
+    Ok(changed)
 }
 
 /// The table as the kernel has it, its attributes in hexadecimal: `nft list table inet lockgate` is
@@ -137,9 +170,11 @@ fn has_source(plan: &HostPlan, family: Family, here: &[IpAddr]) -> Result<(), Ho
     Err(HostError::NoAddress(addresses))
 }
 
-async fn main_routes(netlink: &Netlink) -> Result<Vec<Route>, HostError> {
-    let mut routes = netlink.main_routes(false).await?;
-    routes.extend(netlink.main_routes(true).await?);
+/// The routes of the main table, and ours wherever they are.
+async fn found_routes(netlink: &Netlink) -> Result<Vec<Route>, HostError> {
+    let mut routes = netlink.routes(false).await?;
+    routes.extend(netlink.routes(true).await?);
+    routes.retain(|route| route.table == MAIN_TABLE || route.protocol == PROTOCOL);
     Ok(routes)
 }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::netfilter::Family;
-use crate::attach::{GATEWAY_V4, GATEWAY_V6, InterfaceName, Route};
-use crate::services::{NodePort, asking_address, node_port_address};
+use crate::attach::{GATEWAY_V4, GATEWAY_V6, InterfaceName, MAIN_TABLE, Route};
+use crate::services::{BalancedPort, NodePort, asking_address, node_port_address};
 
 /// Who made our routes, in `rtm_protocol`: 76, the letter L, which nobody in iproute2's
 /// `rt_protos` has. `ip route show proto 76` shows them.
@@ -34,6 +34,8 @@ pub struct HostPlan {
     pub service_cidrs: Vec<IpNet>,
     /// The addresses of this node.
     pub node_addresses: Vec<IpAddr>,
+    /// The addresses that the switch takes for this node's own and lets in, where there are more.
+    pub let_in: Vec<IpAddr>,
     /// The addresses of every node.
     pub all_node_addresses: Vec<IpAddr>,
     /// Whether what pods send out of the cluster gets an address of this node.
@@ -42,6 +44,8 @@ pub struct HostPlan {
     pub other_nodes: Vec<NodeNets>,
     /// The ports of this node that lead to Services.
     pub node_ports: Vec<NodePort>,
+    /// The ports of load balancers' addresses, see [`Self::lead_balanced`].
+    pub balanced: Vec<BalancedPort>,
 }
 
 /// Why a plan would break the node.
@@ -99,6 +103,7 @@ impl HostPlan {
             cluster_pod_cidrs: aggregate(&cidrs),
             service_cidrs: aggregate(service_cidrs),
             node_addresses: own.addresses.clone(),
+            let_in: Vec::new(),
             all_node_addresses: addresses,
             masquerade,
             other_nodes: nodes
@@ -109,6 +114,7 @@ impl HostPlan {
                 .cloned()
                 .collect(),
             node_ports: Vec::new(),
+            balanced: Vec::new(),
         };
         plan.check()?;
         Ok(plan)
@@ -124,21 +130,41 @@ impl HostPlan {
             if net.prefix_len() == 0 {
                 return Err(PlanError::Everything { what, net });
             }
-            let nodes = self.all_node_addresses.iter().map(|address| (*address, "a node's"));
-            let mut kept = nodes.chain([
-                (IpAddr::V4(GATEWAY_V4), "the gateway of the pods"),
-                (IpAddr::V6(GATEWAY_V6), "the gateway of the pods"),
-                (node_port_address(false), "the switch's own"),
-                (asking_address(false), "the switch's own"),
-                (node_port_address(true), "the switch's own"),
-                (asking_address(true), "the switch's own"),
-                (IpAddr::from([127, 0, 0, 1]), "the node's loopback"),
-            ]);
-            if let Some((address, whose)) = kept.find(|(address, _)| net.contains(address)) {
-                return Err(PlanError::Overlap { what, net, address, whose });
-            }
+            self.leaves(what, net)?;
         }
         Ok(())
+    }
+
+    /// Whether a network leaves the node what is not the switch's.
+    fn leaves(&self, what: &'static str, net: IpNet) -> Result<(), PlanError> {
+        let nodes = self.all_node_addresses.iter().map(|address| (*address, "a node's"));
+        let mut kept = nodes.chain([
+            (IpAddr::V4(GATEWAY_V4), "the gateway of the pods"),
+            (IpAddr::V6(GATEWAY_V6), "the gateway of the pods"),
+            (node_port_address(false), "the switch's own"),
+            (asking_address(false), "the switch's own"),
+            (node_port_address(true), "the switch's own"),
+            (asking_address(true), "the switch's own"),
+            (IpAddr::from([127, 0, 0, 1]), "the node's loopback"),
+        ]);
+        match kept.find(|(address, _)| net.contains(address)) {
+            Some((address, whose)) => Err(PlanError::Overlap { what, net, address, whose }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in where load balancers' addresses are asked, of the families that there are pods of;
+    /// gives why some are not led to the switch. One that cannot be holds up no other.
+    pub fn lead_balanced(&mut self, ports: Vec<BalancedPort>) -> Vec<PlanError> {
+        let (mut led, mut refused) = (ports, Vec::new());
+        led.retain(|own| self.has(Family::of(own.address)));
+        led.retain(|own| {
+            let left = self.leaves("the load balancer's address", IpNet::from(own.address));
+            left.map_err(|error| refused.push(error)).is_ok()
+        });
+        refused.dedup();
+        self.balanced = led;
+        refused
     }
 
     /// Every network that is reached through the switch, with what it is.
@@ -159,7 +185,7 @@ impl HostPlan {
         own.find(|address| Family::of(*address) == family && here.contains(address))
     }
 
-    /// The routes that lead to the switch, where the peer has this number and the node these
+    /// The routes of the main table that lead to the switch, where the peer has this number and the node these
     /// addresses.
     ///
     /// The gateway itself is routed too: it sends ICMP errors, and a strict reverse path filter
@@ -169,16 +195,14 @@ impl HostPlan {
         let mut routes = Vec::new();
         for family in Family::BOTH {
             let source = self.source(family, here);
-            let gateway: IpAddr = match family {
-                Family::V4 => GATEWAY_V4.into(),
-                Family::V6 => GATEWAY_V6.into(),
-            };
+            let gateway = gateway(family);
             let route = |destination, gateway| Route {
                 destination,
                 gateway,
                 interface: peer,
                 source,
                 protocol: PROTOCOL,
+                table: MAIN_TABLE,
             };
             if family == Family::V4 && self.has(family) {
                 routes.push(route(IpNet::from(gateway), None));
@@ -223,10 +247,19 @@ impl HostPlan {
                     interface: link.interface,
                     source: None,
                     protocol: PROTOCOL,
+                    table: MAIN_TABLE,
                 });
             }
         }
         (routes, far)
+    }
+}
+
+/// What the node sends to the switch goes by this address.
+pub(super) fn gateway(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => GATEWAY_V4.into(),
+        Family::V6 => GATEWAY_V6.into(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The table `inet lockgate`: whose address packets bear when they leave the node, or for a pod.
+//! The table `inet lockgate`: whose address packets bear when they leave the node, or for a pod, and
+//! who may not pass for the node.
 //!
 //! ```text
 //! nft list table inet lockgate
@@ -18,8 +19,15 @@
 //! 5. There it bears a node address as 1. (NP-43), but what comes to a Service that wants to know from
 //!    whom (`externalTrafficPolicy: Local`), and what pods of this node send.
 //!
-//! The chains are asked shortly before those of others, for a connection's address is changed once:
-//! the first to change it is the only one.
+//! And whatever comes in from a link:
+//!
+//! 6. It goes to the switch by no address of this node, which would let it in everywhere (NP-40). The
+//!    kernel refuses such senders only of IPv4, and only of addresses that are on an interface. What
+//!    the node itself sends is never forwarded, so it is not asked; and what goes elsewhere is not the
+//!    switch's to stop (a router may bear the link-local address of another link).
+//!
+//! The chains that translate are asked shortly before those of others, for a connection's address is
+//! changed once: the first to change it is the only one.
 
 use std::net::IpAddr;
 
@@ -37,13 +45,16 @@ pub const NAME: &str = "lockgate";
 const PRIORITY: i32 = 90;
 /// Ten before `dstnat`.
 const PRIORITY_IN: i32 = -110;
+/// `raw`: before whoever might let them pass.
+const PRIORITY_FIRST: i32 = -300;
 
 /// What of a table is there so far.
 #[derive(Debug, Default)]
 struct Draft {
     sets: Vec<Set>,
-    /// Rules of what comes in, of what the node sends, and of what leaves.
+    /// Rules of what comes in, of what goes through, of what the node sends, and of what leaves.
     into: Vec<Vec<Attribute>>,
+    through: Vec<Vec<Attribute>>,
     own: Vec<Vec<Attribute>>,
     out: Vec<Vec<Attribute>>,
 }
@@ -60,6 +71,7 @@ pub(super) fn wanted(plan: &HostPlan, here: &[IpAddr]) -> Option<Table> {
             let asking = asking_address(family == Family::V6);
             let rule = Expressions::of(family).leaves_not_by(plan.peer.as_str());
             draft.out.push(rule.source_is(asking).masquerade());
+            draft.add_pretenders(plan, family);
         }
         if plan.masquerade {
             draft.add_pods(plan, family);
@@ -68,6 +80,7 @@ pub(super) fn wanted(plan: &HostPlan, here: &[IpAddr]) -> Option<Table> {
     let chain = |name, hook, priority, rules| Chain { name, hook, priority, rules };
     let chains = [
         chain("prerouting", Hook::Prerouting, PRIORITY_IN, draft.into),
+        chain("forward", Hook::Forward, PRIORITY_FIRST, draft.through),
         chain("output", Hook::Output, PRIORITY_IN, draft.own),
         chain("postrouting", Hook::Postrouting, PRIORITY, draft.out),
     ];
@@ -100,6 +113,17 @@ impl Draft {
             .source_is_local()
             .source(family, &node, false);
         self.out.push(rule.source_becomes(source));
+    }
+
+    /// Who came in from a link with an address of this node, be it on no interface: a cloud lists
+    /// outside addresses that are on none, and the switch takes them for the node's all the same.
+    fn add_pretenders(&mut self, plan: &HostPlan, family: Family) {
+        let towards_switch = || leaving(family, &plan.peer);
+        self.through.push(towards_switch().source_is_local().stops());
+        let known: Vec<IpAddr> = plan.node_addresses.iter().chain(&plan.let_in).copied().collect();
+        if let Some(known) = self.nets("own", family, &alone(&known)) {
+            self.through.push(towards_switch().source(family, &known, true).stops());
+        }
     }
 
     fn add_pods(&mut self, plan: &HostPlan, family: Family) {

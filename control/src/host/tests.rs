@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::attach::InterfaceName;
-use crate::services::NodePort;
+use crate::services::{BalancedPort, NodePort};
 
 const PEER: u32 = 7;
 
@@ -13,7 +13,7 @@ fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
-fn address(text: &str) -> IpAddr {
+pub(super) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -28,14 +28,14 @@ fn own() -> NodeNets {
     node(&["10.42.1.0/24", "fd42:1::/64"], &["198.51.100.1", "172.31.0.1", "fd31::1"])
 }
 
-fn plan() -> HostPlan {
+pub(super) fn plan() -> HostPlan {
     let other = node(&["10.42.0.0/24", "fd42:2::/64"], &["172.31.0.2", "fd31::2"]);
     let services = [net("10.96.0.0/12")];
     let peer = InterfaceName::new("lg-far").unwrap();
     HostPlan::new(peer, &own(), [&own(), &other], &services, true).unwrap()
 }
 
-fn here() -> Vec<IpAddr> {
+pub(super) fn here() -> Vec<IpAddr> {
     ["127.0.0.1", "172.31.0.1", "fd31::1"].map(address).to_vec()
 }
 
@@ -46,6 +46,7 @@ fn route(destination: &str, gateway: &str, source: &str) -> Route {
         interface: PEER,
         source: source.parse().ok(),
         protocol: PROTOCOL,
+        table: MAIN_TABLE,
     }
 }
 
@@ -127,8 +128,8 @@ fn routes_that_are_as_wanted_need_no_step_and_those_of_others_are_left() {
     let wanted = plan().routes(PEER, &here());
     let mut found = wanted.clone();
     found.push(Route { protocol: 3, ..route("0.0.0.0/0", "172.31.0.254", "") });
-    assert_eq!(routes::steps(&wanted, &found).unwrap(), routes::Steps::default());
-    let all_ours = routes::steps(&[], &found).unwrap();
+    assert_eq!(routes::steps(&wanted, &found), routes::Steps::default());
+    let all_ours = routes::steps(&[], &found);
     assert_eq!(all_ours.remove, wanted);
 }
 
@@ -138,17 +139,37 @@ fn a_route_that_is_gone_or_other_is_set_and_one_too_many_is_removed() {
     let stale = route("10.43.0.0/24", "169.254.1.1", "");
     let other = Route { source: None, ..wanted[1].clone() };
     let found = [&[wanted[0].clone(), other, stale.clone()], &wanted[3..]].concat();
-    let steps = routes::steps(&wanted, &found).unwrap();
+    let steps = routes::steps(&wanted, &found);
     assert_eq!(steps.remove, [stale]);
     assert_eq!(steps.set, wanted[1..3]);
 }
 
 #[test]
-fn a_route_of_somebody_else_to_our_pods_is_named() {
+fn a_route_of_somebody_else_to_our_pods_is_named_and_holds_up_no_other() {
     let wanted = plan().routes(PEER, &here());
     let theirs = Route { protocol: 12, interface: 3, ..route("10.42.1.0/24", "172.31.0.9", "") };
-    let text = routes::steps(&wanted, &[theirs]).unwrap_err().to_string();
-    assert!(text.contains("10.42.1.0/24 via 172.31.0.9 on interface number 3"), "{text}");
+    let steps = routes::steps(&wanted, std::slice::from_ref(&theirs));
+    let told: Vec<String> = steps.taken.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("10.42.1.0/24 via 172.31.0.9 on interface number 3"), "{told:?}");
+    assert_eq!(steps.set.len(), wanted.len() - 1);
+    assert!(steps.set.iter().all(|route| route.destination != theirs.destination));
+    // In a table of ours nobody else's counts.
+    let own = Route { table: 76, ..wanted[1].clone() };
+    assert_eq!(routes::steps(std::slice::from_ref(&own), &[theirs]).set, [own]);
+}
+
+#[test]
+fn a_load_balancers_address_that_is_not_the_switchs_to_take_holds_up_no_other() {
+    let mut plan = plan();
+    let of = |text: &str, port| BalancedPort { address: address(text), protocol: 6, port };
+    let ports = [("169.254.1.2", 80), ("169.254.1.2", 443), ("172.31.0.2", 80), ("192.0.2.1", 80)];
+    let refused = plan.lead_balanced(ports.map(|(text, port)| of(text, port)).to_vec());
+    let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("the load balancer's address 169.254.1.2/32"), "{told:?}");
+    assert!(told[1].contains("172.31.0.2, which is a node's"), "{told:?}");
+    assert_eq!(plan.balanced, [of("192.0.2.1", 80)]);
 }
 
 #[test]
@@ -157,10 +178,13 @@ fn a_plan_without_pods_has_no_table_and_one_without_masquerade_keeps_the_node_kn
         let table = table::wanted(plan, &here())?;
         Some(table.sets.into_iter().map(|set| set.name).collect::<Vec<_>>().join(" "))
     };
-    assert_eq!(names(&plan()).as_deref(), Some("node4 pods4 inside4 node6 pods6 inside6"));
+    assert_eq!(
+        names(&plan()).as_deref(),
+        Some("node4 own4 pods4 inside4 node6 own6 pods6 inside6")
+    );
     let mut plan = plan();
     plan.masquerade = false;
-    assert_eq!(names(&plan).as_deref(), Some("node4 node6"));
+    assert_eq!(names(&plan).as_deref(), Some("node4 own4 node6 own6"));
     (plan.pod_cidrs, plan.service_cidrs) = (vec![], vec![]);
     assert_eq!(names(&plan), None);
 }
@@ -173,9 +197,9 @@ fn node_ports_of_a_family_are_in_its_sets_and_those_that_keep_the_source_in_anot
     plan.node_ports = vec![port(30_001, false, false), port(30_002, false, true)];
     let table = table::wanted(&plan, &here()).unwrap();
     let names: Vec<_> = table.sets.iter().map(|set| set.name.as_str()).collect();
-    assert_eq!(names, ["ports4", "loopback4", "pods4", "kept4", "node4", "node6"]);
+    assert_eq!(names, ["ports4", "loopback4", "pods4", "kept4", "node4", "own4", "node6", "own6"]);
     let chains: Vec<_> = table.chains.iter().map(|chain| (chain.name, chain.rules.len())).collect();
-    assert_eq!(chains, [("prerouting", 1), ("output", 1), ("postrouting", 5)]);
+    assert_eq!(chains, [("prerouting", 1), ("forward", 4), ("output", 1), ("postrouting", 5)]);
     plan.node_ports = vec![port(30_001, true, false)];
     let table = table::wanted(&plan, &here()).unwrap();
     assert!(table.sets.iter().all(|set| set.name != "ports4" && !set.name.starts_with("kept")));

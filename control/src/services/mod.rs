@@ -9,6 +9,7 @@
 //! what a change needs; both ask [`asked_at`] what one Service is.
 
 mod backends;
+mod balanced;
 mod health;
 mod hosted;
 
@@ -24,6 +25,7 @@ use lockgate_dataplane::service::{Extent, Front, FrontKey, Range, Serving, Servi
 use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, Service};
 use backends::Candidates;
+pub use balanced::{BalancedPort, balanced_ports};
 pub use health::{Health, healths};
 pub use hosted::hosted_at;
 

@@ -2,7 +2,8 @@
 //! by pods at a port of the node.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use lockgate_control::services::NodePort;
 use lockgate_tests::lab::probe::{self, Seen, Speech};
@@ -113,7 +114,7 @@ fn names(v6: bool) -> Names {
 }
 
 /// Whether an echo of UDP comes back.
-fn echoes(
+pub(super) fn echoes(
     from: Namespace,
     source: IpAddr,
     to: IpAddr,
@@ -181,5 +182,29 @@ pub(super) fn kept(stack: &Stack, v6: bool) -> Outcome {
     assert!(who(&stack.uplink(), &node, KEPT_FAR).is_err());
     assert_eq!(who(&stack.node(), &node, KEPT_FAR)?, other);
     assert_eq!(who(&client, &node, KEPT_FAR)?, pod);
+    Ok(())
+}
+
+pub(super) fn began_before(stack: &Stack, v6: bool) -> Outcome {
+    let Names { node, uplink, .. } = names(v6);
+    let plan = stack.plan(true)?;
+    let mut without = plan.clone();
+    without.node_ports.clear();
+    stack.apply(&without)?;
+    let open = || -> std::io::Result<UdpSocket> {
+        let socket = UdpSocket::bind(SocketAddr::new(uplink, 0))?;
+        socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+        Ok(socket)
+    };
+    let socket = stack.uplink().enter(open)??;
+    let asks = |port: u16| -> std::io::Result<bool> {
+        socket.send_to(b"who?", SocketAddr::new(node, port))?;
+        Ok(socket.recv(&mut [0; 64]).is_ok())
+    };
+    let (port, other) = (FAR + 100, FAR + 900);
+    assert!(!asks(port)? && !asks(other)?, "nobody serves");
+    let changed = stack.apply(&plan)?;
+    assert_eq!(changed.flows_forgotten, 1, "the one to the node port, and none to another");
+    assert!((0..10).any(|_| asks(port).unwrap_or(false)), "it is led to the Service");
     Ok(())
 }

@@ -36,6 +36,8 @@ use super::{ip, shell};
 
 /// The node's address of IPv6.
 pub(super) const NODE_V6: &str = "fd31:7::1";
+/// An address of the node that is on no interface, as a cloud has it.
+pub(super) const NODE_NOWHERE: &str = "203.0.113.77";
 /// Another address on an interface of the node, which is none of the Node object's.
 pub(super) const NODE_OTHER: &str = "172.31.8.1";
 /// The world outside, IPv6.
@@ -82,11 +84,15 @@ impl Stack {
         }
         directory.put("30-deny.yaml", &ingress("deny", &[]))?;
         directory.put("40-services.yaml", &super::services::manifests())?;
+        directory.put("41-balanced.yaml", &super::balanced::manifests())?;
         let shape = Shape { prefix: PREFIX.to_owned(), mtu: 1500, outside: Vec::new() };
         let world = World::build_bare(directory, shape)?;
         wire(&world.lab)?;
         let mut options = world.options()?;
         options.arguments = ["--node", "here"].map(str::to_owned).to_vec();
+        for address in [NODE_NOWHERE, NODE, NODE_V6] {
+            options.arguments.extend(["--node-address".to_owned(), address.to_owned()]);
+        }
         let mut switch = SwitchProcess::spawn(&world.lab, &options)?;
         switch.await_ready(SETTLE)?;
         world.lab.outside().await_interface(FAR_END, SETTLE)?;
@@ -143,7 +149,7 @@ impl Stack {
             addresses: addresses.iter().map(|address| ip(address)).collect(),
         };
         // As a cloud does: the first address is on no interface.
-        let own = nets(cidrs, &["203.0.113.77", NODE, NODE_V6]);
+        let own = nets(cidrs, &[NODE_NOWHERE, NODE, NODE_V6]);
         let second = nets(&["10.77.1.0/24", "fd00:77:1::/64"], &[SECOND, SECOND_V6]);
         let wrong = |error: &dyn std::fmt::Display| LabError::Unexpected(error.to_string());
         let peer = InterfaceName::new(FAR_END).map_err(|error| wrong(&error))?;

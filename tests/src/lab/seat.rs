@@ -70,6 +70,14 @@ impl Seat {
             format!("neigh replace {GATEWAY_V4} lladdr {GATEWAY_MAC} dev {far} nud permanent"),
             format!("neigh replace {GATEWAY_V6} lladdr {GATEWAY_MAC} dev {far} nud permanent"),
         ])?;
+        Self::at(namespace, far, interface)
+    }
+
+    /// An interface of a namespace as it is.
+    ///
+    /// # Errors
+    /// When its sockets can't be made.
+    pub fn at(namespace: &Namespace, far: &str, interface: String) -> Result<Self, LabError> {
         let what = || format!("make raw sockets in {}", namespace.name());
         let open = || -> std::io::Result<(Socket, Socket, Socket, LinkAddr)> {
             let (v4, v6) = (raw_socket(Domain::IPV4)?, raw_socket(Domain::IPV6)?);

@@ -11,6 +11,11 @@ use super::family::Family;
 /// The register that every condition uses: the first of sixteen bytes.
 const REGISTER: u32 = 1;
 
+/// The register that says what becomes of the packet.
+const REGISTER_OF_VERDICT: u32 = 0;
+/// `NF_DROP`.
+const VERDICT_DROP: u32 = 0;
+
 const META_OIFNAME: u32 = 7;
 /// Four bytes behind the start of [`REGISTER`].
 const REGISTER_BEHIND: u32 = 9;
@@ -123,6 +128,15 @@ impl Expressions {
     /// Then its target becomes this address, at the same port.
     pub(in crate::host) fn target_becomes(self, address: IpAddr) -> Vec<Attribute> {
         self.becomes(NAT_TARGET, address)
+    }
+
+    /// Then it is counted and goes no further.
+    pub(in crate::host) fn stops(mut self) -> Vec<Attribute> {
+        self.add("counter", Vec::new());
+        let drop = Attribute::nest(2, [Attribute::number(1, VERDICT_DROP)]);
+        let verdict = [Attribute::number(1, REGISTER_OF_VERDICT), Attribute::nest(2, [drop])];
+        self.add("immediate", verdict);
+        self.finish()
     }
 
     fn becomes(mut self, which: u32, address: IpAddr) -> Vec<Attribute> {

@@ -18,7 +18,7 @@ pub(super) use attribute::{Attribute, find, number_of, text_of};
 pub(super) use expression::Expressions;
 pub(super) use family::Family;
 pub(super) use set::Set;
-pub(super) use socket::Socket;
+pub(super) use socket::{Part, Socket};
 pub(super) use table::{Chain, Hook, Table, described, remove};
 
 /// The kinds of messages that are used here (`NFT_MSG_*`).

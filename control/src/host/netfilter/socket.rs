@@ -1,4 +1,4 @@
-//! A socket to `nf_tables`: lists are asked for, batches are committed.
+//! A socket to `nf_tables` and conntrack: lists are asked for, batches are committed.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -27,7 +27,6 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
-const NF_TABLES: u8 = 10;
 
 /// `NFPROTO_INET`: tables for both families.
 pub(in crate::host) const INET: u8 = 1;
@@ -58,7 +57,16 @@ pub(in crate::host) struct Told {
     pub attributes: Vec<u8>,
 }
 
-/// A socket to `nf_tables` of the network namespace that it was opened in.
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::host) enum Part {
+    /// What the machine remembers of flows.
+    Conntrack = 1,
+    /// Tables.
+    Tables = 10,
+}
+
+/// A socket to `nf_tables` and conntrack of the network namespace that it was opened in.
 #[derive(Debug)]
 pub(in crate::host) struct Socket(OwnedFd);
 
@@ -79,11 +87,22 @@ impl Socket {
         family: u8,
         attributes: &[Attribute],
     ) -> io::Result<Vec<Told>> {
-        let mut bytes = Vec::new();
-        let flags = REQUEST | DUMP;
-        write(&mut bytes, nf_tables(kind), flags, 1, (family, 0), attributes);
-        self.send(&bytes)?;
         let mut told = Vec::new();
+        self.each((Part::Tables, kind), family, attributes, |one| told.push(one))?;
+        Ok(told)
+    }
+
+    /// Gives each object that a question is answered with.
+    pub(in crate::host) fn each(
+        &self,
+        (part, kind): (Part, u8),
+        family: u8,
+        attributes: &[Attribute],
+        mut give: impl FnMut(Told),
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        write(&mut bytes, kind_of(part, kind), REQUEST | DUMP, 1, (family, 0), attributes);
+        self.send(&bytes)?;
         self.answers(|kind, body| {
             match kind {
                 DONE => return Ok(true),
@@ -91,24 +110,39 @@ impl Socket {
                 _ => {}
             }
             if let Some((generic, attributes)) = body.split_at_checked(GENERIC_BYTES) {
-                told.push(Told { family: generic[0], attributes: attributes.to_vec() });
+                give(Told { family: generic[0], attributes: attributes.to_vec() });
             }
             Ok(false)
-        })?;
-        Ok(told)
+        })
+    }
+
+    /// Has one thing done, and waits for the answer.
+    pub(in crate::host) fn ask(
+        &self,
+        (part, kind): (Part, u8),
+        family: u8,
+        attributes: &[Attribute],
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let flags = REQUEST | ACKNOWLEDGE;
+        write(&mut bytes, kind_of(part, kind), flags, 1, (family, 0), attributes);
+        self.send(&bytes)?;
+        self.answers(
+            |kind, body| if kind == ERROR { refusal(body).map(|()| true) } else { Ok(false) },
+        )
     }
 
     /// Has all of it done, or nothing.
     pub(in crate::host) fn commit(&self, family: u8, messages: &[Message]) -> io::Result<()> {
         let mut bytes = Vec::new();
-        let about = (0, u16::from(NF_TABLES));
+        let about = (0, Part::Tables as u16);
         write(&mut bytes, BATCH_BEGIN, REQUEST, 0, about, &[]);
         let mut last = 0;
         for (message, sequence) in messages.iter().zip(1..) {
             // The last one's answer comes when the whole batch is through.
             let is_last = usize::try_from(sequence).is_ok_and(|number| number == messages.len());
             let flags = message.flags | REQUEST | if is_last { ACKNOWLEDGE } else { 0 };
-            let kind = nf_tables(message.kind);
+            let kind = kind_of(Part::Tables, message.kind);
             write(&mut bytes, kind, flags, sequence, (family, 0), &message.attributes);
             last = sequence;
         }
@@ -167,8 +201,8 @@ fn refusal(body: &[u8]) -> io::Result<()> {
     }
 }
 
-fn nf_tables(kind: u8) -> u16 {
-    u16::from_be_bytes([NF_TABLES, kind])
+fn kind_of(part: Part, kind: u8) -> u16 {
+    u16::from_be_bytes([part as u8, kind])
 }
 
 fn write(

@@ -20,13 +20,25 @@ const SET_FLAGS: u16 = 3;
 pub(in crate::host) enum Hook {
     /// As they come in, before they are routed: it may change whom they are for.
     Prerouting = 0,
+    /// What came in and is on its way out again: it may stop it.
+    Forward = 2,
     /// What the machine itself sends, before it is routed again: the same.
     Output = 3,
     /// On their way out: it may change whom they are from.
     Postrouting = 4,
 }
 
-/// A chain that translates addresses.
+impl Hook {
+    /// What a chain there does: only one that stops packets is no translator of addresses.
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Forward => "filter",
+            Self::Prerouting | Self::Output | Self::Postrouting => "nat",
+        }
+    }
+}
+
+/// A chain that translates addresses, or stops packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::host) struct Chain {
     /// Its name in its table.
@@ -125,7 +137,7 @@ impl Table {
                 Attribute::text(CHAIN_NAME, chain.name),
                 Attribute::nest(4, [Attribute::number(1, chain.hook as u32), priority]),
                 Attribute::number(5, ACCEPT),
-                Attribute::text(7, "nat"),
+                Attribute::text(7, chain.hook.kind()),
             ]
         };
         self.chains.iter().map(attributes).collect()

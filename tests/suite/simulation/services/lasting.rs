@@ -108,6 +108,17 @@ fn a_tcp_connection_outlives_a_failed_probe_and_not_its_backend() {
 }
 
 #[test]
+fn what_begins_anew_from_the_same_port_goes_to_who_is_listed() {
+    let mut world = world(B_READY);
+    assert_eq!(open(&mut world, 20_000), B);
+    world.set_file("moving.yaml", &slice(C_READY));
+    let there = to(&world, "10.96.1.1");
+    assert_eq!(sent(&mut world, A, &ack(there, 20_000, 80)).0, B, "out of rotation is not gone");
+    assert_eq!(open(&mut world, 20_000), C);
+    assert_eq!(sent(&mut world, A, &ack(there, 20_000, 80)).0, C, "and stays there");
+}
+
+#[test]
 fn churn_moves_no_connection_and_leaves_none_behind() {
     let mut world = world(&format!("{B_READY}, {C_READY}"));
     let at: Vec<_> = (20_000..20_100).map(|port| (port, udp(&mut world, port))).collect();

@@ -11,7 +11,11 @@ use super::super::shape;
 use super::{A, B, C, NODES, SERVICES, answer_to, ip, key_of, sent, start, to};
 
 /// Injects frames one by one and gives all that arrives at whom.
-fn all(world: &mut World, from: &str, frames: &[Vec<u8>]) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn all(
+    world: &mut World,
+    from: &str,
+    frames: &[Vec<u8>],
+) -> Vec<(&'static str, Vec<u8>)> {
     for frame in frames {
         world.inject(from, frame).unwrap();
         world.settle();
@@ -60,12 +64,12 @@ fn pieces(world: &mut World, service: &str, order: usize, is_far: bool) {
 }
 
 /// The upper layer of a datagram.
-fn upper(ends: Ends, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub(super) fn upper(ends: Ends, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let at = if ends.source.is_ipv6() { 54 } else { 34 };
     packets::udp(ends, ports, payload).split_off(at)
 }
 
-fn shuffle(parts: &mut [Vec<u8>], order: usize) {
+pub(super) fn shuffle(parts: &mut [Vec<u8>], order: usize) {
     match order {
         0 => {}
         1 => parts.reverse(),

@@ -1,0 +1,161 @@
+//! Load balancers' addresses, which the node's stack leads to the switch by address and port.
+//!
+//! The uplink has them too, as an API server that is reached by the address of a Service would be.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use lockgate_control::host::HostPlan;
+use lockgate_control::services::BalancedPort;
+use lockgate_tests::lab::probe::Seen;
+use lockgate_tests::lab::{LabError, Namespace};
+
+use super::super::Outcome;
+use super::super::fixture::NODE;
+use super::ip;
+use super::services::echoes;
+use super::world::{NODE_OTHER, NODE_V6, SECOND, SECOND_V6, Stack, WHO};
+
+/// The address, of either family.
+const BALANCED: [&str; 2] = ["203.0.113.80", "2001:db8:80::1"];
+/// A port of it that is a Service's, of TCP, and one of UDP.
+const ASKED: u16 = 80;
+const ECHO: u16 = 53;
+/// A port of UDP at whose pod nobody listens.
+const DEAF: u16 = 5999;
+
+/// TCP is for a pod here, UDP for one of the second node, but what nobody hears.
+pub(super) fn manifests() -> String {
+    let mut text = format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{name: balanced, namespace: demo}}
+spec:
+  type: LoadBalancer
+  allocateLoadBalancerNodePorts: false
+  clusterIPs: [10.96.7.9, 'fd96:7::9']
+  ports:
+  - {{name: who, port: {ASKED}}}
+  - {{name: echo, port: {ECHO}, protocol: UDP}}
+  - {{name: deaf, port: {DEAF}, protocol: UDP}}
+status: {{loadBalancer: {{ingress: [{{ip: '{}'}}, {{ip: '{}'}}]}}}}
+",
+        BALANCED[0], BALANCED[1]
+    );
+    for (family, here, second) in
+        [("IPv4", "10.77.0.3", "10.77.1.5"), ("IPv6", "fd00:77::3", "fd00:77:1::5")]
+    {
+        for (what, address, node, port, protocol) in [
+            ("who", here, "here", WHO, "TCP"),
+            ("echo", second, "second", ECHO, "UDP"),
+            ("deaf", here, "here", DEAF, "UDP"),
+        ] {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: balanced-{what}-{}
+  namespace: demo
+  labels: {{kubernetes.io/service-name: balanced}}
+addressType: {family}
+endpoints: [{{addresses: ['{address}'], nodeName: {node}}}]
+ports: [{{name: {what}, port: {port}, protocol: {protocol}}}]
+",
+                family.to_lowercase()
+            );
+        }
+    }
+    text
+}
+
+/// The plan of the node with these addresses.
+fn plan(stack: &Stack) -> Result<HostPlan, LabError> {
+    let mut plan = stack.plan(true)?;
+    let ports = [(6, ASKED), (17, ECHO), (17, DEAF)];
+    let all = BALANCED.iter().flat_map(|text| {
+        ports.map(|(protocol, port)| BalancedPort { address: ip(text), protocol, port })
+    });
+    assert_eq!(plan.lead_balanced(all.collect()), []);
+    Ok(plan)
+}
+
+pub(super) fn ports(stack: &Stack, v6: bool) -> Outcome {
+    stack.apply(&stack.plan(true)?)?;
+    for address in [format!("{} dev lo", BALANCED[0]), format!("{} dev lo nodad", BALANCED[1])] {
+        super::shell(&stack.uplink(), &format!("ip addr replace {address}"))?;
+    }
+    let either = |v4: &str, of_v6: &str| ip(if v6 { of_v6 } else { v4 });
+    let balanced = either(BALANCED[0], BALANCED[1]);
+    let (node, second) = (either(NODE, NODE_V6), either(SECOND, SECOND_V6));
+    let client = stack.pod("demo/client")?;
+    let who = |from: &Namespace, port| stack.who_is(from, None, &balanced, port);
+    let before = who(&stack.node(), ASKED);
+    assert!(before.is_err(), "nobody leads it to the switch, and the uplink has no such port");
+    stack.apply(&plan(stack)?)?;
+    // Where the Service is asked.
+    assert_eq!(who(&stack.node(), ASKED)?, node, "from the node");
+    assert_eq!(who(&stack.second(), ASKED)?, second, "from outside");
+    assert_eq!(who(&client, ASKED)?, stack.address("demo/client", v6)?, "from a pod");
+    let echo = |from: Namespace, source: IpAddr, port| echoes(from, source, balanced, port);
+    assert_eq!(echo(stack.node(), either(NODE_OTHER, "fd31:8::1"), ECHO)?, Seen::Answered);
+    assert_eq!(echo(stack.second(), second, ECHO)?, Seen::Answered);
+    // An error bears the address and no port.
+    assert_eq!(echo(stack.second(), second, DEAF)?, Seen::Refused, "from outside");
+    // And where it is not: who had it before has it still, for the node and for what pods send there.
+    assert_eq!(who(&stack.node(), WHO)?, node, "another port, from the node");
+    assert_eq!(who(&client, WHO)?, node, "another port, from a pod");
+    assert!(
+        who(&stack.second(), WHO).is_err(),
+        "another port, from outside: it is the switch's here"
+    );
+    Ok(())
+}
+
+pub(super) fn kept() -> Outcome {
+    let stack = Stack::build()?;
+    let plan = plan(&stack)?;
+    let bare = ways(&stack)?;
+    stack.apply(&stack.plan(true)?)?;
+    let without = ways(&stack)?;
+    let first = stack.apply(&plan)?;
+    // Of each family: two rules and one for each port, and of IPv4 one for errors.
+    assert_eq!(first.rules, 11, "{first:?}");
+    assert_eq!(first.routes_set.len(), 8, "each address in a table of all and one of each port");
+    let with = ways(&stack)?;
+    for fault in [
+        "ip rule del priority 7600",
+        "ip -6 rule del priority 7601",
+        "ip rule del priority 7602 ipproto udp dport 53",
+        "ip rule add priority 7602 ipproto udp dport 55 lookup 76 protocol 76",
+        "ip rule add priority 7000 fwmark 1 lookup main protocol 76",
+        "ip route flush table 1275068416",
+        "ip -6 route add 2001:db8:81::1 via fe80::1 dev lg-far table 1275068416 proto 76",
+    ] {
+        stack.sh(fault)?;
+        assert!(stack.apply(&plan)?.is_any(), "{fault}: nothing was mended");
+        let again = stack.apply(&plan)?;
+        assert!(!again.is_any(), "{fault}: {again:?}");
+        assert_eq!(ways(&stack)?, with, "{fault}");
+    }
+    let gone = stack.apply(&stack.plan(true)?)?;
+    assert_eq!((gone.rules, gone.routes_removed.len()), (11, 8), "{gone:?}");
+    assert_eq!(ways(&stack)?, without);
+    stack.apply(&plan)?;
+    assert_eq!(stack.remove()?.rules, 11);
+    assert_eq!(ways(&stack)?, bare);
+    Ok(())
+}
+
+/// Every rule, and every route of ours; in no order, for rules of one priority have none.
+fn ways(stack: &Stack) -> Result<Vec<String>, LabError> {
+    let told = stack.show(
+        "for family in -4 -6; do
+        ip $family rule; ip $family route show table all proto 76; done",
+    )?;
+    let mut lines: Vec<String> = told.lines().map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
+}
