@@ -44,8 +44,9 @@ type Installing = JoinHandle<Result<Vec<Problem>, String>>;
 pub struct Outfit {
     plan: ClusterPlan,
     host_port: Option<HostPortPlan>,
-    /// What the node's stack is, and when that is looked at again.
-    done: Option<(HostPlan, Instant)>,
+    /// What the node's stack is, the number of the interface that it is led to the switch by, and when
+    /// that is looked at again.
+    done: Option<(HostPlan, Option<u32>, Instant)>,
     of_host: Vec<Problem>,
     installed: Option<(Network, Instant)>,
     /// What is being installed: whole programs are compared, and the agent does not wait for that.
@@ -118,7 +119,13 @@ impl Outfit {
             plan.other_nodes.clear();
         }
         let refused = plan.lead_balanced(services_beyond(inventory, &all));
-        let is_done = |(done, due): &(HostPlan, Instant)| *done == plan && Instant::now() < *due;
+        // Made anew it has the name of the old one, and none of its routes. Where it is not told of, it
+        // is gone, or the kernel does not answer: then that is told by what follows.
+        let peer = attacher.netlink().link(&plan.peer).await.ok().flatten();
+        let peer = peer.map(|link| link.index);
+        let is_done = |(done, was, due): &(HostPlan, Option<u32>, Instant)| {
+            *done == plan && *was == peer && Instant::now() < *due
+        };
         if self.done.as_ref().is_some_and(is_done) {
             return;
         }
@@ -126,7 +133,7 @@ impl Outfit {
         // What failed is tried again with the next second.
         self.done = applied.as_ref().ok().map(|changed| {
             let again = if changed.routes_taken.is_empty() { AGAIN } else { SOON };
-            (plan, Instant::now() + again)
+            (plan, peer, Instant::now() + again)
         });
         let mut told = match applied {
             Ok(changed) => self.told_of(&changed),

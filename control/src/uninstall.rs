@@ -142,6 +142,9 @@ async fn remove_from_stack(attacher: &Attacher, told: &mut Told) {
     match host::remove(attacher.netlink()).await {
         Ok(changed) => {
             changed.routes_removed.iter().for_each(|route| told.took(&format!("route {route}")));
+            if changed.rules > 0 {
+                told.took(&format!("{} rules of the routing policy", changed.rules));
+            }
             if changed.table {
                 told.took(&format!("nf_tables table inet {}", host::TABLE));
             }

@@ -25,6 +25,8 @@
 //!    kernel refuses such senders only of IPv4, and only of addresses that are on an interface. What
 //!    the node itself sends is never forwarded, so it is not asked; and what goes elsewhere is not the
 //!    switch's to stop (a router may bear the link-local address of another link).
+//! 7. Nor does it go there by an address of the switch's own, as its sender or as whom it is for: it
+//!    would come to a host port as what the node led there, which bears an address of the node by 5.
 //!
 //! The chains that translate are asked shortly before those of others, for a connection's address is
 //! changed once: the first to change it is the only one.
@@ -35,7 +37,7 @@ use ipnet::IpNet;
 
 use super::netfilter::{Attribute, Chain, Expressions, Family, Hook, Set, Table};
 use super::plan::HostPlan;
-use crate::attach::InterfaceName;
+use crate::attach::{GATEWAY_V4, InterfaceName};
 use crate::services::{asking_address, node_port_address};
 
 /// Its name, in the family `inet`.
@@ -120,7 +122,12 @@ impl Draft {
     fn add_pretenders(&mut self, plan: &HostPlan, family: Family) {
         let towards_switch = || leaving(family, &plan.peer);
         self.through.push(towards_switch().source_is_local().stops());
-        let known: Vec<IpAddr> = plan.node_addresses.iter().chain(&plan.let_in).copied().collect();
+        let v6 = family == Family::V6;
+        let front = node_port_address(v6);
+        self.through.push(towards_switch().target_is(front).target_is_as_written().stops());
+        let of_switch = [GATEWAY_V4.into(), front, asking_address(v6)];
+        let known = plan.node_addresses.iter().chain(&plan.let_in).chain(&of_switch);
+        let known: Vec<IpAddr> = known.copied().collect();
         if let Some(known) = self.nets("own", family, &alone(&known)) {
             self.through.push(towards_switch().source(family, &known, true).stops());
         }

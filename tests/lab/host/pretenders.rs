@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use lockgate_control::services::node_port_address;
 use lockgate_dataplane::ids::Mac;
 use lockgate_tests::lab::namespace::wait_for;
 use lockgate_tests::lab::seat::Seat;
@@ -65,6 +66,7 @@ pub(super) fn pretenders(stack: &Stack, v6: bool) -> Outcome {
     let rule = if v6 { "ipv6 oifname" } else { "ip saddr @own4" };
     let rule = told.lines().find(|line| line.contains(rule)).unwrap_or_default();
     assert!(rule.contains("counter packets 6 "), "{told}");
+    not_by_the_switch(stack, &stranger, [outside, open])?;
     // As somebody else it is judged as anybody outside.
     let (at_open, at_shut) =
         (seen("demo/other", outside, open, FORGED)?, seen("demo/server", outside, shut, FORGED)?);
@@ -72,6 +74,23 @@ pub(super) fn pretenders(stack: &Stack, v6: bool) -> Outcome {
     stranger.sends(outside, open)?;
     wait_for("what comes from outside", SETTLE, || at_open.count() == 3)?;
     assert_eq!(at_shut.count(), 0, "isolated");
+    Ok(())
+}
+
+/// By an address of the switch's own nobody gets in: at it are host ports, where what was led there
+/// bears an address of the node.
+fn not_by_the_switch(stack: &Stack, stranger: &Stranger, [outside, open]: [IpAddr; 2]) -> Outcome {
+    let v6 = open.is_ipv6();
+    let front = node_port_address(v6);
+    let as_switch = Sniffer::start(&stack.pod("demo/other")?, between(front, open, Some(FORGED)))?;
+    stranger.sends(front, open)?;
+    stranger.sends(outside, front)?;
+    behind(stack, stack.server(v6))?;
+    assert_eq!(as_switch.count(), 0, "as {front}");
+    let told = stack.show("nft list chain inet lockgate forward")?;
+    let target = if v6 { "ip6 daddr" } else { "ip daddr" };
+    let rule = told.lines().find(|line| line.contains(&format!("{target} {front} ct status")));
+    assert!(rule.unwrap_or_default().contains("counter packets 3 "), "{told}");
     Ok(())
 }
 

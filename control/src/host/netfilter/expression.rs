@@ -31,6 +31,9 @@ const FIB_OF_TARGET: u32 = 2;
 const LOCAL: u32 = 2;
 const NAT_SOURCE: u32 = 0;
 const NAT_TARGET: u32 = 1;
+const CONNECTION_STATUS: u32 = 2;
+/// `IPS_DST_NAT`, which the kernel keeps in its own byte order.
+const WAS_LED: u32 = 1 << 5;
 /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: two connections that open at once get no port twice.
 const RANDOM_FULLY: u32 = 1 << 4;
 
@@ -91,6 +94,22 @@ impl Expressions {
         let family = Family::of(address);
         self.load_address(family, family.target_offset());
         self.compare(Compare::Equal, &Family::octets(address));
+        self
+    }
+
+    /// The packet's target is what its sender wrote: nobody led it elsewhere.
+    pub(in crate::host) fn target_is_as_written(mut self) -> Self {
+        let status = [Attribute::number(1, REGISTER), Attribute::number(2, CONNECTION_STATUS)];
+        self.add("ct", status);
+        let masked = [
+            Attribute::number(1, REGISTER),
+            Attribute::number(2, REGISTER),
+            Attribute::number(3, 4),
+            Attribute::nest(4, [Attribute::bytes(1, WAS_LED.to_ne_bytes())]),
+            Attribute::nest(5, [Attribute::bytes(1, [0; 4])]),
+        ];
+        self.add("bitwise", masked);
+        self.compare(Compare::Equal, &[0; 4]);
         self
     }
 
