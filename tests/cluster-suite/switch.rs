@@ -33,6 +33,7 @@ fn switch() -> Outcome {
     bench.cluster.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "pod", "--all"])?;
     bench.policies_are_followed()?;
     bench.the_node_and_the_outside()?;
+    bench.a_host_port_that_somebody_deletes()?;
     bench.an_api_server_that_says_nothing()?;
     bench.an_agent_that_begins_anew()?;
     bench.an_agent_that_begins_without_an_api_server()?;
@@ -92,6 +93,21 @@ impl Bench {
             let node = &self.cluster.layout().first().namespace;
             let seen = node.enter(|| asked(at))?;
             assert!(seen, "the node reaches {at}");
+        }
+        Ok(())
+    }
+
+    /// It is made anew, and so are the ways that lead there: not only when the node's stack is looked
+    /// at again, half a minute later.
+    fn a_host_port_that_somebody_deletes(&self) -> Outcome {
+        let first = self.cluster.node(0);
+        let node = &self.cluster.layout().first().namespace;
+        for address in self.addresses("web")? {
+            run(first.command("ip").args(["link", "delete", "lockgate0"]))?;
+            let at = SocketAddr::new(address, PORT);
+            until(&format!("the node to reach {at} again"), PATIENCE, || {
+                Ok(node.enter(|| asked(at))?.then_some(()))
+            })?;
         }
         Ok(())
     }
