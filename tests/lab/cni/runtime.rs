@@ -278,6 +278,8 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         let _kept = remove(PREFIX);
+        // It has a mount there.
+        self.agent = None;
         let _kept = fs::remove_dir_all(&self.directory);
     }
 }
