@@ -30,6 +30,8 @@ pub struct HostPlan {
     pub pod_cidrs: Vec<IpNet>,
     /// The networks of all nodes' pods, this one's too, sorted and aggregated.
     pub cluster_pod_cidrs: Vec<IpNet>,
+    /// Addresses of attached pods that are in none of these any more, see [`Self::keep_attached`].
+    pub strays: Vec<IpNet>,
     /// Addresses of services that are reached through the switch, by the node too.
     pub service_cidrs: Vec<IpNet>,
     /// The addresses of this node.
@@ -97,6 +99,7 @@ impl HostPlan {
             peer,
             pod_cidrs: aggregate(&own.pod_cidrs),
             cluster_pod_cidrs: aggregate(&cidrs),
+            strays: Vec::new(),
             service_cidrs: aggregate(service_cidrs),
             node_addresses: own.addresses.clone(),
             all_node_addresses: addresses,
@@ -124,27 +127,51 @@ impl HostPlan {
             if net.prefix_len() == 0 {
                 return Err(PlanError::Everything { what, net });
             }
-            let nodes = self.all_node_addresses.iter().map(|address| (*address, "a node's"));
-            let mut kept = nodes.chain([
-                (IpAddr::V4(GATEWAY_V4), "the gateway of the pods"),
-                (IpAddr::V6(GATEWAY_V6), "the gateway of the pods"),
-                (node_port_address(false), "the switch's own"),
-                (asking_address(false), "the switch's own"),
-                (node_port_address(true), "the switch's own"),
-                (asking_address(true), "the switch's own"),
-                (IpAddr::from([127, 0, 0, 1]), "the node's loopback"),
-            ]);
-            if let Some((address, whose)) = kept.find(|(address, _)| net.contains(address)) {
-                return Err(PlanError::Overlap { what, net, address, whose });
-            }
+            self.leaves(what, net)?;
         }
         Ok(())
+    }
+
+    /// Whether a network leaves the node what is not the switch's.
+    fn leaves(&self, what: &'static str, net: IpNet) -> Result<(), PlanError> {
+        let nodes = self.all_node_addresses.iter().map(|address| (*address, "a node's"));
+        let mut kept = nodes.chain([
+            (IpAddr::V4(GATEWAY_V4), "the gateway of the pods"),
+            (IpAddr::V6(GATEWAY_V6), "the gateway of the pods"),
+            (node_port_address(false), "the switch's own"),
+            (asking_address(false), "the switch's own"),
+            (node_port_address(true), "the switch's own"),
+            (asking_address(true), "the switch's own"),
+            (IpAddr::from([127, 0, 0, 1]), "the node's loopback"),
+        ]);
+        match kept.find(|(address, _)| net.contains(address)) {
+            Some((address, whose)) => Err(PlanError::Overlap { what, net, address, whose }),
+            None => Ok(()),
+        }
     }
 
     /// Every network that is reached through the switch, with what it is.
     fn routed(&self) -> impl Iterator<Item = (&'static str, IpNet)> {
         let pods = self.pod_cidrs.iter().map(|net| ("the pod network", *net));
+        let pods =
+            pods.chain(self.strays.iter().map(|net| ("the address of an attached pod", *net)));
         pods.chain(self.service_cidrs.iter().map(|net| ("the service network", *net)))
+    }
+
+    /// Keeps the way to attached pods whose addresses the node's networks have no more: what the
+    /// node and they had begun goes on. An address that is not the switch's to take is left out.
+    pub fn keep_attached(&mut self, attached: impl IntoIterator<Item = IpAddr>) {
+        let mut strays: Vec<IpNet> = attached.into_iter().map(IpNet::from).collect();
+        strays.sort_unstable();
+        strays.dedup();
+        strays.retain(|one| !self.routed().any(|(_, net)| net.contains(one)));
+        strays.retain(|one| self.leaves("the address of an attached pod", *one).is_ok());
+        self.strays = strays;
+    }
+
+    /// The networks and addresses of this node's pods.
+    pub(super) fn own_pods(&self) -> Vec<IpNet> {
+        self.pod_cidrs.iter().chain(&self.strays).copied().collect()
     }
 
     /// Whether pods or services have addresses of a family.
