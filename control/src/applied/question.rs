@@ -144,7 +144,9 @@ async fn find(client: &Client, policy: &PolicyName) -> Result<Asked, QuestionErr
         match objects.get_metadata_opt(name).await {
             Ok(Some(found)) => {
                 let version = found.metadata.resource_version.unwrap_or_default();
-                return Ok(Asked::new(resource, namespace, name, &version));
+                let annotations = found.metadata.annotations.unwrap_or_default();
+                let asked = Asked::new(resource, namespace, name, &version);
+                return Ok(asked.annotated(&annotations));
             }
             Ok(None) => is_served = true,
             // A group or version that is not served: another may be.
