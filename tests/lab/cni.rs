@@ -193,6 +193,11 @@ fn del_twice() -> Outcome {
         again.document["msg"].to_string().contains("has the interface eth0 already"),
         "{again:?}"
     );
+    runtime.ifname = "net1";
+    let second = runtime.call("ADD", "a", &config)?;
+    let said = "has its port at eth0 already, and a pod has one";
+    assert!(second.document["msg"].to_string().contains(said), "{second:?}");
+    runtime.ifname = "eth0";
     assert_eq!(runtime.leases().len(), 2, "the second ADD took something");
     for _ in 0..2 {
         runtime.good("DEL", "a", &config)?;
