@@ -203,6 +203,12 @@ fn del_twice() -> Outcome {
         runtime.good("DEL", "a", &config)?;
         runtime.assert_nothing_left("DEL");
     }
+    // The address goes back to the network that it is of.
+    let mut renamed = config.clone();
+    renamed["name"] = json!("renamed");
+    runtime.good("ADD", "a", &config)?;
+    runtime.good("DEL", "a", &renamed)?;
+    runtime.assert_nothing_left("DEL under another name");
     runtime.good("ADD", "a", &config)?;
     runtime.remove_pod("a")?;
     runtime.good("DEL", "a", &config)?;

@@ -113,7 +113,7 @@ impl Plugin {
             );
             return Err(Failure::new(Code::INVALID_CONFIG, message, "call DEL before ADD again"));
         }
-        self.release(attachment).await?;
+        self.release(attachment, &kept.network).await?;
         Ok(record)
     }
 

@@ -70,6 +70,13 @@ impl Ipam {
         Ok(ipam)
     }
 
+    /// The same plugin, of a network of another name: it keeps addresses by the network's.
+    #[must_use]
+    pub fn of_network(mut self, name: &str) -> Self {
+        self.document.insert("name".to_owned(), name.into());
+        self
+    }
+
     /// Takes addresses for a pod.
     ///
     /// # Errors
