@@ -44,6 +44,8 @@ type Installing = JoinHandle<Result<Vec<Problem>, String>>;
 pub struct Outfit {
     plan: ClusterPlan,
     host_port: Option<HostPortPlan>,
+    /// The addresses of the pods that are attached.
+    attached: Vec<IpAddr>,
     /// What the node's stack is, the number of the interface that it is led to the switch by, and when
     /// that is looked at again.
     done: Option<(HostPlan, Option<u32>, Instant)>,
@@ -62,6 +64,7 @@ impl Outfit {
         Self {
             plan: plan.clone(),
             host_port: host_port.cloned(),
+            attached: Vec::new(),
             done: None,
             of_host: Vec::new(),
             installed: None,
@@ -79,11 +82,22 @@ impl Outfit {
     ) -> Vec<Problem> {
         let is_ready = sync.is_ready();
         let inventory = sync.source().inventory();
+        self.attached = attached(sync.resolver().local()).collect();
         let own = match own_nets(inventory, &self.plan.node) {
             Ok(own) => own,
             // Before the nodes were read nothing is known of this one.
             Err(_) if !sync.source().is_whole() => return Vec::new(),
-            Err(problem) => return vec![problem],
+            Err(problem) => {
+                // Who is attached keeps his way, though the node has no network for others.
+                if let Some(node) = inventory.node(&self.plan.node)
+                    && node.pod_cidrs.is_empty()
+                    && !self.attached.is_empty()
+                {
+                    self.keep_host(&nets(node), inventory, sync.node_addresses(), attacher).await;
+                }
+                let strangers = strangers(sync.resolver().local(), &[]);
+                return std::iter::once(problem).chain(strangers).collect();
+            }
         };
         self.keep_host(&own, inventory, sync.node_addresses(), attacher).await;
         let here = Here { node: Some(self.plan.node.as_str().into()), zone: None };
@@ -113,6 +127,7 @@ impl Outfit {
             Ok(plan) => plan,
             Err(error) => return self.of_host = vec![of_node(&self.plan.node, "", &error, "")],
         };
+        plan.keep_attached(self.attached.iter().copied());
         plan.node_ports = node_ports(inventory.services());
         plan.let_in = let_in.to_vec();
         if !self.plan.node_routes {
@@ -243,7 +258,8 @@ fn own_nets(inventory: &Inventory, name: &str) -> Result<NodeNets, Problem> {
     let Some(node) = inventory.node(name) else {
         return wrong(
             "",
-            "the cluster has no node of this name: no pod is attached",
+            "the cluster has no node of this name, and so no network for its pods: what it was \
+             given before stays as it is",
             "name this node as `kubectl get nodes` does, with --node; the kubelet registers it",
         );
     };
@@ -253,7 +269,8 @@ fn own_nets(inventory: &Inventory, name: &str) -> Result<NodeNets, Problem> {
     if own.pod_cidrs.is_empty() {
         return wrong(
             "spec.podCIDRs",
-            "the node has no network for its pods: none is attached",
+            "the node has no network for its pods: who is attached stays so, and others get \
+             addresses of the network that it had last, if it had one",
             "run kube-controller-manager with --allocate-node-cidrs and --cluster-cidr",
         );
     }
@@ -268,6 +285,12 @@ fn nets(node: &crate::manifest::Node) -> NodeNets {
     NodeNets { pod_cidrs: node.pod_cidrs.clone(), addresses: node.addresses.clone() }
 }
 
+/// The addresses of the pods that are attached here.
+fn attached(pods: &[PodView]) -> impl Iterator<Item = IpAddr> {
+    let there = pods.iter().filter(|pod| pod.interface.is_some());
+    there.flat_map(|pod| pod.addresses.iter().copied())
+}
+
 /// Pods that were attached with addresses that the node's networks do not have any more.
 fn strangers(pods: &[PodView], nets: &[IpNet]) -> Vec<Problem> {
     let is_outside = |address: &&IpAddr| !nets.iter().any(|net| net.contains(*address));
@@ -276,8 +299,8 @@ fn strangers(pods: &[PodView], nets: &[IpNet]) -> Vec<Problem> {
         let address = pod.addresses.iter().find(is_outside)?;
         let object = format!("Pod {}/{}", pod.namespace, pod.name);
         let message = format!(
-            "its address {address} is in none of the node's networks any more: the node and the \
-             outside do not reach it"
+            "its address {address} is in none of the node's networks any more: this node still \
+             reaches it, other nodes may not"
         );
         let remedy = "delete the pod: its successor gets an address of spec.podCIDRs";
         let (severity, place) = (Severity::Error, (None, None));

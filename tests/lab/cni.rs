@@ -124,6 +124,16 @@ fn differences() -> Outcome {
             "default route",
         ),
         ("link set eth0 mtu 1400".into(), vec!["link set eth0 mtu 1500".into()], "MTU"),
+        (
+            "neigh replace 169.254.1.1 lladdr 02:00:00:00:00:99 nud permanent dev eth0".into(),
+            vec!["neigh del 169.254.1.1 dev eth0".into()],
+            "the MAC of its gateway is 02:00:00:00:00:99, and was made 02:4c:47:00:00:01",
+        ),
+        (
+            "neigh replace fe80::1 lladdr 02:00:00:00:00:99 nud permanent dev eth0".into(),
+            vec!["neigh del fe80::1 dev eth0".into()],
+            "the MAC of its gateway is 02:00:00:00:00:99",
+        ),
     ] {
         // A batch takes no option in front of the object.
         let ip = |line: &str| {
@@ -146,7 +156,17 @@ fn differences() -> Outcome {
     runtime.node.ip(&[format!("link set {wire} mtu 1300")])?;
     let reply = runtime.call("CHECK", "a", &config)?;
     assert!(reply.document["msg"].to_string().contains(&format!("MTU of {wire}")), "{reply:?}");
-    runtime.node.ip(&[format!("link set {wire} mtu 1500")])?;
+    runtime.node.ip(&[format!("link set {wire} mtu 1500"), format!("link set {wire} down")])?;
+    let reply = runtime.call("CHECK", "a", &config)?;
+    let said = format!("the state of {wire} is down, and was made up");
+    assert!(reply.document["msg"].to_string().contains(&said), "{reply:?}");
+    runtime.node.ip(&[format!("link set {wire} up")])?;
+    runtime.agent().forget_programs()?;
+    let reply = runtime.call("CHECK", "a", &config)?;
+    let said = format!("the XDP program of {wire} is missing, and was made the switch's");
+    assert!(reply.document["msg"].to_string().contains(&said), "{reply:?}");
+    runtime.agent().take_again(&runtime.node, &wire);
+    runtime.good("CHECK", "a", &config)?;
     runtime.agent().be(Mood::Refusing("check"));
     assert_eq!(runtime.call("CHECK", "a", &config)?.document["msg"], "it will not");
     runtime.agent().be(Mood::Willing);
@@ -173,11 +193,22 @@ fn del_twice() -> Outcome {
         again.document["msg"].to_string().contains("has the interface eth0 already"),
         "{again:?}"
     );
+    runtime.ifname = "net1";
+    let second = runtime.call("ADD", "a", &config)?;
+    let said = "has its port at eth0 already, and a pod has one";
+    assert!(second.document["msg"].to_string().contains(said), "{second:?}");
+    runtime.ifname = "eth0";
     assert_eq!(runtime.leases().len(), 2, "the second ADD took something");
     for _ in 0..2 {
         runtime.good("DEL", "a", &config)?;
         runtime.assert_nothing_left("DEL");
     }
+    // The address goes back to the network that it is of.
+    let mut renamed = config.clone();
+    renamed["name"] = json!("renamed");
+    runtime.good("ADD", "a", &config)?;
+    runtime.good("DEL", "a", &renamed)?;
+    runtime.assert_nothing_left("DEL under another name");
     runtime.good("ADD", "a", &config)?;
     runtime.remove_pod("a")?;
     runtime.good("DEL", "a", &config)?;

@@ -1,5 +1,6 @@
 //! Which nodes have something in force: from what nodes reported to what is said of it. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +9,7 @@ use serde_json::json;
 
 use super::node::{LockgateNode, LockgateNodeStatus, ObjectError, place};
 use super::time;
+use crate::manifest::{ObjectKind, is_staged, staged_by};
 use crate::show::{Column, table};
 use crate::watch::Resource;
 
@@ -37,6 +39,8 @@ pub enum Standing {
     /// It is in force; whether all of it as written cannot be said: the report names errors of as
     /// many objects as it has room for, and this one may be among those that it leaves out.
     NotKnown,
+    /// It was read and is staged: it decides nothing. What is wrong with it is among the errors.
+    Staged,
     /// Not yet.
     NotYet,
     /// The last report is old: the agent is gone, or cannot reach the API server.
@@ -54,6 +58,8 @@ pub struct Asked {
     pub resource: String,
     /// Its `metadata.resourceVersion`.
     pub resource_version: String,
+    /// Whether it is staged: then it decides nothing wherever it was read.
+    pub is_staged: bool,
     #[serde(skip)]
     kind: &'static str,
     #[serde(skip)]
@@ -72,10 +78,23 @@ impl Asked {
             object: format!("{kind} {namespace}{slash}{name}"),
             resource: resource.spoken(),
             resource_version: version.to_owned(),
+            is_staged: is_staged(resource.kind),
             kind,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         }
+    }
+
+    /// The same with its annotations, by which it may be staged: what is wrong with it is then told
+    /// of the kind that it is read as.
+    #[must_use]
+    pub fn annotated(mut self, annotations: &BTreeMap<String, String>) -> Self {
+        let written = ObjectKind::Policy;
+        let kind = staged_by(written, annotations);
+        if self.kind == written.spoken() && kind != written {
+            (self.kind, self.is_staged) = (kind.spoken(), true);
+        }
+        self
     }
 
     /// Whether an error is of this one.
@@ -158,9 +177,14 @@ impl Answer {
             |asked| format!("{} at resourceVersion {}", asked.object, asked.resource_version),
         );
         let mut text = String::new();
+        let nodes = self.nodes.len();
         // Writing into a text does not fail.
-        let _ =
-            writeln!(text, "{what}: in force on {} of {} nodes", self.in_force, self.nodes.len());
+        let _ = if self.policy.as_ref().is_some_and(|asked| asked.is_staged) {
+            let staged = self.nodes.iter().filter(|one| one.standing == Standing::Staged).count();
+            writeln!(text, "{what}: staged on {staged} of {nodes} nodes, in force on none")
+        } else {
+            writeln!(text, "{what}: in force on {} of {nodes} nodes", self.in_force)
+        };
         let rows: Vec<_> = self.nodes.iter().map(|node| json!(node)).collect();
         text.push_str(&table(&NODES, &rows));
         let errors = self.nodes.iter().flat_map(|node| {
@@ -239,8 +263,10 @@ fn standing(
     };
     let may_be_left_out =
         asked.map_or(status.errors_left_out > 0, |asked| asked.may_be_left_out(status));
+    let is_staged = asked.is_some_and(|asked| asked.is_staged);
     match (is_in_force, answer.errors.is_empty()) {
         (false, _) => Standing::NotYet,
+        (true, _) if is_staged => Standing::Staged,
         (true, false) => Standing::InForceWithErrors,
         (true, true) if may_be_left_out => Standing::NotKnown,
         (true, true) => Standing::InForce,
@@ -320,6 +346,38 @@ mod tests {
         let mut bare = report("a", "100", 10 * MINUTE);
         bare.status = Some(LockgateNodeStatus::default());
         assert_eq!(standings(&[bare], None).0[0], Standing::NeverReported);
+    }
+
+    #[test]
+    fn what_is_staged_is_in_force_nowhere_and_its_errors_are_those_of_its_staged_kind() {
+        let mut nodes = [report("a", "5", 10 * MINUTE), report("b", "4", 10 * MINUTE)];
+        let error = ObjectError {
+            kind: "StagedKubernetesNetworkPolicy".to_owned(),
+            namespace: Some("demo".to_owned()),
+            name: "web".to_owned(),
+            message: "no port".to_owned(),
+            ..ObjectError::default()
+        };
+        nodes[0].status.as_mut().unwrap().errors.push(error);
+        let annotated = |says: &str| {
+            let all = [("lockgate.dev/staged".to_owned(), says.to_owned())];
+            policy("5").annotated(&BTreeMap::from(all))
+        };
+        let names = ["a".to_owned(), "b".to_owned()];
+        let now = UNIX_EPOCH + 10 * MINUTE;
+        let answer = Answer::new(&names, &nodes, Some(annotated("true")), now);
+        let found: Vec<_> = answer.nodes.iter().map(|node| node.standing).collect();
+        assert_eq!(found, [Standing::Staged, Standing::NotYet]);
+        assert_eq!((answer.in_force, answer.is_everywhere()), (0, false));
+        let text = answer.text();
+        assert!(text.contains("staged on 1 of 2 nodes, in force on none\n"), "{text}");
+        assert!(text.contains("no port"), "{text}");
+        // Whoever says no, or neither, is enforced.
+        for says in ["false", "perhaps"] {
+            assert_eq!(standings(&nodes, Some(annotated(says))).0[0], Standing::InForce, "{says}");
+        }
+        let kind = RESOURCES.iter().find(|one| one.plural == "stagednetworkpolicies").unwrap();
+        assert!(Asked::new(kind, "demo", "web", "5").is_staged);
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! The event on a policy that is not enforced as written. Pure.
 //!
-//! Every node finds the same fault. The name of the event follows from the object and the fault
+//! An object has one event, which says its first fault and how many there are: who broke a policy sixty
+//! times is told once, and does not stand before others.
+//!
+//! Every node finds the same faults. The name of the event follows from the object and the faults
 //! alone, so all of them mean one event, and the API server lets the first one make it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -16,15 +21,17 @@ pub(super) const REASON: &str = "PolicyNotEnforcedAsWritten";
 const REPORTER: &str = "lockgate.dev/agent";
 /// Bytes that the note of an event may have.
 const NOTE_MAX: usize = 1024;
-/// Faults that are kept in mind: with more, a policy of some template is wrong, and these tell it.
+/// Objects that are kept in mind: with more, a policy of some template is wrong, and these tell it.
 pub(super) const FINDINGS_MAX: usize = 500;
 /// Bytes of an object's name in an event's; a name has 253.
 const NAME_MAX: usize = 200;
 
-/// A policy with a fault.
+/// A policy with its first fault: one event says it, however many there are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
     problem: Problem,
+    /// How many more there are in the same object.
+    more: usize,
 }
 
 /// The object that an event is about, as the API server has it.
@@ -35,13 +42,36 @@ pub(super) struct Regarding {
     pub(super) resource_version: String,
 }
 
-/// What of problems is to be said on a policy: errors of policies, of tiers and of sets. What is
-/// wrong with a pod its own node tells in its report. No more than are kept in mind: the first ones,
-/// which are the same on every node.
+/// What of problems is to be said on a policy: errors of policies, of tiers and of sets, one for each
+/// object. What is wrong with a pod its own node tells in its report.
+///
+/// No more than are kept in mind, the same on every node. Each namespace has its first before any has
+/// its second, and what is in no namespace counts as one: who may break many objects keeps nobody
+/// else's from being told.
 pub(super) fn findings(problems: &[Problem]) -> Vec<Finding> {
-    let is_error = |problem: &&Problem| problem.severity == Severity::Error;
-    let all = problems.iter().filter(is_error).cloned().map(|problem| Finding { problem });
-    all.filter(|finding| finding.resource().is_some()).take(FINDINGS_MAX).collect()
+    let mut found: Vec<Finding> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for problem in problems.iter().filter(|problem| problem.severity == Severity::Error) {
+        match places.entry(&problem.object) {
+            Entry::Occupied(place) => found[*place.get()].more += 1,
+            Entry::Vacant(place) => {
+                let finding = Finding { problem: problem.clone(), more: 0 };
+                if finding.resource().is_some() {
+                    place.insert(found.len());
+                    found.push(finding);
+                }
+            }
+        }
+    }
+    let mut ranks: HashMap<String, usize> = HashMap::new();
+    let mut ranked: Vec<(usize, Finding)> = Vec::new();
+    for finding in found {
+        let rank = ranks.entry(finding.namespace().to_owned()).or_default();
+        ranked.push((*rank, finding));
+        *rank += 1;
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, finding)| finding).take(FINDINGS_MAX).collect()
 }
 
 impl Finding {
@@ -70,7 +100,10 @@ impl Finding {
     /// The name of its event, the same on every node.
     pub(super) fn event_name(&self, uid: &str) -> String {
         let Problem { field, message, remedy, .. } = &self.problem;
-        let hash = hash(&[uid, field, message, remedy]);
+        // With another number of faults it is another event: one that is there is not written anew.
+        let more = self.more.to_string();
+        let parts = [uid, field, message, remedy, &more];
+        let hash = hash(if self.more > 0 { &parts } else { &parts[..4] });
         let name = &self.name()[..self.name().floor_char_boundary(NAME_MAX)];
         let name = name.trim_end_matches(['.', '-']);
         format!("{name}.{hash:016x}")
@@ -98,17 +131,27 @@ impl Finding {
         })
     }
 
-    /// Field, message and remedy, within what a note may be.
+    /// Field, message and remedy of the first fault, and how many there are besides, within what a note may be.
     fn note(&self) -> String {
         let Problem { field, message, remedy, .. } = &self.problem;
         let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
         let remedy = if remedy.is_empty() { String::new() } else { format!(" ({remedy})") };
-        let mut note = format!("{field}{message}{remedy}");
-        if note.len() > NOTE_MAX {
-            note.truncate(note.floor_char_boundary(NOTE_MAX - '…'.len_utf8()));
+        let (mut note, others) = (format!("{field}{message}{remedy}"), self.others());
+        if note.len() + others.len() > NOTE_MAX {
+            note.truncate(note.floor_char_boundary(NOTE_MAX - others.len() - '…'.len_utf8()));
             note.push('…');
         }
-        note
+        note + &others
+    }
+
+    /// How many faults the object has besides; nothing where it has none.
+    fn others(&self) -> String {
+        let of_all = "all are in `lockgate validate` and, on a node, `lockgate status`";
+        match self.more {
+            0 => String::new(),
+            1 => format!("; and 1 fault more: {of_all}"),
+            more => format!("; and {more} faults more: {of_all}"),
+        }
     }
 }
 
@@ -158,10 +201,42 @@ mod tests {
             spoken,
             [
                 "networkpolicies.networking.k8s.io",
-                "networkpolicies.projectcalico.org",
-                "tiers.projectcalico.org"
+                "tiers.projectcalico.org",
+                "networkpolicies.projectcalico.org"
             ]
         );
+    }
+
+    #[test]
+    fn an_object_has_one_event_which_says_the_first_fault_and_how_many_there_are() {
+        let mut all: Vec<Problem> =
+            (0..60).map(|n| problem("GlobalNetworkPolicy aaa", &format!("fault {n}"))).collect();
+        all.push(problem("GlobalNetworkPolicy zzz", "x"));
+        let found = findings(&all);
+        assert_eq!(found.iter().map(Finding::name).collect::<Vec<_>>(), ["aaa", "zzz"]);
+        let note = found[0].note();
+        assert!(
+            note.starts_with("spec.ingress[0]: fault 0 (mend it); and 59 faults more"),
+            "{note}"
+        );
+        assert!(!found[1].note().contains("more"), "{}", found[1].note());
+        // Of another number of faults another event.
+        let fewer = findings(&all[1..]);
+        assert_ne!(found[0].event_name("u"), fewer[0].event_name("u"));
+        let long = vec![problem("Tier t", &"é".repeat(700)); 2];
+        let note = findings(&long)[0].note();
+        assert!(note.len() <= NOTE_MAX && note.contains("1 fault more"), "{}", note.len());
+    }
+
+    #[test]
+    fn who_breaks_many_objects_keeps_no_other_namespace_from_being_told() {
+        let mut all: Vec<Problem> =
+            (0..600).map(|n| problem(&format!("NetworkPolicy a/p{n:05}"), "x")).collect();
+        all.push(problem("NetworkPolicy b/last", "x"));
+        all.push(problem("Tier t", "x"));
+        let found = findings(&all);
+        let first: Vec<&str> = found.iter().take(4).map(Finding::name).collect();
+        assert_eq!((first, found.len()), (vec!["p00000", "last", "t", "p00001"], FINDINGS_MAX));
     }
 
     #[test]

@@ -67,8 +67,14 @@ pub enum QuestionError {
     /// The object is not there.
     #[error("the cluster has no {0}: see `kubectl get {1} -A`")]
     Missing(String, String),
+    /// The API server serves no such kind.
+    #[error(
+        "the cluster serves no {0}, in none of {1}: name another kind (`kubectl api-resources` has \
+         them), or install its definition"
+    )]
+    Unserved(String, String),
     /// The API server says no.
-    #[error("{0} cannot be read: the API server says {1}: {2}; use a kubeconfig whose user may")]
+    #[error("{0} cannot be read: the API server says {1}: {2}; {remedy}", remedy = remedy(*.1))]
     Refused(String, u16, String),
     /// The API server does not answer, or what cannot be read.
     #[error("{0} cannot be read: {1}; see that the API server runs and can be reached from here")]
@@ -128,6 +134,7 @@ async fn answer(client: &Client, policy: Option<&PolicyName>) -> Result<Answer, 
 
 async fn find(client: &Client, policy: &PolicyName) -> Result<Asked, QuestionError> {
     let PolicyName { resource, namespace, name } = policy;
+    let mut is_served = false;
     for version in resource.kind.versions() {
         let (what, client) = (resource.as_kube(version), client.clone());
         let objects: Api<DynamicObject> = match namespace.as_str() {
@@ -137,15 +144,33 @@ async fn find(client: &Client, policy: &PolicyName) -> Result<Asked, QuestionErr
         match objects.get_metadata_opt(name).await {
             Ok(Some(found)) => {
                 let version = found.metadata.resource_version.unwrap_or_default();
-                return Ok(Asked::new(resource, namespace, name, &version));
+                let annotations = found.metadata.annotations.unwrap_or_default();
+                let asked = Asked::new(resource, namespace, name, &version);
+                return Ok(asked.annotated(&annotations));
             }
-            Ok(None) => {}
+            Ok(None) => is_served = true,
+            // A group or version that is not served: another may be.
+            Err(Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(wrong(&resource.spoken(), &error)),
         }
+    }
+    if !is_served {
+        let versions = resource.kind.versions().join(", ");
+        return Err(QuestionError::Unserved(resource.plural.to_owned(), versions));
     }
     let slash = if namespace.is_empty() { "" } else { "/" };
     let object = format!("{} {namespace}{slash}{name}", resource.kind.spoken());
     Err(QuestionError::Missing(object, resource.spoken()))
+}
+
+/// What to do about a status of the API server.
+fn remedy(code: u16) -> &'static str {
+    match code {
+        401 => "renew the token or certificate of the kubeconfig",
+        403 => "use a kubeconfig whose user may",
+        404 => "see that the kubeconfig names the API server itself",
+        _ => "see the API server's log",
+    }
 }
 
 fn wrong(resource: &str, error: &Error) -> QuestionError {
@@ -159,6 +184,9 @@ fn wrong(resource: &str, error: &Error) -> QuestionError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -194,5 +222,63 @@ mod tests {
         assert_eq!(wrong("networkpolicy/web"), "write NetworkPolicy/NAMESPACE/NAME");
         assert_eq!(wrong("tier/demo/web"), "write Tier/NAME");
         assert_eq!(wrong("networkpolicy/demo/"), "write NetworkPolicy/NAMESPACE/NAME");
+    }
+
+    /// A cluster that answers by the path, with this status and body; others are unknown groups.
+    async fn cluster(known: Vec<(&'static str, u16, &'static str)>) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = String::new();
+                let mut reader = BufReader::new(&mut stream);
+                while reader.read_line(&mut asked).await.is_ok_and(|read| read > 0)
+                    && !asked.ends_with("\r\n\r\n")
+                {}
+                let path = asked.split(' ').nth(1).unwrap_or_default();
+                let found = known.iter().find(|(one, ..)| *one == path);
+                let (status, body) = found
+                    .map_or((404, "404 page not found\n"), |(_, status, body)| (*status, *body));
+                let kind = if body.starts_with('{') { "application/json" } else { "text/plain" };
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+                     Connection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all((head + body).as_bytes()).await.unwrap();
+            }
+        });
+        let config = kube::Config::new(format!("http://{at}").parse().unwrap());
+        Client::try_from(config).unwrap()
+    }
+
+    const STORED: &str = "/apis/crd.projectcalico.org/v1/globalnetworkpolicies/zzz";
+
+    async fn said(client: &Client) -> Result<String, String> {
+        let policy = "globalnetworkpolicy/zzz".parse().unwrap();
+        let found = find(client, &policy).await;
+        found.map(|asked| asked.resource_version).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_policy_is_asked_for_in_whichever_of_its_groups_is_served() {
+        let there = r#"{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata",
+            "metadata":{"name":"zzz","resourceVersion":"7"}}"#;
+        assert_eq!(said(&cluster(vec![(STORED, 200, there)]).await).await, Ok("7".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_is_not_there_a_kind_that_is_not_served_and_a_refusal_are_told_apart() {
+        let missing = r#"{"kind":"Status","apiVersion":"v1","status":"Failure",
+            "message":"not found","reason":"NotFound","code":404}"#;
+        let error = said(&cluster(vec![(STORED, 404, missing)]).await).await.unwrap_err();
+        assert!(error.starts_with("the cluster has no GlobalNetworkPolicy zzz"), "{error}");
+        let error = said(&cluster(vec![]).await).await.unwrap_err();
+        assert!(error.contains("serves no globalnetworkpolicies"), "{error}");
+        assert!(error.contains("projectcalico.org/v3, crd.projectcalico.org/v1"), "{error}");
+        let refusal = r#"{"kind":"Status","apiVersion":"v1","status":"Failure",
+            "message":"may not","reason":"Forbidden","code":403}"#;
+        let error = said(&cluster(vec![(STORED, 403, refusal)]).await).await.unwrap_err();
+        assert!(error.contains("403: may not; use a kubeconfig whose user may"), "{error}");
     }
 }

@@ -37,7 +37,7 @@ pub use inert::InertError;
 pub use interface::{InterfaceName, NAME_BYTES_MAX, NameError};
 pub use netlink::{Link, Netlink, NetlinkError, VethPlan};
 pub use own::{AnchorSet, HostPortPlan};
-pub use pod_end::{Difference, GATEWAY_V4, GATEWAY_V6, PodEnd, PodEndError};
+pub use pod_end::{Difference, GATEWAY_V4, GATEWAY_V6, PodEnd, PodEndError, state};
 pub use routes::{MAIN_TABLE, Route};
 pub use rules::{Packets, Rule, Then};
 

@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
 use lockgate_dataplane::ids::Mac;
+use lockgate_dataplane::packet::answer::GATEWAY_MAC;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
 use rtnetlink::RouteMessageBuilder;
 
@@ -127,6 +130,10 @@ impl PodEnd {
                 let gateway = gateway(v6).to_string();
                 let routes = there.default_routes(&link, v6).await?;
                 found.compare("its default route", routes.join(", "), gateway);
+                // Whoever has it wrong, by hand or by a neighbour's word, sends to nobody.
+                for mac in there.gateway_macs(&link, v6).await? {
+                    found.compare("the MAC of its gateway", mac, GATEWAY_MAC);
+                }
             }
             self.compare_keys(&mut found)?;
             Ok(found.0)
@@ -268,13 +275,24 @@ impl Netlink {
         });
         Ok(defaults.map(gateway_text).collect())
     }
+
+    /// What the neighbours of a link say that the gateway's MAC is: nothing where nobody has asked.
+    async fn gateway_macs(&self, link: &Link, v6: bool) -> Result<Vec<Mac>, NetlinkError> {
+        let family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let request = self.handle.neighbours().get().set_address_family(family).execute();
+        let messages: Vec<NeighbourMessage> =
+            request.try_collect().await.map_err(refused("list neighbours over", &link.name))?;
+        let here = messages.iter().filter(|one| one.header.ifindex == link.index);
+        Ok(here.filter_map(gateway_mac).collect())
+    }
 }
 
 fn key_path(family: &str, interface: &str, key: &str) -> PathBuf {
     PathBuf::from(format!("/proc/sys/net/{family}/conf/{interface}/{key}"))
 }
 
-fn state(is_up: bool) -> &'static str {
+/// How a link's state is told.
+pub fn state(is_up: bool) -> &'static str {
     if is_up { "up" } else { "down" }
 }
 
@@ -298,6 +316,21 @@ fn address_text(message: &AddressMessage) -> Option<String> {
     let address = of(true).or_else(|| of(false))?;
     let is_own = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     (!is_own).then(|| format!("{address}/{}", message.header.prefix_len))
+}
+
+/// The MAC of a neighbour that is the gateway, where it has one.
+fn gateway_mac(neighbour: &NeighbourMessage) -> Option<Mac> {
+    let is_gateway = neighbour.attributes.iter().any(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => *v4 == GATEWAY_V4,
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => *v6 == GATEWAY_V6,
+        _ => false,
+    });
+    neighbour.attributes.iter().filter(|_| is_gateway).find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => {
+            Some(Mac(bytes.as_slice().try_into().ok()?))
+        }
+        _ => None,
+    })
 }
 
 fn gateway_text(route: &RouteMessage) -> String {

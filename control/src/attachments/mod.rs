@@ -14,6 +14,7 @@
 mod handed_over;
 mod socket;
 mod store;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use crate::manifest::{ObjectKey, ObjectKind};
 use crate::sync::Sync;
 pub use socket::{CniSocket, wishes};
 pub use store::{Store, StoreError};
+use why::{ready, why};
 
 /// The longest that anything is waited for, whatever the plugin says.
 const LONGEST: Duration = Duration::from_mins(2);
@@ -46,7 +48,6 @@ const DETACH: Duration = Duration::from_secs(10);
 const UNKNOWN_CONTAINER: u32 = 3;
 const IO: u32 = 5;
 const TRY_AGAIN: u32 = 11;
-const NOT_AVAILABLE: u32 = 50;
 
 /// A question and the way back; the answer is one line of JSON.
 #[derive(Debug)]
@@ -168,6 +169,7 @@ impl Attachments {
             let remedy = "attach further interfaces by another plugin";
             return Err(refusal(UNKNOWN_CONTAINER, &message, remedy));
         }
+        self.make_room(&attachment, attach, sync)?;
         let kept = self.store.write(&attachment, attach);
         kept.map_err(|error| refusal(IO, &error.what(), &error.remedy()))?;
         self.going.remove(&attachment);
@@ -175,6 +177,44 @@ impl Attachments {
         info!(pod = %spoken(attach), interface = %attach.interface, "attaching");
         sync.attach(&pod, seen(attach));
         Ok(attachment)
+    }
+
+    /// Refuses an address that another attachment has a port for: its pod would be cut off by the
+    /// next one's. An IPAM plugin that has lost what it knew gives an address twice. Whoever has no
+    /// port, its interface gone or refused, gives way.
+    ///
+    /// The plugin undoes the ADD by DEL for its own container, which gives nothing back that another
+    /// container has: IPAM plugins go by container and interface.
+    fn make_room<D: Dataplane>(
+        &mut self,
+        attachment: &Attachment,
+        attach: &Attach,
+        sync: &mut Sync<D>,
+    ) -> Result<(), Refusal> {
+        let has_same = |known: &Attach| {
+            known.addresses.iter().find(|one| attach.addresses.contains(one)).copied()
+        };
+        let others = self.all.iter().filter(|(other, _)| *other != attachment);
+        let others: Vec<_> =
+            others.filter_map(|(other, known)| Some((other.clone(), has_same(known)?))).collect();
+        for (other, address) in others {
+            let Some(known) = self.all.get(&other) else { continue };
+            if sync.has_port(known.interface.as_str()) {
+                let message = format!(
+                    "the IPAM plugin gave {} the address {address}, which pod {} has, attached at {}",
+                    spoken(attach),
+                    spoken(known),
+                    known.interface
+                );
+                let remedy = "see that what the IPAM plugin keeps is not lost or kept twice \
+                              (host-local: ipam.dataDir); delete that pod if it shall not have it";
+                warn!(pod = %spoken(attach), reason = %message, "not attached");
+                return Err(refusal(TRY_AGAIN, &message, remedy));
+            }
+            warn!(pod = %spoken(known), %address, "gives way: it has no port, and its address is given anew");
+            self.detach(&other, sync);
+        }
+        Ok(())
     }
 
     /// The answer to an attachment, if there is one by now.
@@ -293,38 +333,6 @@ impl Attachments {
             return Err(refusal(TRY_AGAIN, &message, &remedy));
         }
         Ok(())
-    }
-}
-
-/// Whether a pod would be attached now.
-fn ready<D: Dataplane>(sync: &mut Sync<D>) -> Result<(), Refusal> {
-    if sync.is_ready() {
-        return Ok(());
-    }
-    let message = match sync.unread() {
-        Some(unread) => format!("the cluster's {unread} were not read yet"),
-        None => "no snapshot is in force yet".to_owned(),
-    };
-    Err(refusal(NOT_AVAILABLE, &message, "wait; /readyz of the agent says what it waits for"))
-}
-
-/// Why a pod is not attached, and what to do.
-fn why<D: Dataplane>(attach: &Attach, is_placed: bool, sync: &mut Sync<D>) -> (String, String) {
-    if is_placed {
-        let message = "a worker does not use the snapshot that the pod is in".to_owned();
-        return (message, "see lockgate_worker_turns_total; restart the switch".to_owned());
-    }
-    if let Some(unread) = sync.unread() {
-        let message = format!("the cluster's {unread} were not read yet");
-        return (message, "see /readyz of the agent; nothing is attached before".to_owned());
-    }
-    if !sync.knows_pod(&key(attach), attach.uid.as_deref().unwrap_or_default()) {
-        let message = format!("the API server has not told of pod {} on this node", spoken(attach));
-        return (message, "see that the agent's --node is what this node is called".to_owned());
-    }
-    match sync.ports().refusal(attach.interface.as_str()) {
-        Some(problem) => (problem.message.clone(), problem.remedy.clone()),
-        None => ("the switch has not given it a port yet".to_owned(), "wait".to_owned()),
     }
 }
 

@@ -344,6 +344,49 @@ async fn a_second_interface_of_one_pod_is_refused_with_the_remedy() {
 }
 
 #[tokio::test]
+async fn an_address_that_an_attached_pod_has_is_refused_and_its_pod_named() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    bench.pod("b");
+    let first = attach("a", "ea", "10.0.0.1");
+    assert!(bench.attach(first).await["generation"].is_u64());
+    let second = attach("b", "eb", "10.0.0.1");
+    let mut answer = bench.ask(Question::Attach(second.clone()));
+    let answer = said(&mut answer).unwrap();
+    assert_eq!(answer["error"]["code"], 11, "{answer}");
+    let words = "gave demo/b the address 10.0.0.1, which pod demo/a has, attached at ea";
+    assert!(message(&answer).contains(words), "{answer}");
+    // What the plugin undoes then is its own alone.
+    bench.ask(Question::Detach(of(&second)));
+    bench.turn().await;
+    assert_eq!((bench.sync.placed().attachments.len(), bench.on_disk()), (1, 1));
+    assert!(bench.attachments.all().any(|one| one.pod == "a"));
+    // One whose interface is gone gives way.
+    bench.links.take("ea");
+    bench.sync.links_changed();
+    bench.turn().await;
+    let answer = bench.attach(second).await;
+    assert!(answer["generation"].is_u64(), "{answer}");
+    assert_eq!(bench.sync.placed().attachments.len(), 1);
+}
+
+#[tokio::test]
+async fn another_uid_than_the_pods_is_named() {
+    let mut bench = Bench::new();
+    bench.pod("a");
+    let wanted = Attach { uid: Some("other".to_owned()), ..attach("a", "ea", "10.0.0.1") };
+    let mut answer = bench.ask(Question::Attach(wanted));
+    bench.turn().await;
+    bench.now += Duration::from_secs(2);
+    bench.turn().await;
+    let answer = said(&mut answer).unwrap();
+    assert!(message(&answer).contains("of the UID other"), "{answer}");
+    assert!(message(&answer).contains("of one of the UID a-uid"), "{answer}");
+    let details = answer["error"]["details"].as_str().unwrap();
+    assert!(details.contains("K8S_POD_UID"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_disk_that_cannot_be_written_attaches_nothing() {
     let mut bench = Bench::new();
     bench.pod("a");
@@ -362,7 +405,8 @@ async fn a_disk_that_cannot_be_written_attaches_nothing() {
 async fn an_agent_that_has_read_everything_is_ready() {
     let mut bench = Bench::unread();
     let mut answer = bench.ask(Question::Ready {});
-    assert_eq!(said(&mut answer).unwrap()["error"]["code"], 50);
+    // The runtime tries an ADD again; 50 is what STATUS makes of it.
+    assert_eq!(said(&mut answer).unwrap()["error"]["code"], 11);
     bench.read();
     bench.turn().await;
     let mut answer = bench.ask(Question::Ready {});

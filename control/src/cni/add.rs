@@ -8,11 +8,13 @@
 //! undoes a whole pod, so DEL, GC and an ADD again need not know how far it had come. The switch's
 //! end is down until the agent takes it.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
@@ -97,6 +99,7 @@ impl Plugin {
     /// Locks the attachment's record, and clears what an ADD left that was killed.
     async fn begin_record(&self, attachment: &Attachment, netns: &File) -> Result<Record, Failure> {
         let name = interface(attachment)?;
+        self.is_first(attachment).await?;
         let record = self.records.take(&name, self.until).await?.ok_or_else(|| {
             let directory = self.config.socket.parent().unwrap_or(Path::new("/"));
             let message = format!("the agent's directory {} is not there", directory.display());
@@ -110,8 +113,27 @@ impl Plugin {
             );
             return Err(Failure::new(Code::INVALID_CONFIG, message, "call DEL before ADD again"));
         }
-        self.release(attachment).await?;
+        self.release(attachment, &kept.network).await?;
         Ok(record)
+    }
+
+    /// Whether the container has no other interface of ours: its pod has one port, and the default
+    /// route is that one's.
+    async fn is_first(&self, attachment: &Attachment) -> Result<(), Failure> {
+        for (name, kept) in self.records.all()? {
+            let other = &kept.attachment;
+            let is_beside =
+                other.container == attachment.container && other.ifname != attachment.ifname;
+            if is_beside && kept.is_complete && self.wires.find(&name).await?.is_some() {
+                let message = format!(
+                    "container {} has its port at {} already, and a pod has one",
+                    attachment.container, other.ifname
+                );
+                let remedy = format!("attach {} by another plugin", attachment.ifname);
+                return Err(Failure::new(Code::INVALID_CONFIG, message, remedy));
+            }
+        }
+        Ok(())
     }
 
     async fn is_whole(
@@ -191,7 +213,13 @@ pub fn open_netns(path: &Path) -> Result<File, Failure> {
         Failure::new(Code::ENVIRONMENT, message, remedy)
     };
     let number = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
-    let opened = File::open(path).and_then(|file| {
+    // A FIFO would be waited for until somebody writes there.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let opened = options.open(path).and_then(|file| {
+        if fstatfs(&file)?.filesystem_type() != NSFS_MAGIC {
+            return Err(io::Error::other("it is no namespace"));
+        }
         let own = number(&File::open(OWN_NETNS)?)?;
         if number(&file)? == own {
             return Err(io::Error::other("it is the node's own network namespace"));
@@ -206,4 +234,36 @@ pub(super) fn in_pod(error: &PodEndError) -> Failure {
     let remedy = "see that CNI_NETNS names the pod's network namespace, that nothing else makes \
                   its interface, and that the kernel has IPv6 where ipam gives such addresses";
     Failure::new(Code::IO, error.to_string(), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nix::sys::stat::Mode;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_network_namespace_of_a_pod_is_a_wrong_variable() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, fifo] = ["file", "fifo"].map(|name| directory.path().join(name));
+        std::fs::write(&file, "").unwrap();
+        nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        let places = [directory.path().to_owned(), file, fifo, directory.path().join("missing")];
+        // Nobody ever writes to the FIFO, and who waits for that is never heard of.
+        std::thread::spawn(move || {
+            for place in places.iter().map(AsRef::as_ref).chain([Path::new(OWN_NETNS)]) {
+                let failure = open_netns(place).unwrap_err();
+                said.send((failure.code, failure.message)).unwrap();
+            }
+        });
+        let words = ["it is no namespace"; 3].into_iter();
+        for words in words.chain(["No such file", "it is the node's own network namespace"]) {
+            let (code, message) = heard.recv_timeout(Duration::from_secs(10)).unwrap();
+            assert_eq!(code, Code::ENVIRONMENT, "{message}");
+            assert!(message.contains(words), "{message}");
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::attach::{Difference, PodEnd};
+use lockgate_dataplane::port::program;
+
+use crate::attach::{Difference, PodEnd, state};
 
 use super::add::{in_pod, open_netns};
 use super::agent::{Unanswered, ask};
@@ -11,9 +13,14 @@ use super::outcome::Outcome;
 use super::plugin::{Plugin, interface};
 use super::protocol::{Attachment, Check, Done, Question};
 
+/// Whose the XDP program of a pod's interface shall be.
+const OURS: &str = "the switch's";
+
 impl Plugin {
     /// Compares a pod with what ADD gave: its addresses with the IPAM plugin, both ends of its
     /// veth with the kernel, its port with the agent.
+    ///
+    /// Routes besides the default one are not compared: plugins after this one may make some.
     ///
     /// # Errors
     /// Whatever is not as it was; all that the kernel shows is told at once.
@@ -61,9 +68,14 @@ impl Plugin {
             let there = differs("the interface", "not there".to_owned(), "by ADD".to_owned());
             return Ok(there.into_iter().collect());
         };
-        let mac = differs("the MAC of", link.mac.to_string(), made.interface_mac.to_string());
-        let mtu = differs("the MTU of", link.mtu.to_string(), made.mtu.to_string());
-        Ok(mac.into_iter().chain(mtu).collect())
+        let all = [
+            differs("the MAC of", link.mac.to_string(), made.interface_mac.to_string()),
+            differs("the MTU of", link.mtu.to_string(), made.mtu.to_string()),
+            // The agent set it up when it gave the pod its port, with the program that feeds it.
+            differs("the state of", state(link.is_up).to_owned(), state(true).to_owned()),
+            differs("the XDP program of", whose(link.program), OURS.to_owned()),
+        ];
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// Says whether a pod could be attached now.
@@ -85,4 +97,12 @@ impl Plugin {
         let ipam = self.ipam().await.map_err(|failure| coded(failure, Code::NOT_AVAILABLE))?;
         ipam.status(self.until).await
     }
+}
+
+/// Whose an interface's program is, as it is told.
+fn whose(program: Option<u32>) -> String {
+    let Some(id) = program else { return "missing".to_owned() };
+    // What the kernel does not let us see is not said to be wrong.
+    let is_ours = program::is_ours(id) != Some(false);
+    if is_ours { OURS } else { "another's" }.to_owned()
 }

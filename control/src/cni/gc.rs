@@ -28,7 +28,9 @@ impl Plugin {
     /// Where something of it may be left: it is to be called again.
     pub async fn del(&self, attachment: &Attachment) -> Result<(), Failure> {
         let record = self.records.take(&interface(attachment)?, self.until).await?;
-        self.release(attachment).await?;
+        let kept = record.as_ref().and_then(Record::kept);
+        let network = kept.map_or(&self.config.name, |kept| &kept.network);
+        self.release(attachment, network).await?;
         record.map_or(Ok(()), Record::remove)
     }
 
@@ -56,7 +58,7 @@ impl Plugin {
             Err(unanswered) => first = Err(unanswered.into()),
         }
         for (attachment, record) in sorted.stale {
-            let released = self.release(&attachment).await;
+            let released = self.release(&attachment, &self.config.name).await;
             first = first.and(released.and_then(|()| record.map_or(Ok(()), Record::remove)));
         }
         first = first.and(self.records.remove_unwritten());

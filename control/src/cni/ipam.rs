@@ -70,6 +70,13 @@ impl Ipam {
         Ok(ipam)
     }
 
+    /// The same plugin, of a network of another name: it keeps addresses by the network's.
+    #[must_use]
+    pub fn of_network(mut self, name: &str) -> Self {
+        self.document.insert("name".to_owned(), name.into());
+        self
+    }
+
     /// Takes addresses for a pod.
     ///
     /// # Errors
@@ -126,7 +133,10 @@ impl Ipam {
         let mut asking = Map::new();
         asking.insert("cniVersion".to_owned(), KNOWN_BY_ALL.text().into());
         let printed = self.run("VERSION", None, &asking, until).await?;
-        let answer: Value = serde_json::from_slice(&printed).unwrap_or_default();
+        let answer: Value = serde_json::from_slice(&printed).map_err(|error| {
+            let message = format!("the IPAM plugin {} tells no versions: {error}", self.kind);
+            Failure::new(Code::DECODING, message, "use a plugin that answers VERSION with JSON")
+        })?;
         let texts = answer["supportedVersions"].as_array().into_iter().flatten();
         let known = texts.filter_map(|text| Version::parse(text.as_str()?));
         known.filter(|version| *version <= most).max().ok_or_else(|| {

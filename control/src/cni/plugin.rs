@@ -71,11 +71,12 @@ impl Plugin {
         Ipam::find(&self.config, &self.path, self.until).await
     }
 
-    /// Lets a pod go: port, veth, addresses. All are tried, and the first failure is told.
+    /// Lets a pod go: port, veth, addresses. All are tried, and the first failure is told. The
+    /// addresses go back to the `network` that they are of: its name may be another by now.
     ///
     /// # Errors
     /// Where something of it may be left: it is to be called again.
-    pub async fn release(&self, attachment: &Attachment) -> Result<(), Failure> {
+    pub async fn release(&self, attachment: &Attachment, network: &str) -> Result<(), Failure> {
         let detached = self.detach(attachment, self.until).await;
         let removed = self.wires.remove(&interface(attachment)?, attachment).await;
         // See above: not before nobody forwards there.
@@ -83,7 +84,7 @@ impl Plugin {
             return Err(failure);
         }
         removed?;
-        self.ipam().await?.del(attachment, self.until).await
+        self.ipam().await?.of_network(network).del(attachment, self.until).await
     }
 
     /// Undoes what an ADD did until it failed.

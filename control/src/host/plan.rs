@@ -30,6 +30,8 @@ pub struct HostPlan {
     pub pod_cidrs: Vec<IpNet>,
     /// The networks of all nodes' pods, this one's too, sorted and aggregated.
     pub cluster_pod_cidrs: Vec<IpNet>,
+    /// Addresses of attached pods that are in none of these any more, see [`Self::keep_attached`].
+    pub strays: Vec<IpNet>,
     /// Addresses of services that are reached through the switch, by the node too.
     pub service_cidrs: Vec<IpNet>,
     /// The addresses of this node.
@@ -101,6 +103,7 @@ impl HostPlan {
             peer,
             pod_cidrs: aggregate(&own.pod_cidrs),
             cluster_pod_cidrs: aggregate(&cidrs),
+            strays: Vec::new(),
             service_cidrs: aggregate(service_cidrs),
             node_addresses: own.addresses.clone(),
             let_in: Vec::new(),
@@ -170,7 +173,25 @@ impl HostPlan {
     /// Every network that is reached through the switch, with what it is.
     fn routed(&self) -> impl Iterator<Item = (&'static str, IpNet)> {
         let pods = self.pod_cidrs.iter().map(|net| ("the pod network", *net));
+        let pods =
+            pods.chain(self.strays.iter().map(|net| ("the address of an attached pod", *net)));
         pods.chain(self.service_cidrs.iter().map(|net| ("the service network", *net)))
+    }
+
+    /// Keeps the way to attached pods whose addresses the node's networks have no more: what the
+    /// node and they had begun goes on. An address that is not the switch's to take is left out.
+    pub fn keep_attached(&mut self, attached: impl IntoIterator<Item = IpAddr>) {
+        let mut strays: Vec<IpNet> = attached.into_iter().map(IpNet::from).collect();
+        strays.sort_unstable();
+        strays.dedup();
+        strays.retain(|one| !self.routed().any(|(_, net)| net.contains(one)));
+        strays.retain(|one| self.leaves("the address of an attached pod", *one).is_ok());
+        self.strays = strays;
+    }
+
+    /// The networks and addresses of this node's pods.
+    pub(super) fn own_pods(&self) -> Vec<IpNet> {
+        self.pod_cidrs.iter().chain(&self.strays).copied().collect()
     }
 
     /// Whether pods or services have addresses of a family.

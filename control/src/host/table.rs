@@ -134,8 +134,8 @@ impl Draft {
     }
 
     fn add_pods(&mut self, plan: &HostPlan, family: Family) {
-        let Some(pods) = self.nets("pods", family, &plan.pod_cidrs) else { return };
-        let nets = [&plan.pod_cidrs, &plan.cluster_pod_cidrs].into_iter().flatten().copied();
+        let Some(pods) = self.nets("pods", family, &plan.own_pods()) else { return };
+        let nets = plan.own_pods().into_iter().chain(plan.cluster_pod_cidrs.iter().copied());
         let inside: Vec<IpNet> = nets.chain(alone(&plan.all_node_addresses)).collect();
         let Some(inside) = self.nets("inside", family, &inside) else { return };
         let rule = Expressions::of(family)
@@ -166,7 +166,7 @@ impl Draft {
         let mut rule = leaving(family, &plan.peer).target_is(front);
         // A pod of this node would pass for the node, and by every policy. The switch itself takes what
         // pods send to node ports, so this is what they sent to an address that it does not know.
-        if let Some(pods) = self.nets("pods", family, &plan.pod_cidrs) {
+        if let Some(pods) = self.nets("pods", family, &plan.own_pods()) {
             rule = rule.source(family, &pods, false);
         }
         if let Some(kept) = self.set(kept) {

@@ -224,3 +224,26 @@ proptest! {
         prop_assert!(plan.cluster_pod_cidrs.is_sorted());
     }
 }
+
+#[test]
+fn attached_pods_whose_network_the_node_lost_keep_a_route_of_their_own() {
+    let mut plan = plan();
+    let attached = ["10.42.1.7", "10.41.0.7", "fd41::7", "10.41.0.7", "172.31.0.2", "10.96.0.9"];
+    plan.keep_attached(attached.map(address));
+    // Neither one that has a way already, nor a node's, nor a Service's.
+    assert_eq!(plan.strays, [net("10.41.0.7/32"), net("fd41::7/128")]);
+    plan.check().unwrap();
+    let routes = plan.routes(PEER, &here());
+    assert!(routes.contains(&route("10.41.0.7/32", "169.254.1.1", "172.31.0.1")), "{routes:?}");
+    assert!(routes.contains(&route("fd41::7/128", "fe80::1", "fd31::1")), "{routes:?}");
+    let table = table::wanted(&plan, &here()).unwrap();
+    for name in ["pods4", "inside4", "pods6", "inside6"] {
+        let before = table::wanted(&self::plan(), &here()).unwrap();
+        let set = |table: &Table| table.sets.iter().find(|set| set.name == name).cloned();
+        assert_ne!(set(&table), set(&before), "{name}");
+    }
+    // What the node begins reaches them though it has no network for pods at all.
+    (plan.pod_cidrs, plan.service_cidrs) = (vec![], vec![]);
+    let routes = plan.routes(PEER, &here());
+    assert!(routes.contains(&route("169.254.1.1/32", "", "172.31.0.1")), "{routes:?}");
+}

@@ -61,6 +61,7 @@ pub use problem::{Problem, Severity, escape};
 pub use rule::{Peer, PortPattern, Rule, WhichPorts};
 pub use service::{Service, ServicePort, TargetPort};
 pub use slice::{EndpointSlice, SlicePort};
+pub use staged::{is_staged, staged_by};
 pub use standing::{Hints, SliceEndpoint};
 pub use uid::Uid;
 

@@ -1,6 +1,8 @@
 //! A `NetworkPolicy` that an annotation stages: from here on it is a `StagedKubernetesNetworkPolicy`
 //! that is to be set.
 
+use std::collections::BTreeMap;
+
 use super::fields::{Place, Report};
 use super::problem::quoted;
 use super::{ObjectKey, ObjectKind};
@@ -10,12 +12,29 @@ const ANNOTATION: &str = "lockgate.dev/staged";
 
 /// As what an object is read that is written as a kind.
 pub(super) fn read_as(root: &Place<'_>, written: ObjectKind) -> ObjectKind {
-    let is_staged = annotation(root).is_some_and(|at| at.node.text() == Some("true"));
-    if written == ObjectKind::Policy && is_staged {
+    let says_so = annotation(root).is_some_and(|at| at.node.text() == Some("true"));
+    if written == ObjectKind::Policy && says_so {
         ObjectKind::Ordered(Known::Policy(Kind::StagedKubernetesNetworkPolicy))
     } else {
         written
     }
+}
+
+/// As what an object of the API server is read that is written as a kind, by its annotations.
+#[must_use]
+pub fn staged_by(written: ObjectKind, annotations: &BTreeMap<String, String>) -> ObjectKind {
+    let says = annotations.get(ANNOTATION).map(String::as_str);
+    if written == ObjectKind::Policy && says == Some("true") {
+        of(Kind::StagedKubernetesNetworkPolicy)
+    } else {
+        written
+    }
+}
+
+/// Whether a kind is a staged one: its objects decide nothing.
+#[must_use]
+pub fn is_staged(kind: ObjectKind) -> bool {
+    STAGED.iter().any(|(_, staged)| of(*staged) == kind)
 }
 
 /// The kinds that are staged by kinds of their own, beside those.

@@ -23,13 +23,16 @@ use std::{fmt, io, ptr};
 
 use aya::EbpfLoader;
 use aya::maps::{Map, MapData, MapError, XskMap};
-use aya::programs::{Xdp, XdpMode};
+use aya::programs::{Xdp, XdpMode, loaded_programs};
 
 pub use super::error::ProgramError;
 use super::error::{attach_error, errno, not_permitted};
 use super::pin::Pin;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lockgate.bpf.o"));
+
+/// The program in it.
+const NAME: &str = "lockgate";
 
 /// The map of sockets in it.
 const SOCKETS: &str = "sockets";
@@ -195,7 +198,7 @@ fn load(interface: &str, ifindex: u32, queues: u32) -> Result<aya::Ebpf, Program
 }
 
 fn program(object: &mut aya::Ebpf) -> Result<&mut Xdp, aya::programs::ProgramError> {
-    object.program_mut("lockgate").ok_or(aya::programs::ProgramError::NotLoaded)?.try_into()
+    object.program_mut(NAME).ok_or(aya::programs::ProgramError::NotLoaded)?.try_into()
 }
 
 /// `BPF_OBJ_GET`, `BPF_OBJ_GET_INFO_BY_FD`, `BPF_LINK_DETACH` (include/uapi/linux/bpf.h).
@@ -218,6 +221,19 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let opened = unsafe { bpf(OBJ_GET, &mut attributes) }?;
     // SAFETY: the kernel has just opened it for us; nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(opened) })
+}
+
+/// Whether the program that the kernel numbers so is ours, of whichever version; `None` where the
+/// kernel does not tell, as it does not tell everybody.
+#[must_use]
+pub fn is_ours(number: u32) -> Option<bool> {
+    for program in loaded_programs() {
+        let program = program.ok()?;
+        if program.id() == number {
+            return Some(program.name_as_str() == Some(NAME));
+        }
+    }
+    None
 }
 
 /// Where a link is, and what runs there.

@@ -25,6 +25,8 @@ const PLUGINS: &str = "/usr/lib/cni";
 pub(super) struct Runtime {
     pub(super) agent: Option<Stub>,
     pub(super) node: Namespace,
+    /// The pod's interface that the plugin is called for.
+    pub(super) ifname: &'static str,
     directory: PathBuf,
     plugin: PathBuf,
 }
@@ -46,7 +48,7 @@ impl Runtime {
         let bin = directory.join("bin");
         fs::create_dir_all(&bin).map_err(LabError::io("make a directory"))?;
         let agent = Some(Stub::start(&directory.join("cni.sock"), node.name())?);
-        let runtime = Self { agent, node, directory, plugin: plugin()? };
+        let runtime = Self { agent, node, ifname: "eth0", directory, plugin: plugin()? };
         runtime.add_pod("a")?;
         runtime.add_pod("b")?;
         Ok(runtime)
@@ -156,7 +158,7 @@ impl Runtime {
         process
             .env("CNI_COMMAND", command)
             .env("CNI_CONTAINERID", format!("c-{pod}"))
-            .env("CNI_IFNAME", "eth0")
+            .env("CNI_IFNAME", self.ifname)
             .env("CNI_NETNS", if netns.exists() { netns } else { PathBuf::new() })
             .env("CNI_PATH", format!("{}:{PLUGINS}", self.directory.join("bin").display()))
             .env(
@@ -278,6 +280,8 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         let _kept = remove(PREFIX);
+        // It has a mount there.
+        self.agent = None;
         let _kept = fs::remove_dir_all(&self.directory);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,11 @@ use std::time::Duration;
 use lockgate_control::cni::protocol::{
     Attached, Attachment, Collected, Detached, Done, Gone, Question, Refusal, Refused,
 };
-use lockgate_tests::lab::LabError;
+use lockgate_dataplane::port::pin::Pin;
+use lockgate_dataplane::port::program::Program;
+use lockgate_tests::lab::namespace::run;
+use lockgate_tests::lab::{LabError, Namespace};
+use nix::net::if_::if_nametoindex;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
@@ -38,6 +42,8 @@ pub(super) enum Mood {
 struct Known {
     mood: Mood,
     node: String,
+    /// Where it pins its programs.
+    pins: PathBuf,
     ports: BTreeMap<Attachment, String>,
     asked: Vec<String>,
     seen: Vec<serde_json::Value>,
@@ -55,10 +61,14 @@ impl Stub {
     /// Listens, and looks at interfaces of the namespace `node`.
     pub(super) fn start(socket: &Path, node: &str) -> Result<Self, LabError> {
         let _stale = fs::remove_file(socket);
+        let pins = socket.with_file_name("bpf");
+        fs::create_dir_all(&pins).map_err(LabError::io("make a directory"))?;
+        run(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&pins))?;
         let listener = UnixListener::bind(socket).map_err(LabError::io("listen"))?;
         let known = Known {
             mood: Mood::Willing,
             node: node.to_owned(),
+            pins: pins.join("lockgate"),
             ports: BTreeMap::new(),
             asked: vec![],
             seen: vec![],
@@ -92,6 +102,19 @@ impl Stub {
         std::mem::take(&mut self.known.lock().unwrap().seen)
     }
 
+    /// Removes its pins, and with them its programs.
+    pub(super) fn forget_programs(&self) -> Result<(), LabError> {
+        let pins = Pin::all(&self.known.lock().unwrap().pins).map_err(io::Error::other);
+        let detached = pins
+            .and_then(|all| all.iter().try_for_each(|pin| pin.detach().map_err(io::Error::other)));
+        detached.map_err(LabError::io("remove the pins"))
+    }
+
+    /// Takes an interface as it does when a pod is attached.
+    pub(super) fn take_again(&self, node: &Namespace, interface: &str) {
+        take(node, interface, &self.known.lock().unwrap().pins);
+    }
+
     /// How many ports it has.
     pub(super) fn ports(&self) -> usize {
         self.known.lock().unwrap().ports.len()
@@ -104,6 +127,8 @@ impl Drop for Stub {
         // Wakes it, so that it sees it is to end.
         let _woken = UnixStream::connect(&self.socket);
         let _gone = fs::remove_file(&self.socket);
+        // With it go the pins, and their programs.
+        let _gone = run(Command::new("umount").arg(self.socket.with_file_name("bpf")));
     }
 }
 
@@ -144,6 +169,7 @@ fn answer(client: &UnixStream, known: &Mutex<Known>) {
             if let Ok(output) = Command::new("ip").args(arguments).output() {
                 known.seen.extend(serde_json::from_slice::<serde_json::Value>(&output.stdout));
             }
+            take(&Namespace::named(&node), &interface, &known.pins);
             let attachment = Attachment { container: attach.container, ifname: attach.ifname };
             known.ports.insert(attachment, interface);
             say(client, &Attached { generation: 17 });
@@ -163,6 +189,18 @@ fn answer(client: &UnixStream, known: &Mutex<Known>) {
             let detached = gone.collect();
             say(client, &Collected { detached });
         }
+    }
+}
+
+/// Does with an interface what an agent does: its program is on it, and it is up.
+fn take(node: &Namespace, interface: &str, pins: &Path) {
+    let taken = node.enter(|| {
+        let number = if_nametoindex(interface)?;
+        Program::attach(interface, number, 1, pins).map(Program::leave).map_err(io::Error::other)
+    });
+    // Whoever asked may have been killed, and the interface be gone.
+    if matches!(taken, Ok(Ok(()))) {
+        let _gone = node.ip(&[format!("link set {interface} up")]);
     }
 }
 
