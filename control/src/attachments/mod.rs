@@ -201,7 +201,8 @@ impl Attachments {
             let Some(known) = self.all.get(&other) else { continue };
             if sync.has_port(known.interface.as_str()) {
                 let message = format!(
-                    "the IPAM plugin gave {} the address {address}, which pod {} has, attached at {}",
+                    "the IPAM plugin gave {} the address {address}, which pod {} has, attached \
+                     at {}",
                     spoken(attach),
                     spoken(known),
                     known.interface
@@ -211,7 +212,7 @@ impl Attachments {
                 warn!(pod = %spoken(attach), reason = %message, "not attached");
                 return Err(refusal(TRY_AGAIN, &message, remedy));
             }
-            warn!(pod = %spoken(known), %address, "gives way: it has no port, and its address is given anew");
+            warn!(pod = %spoken(known), %address, "gives way: no port, and its address is given anew");
             self.detach(&other, sync);
         }
         Ok(())
