@@ -11,6 +11,7 @@ use lockgate_tests::world::{Fate, HOST, World};
 
 use super::{ack, dropped, shape, syn, syn_ack};
 
+mod departed;
 mod elsewhere;
 mod lasting;
 mod parts;
