@@ -73,7 +73,7 @@ impl KeptServices {
         &self.now
     }
 
-    /// How much of an address is a Service's. Of one that was a Service's lately fronts alone are, of
+    /// How much of an address is a Service's. Of one that was one's lately fronts alone are, of
     /// which there is none.
     #[must_use]
     pub fn extent(&self, address: IpAddr) -> Option<Extent> {
