@@ -14,7 +14,7 @@ use lockgate_dataplane::counters::DropReason;
 use rules::Source;
 
 /// Lines that a crate may have without its tests; raised only by a decision record.
-const BUDGETS: &[(&str, usize)] = &[("dataplane", 23_800), ("control", 41_500)];
+const BUDGETS: &[(&str, usize)] = &[("dataplane", 23_950), ("control", 41_500)];
 
 /// Lines that a script may have.
 const SCRIPT_LINES_MAX: usize = 79;

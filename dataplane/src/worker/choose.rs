@@ -53,7 +53,7 @@ impl<P, M> Path<P, M> {
         let lotted = (self.id, lot);
         let seen = |backend: &Backend| as_seen(endpoints, lotted, client, key, *backend);
         let free = all.by_ref().take(others).map(|one| (*one, seen(one)));
-        let mut free = free.filter(|(_, back)| !self.translations.is_taken(back));
+        let mut free = free.filter(|(_, back)| !self.is_taken(back));
         let (backend, back) = match free.next() {
             Some(found) => found,
             None => (backend, self.other_port(endpoints, client, seen(&backend), lot)?),
@@ -90,7 +90,7 @@ impl<P, M> Path<P, M> {
             if is_apart { port_of(self.id, workers(endpoints), port) } else { port }
         });
         let mut backs = ports.map(|source_port| FlowKey { source_port, ..back });
-        backs.find(|back| !self.translations.is_taken(back)).ok_or(DropReason::TranslationsFull)
+        backs.find(|back| !self.is_taken(back)).ok_or(DropReason::TranslationsFull)
     }
 }
 

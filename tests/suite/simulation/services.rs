@@ -14,6 +14,7 @@ use super::{ack, dropped, shape, syn, syn_ack};
 mod departed;
 mod elsewhere;
 mod lasting;
+mod met;
 mod parts;
 
 pub(super) const SERVICES: &str = include_str!("services.yaml");
