@@ -107,6 +107,9 @@ drop_reasons! {
     HandoffFull = "handoff_full",
     /// Not the start of a connection, and of none that is known.
     NoConnection = "no_connection",
+    /// It begins a connection, and the backend has another from these ports, one of both by a
+    /// Service; answered with a TCP reset, or an ICMP error where it is SCTP.
+    PortsTaken = "ports_taken",
     /// The source's egress policy denies it.
     EgressDenied = "egress_denied",
     /// The target's ingress policy denies it.

@@ -347,7 +347,7 @@ impl Builder {
         for (net, class) in compiled.classes.prefixes() {
             self.add(net, Place { class, ..NOWHERE });
         }
-        for (address, extent) in services.addresses() {
+        for (address, extent) in services.places() {
             let class = compiled.classes.of(address);
             self.add(address.into(), Place { class, kind: Kind::Service(extent), ..NOWHERE });
         }

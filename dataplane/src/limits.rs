@@ -64,6 +64,9 @@ pub const FRAGMENTS_PER_MS: u32 = 384;
 /// Fronts in one page of the table of services.
 pub const FRONTS_PER_PAGE_MAX: usize = 32;
 
+/// Addresses that were a Service's and whose connections go on; and so many node ports.
+pub const DEPARTED_MAX: usize = 1024;
+
 /// Ranges of addresses from which one front may be asked.
 pub const SOURCES_MAX: usize = 64;
 

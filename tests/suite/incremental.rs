@@ -22,7 +22,7 @@ const EVENTS: usize = 90;
 const FILES: [&str; 3] = ["a.yaml", "b.yaml", "c.yaml"];
 
 /// Addresses beside those that objects name.
-const OUTSIDE: [&str; 9] = [
+const OUTSIDE: [&str; 11] = [
     "203.0.113.7",
     "192.168.0.1",
     "192.168.0.2",
@@ -32,6 +32,8 @@ const OUTSIDE: [&str; 9] = [
     "fd01::2",
     "10.0.0.1",
     "fd00::2",
+    "10.96.0.1",
+    "fd96::1",
 ];
 
 /// Objects of several made-up worlds: few names, so that one is often another's next version.
@@ -83,10 +85,16 @@ impl Pool {
 }
 
 /// Pods with interfaces, with others' addresses, and born anew under an old name; namespaces that
-/// are going.
+/// are going; Services with addresses of their own or of others.
 fn vary(object: &mut Value, choices: &mut Choices) {
     if object["kind"] == "Namespace" && choices.chance(30) {
         object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    }
+    if object["kind"] == "Service" && choices.chance(80) {
+        object["spec"]["clusterIPs"] = json!([choices.pick(&["10.96.0.1", "fd96::1"])]);
+        let balanced = choices.pick(&OUTSIDE);
+        object["spec"]["type"] = json!(choices.pick(&["ClusterIP", "LoadBalancer"]));
+        object["status"]["loadBalancer"]["ingress"] = json!([{ "ip": balanced }]);
     }
     if object["kind"] != "Pod" {
         return;

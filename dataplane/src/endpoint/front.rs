@@ -17,10 +17,11 @@ impl Endpoints {
         }
     }
 
-    /// Whether what is sent to this node is for a Service.
+    /// Whether what is sent to this node is for a Service, or was lately.
     #[must_use]
     pub fn is_node_port(&self, key: &FlowKey) -> bool {
-        self.services.find(&FrontKey::of_node_port(key)).is_some()
+        let front = FrontKey::of_node_port(key);
+        self.services.find(&front).is_some() || self.services.is_closed(&front)
     }
 
     /// Whether a worker's queue of the host port is there.

@@ -185,7 +185,7 @@ impl KeptEndpoints {
         let mut prefixes: Vec<(IpNet, u32)> = self.blocks_of(kept).collect();
         self.blocks = prefixes.iter().filter_map(|(net, _)| only(*net)).collect();
         let own = self.node.iter().chain(self.owners.keys()).copied();
-        let own: Vec<IpAddr> = own.chain(self.services.addresses().map(|one| one.0)).collect();
+        let own: Vec<IpAddr> = own.chain(self.services.places().map(|one| one.0)).collect();
         for address in own {
             let place = self.place(kept, address);
             if place != of_block(kept, address) {

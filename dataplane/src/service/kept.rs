@@ -5,8 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Extent, Front, FrontKey, Page, Services};
+use super::departed::Departed;
+use super::own::is_node_ports;
+use super::{Extent, Front, FrontKey, Gone, Page, Services};
 use crate::limits::FRONTS_PER_PAGE_MAX;
+use crate::packet::Address;
 
 /// Fronts for which there is a page, of the fewest that there may be.
 const FRONTS_PER_PAGE: usize = 8;
@@ -35,6 +38,10 @@ pub struct KeptServices {
     now: Services,
     count: usize,
     addresses: BTreeMap<IpAddr, Extent>,
+    /// Addresses that were a Service's.
+    departed: Departed<IpAddr>,
+    /// Fronts that were node ports.
+    closed: Departed<FrontKey>,
 }
 
 impl KeptServices {
@@ -42,15 +49,19 @@ impl KeptServices {
     pub fn apply(&mut self, delta: Delta) -> Vec<IpAddr> {
         let mut moved = Vec::new();
         for (address, extent) in delta.addresses {
-            let before = match extent {
-                Some(extent) => self.addresses.insert(address, extent),
-                None => self.addresses.remove(&address),
-            };
-            moved.extend((before != extent).then_some(address));
+            self.move_address(address, extent, &mut moved);
         }
-        let is_change = !delta.fronts.is_empty();
+        let is_change = !delta.fronts.is_empty() || !moved.is_empty();
+        let mut is_closing = false;
         for (key, front) in delta.fronts {
+            is_closing |= is_node_ports(key.address);
             self.put(key, front);
+        }
+        if is_closing {
+            self.now.gone.node_ports = self.closed.all().collect();
+        }
+        if !moved.is_empty() {
+            self.now.gone.addresses = self.departed.all().map(Address::from).collect();
         }
         self.now.version = self.now.version.wrapping_add(u64::from(is_change));
         moved
@@ -62,10 +73,12 @@ impl KeptServices {
         &self.now
     }
 
-    /// How much of an address is a Service's, if any is.
+    /// How much of an address is a Service's. Of one that was one's lately fronts alone are, of
+    /// which there is none.
     #[must_use]
     pub fn extent(&self, address: IpAddr) -> Option<Extent> {
-        self.addresses.get(&address).copied()
+        let departed = || self.departed.has(address).then_some(Extent::Fronts);
+        self.addresses.get(&address).copied().or_else(departed)
     }
 
     /// Every address of a Service, ascending.
@@ -73,9 +86,36 @@ impl KeptServices {
         self.addresses.iter().map(|(address, extent)| (*address, *extent))
     }
 
+    /// Every address of which packets must be asked whether they are for a Service: those that were
+    /// one's lately too.
+    pub fn places(&self) -> impl Iterator<Item = (IpAddr, Extent)> + '_ {
+        self.addresses().chain(self.departed.all().map(|address| (address, Extent::Fronts)))
+    }
+
+    /// Notes how much of an address is a Service's now, and what is something else by it.
+    fn move_address(&mut self, address: IpAddr, is: Option<Extent>, moved: &mut Vec<IpAddr>) {
+        let before = self.addresses.get(&address).copied();
+        match is {
+            Some(extent) => {
+                self.departed.take(address);
+                self.addresses.insert(address, extent);
+            }
+            None if self.addresses.remove(&address).is_some() => {
+                moved.extend(self.departed.put(address));
+            }
+            None => {}
+        }
+        moved.extend((before != is).then_some(address));
+    }
+
     fn put(&mut self, key: FrontKey, front: Option<Front>) {
         let is_new = front.is_some();
         let was_there = self.now.put(key, front);
+        if is_new {
+            self.closed.take(key);
+        } else if was_there && is_node_ports(key.address) {
+            self.closed.put(key);
+        }
         self.count = self.count + usize::from(is_new) - usize::from(was_there);
         let is_full = self.count > self.now.pages.len() * FRONTS_PER_PAGE;
         let at = self.now.page_of(&key);
@@ -92,7 +132,7 @@ impl Services {
         let none: Page = Arc::new([]);
         let pages: Arc<[Page]> = vec![none; pages.next_power_of_two()].into();
         let shift = u64::BITS - pages.len().trailing_zeros();
-        Self { shift, pages, seed, version: 0 }
+        Self { shift, pages, seed, version: 0, gone: Gone::default() }
     }
 
     /// Puts a front where it is looked for, or takes it away; whether there was one.
@@ -119,7 +159,7 @@ impl Services {
             }
             if lists.iter().all(|list| list.len() <= FRONTS_PER_PAGE_MAX) {
                 let pages = lists.into_iter().map(Page::from).collect();
-                return Self { pages, version: self.version, ..spread };
+                return Self { pages, version: self.version, gone: self.gone.clone(), ..spread };
             }
             pages *= 2;
         }

@@ -13,6 +13,7 @@
 //! whatever a client writes. Seeds are random, so nobody can fill a page on purpose.
 
 pub mod affinity;
+mod departed;
 mod kept;
 pub mod own;
 
@@ -162,6 +163,15 @@ pub struct Services {
     shift: u32,
     seed: [u64; 2],
     version: u64,
+    gone: Gone,
+}
+
+/// Where Services were asked lately and are no more; each at most
+/// [`DEPARTED_MAX`](crate::limits::DEPARTED_MAX), ascending.
+#[derive(Clone, Debug, Default)]
+struct Gone {
+    addresses: Arc<[Address]>,
+    node_ports: Arc<[FrontKey]>,
 }
 
 impl Default for Services {
@@ -178,6 +188,19 @@ impl Services {
         let page = self.pages.get(self.page_of(key))?;
         let mut fronts = page.iter().take(FRONTS_PER_PAGE_MAX);
         fronts.find(|(front, _)| front == key).map(|(_, front)| front)
+    }
+
+    /// Whether an address was a Service's lately, and is none's now: of such a place, which is
+    /// [`Extent::Fronts`], there are no fronts.
+    #[must_use]
+    pub fn is_departed(&self, address: Address) -> bool {
+        self.gone.addresses.binary_search(&address).is_ok()
+    }
+
+    /// Whether there is no such node port any more, but was lately.
+    #[must_use]
+    pub fn is_closed(&self, key: &FrontKey) -> bool {
+        self.gone.node_ports.binary_search(key).is_ok()
     }
 
     /// The number of this table: another one for every change.

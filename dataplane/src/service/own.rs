@@ -27,6 +27,12 @@ const fn own_v6(last: u8) -> Address {
     Address::from_v6([0xfd, 0x4c, 0x6f, 0x63, 0x6b, 0x67, 0, 0, 0, 0, 0, 0, 0, 0, 0, last])
 }
 
+/// Whether fronts of node ports are there.
+#[must_use]
+pub fn is_node_ports(address: Address) -> bool {
+    address == NODE_PORTS_V4 || address == NODE_PORTS_V6
+}
+
 /// Whether it is an address as which the switch asks.
 #[must_use]
 pub fn is_asking(address: Address) -> bool {

@@ -1,8 +1,10 @@
 //! The kept table against one built from everything.
 
 use super::*;
+use crate::limits::DEPARTED_MAX;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 fn key(n: u16) -> FrontKey {
     let [high, low] = (n / 3).to_be_bytes();
@@ -97,4 +99,76 @@ fn a_connection_stays_while_its_backend_is_there_by_its_protocol() {
     assert!(serving.keeps(backend(1), true) && serving.keeps(backend(2), false));
     assert!(!serving.keeps(backend(2), true), "UDP does not stay with who does not serve");
     assert!(!serving.keeps(backend(3), false));
+}
+
+fn ip(n: u16) -> IpAddr {
+    let [high, low] = n.to_be_bytes();
+    IpAddr::from([10, 97, high, low])
+}
+
+fn node_port(n: u16) -> FrontKey {
+    let address = if n.is_multiple_of(2) { NODE_PORTS_V4 } else { NODE_PORTS_V6 };
+    FrontKey { address, port: 30_000 + n, number: 6 }
+}
+
+/// An address and a node port begin to be a Service's, or end to be one's.
+fn moved(kept: &mut KeptServices, n: u16, is_there: bool) -> Vec<IpAddr> {
+    let fronts = [node_port(n), key(n)].map(|key| (key, is_there.then(|| front(1))));
+    let addresses = vec![(ip(n), is_there.then_some(Extent::Whole))];
+    kept.apply(Delta { fronts: fronts.into(), addresses })
+}
+
+proptest! {
+    #[test]
+    fn what_was_a_services_is_known_until_it_is_one_again(
+        changes in prop::collection::vec((0_u16..12, any::<bool>()), 0..80),
+    ) {
+        let mut kept = KeptServices::default();
+        let mut there = BTreeMap::new();
+        for (n, is_there) in changes {
+            let version = kept.now().version();
+            let told = moved(&mut kept, n, is_there);
+            let was_there = there.get(&n) == Some(&true);
+            prop_assert_eq!(told.contains(&ip(n)), was_there != is_there);
+            prop_assert!(kept.now().version() != version);
+            // What there never was is not gone either.
+            if is_there || was_there {
+                there.insert(n, is_there);
+            }
+            for n in 0..12 {
+                let known = there.get(&n);
+                let (is_there, is_gone) = (known == Some(&true), known == Some(&false));
+                let gone = is_gone.then_some(Extent::Fronts);
+                prop_assert_eq!(kept.extent(ip(n)), is_there.then_some(Extent::Whole).or(gone));
+                prop_assert_eq!(kept.now().is_departed(ip(n).into()), is_gone);
+                prop_assert_eq!(kept.now().is_closed(&node_port(n)), is_gone);
+                prop_assert!(!kept.now().is_closed(&key(n)), "it is no node port");
+            }
+            let places: BTreeMap<_, _> = kept.places().collect();
+            let known = there.iter().map(|(n, is_there)| (ip(*n), *is_there));
+            let extent = |is_there| if is_there { Extent::Whole } else { Extent::Fronts };
+            let known: BTreeMap<_, _> = known.map(|(at, is)| (at, extent(is))).collect();
+            prop_assert_eq!(places, known);
+        }
+    }
+}
+
+#[test]
+fn of_more_that_went_than_are_kept_the_oldest_is_forgotten() {
+    let mut kept = KeptServices::default();
+    let all = u16::try_from(DEPARTED_MAX).unwrap() + 2;
+    for n in 0..all {
+        moved(&mut kept, n, true);
+    }
+    for n in (0..all).rev() {
+        let told = moved(&mut kept, n, false);
+        let forgotten = (n < 2).then(|| ip(n + DEPARTED_MAX as u16));
+        assert_eq!(told, forgotten.into_iter().chain([ip(n)]).collect::<Vec<_>>());
+    }
+    for n in 0..all {
+        let is_known = n < DEPARTED_MAX as u16;
+        assert_eq!(kept.extent(ip(n)).is_some(), is_known, "{n}");
+        assert_eq!(kept.now().is_departed(ip(n).into()), is_known, "{n}");
+        assert_eq!(kept.now().is_closed(&node_port(n)), is_known, "{n}");
+    }
 }

@@ -25,7 +25,7 @@ impl<P, M> Path<P, M> {
     ) -> Result<FlowKey, DropReason> {
         let (endpoints, key) = (&snapshot.endpoints, &headers.key);
         let front = endpoints.services().find(&endpoints.front_of(key));
-        let front = front.ok_or(DropReason::NoBackend)?;
+        let front = front.ok_or_else(|| nobody_at(endpoints, key.target))?;
         if !front.admits(key.source) {
             return Err(DropReason::ServiceSource);
         }
@@ -53,7 +53,7 @@ impl<P, M> Path<P, M> {
         let lotted = (self.id, lot);
         let seen = |backend: &Backend| as_seen(endpoints, lotted, client, key, *backend);
         let free = all.by_ref().take(others).map(|one| (*one, seen(one)));
-        let mut free = free.filter(|(_, back)| !self.translations.is_taken(back));
+        let mut free = free.filter(|(_, back)| !self.is_taken(back));
         let (backend, back) = match free.next() {
             Some(found) => found,
             None => (backend, self.other_port(endpoints, client, seen(&backend), lot)?),
@@ -90,8 +90,16 @@ impl<P, M> Path<P, M> {
             if is_apart { port_of(self.id, workers(endpoints), port) } else { port }
         });
         let mut backs = ports.map(|source_port| FlowKey { source_port, ..back });
-        backs.find(|back| !self.translations.is_taken(back)).ok_or(DropReason::TranslationsFull)
+        backs.find(|back| !self.is_taken(back)).ok_or(DropReason::TranslationsFull)
     }
+}
+
+/// Why an address at which no Service is asked leads nowhere. One that was a Service's is by now as
+/// any that nobody here has.
+#[cold]
+fn nobody_at(endpoints: &Endpoints, target: Address) -> DropReason {
+    let is_departed = endpoints.services().is_departed(target);
+    if is_departed { DropReason::NoRoute } else { DropReason::NoBackend }
 }
 
 /// What a backend sees of a flow: the switch as source where it is the client itself, and

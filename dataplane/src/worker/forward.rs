@@ -78,7 +78,8 @@ impl<P: Port, M: Memory> Path<P, M> {
             DropReason::TtlExpired
             | DropReason::TooBig
             | DropReason::NoBackend
-            | DropReason::BackendGone => true,
+            | DropReason::BackendGone
+            | DropReason::PortsTaken => true,
             DropReason::EgressDenied | DropReason::IngressDenied => self.denial == Denial::Reject,
             _ => false,
         };
@@ -91,6 +92,7 @@ impl<P: Port, M: Memory> Path<P, M> {
                 | DropReason::IngressDenied
                 | DropReason::ConnectionsLimit
                 | DropReason::ConnectionsFull
+                | DropReason::PortsTaken
         );
         if is_unopened && packet.route.translator() == Some(self.id) {
             self.translations.take_back(&packet.headers.key);

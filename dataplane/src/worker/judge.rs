@@ -39,17 +39,12 @@ impl<P, M> Path<P, M> {
                 self.connections.is_over(id) && Connections::opens(&packet.headers.kind).is_some();
             if !renewed && self.is_between(id, way, &packet.route.source, &packet.route.target) {
                 let translator = self.known(snapshot, packet, id, way)?;
+                if way == Way::Opening && packet.route.translator() != translator {
+                    self.meet(packet, id)?;
+                }
                 leaves(packet)?;
                 self.connections.touch(id, way, &packet.headers, self.now);
-                if way == Way::Reply {
-                    return Ok(translator);
-                }
-                // Of two flows that a backend cannot tell apart, the one that spoke last is answered.
-                let asked = packet.route.translator();
-                if asked != translator {
-                    self.connections.set_translator(id, asked);
-                }
-                return Ok(None);
+                return Ok(translator.filter(|_| way == Way::Reply));
             }
             if renewed {
                 self.renew(snapshot, packet, id)?;

@@ -24,6 +24,7 @@ mod fragments;
 mod judge;
 mod link;
 pub mod mailbox;
+mod meet;
 mod pick_up;
 mod route;
 mod stage;
@@ -52,7 +53,6 @@ use mailbox::{Attached, Command, Mailbox, Reply};
 use pick_up::AfterRestart;
 use route::{Asked, Entrance};
 use stage::Stage;
-use tell::Allowances;
 pub use tell::Denial;
 
 /// What a policy change does to connections that it no longer allows (NP-57).
@@ -126,7 +126,7 @@ struct Path<P, M> {
     counters: Arc<Counters>,
     events: Arc<Events>,
     sampler: Sampler,
-    allowances: Allowances,
+    allowances: tell::Allowances,
     fragment_rate: FragmentRate,
     established: Established,
     denial: Denial,
@@ -144,7 +144,7 @@ impl<P: Port, M: Memory> Worker<P, M> {
             pool: parts.pool,
             slots: (0..PORTS_MAX).map(|_| None).collect(),
             active: Vec::with_capacity(PORTS_MAX),
-            allowances: Allowances::new(),
+            allowances: tell::Allowances::new(),
             fragment_rate: FragmentRate::new(),
             ends: parts.ends,
             fragments: Fragments::new(parts.connections.timeouts().fragments_ms),

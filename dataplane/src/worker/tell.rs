@@ -65,7 +65,10 @@ impl<P: Port, M: Memory> Path<P, M> {
         let is_reject = matches!(reason, DropReason::EgressDenied | DropReason::IngressDenied);
         let (from, now) = (packet.route.from, self.now);
         // What is never said takes nothing from what may be.
-        let is_of_service = matches!(reason, DropReason::NoBackend | DropReason::BackendGone);
+        let is_of_service = matches!(
+            reason,
+            DropReason::NoBackend | DropReason::BackendGone | DropReason::PortsTaken
+        );
         if (is_reject || is_of_service) && !answer::may_reject(&packet.headers) {
             return;
         }

@@ -129,8 +129,12 @@ impl<P: Port, M: Memory> Path<P, M> {
         if known.is_some_and(|(id, way)| self.stays(id, way)) {
             return true;
         }
-        let is_front = endpoints.services().find(&endpoints.front_of(&key)).is_some();
-        !is_front && self.translations.find_front(&key).is_none()
+        if endpoints.services().find(&endpoints.front_of(&key)).is_some() {
+            return false;
+        }
+        // Where a front was, what runs by its translation runs on; datagrams and what begins do not.
+        let begins = key.protocol == Protocol::Udp || Connections::opens(&headers.kind).is_some();
+        begins || self.translations.find_front(&key).is_none()
     }
 
     /// Whether a known connection of a pod goes on as it was opened, to whom it says, whatever Services

@@ -8,7 +8,7 @@ mod difference;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use lockgate_control::inventory::{Change, Inventory};
+use lockgate_control::inventory::Change;
 use lockgate_control::manifest::{FileObjects, Object, ObjectKey};
 use lockgate_control::resolve::{Resolved, resolve};
 use lockgate_control::services::{Here, serve};
@@ -16,7 +16,7 @@ use lockgate_dataplane::compiler::Tables;
 use lockgate_dataplane::endpoint::{Attachment, Endpoints, HostPort, OwnNode, Topology};
 use lockgate_dataplane::ids::{Mac, PortId, PortRef, PortSlot, WorkerId};
 use lockgate_dataplane::policy::compile::compile;
-use lockgate_dataplane::service::{Delta, KeptServices};
+use lockgate_dataplane::service::{Delta, Extent, KeptServices};
 use serde_json::Value;
 
 use crate::agent::{Agent, NODE};
@@ -75,6 +75,9 @@ pub struct Twins {
     /// What is kept; its inventory is what both are given. May be changed between steps.
     pub agent: Agent,
     tables: Option<Tables>,
+    /// Addresses of Services after the last step, and those that were one's before and are no more.
+    served: BTreeSet<IpAddr>,
+    gone: BTreeSet<IpAddr>,
     /// Who moved last: counted into the places of ports.
     moves: u16,
 }
@@ -103,7 +106,7 @@ impl Twins {
             kept = Tables { verdicts, ..self.agent.rebuild() };
         }
         let compiled = compile(&full.ruleset);
-        let services = services(&self.agent.inventory);
+        let services = self.services();
         let endpoints = Endpoints::build_with(&full.ruleset, &compiled, &topology, &services);
         let fresh = Tables { policy: compiled.table, endpoints, verdicts: true, rebuilt: None };
         let differing = difference(&kept, &fresh, &topology, edges, false);
@@ -154,6 +157,22 @@ impl Twins {
         };
     }
 
+    /// Who serves where, of everything there is, and which addresses were Services' before.
+    fn services(&mut self) -> KeptServices {
+        let inventory = &self.agent.inventory;
+        let served = serve(inventory, &Here::of(inventory, Some(NODE.into())));
+        let now: BTreeSet<IpAddr> = served.addresses.iter().map(|one| one.0).collect();
+        self.gone.extend(self.served.difference(&now));
+        self.gone.retain(|address| !now.contains(address));
+        self.served = now;
+        let fronts = served.fronts.into_iter().map(|(key, _, front)| (key, Some(front))).collect();
+        let gone = self.gone.iter().map(|address| (*address, Some(Extent::Fronts)));
+        let all = served.addresses.into_iter().map(|(address, extent)| (address, Some(extent)));
+        let mut kept = KeptServices::default();
+        kept.apply(Delta { fronts, addresses: gone.chain(all).collect() });
+        kept
+    }
+
     /// What the resolver tells of this node otherwise.
     fn misplaced(&self, full: &Resolved) -> Option<String> {
         let told: Vec<_> =
@@ -189,15 +208,4 @@ fn topology(full: &Resolved, moves: u16) -> Topology {
     let node_addresses = full.node_addresses.clone();
     let own_node = if moves.is_multiple_of(2) { OwnNode::Exempt } else { OwnNode::Judged };
     Topology { attachments, host: (moves != 2).then_some(host), node_addresses, own_node }
-}
-
-/// Who serves where, of everything there is.
-fn services(inventory: &Inventory) -> KeptServices {
-    let served = serve(inventory, &Here::of(inventory, Some(NODE.into())));
-    let fronts = served.fronts.into_iter().map(|(key, _, front)| (key, Some(front))).collect();
-    let addresses =
-        served.addresses.into_iter().map(|(address, extent)| (address, Some(extent))).collect();
-    let mut kept = KeptServices::default();
-    kept.apply(Delta { fronts, addresses });
-    kept
 }

@@ -12,8 +12,10 @@ use lockgate_tests::world::{Fate, HOST, World};
 use super::{ack, dropped, shape, syn, syn_ack};
 
 mod anybodys;
+mod departed;
 mod elsewhere;
 mod lasting;
+mod met;
 mod parts;
 
 pub(super) const SERVICES: &str = include_str!("services.yaml");
