@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::Request;
+use http::Request;
 use kube::{Client, Error};
 use serde::Deserialize;
 use serde::de::Error as _;

@@ -203,13 +203,12 @@ impl Watch {
         loop {
             let until = if has_lasted { Instant::now() + SILENT } else { steady };
             match timeout_at(until, stream.next()).await {
-                Err(_) if has_lasted => return Ok(()),
+                Err(_) | Ok(None) if has_lasted => return Ok(()),
                 Err(_) => {
                     has_lasted = true;
                     *tries = Patience::default();
                     self.say(What::Steady).await?;
                 }
-                Ok(None) if has_lasted => return Ok(()),
                 Ok(None) => return Err(Ended::Early(began.elapsed())),
                 Ok(Some(event)) => {
                     let at = self.event(event.map_err(Ended::Error)?, version).await?;

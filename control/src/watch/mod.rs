@@ -21,8 +21,6 @@ mod seen;
 mod trouble;
 
 #[cfg(test)]
-mod played;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
