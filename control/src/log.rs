@@ -9,14 +9,18 @@ use std::time::Duration;
 
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::privileges;
 use crate::settings::LogFormat;
 
 /// Lines that wait to be written, at most.
 const LINES_WAITING: usize = 4096;
+
+/// Where the client of the API server says which requests failed.
+const REQUESTS: &str = "kube_client::client::builder";
 
 /// Of the one log of the process.
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
@@ -49,13 +53,24 @@ pub fn start(level: Level, format: LogFormat) -> io::Result<Log> {
         .with_target(false)
         .with_ansi(false);
     let _started = match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(lines.finish()),
+        LogFormat::Text => {
+            tracing::subscriber::set_global_default(lines.finish().with(said(level)))
+        }
         LogFormat::Json => {
             let lines = lines.json().flatten_event(true).with_current_span(false);
-            tracing::subscriber::set_global_default(lines.with_span_list(false).finish())
+            let lines = lines.with_span_list(false).finish();
+            tracing::subscriber::set_global_default(lines.with(said(level)))
         }
     };
     Ok(Log(Some(guard)))
+}
+
+/// What is written. Of each request that fails the client of the API server says so again, without
+/// the object and what to do: whoever asked says it once, with both, and until it changes no more.
+fn said(level: Level) -> Targets {
+    let all = Targets::new().with_default(level);
+    let is_for_developers = level >= Level::DEBUG;
+    if is_for_developers { all } else { all.with_target(REQUESTS, LevelFilter::OFF) }
 }
 
 /// Who writes. The thread that does begins with what the one that makes it has: nothing.
@@ -72,4 +87,18 @@ fn writer() -> io::Result<(NonBlocking, WorkerGuard)> {
 #[must_use]
 pub fn lines_lost() -> usize {
     LOST.get().map_or(0, ErrorCounter::dropped_lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_requests_are_said_by_who_asked_and_by_the_client_for_developers_only() {
+        for (level, is_said) in [(Level::INFO, false), (Level::WARN, false), (Level::DEBUG, true)] {
+            assert_eq!(said(level).would_enable(REQUESTS, &Level::ERROR), is_said);
+            assert!(said(level).would_enable("kube_client::client::tls", &Level::WARN));
+            assert!(said(level).would_enable("lockgate_control::run", &Level::WARN));
+        }
+    }
 }

@@ -13,7 +13,7 @@ mod policies;
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lockgate_dataplane::connection::State;
 use lockgate_dataplane::counters::{BATCH_BUCKETS, Cell, Counters, DropReason, PortCounters};
@@ -113,7 +113,7 @@ impl Scrape<'_> {
         let mut families = Families::default();
         self.agent(&mut families);
         if let Some(cluster) = self.cluster {
-            cluster::families(cluster, SystemTime::now(), &mut families);
+            cluster::families(cluster, &mut families);
         }
         self.packets(&mut families);
         self.rejects(&mut families);

@@ -133,7 +133,7 @@ impl Source {
     pub fn problems(&self) -> Vec<Problem> {
         match self {
             Self::Files(files) => files.problems(),
-            Self::Cluster(cluster) => cluster.problems(SystemTime::now()),
+            Self::Cluster(cluster) => cluster.problems(),
         }
     }
 

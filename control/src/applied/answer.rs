@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::json;
 
-use super::node::{LockgateNode, LockgateNodeStatus, ObjectError, place};
+use super::node::{LockgateNode, LockgateNodeStatus, ObjectError, READ, place};
 use super::time;
 use crate::manifest::{ObjectKind, is_staged, staged_by};
 use crate::show::{Column, table};
@@ -256,7 +256,9 @@ fn standing(
         return Standing::Stale;
     }
     let is_in_force = if let Some(asked) = asked {
-        has_reached(answer.resource_version.as_deref(), &asked.resource_version)
+        // What a node cannot read, or does not see at all, it may lack whatever it had reached.
+        is_read(status, asked)
+            && has_reached(answer.resource_version.as_deref(), &asked.resource_version)
     } else {
         let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
         ready.is_some_and(|condition| condition.status == "True")
@@ -271,6 +273,11 @@ fn standing(
         (true, true) if may_be_left_out => Standing::NotKnown,
         (true, true) => Standing::InForce,
     }
+}
+
+/// Whether a node has read what the kind of an object is now.
+fn is_read(status: &LockgateNodeStatus, asked: &Asked) -> bool {
+    status.resources.iter().any(|one| one.resource == asked.resource && one.state == READ)
 }
 
 /// Whether a version is at least another of the same resource (KEP-5504: they are whole numbers).
@@ -304,6 +311,7 @@ mod tests {
             reported: time::text(UNIX_EPOCH + at),
             resources: vec![ResourceStatus {
                 resource: "networkpolicies.networking.k8s.io".to_owned(),
+                state: READ.to_owned(),
                 resource_version: Some(version.to_owned()),
                 ..ResourceStatus::default()
             }],
@@ -334,6 +342,17 @@ mod tests {
         assert_eq!(found, [Standing::InForce, Standing::InForce]);
         assert!(everywhere);
         assert!(!has_reached(None, "1") && !has_reached(Some("2"), "x"));
+    }
+
+    #[test]
+    fn what_a_node_does_not_read_is_not_said_to_be_in_force_whatever_it_had_reached() {
+        for state in ["Absent", "Unread", "Failing", ""] {
+            let mut nodes = [report("a", "100", 10 * MINUTE), report("b", "100", 10 * MINUTE)];
+            nodes[0].status.as_mut().unwrap().resources[0].state = state.to_owned();
+            let (found, everywhere) = standings(&nodes, Some(policy("99")));
+            assert_eq!(found, [Standing::NotYet, Standing::InForce], "{state}");
+            assert!(!everywhere);
+        }
     }
 
     #[test]

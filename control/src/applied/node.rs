@@ -60,13 +60,17 @@ pub struct LockgateNodeStatus {
     pub conditions: Vec<NodeCondition>,
 }
 
+/// The state of a resource of which everything is known.
+pub(super) const READ: &str = "Read";
+
 /// How a resource stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceStatus {
     /// Its name, as pods or networkpolicies.networking.k8s.io.
     pub resource: String,
-    /// Unread, Read or Absent, where the API server does not have it.
+    /// Unread, Read, Failing, where it was read and what has changed since may be missing, or
+    /// Absent, where the API server does not have it.
     pub state: String,
     /// The newest resourceVersion in force with every worker: what of this resource has none that
     /// is greater is in force.

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use super::in_force::{InForce, Times};
 use super::node::{
-    EnforcementTimes, LockgateNodeStatus, NodeCondition, ObjectError, Place, ResourceStatus,
+    EnforcementTimes, LockgateNodeStatus, NodeCondition, ObjectError, Place, READ, ResourceStatus,
 };
 use super::time;
-use crate::cluster::{Cluster, State};
+use crate::cluster::{Cluster, Standing, State};
 use crate::manifest::{Problem, Severity};
 use crate::watch::RESOURCES;
 
@@ -114,18 +114,22 @@ fn resources(cluster: &Cluster, in_force: &InForce) -> Vec<ResourceStatus> {
         let standing = standing.map(|(_, standing)| standing);
         ResourceStatus {
             resource: resource.spoken(),
-            state: match standing.map(crate::cluster::Standing::state).unwrap_or_default() {
-                State::Unread => "Unread",
-                State::Read => "Read",
-                State::Absent => "Absent",
-            }
-            .to_owned(),
+            state: standing.map_or("Unread", state).to_owned(),
             resource_version: (version > 0).then(|| version.to_string()),
             since: since.map(time::text),
             objects: standing.map_or(0, |standing| number(standing.objects())),
         }
     });
     told.collect()
+}
+
+fn state(standing: &Standing) -> &'static str {
+    match standing.state() {
+        State::Unread => "Unread",
+        State::Read if standing.failing_since().is_some() => "Failing",
+        State::Read => READ,
+        State::Absent => "Absent",
+    }
 }
 
 fn enforcement(times: Times) -> EnforcementTimes {
@@ -248,6 +252,25 @@ mod tests {
         }
         let read = compose(&cluster, &mut composer, 3);
         assert_eq!(ready(&read), ("True".into(), "1970-01-01T00:00:03Z".into()));
+    }
+
+    #[test]
+    fn a_kind_that_was_read_and_fails_is_told_as_such_and_one_that_is_absent_has_no_version() {
+        let mut cluster = Cluster::new("here");
+        let kind = RESOURCES[7].kind;
+        let mut state = |what| {
+            let _ = cluster.take(Heard::Of(kind, what), UNIX_EPOCH);
+            let status = compose(&cluster, &mut Composer::default(), 5);
+            assert_eq!(cluster.versions()[7], 0);
+            status.resources[7].state.clone()
+        };
+        let failed = || {
+            let trouble = Trouble { message: "no".into(), remedy: "see".into() };
+            What::Failed(trouble, Duration::ZERO)
+        };
+        assert_eq!([state(failed()), state(What::Whole)], ["Unread", "Read"]);
+        assert_eq!([state(failed()), state(What::Steady)], ["Failing", "Read"]);
+        assert_eq!([state(What::Absent), state(failed())], ["Absent", "Absent"]);
     }
 
     #[test]

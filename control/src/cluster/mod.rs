@@ -95,8 +95,12 @@ impl Cluster {
                 let gone = self.standing(kind).vanish(now);
                 self.remove(kind, gone)
             }
-            What::Failed(trouble) => {
-                self.standing(kind).fail(trouble, now);
+            What::Steady => {
+                self.standing(kind).steady(now);
+                Effect::Nothing
+            }
+            What::Failed(trouble, lasts) => {
+                self.standing(kind).fail(trouble, now, lasts);
                 Effect::Nothing
             }
         }
@@ -232,11 +236,11 @@ impl Cluster {
 
     /// Everything to be said of objects, and of the API server.
     #[must_use]
-    pub fn problems(&self, now: SystemTime) -> Vec<Problem> {
+    pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.known().problems();
         let is_stale = self.last.is_some();
         let of_standing =
-            |(kind, standing): (&ObjectKind, &Standing)| standing.problem(*kind, now, is_stale);
+            |(kind, standing): (&ObjectKind, &Standing)| standing.problem(*kind, is_stale);
         problems.extend(self.standings.iter().filter_map(of_standing));
         problems.extend(self.server.problem(self.may_be_enforced()));
         problems.extend(self.stale());

@@ -7,10 +7,6 @@ use std::time::{Duration, SystemTime};
 use crate::manifest::{ObjectKey, ObjectKind, Problem, Severity};
 use crate::watch::{RESOURCES, Trouble};
 
-/// How long after a failure nothing more need be heard before it is over: longer than the longest
-/// pause between two tries. A watch that goes on tells nothing where nothing changes.
-const OVER: Duration = Duration::from_secs(30);
-
 /// What is known of a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
@@ -23,12 +19,11 @@ pub enum State {
     Absent,
 }
 
-/// A failure that lasts.
+/// A failure that lasts: until a list is whole, or a watch brings something or has lasted.
 #[derive(Clone, Debug)]
 struct Failing {
     trouble: Trouble,
     since: SystemTime,
-    last: SystemTime,
 }
 
 /// How a resource stands.
@@ -61,11 +56,19 @@ impl Standing {
         self.listed_newest = 0;
     }
 
-    /// Something was heard: it works.
+    /// Something was heard. A watch that brings something works; a list may still break.
     pub(super) fn note(&mut self, now: SystemTime) {
-        self.failing = None;
+        if self.listed.is_none() {
+            self.failing = None;
+        }
         self.heard = Some(now);
         self.events = self.events.saturating_add(1);
+    }
+
+    /// A watch has lasted: it works, and nothing has changed.
+    pub(super) fn steady(&mut self, now: SystemTime) {
+        self.failing = None;
+        self.heard = Some(now);
     }
 
     /// An object is taken in with this `metadata.resourceVersion`.
@@ -100,10 +103,11 @@ impl Standing {
 
     /// The list has ended: what it did not show.
     pub(super) fn end(&mut self, now: SystemTime) -> BTreeSet<ObjectKey> {
+        let listed = self.listed.take();
         self.note(now);
         self.state = State::Read;
         // The end of a list that never began shows nothing, and takes nothing away.
-        let Some(listed) = self.listed.take() else { return BTreeSet::new() };
+        let Some(listed) = listed else { return BTreeSet::new() };
         // Not the greater of both: an API server that was restored from a backup counts anew.
         self.newest = self.listed_newest;
         self.held.difference(&listed).cloned().collect()
@@ -115,31 +119,27 @@ impl Standing {
         self.heard = Some(now);
         self.state = State::Absent;
         self.listed = None;
+        self.newest = 0;
         self.held.clone()
     }
 
-    pub(super) fn fail(&mut self, trouble: Trouble, now: SystemTime) {
-        let since = self.failure(now).map_or(now, |failing| failing.since);
-        self.failing = Some(Failing { trouble, since, last: now });
-    }
-
-    /// What goes wrong now.
-    fn failure(&self, now: SystemTime) -> Option<&Failing> {
-        let failing = self.failing.as_ref()?;
-        let silent = now.duration_since(failing.last).unwrap_or_default();
-        (silent < OVER || self.state == State::Unread).then_some(failing)
+    /// Something goes wrong, for so long already when it is told.
+    pub(super) fn fail(&mut self, trouble: Trouble, now: SystemTime, lasts: Duration) {
+        let began = now.checked_sub(lasts).unwrap_or(now);
+        let since = self.failing.as_ref().map_or(began, |failing| failing.since);
+        self.failing = Some(Failing { trouble, since });
     }
 
     /// Since when it fails, if it does.
     #[must_use]
-    pub fn failing_since(&self, now: SystemTime) -> Option<SystemTime> {
-        self.failure(now).map(|failing| failing.since)
+    pub fn failing_since(&self) -> Option<SystemTime> {
+        self.failing.as_ref().map(|failing| failing.since)
     }
 
     /// What goes wrong, as it is told.
     #[must_use]
-    pub fn trouble(&self, now: SystemTime) -> Option<&Trouble> {
-        self.failure(now).map(|failing| &failing.trouble)
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.failing.as_ref().map(|failing| &failing.trouble)
     }
 
     /// What is known.
@@ -198,13 +198,8 @@ impl Standing {
     }
 
     /// What is to be said.
-    pub(super) fn problem(
-        &self,
-        kind: ObjectKind,
-        now: SystemTime,
-        is_stale: bool,
-    ) -> Option<Problem> {
-        let Failing { trouble, since, .. } = self.failure(now)?;
+    pub(super) fn problem(&self, kind: ObjectKind, is_stale: bool) -> Option<Problem> {
+        let Failing { trouble, since } = self.failing.as_ref()?;
         let resource = RESOURCES.iter().find(|one| one.kind == kind)?.spoken();
         let stays = match self.state {
             State::Unread if is_stale => "the last good state stays in force before it is read",

@@ -95,7 +95,7 @@ fn nothing_counts_before_every_resource_was_read_or_is_known_to_be_absent() {
     for (place, resource) in RESOURCES.iter().enumerate() {
         assert!(!bench.cluster.is_whole(), "{place}");
         let _ = bench.hear(resource.kind, What::Begun("v1"));
-        let _ = bench.hear(resource.kind, What::Failed(trouble()));
+        let _ = bench.hear(resource.kind, What::Failed(trouble(), Duration::ZERO));
         assert!(!bench.cluster.is_whole(), "{place}");
         let end = if place == last { What::Absent } else { What::Whole };
         let _ = bench.hear(resource.kind, end);
@@ -103,7 +103,7 @@ fn nothing_counts_before_every_resource_was_read_or_is_known_to_be_absent() {
     assert!(bench.cluster.is_whole());
     // A list that is read anew, and a failure, leave it so.
     let _ = bench.hear(ObjectKind::Pod, What::Begun("v1"));
-    let _ = bench.hear(ObjectKind::Policy, What::Failed(trouble()));
+    let _ = bench.hear(ObjectKind::Policy, What::Failed(trouble(), Duration::ZERO));
     assert!(bench.cluster.is_whole());
 }
 
@@ -115,7 +115,11 @@ fn an_object_stays_until_a_whole_list_lacks_it() {
     let _ = bench.hear(kind, What::Begun("v1"));
     assert_eq!(bench.there(kind, &policy(false), PodFacts::default()), Effect::Changed);
     assert_eq!(bench.hear(kind, What::Whole), Effect::Nothing);
-    for what in [What::Failed(trouble()), What::Begun("v1"), What::Failed(trouble())] {
+    for what in [
+        What::Failed(trouble(), Duration::ZERO),
+        What::Begun("v1"),
+        What::Failed(trouble(), Duration::ZERO),
+    ] {
         assert_eq!(bench.hear(kind, what), Effect::Nothing);
         assert!(bench.cluster.inventory().policy(&deny).is_some());
     }
@@ -129,6 +133,8 @@ fn a_resource_that_vanishes_takes_its_objects_along() {
     let kind = ObjectKind::Policy;
     let _ = bench.there(kind, &policy(false), PodFacts::default());
     assert_eq!(bench.hear(kind, What::Absent), Effect::Changed);
+    // And what was reached of them: nothing of it is in force.
+    assert!(bench.cluster.standings().all(|(_, standing)| standing.newest() == 0));
     assert!(bench.cluster.inventory().policy(&key(kind, "deny")).is_none());
 }
 
@@ -164,7 +170,7 @@ fn what_is_wrong_with_an_object_is_told_until_it_is_mended_or_gone() {
     let kind = ObjectKind::Policy;
     let broken = policy(false).replace("podSelector: {}", "podSelector: 7");
     let told = |bench: &Bench| {
-        let problems = bench.cluster.problems(NOW);
+        let problems = bench.cluster.problems();
         problems.iter().filter(|one| one.object == "NetworkPolicy demo/deny").count()
     };
     let _ = bench.there(kind, &broken, PodFacts::default());
@@ -179,25 +185,43 @@ fn what_is_wrong_with_an_object_is_told_until_it_is_mended_or_gone() {
 #[test]
 fn a_failure_is_told_with_its_beginning_until_it_is_over() {
     let mut bench = Bench::new();
-    let kind = ObjectKind::Pod;
+    let kind = ObjectKind::Policy;
     let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-    let told = |bench: &Bench, seconds| {
-        bench.cluster.problems(at(seconds)).into_iter().map(|one| one.to_string()).next()
+    let told =
+        |bench: &Bench| bench.cluster.problems().into_iter().map(|one| one.to_string()).next();
+    let since = |bench: &Bench| {
+        bench.cluster.standings().find(|one| one.0 == kind).unwrap().1.failing_since()
+    };
+    let fail = |bench: &mut Bench, seconds| {
+        let failed = What::Failed(trouble(), Duration::from_secs(5));
+        let _ = bench.cluster.take(Heard::Of(kind, failed), at(seconds));
+    };
+    let there = || {
+        let (object, problems) = read(&policy(false));
+        let facts = PodFacts::default();
+        What::There(Box::new(There { object, problems, facts, version: "1".to_owned() }))
     };
     let _ = bench.hear(kind, What::Whole);
-    for seconds in [100, 120] {
-        let heard = Heard::Of(kind, What::Failed(trouble()));
-        let _ = bench.cluster.take(heard, at(seconds));
-    }
-    let text = told(&bench, 121).unwrap();
-    assert!(text.starts_with("error: API server: pods: it broke; since 1970-01-01T00:01:40Z"));
+    fail(&mut bench, 105);
+    let text = told(&bench).unwrap();
+    assert!(
+        text.contains("networkpolicies.networking.k8s.io: it broke; since 1970-01-01T00:01:40")
+    );
     assert!(text.contains("stays in force") && text.contains("mend it"), "{text}");
-    assert!(told(&bench, 149).is_some());
-    assert_eq!(told(&bench, 151), None);
-    // What is heard ends it at once.
-    let _ = bench.cluster.take(Heard::Of(kind, What::Failed(trouble())), at(200));
-    let _ = bench.cluster.take(Heard::Of(kind, What::Whole), at(201));
-    assert_eq!(told(&bench, 201), None);
+    // Lists of which a page comes and no more have not ended it, however long it takes.
+    for seconds in [150, 200, 300] {
+        let _ = bench.cluster.take(Heard::Of(kind, What::Begun("v1")), at(seconds));
+        let _ = bench.cluster.take(Heard::Of(kind, there()), at(seconds));
+        assert_eq!(since(&bench), Some(at(100)));
+        fail(&mut bench, seconds + 40);
+        assert_eq!(since(&bench), Some(at(100)));
+    }
+    // A list that is whole, a watch that brings something, and one that has lasted do at once.
+    for what in [What::Whole, there(), What::Steady] {
+        fail(&mut bench, 405);
+        let _ = bench.cluster.take(Heard::Of(kind, what), at(406));
+        assert_eq!((since(&bench), told(&bench)), (None, None));
+    }
 }
 
 #[test]
@@ -205,16 +229,16 @@ fn a_silent_server_is_told_with_the_time_until_it_answers() {
     let mut bench = Bench::new();
     let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
     let _ = bench.cluster.take(Heard::Pulse(Ok(())), at(1));
-    assert_eq!(bench.cluster.problems(at(1)), []);
+    assert_eq!(bench.cluster.problems(), []);
     for seconds in [60, 62] {
         let _ = bench.cluster.take(Heard::Pulse(Err(trouble())), at(seconds));
     }
     let server = bench.cluster.server();
     assert_eq!((server.answered(), server.silent_since()), (Some(at(1)), Some(at(60))));
-    let told = bench.cluster.problems(at(63)).remove(0).to_string();
+    let told = bench.cluster.problems().remove(0).to_string();
     assert!(told.starts_with("error: API server: it broke; since 1970-01-01T00:01:00Z"), "{told}");
     let _ = bench.cluster.take(Heard::Pulse(Ok(())), at(64));
-    assert_eq!(bench.cluster.problems(at(64)), []);
+    assert_eq!(bench.cluster.problems(), []);
 }
 
 #[test]
@@ -375,7 +399,7 @@ fn the_last_good_state_is_enforced_unmixed_until_everything_was_read() {
     assert_eq!(bench.cluster.stale_since(), Some(NOW));
     assert_eq!(bench.has("a"), (vec!["10.0.0.9".to_owned()], Some("ea".to_owned())));
     assert!(bench.cluster.has_pod(&key(ObjectKind::Pod, "a"), "a-uid"));
-    let said: Vec<String> = bench.cluster.problems(NOW).iter().map(ToString::to_string).collect();
+    let said: Vec<String> = bench.cluster.problems().iter().map(ToString::to_string).collect();
     assert!(said.iter().any(|one| one.contains("the last good state, of 1970")), "{said:?}");
     assert!(!bench.cluster.take_changes().is_empty());
     // What is read anew waits until all of it is.

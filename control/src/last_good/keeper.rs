@@ -159,7 +159,7 @@ pub(super) fn note(
         What::Gone(key) => Act::Gone(key.clone()),
         What::Whole => Act::Whole,
         What::Absent => Act::Absent,
-        What::Failed(_) => return Ok(()),
+        What::Steady | What::Failed(..) => return Ok(()),
     };
     acts.push((kind, act));
     Ok(())

@@ -11,7 +11,7 @@ use super::entry::{Entry, MAGIC, Next, Stamp, first, next, understood};
 use crate::cluster::Cluster;
 use crate::manifest::{ObjectKey, ObjectKind};
 use crate::policy::Known;
-use crate::watch::{Heard, RESOURCES, There, What};
+use crate::watch::{Heard, RESOURCES, There, What, lasting};
 
 /// Bytes of the largest file that is read.
 const BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
@@ -149,8 +149,7 @@ impl All {
             }
             Entry::Gone(kind, key) => self.remove(kind, &key),
             Entry::Read(kind, version) => {
-                let known = kind.versions().iter().find(|one| **one == version)?;
-                self.read.insert(kind, Some(known));
+                self.read.insert(kind, Some(lasting(kind, &version)?));
             }
             // What it held was said to be gone, each by itself.
             Entry::Absent(kind) => _ = self.read.insert(kind, None),

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, State};
 use crate::watch::RESOURCES;
 
 /// What there is to be said of a cluster at a time.
-pub(super) fn families(cluster: &Cluster, now: SystemTime, families: &mut Families) {
+pub(super) fn families(cluster: &Cluster, families: &mut Families) {
     let one = |value: f64| [(Labels::new(), value)];
     let server = cluster.server();
     let silent = server.silent_since();
@@ -53,7 +53,7 @@ pub(super) fn families(cluster: &Cluster, now: SystemTime, families: &mut Famili
     each("cluster_lists_total", "Lists that were begun.", true, &|row| float(row.standing.lists()));
     let help = "Since when it cannot be read, in seconds since 1970; 0 while it can.";
     each("cluster_failing_since_seconds", help, false, &|row| {
-        seconds(row.standing.failing_since(now))
+        seconds(row.standing.failing_since())
     });
 }
 
@@ -118,13 +118,13 @@ mod tests {
         for (heard, second) in [
             (Heard::Of(pods, What::Begun("v1")), 1),
             (Heard::Of(pods, What::Whole), 2),
-            (Heard::Of(pods, What::Failed(trouble())), 3),
+            (Heard::Of(pods, What::Failed(trouble(), Duration::ZERO)), 3),
             (Heard::Pulse(Err(trouble())), 4),
         ] {
             let _: crate::inventory::Effect = cluster.take(heard, at(second));
         }
         let mut all = Families::default();
-        families(&cluster, at(5), &mut all);
+        families(&cluster, &mut all);
         let mut text = Vec::new();
         TextEncoder::new().encode(&all.finish(), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();

@@ -182,7 +182,7 @@ fn alerts_ask_for_what_is_told() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/lockgate/alerts.yaml");
     let alerts = std::fs::read_to_string(path).unwrap();
     let mut told = Families::default();
-    cluster::families(&Cluster::new("here"), SystemTime::UNIX_EPOCH, &mut told);
+    cluster::families(&Cluster::new("here"), &mut told);
     let of_cluster = told.finish();
     let node = scrape(&[worker()], &[port(1)]);
     let is_told = |name: &str| {

@@ -50,7 +50,6 @@ struct ResourceStanding {
 
 /// How it stands now.
 pub(super) fn standing(cluster: &Cluster) -> ClusterStanding {
-    let now = SystemTime::now();
     let server = cluster.server();
     let resources = cluster.standings().filter_map(|(kind, standing)| {
         let resource = RESOURCES.iter().find(|one| one.kind == kind)?.spoken();
@@ -65,8 +64,8 @@ pub(super) fn standing(cluster: &Cluster) -> ClusterStanding {
             objects: standing.objects(),
             heard: time(standing.heard()),
             resource_version: standing.resource_version().to_owned(),
-            failing_since: time(standing.failing_since(now)),
-            message: standing.trouble(now).map(|trouble| trouble.message.clone()),
+            failing_since: time(standing.failing_since()),
+            message: standing.trouble().map(|trouble| trouble.message.clone()),
         })
     });
     ClusterStanding {

@@ -1,5 +1,8 @@
 //! The resources that are watched.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use kube::api::ApiResource;
 
 use crate::manifest::ObjectKind;
@@ -65,15 +68,45 @@ impl Resource {
 
     /// The same in the words of the client library.
     pub(crate) fn as_kube(&self, api_version: &str) -> ApiResource {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let (_, version) = api_version.split_once('/').unwrap_or(("", api_version));
         ApiResource {
-            group: group.to_owned(),
+            group: of_group(api_version).to_owned(),
             version: version.to_owned(),
             api_version: api_version.to_owned(),
             kind: self.kind.label().to_owned(),
             plural: self.plural.to_owned(),
         }
     }
+}
+
+/// Versions of APIs that are not known here and were met, at most: each is kept for good.
+const STRANGE_MAX: usize = 64;
+/// How long the name of one may be.
+const STRANGE_LENGTH_MAX: usize = 253;
+
+/// A version, for as long as the process lives: one that is known here, or one that an API server
+/// serves instead, in which nothing is read as it is meant. None where there are too many of those.
+#[must_use]
+pub(crate) fn lasting(kind: ObjectKind, version: &str) -> Option<&'static str> {
+    static STRANGE: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if let Some(known) = kind.versions().iter().find(|known| **known == version) {
+        return Some(known);
+    }
+    let mut strange = STRANGE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(met) = strange.get(version) {
+        return Some(met);
+    }
+    if strange.len() >= STRANGE_MAX || version.len() > STRANGE_LENGTH_MAX {
+        return None;
+    }
+    let new: &'static str = Box::leak(version.to_owned().into_boxed_str());
+    strange.insert(new);
+    Some(new)
+}
+
+/// The group of a version; empty of Kubernetes' own first one.
+pub(super) fn of_group(version: &str) -> &str {
+    version.split_once('/').map_or("", |(group, _)| group)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What goes wrong with the API server, in words that say what to do.
 
+use std::time::Duration;
+
 use kube::Error;
 use kube::client::AuthError;
-use kube::runtime::watcher::Error as WatchError;
 
 use super::Resource;
 
@@ -16,21 +17,16 @@ pub struct Trouble {
 }
 
 const NOT_FOUND: u16 = 404;
+const EXPIRED: u16 = 410;
 
 /// Whether the API server says that it has no such thing.
 pub(super) fn is_not_found(error: &Error) -> bool {
     code(error) == Some(NOT_FOUND)
 }
 
-/// Whether a watch ended because its resource is no more.
-pub(super) fn is_of_gone_resource(error: &WatchError) -> bool {
-    match error {
-        WatchError::InitialListFailed(error)
-        | WatchError::WatchStartFailed(error)
-        | WatchError::WatchFailed(error) => is_not_found(error),
-        WatchError::WatchError(status) => status.code == NOT_FOUND,
-        WatchError::NoResourceVersion => false,
-    }
+/// Whether the API server no longer knows what has changed since a version.
+pub(super) fn is_expired(error: &Error) -> bool {
+    code(error) == Some(EXPIRED)
 }
 
 fn code(error: &Error) -> Option<u16> {
@@ -41,19 +37,32 @@ fn code(error: &Error) -> Option<u16> {
 }
 
 impl Trouble {
-    /// What a watch says.
-    pub(super) fn of_watch(resource: &Resource, error: &WatchError) -> Self {
-        match error {
-            WatchError::InitialListFailed(error)
-            | WatchError::WatchStartFailed(error)
-            | WatchError::WatchFailed(error) => Self::of(resource, error),
-            WatchError::WatchError(status) => {
-                Self::answered(resource, status.code, &status.message)
-            }
-            WatchError::NoResourceVersion => Self {
-                message: format!("{} cannot be watched", resource.spoken()),
-                remedy: "see the API server's log: its list has no resourceVersion".to_owned(),
-            },
+    /// Nothing comes where an answer must.
+    pub(super) fn hangs(resource: &Resource, what: &str, limit: Duration) -> Self {
+        let causes = format!("no answer to its {what} in {} s", limit.as_secs());
+        Self::silent(resource, &causes)
+    }
+
+    /// A watch that ended as soon as it had begun.
+    pub(super) fn early(resource: &Resource, after: Duration) -> Self {
+        Self {
+            message: format!(
+                "{} cannot be watched: the watch ended after {} ms",
+                resource.spoken(),
+                after.as_millis()
+            ),
+            remedy: "nothing to do if it passes; else see what stands before the API server, and \
+                     what cuts its connections"
+                .to_owned(),
+        }
+    }
+
+    /// A list, or an object, that does not say of when it is.
+    pub(super) fn unversioned(resource: &Resource) -> Self {
+        Self {
+            message: format!("{} cannot be watched", resource.spoken()),
+            remedy: "see the API server's log: what it tells has no metadata.resourceVersion"
+                .to_owned(),
         }
     }
 
@@ -76,6 +85,9 @@ impl Trouble {
                 "let the agent's role list and watch {name}: nothing is enforced of what cannot be \
                  read"
             ),
+            404 => "see what stands before the API server: it answers in its place; a resource is \
+                    absent only where the lists of groups and of resources, /apis and below, say so"
+                .to_owned(),
             410 => "nothing to do: the list is read anew".to_owned(),
             429 | 500..=599 => {
                 "nothing to do if it passes; else see the API server's log".to_owned()
