@@ -16,6 +16,9 @@ const POLICIES: &str = "/apis/networking.k8s.io/v1/networkpolicies";
 const CLUSTER_POLICIES: &str = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
 const EVERYWHERE: [&str; 2] = ["networking.k8s.io/v1", "discovery.k8s.io/v1"];
 
+/// What is answered to requests that hold a word.
+type Laid = (&'static str, Answer);
+
 /// A cluster that hears of a played server.
 struct Bench {
     server: Played,
@@ -251,7 +254,6 @@ async fn a_server_that_fails_is_asked_more_and_more_seldom_however_it_fails() {
     let brought = json!({"type": "ADDED", "object": policy("new")});
     let both = format!("{brought}\n{error}\n");
     let list_of = |next| list(&[policy("new")], "11", next);
-    type Laid = (&'static str, Answer);
     let ways: [(&str, [Laid; 2]); 6] = [
         ("500", [("", status(500)), ("limit", status(500))]),
         ("403", [("", status(403)), ("limit", status(403))]),

@@ -113,10 +113,10 @@ pub(super) fn groups(versions: &[&str]) -> Answer {
 
 /// A list of the resources of a version.
 pub(super) fn resources(version: &str, names: &[&str]) -> Answer {
-    let named = names.iter().map(|name| serde_json::json!({"name": name, "kind": "X"}));
-    let named: Vec<_> = named.collect();
+    let one = |name: &&str| serde_json::json!({"name": name, "kind": "X"});
+    let all: Vec<_> = names.iter().map(one).collect();
     says(&serde_json::json!({"kind": "APIResourceList", "groupVersion": version,
-                             "resources": named}))
+                             "resources": all}))
 }
 
 /// A list of objects of a version, and the token of its next page.
