@@ -156,17 +156,18 @@ proptest! {
 #[test]
 fn of_more_that_went_than_are_kept_the_oldest_is_forgotten() {
     let mut kept = KeptServices::default();
-    let all = u16::try_from(DEPARTED_MAX).unwrap() + 2;
+    let most = u16::try_from(DEPARTED_MAX).unwrap();
+    let all = most + 2;
     for n in 0..all {
         moved(&mut kept, n, true);
     }
     for n in (0..all).rev() {
         let told = moved(&mut kept, n, false);
-        let forgotten = (n < 2).then(|| ip(n + DEPARTED_MAX as u16));
+        let forgotten = (n < 2).then(|| ip(n + most));
         assert_eq!(told, forgotten.into_iter().chain([ip(n)]).collect::<Vec<_>>());
     }
     for n in 0..all {
-        let is_known = n < DEPARTED_MAX as u16;
+        let is_known = n < most;
         assert_eq!(kept.extent(ip(n)).is_some(), is_known, "{n}");
         assert_eq!(kept.now().is_departed(ip(n).into()), is_known, "{n}");
         assert_eq!(kept.now().is_closed(&node_port(n)), is_known, "{n}");
