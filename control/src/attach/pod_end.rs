@@ -292,6 +292,7 @@ fn key_path(family: &str, interface: &str, key: &str) -> PathBuf {
 }
 
 /// How a link's state is told.
+#[must_use]
 pub fn state(is_up: bool) -> &'static str {
     if is_up { "up" } else { "down" }
 }

@@ -41,7 +41,7 @@ pub(super) fn why<D: Dataplane>(
 /// Why the pod is none that the API server has told of.
 fn why_unknown<D: Dataplane>(attach: &Attach, sync: &Sync<D>) -> (String, String) {
     let known = sync.source().inventory().pod(&attach.namespace, &attach.pod);
-    let other = known.and_then(|pod| pod.metadata.uid.as_ref()).map(|uid| uid.to_string());
+    let other = known.and_then(|pod| pod.metadata.uid.as_ref()).map(ToString::to_string);
     match (other, &attach.uid) {
         (Some(told), Some(uid)) if told != *uid => {
             let message = format!(
