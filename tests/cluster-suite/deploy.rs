@@ -96,7 +96,8 @@ fn uninstalls(cluster: &Cluster) -> Outcome {
     on_node(block)?;
     let left = "ls -d /etc/cni/net.d/*lockgate* /opt/cni/bin/lockgate-cni /sys/fs/bpf/lockgate \
                 /run/lockgate/* 2>/dev/null || true; for f in -4 -6; do \
-                ip $f route show table all proto 76; ip $f rule show protocol 76; done; nft list tables | grep lockgate || true; \
+                ip $f route show table all proto 76; ip -d $f rule show | grep 'proto 76' || true; \
+                done; nft list tables | grep lockgate || true; \
                 ip -o link show | grep lockgate || true";
     let left = String::from_utf8_lossy(&on_node(left)?.stdout).into_owned();
     assert_eq!(left, "", "left on the node");
