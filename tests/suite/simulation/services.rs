@@ -39,6 +39,13 @@ pub(super) fn start(workers: u8, is_late: bool) -> World {
     world
 }
 
+/// The same, and what another file has, from its start on.
+fn start_with(workers: u8, is_late: bool, name: &str, text: &str) -> World {
+    let mut world = start(workers, is_late);
+    world.set_file(name, text);
+    world
+}
+
 pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }

@@ -8,7 +8,8 @@ use lockgate_tests::packets::{self, Ends};
 use lockgate_tests::world::{HOST, World};
 
 use super::super::{ack, dropped, syn, syn_ack};
-use super::{A, B, NODES, answer_to, ip, key_of, sent, start, to};
+use super::elsewhere::outside;
+use super::{A, B, NODES, answer_to, key_of, sent, start_with, to};
 
 /// Service lb of pod b alone, with everything that it can be asked at.
 const LB: &str = "apiVersion: v1
@@ -37,14 +38,7 @@ ports: [{name: t, port: 8080}]
 
 /// A node, and what its pods ask while [`LB`] is there.
 fn with_lb(workers: u8, is_late: bool) -> World {
-    let mut world = start(workers, is_late);
-    world.set_file("lb.yaml", LB);
-    world
-}
-
-/// From outside to an address.
-fn outside(world: &World, target: &str) -> Ends {
-    Ends { source: ip("198.51.100.1"), source_mac: world.mac(HOST), ..to(world, target) }
+    start_with(workers, is_late, "lb.yaml", LB)
 }
 
 /// A TCP connection that runs, from pod a or by the host port.

@@ -16,7 +16,7 @@ const CLIENT: &str = "198.51.100.1";
 const CLIENT_V6: &str = "2001:db8::1";
 
 /// From outside to an address.
-fn outside(world: &World, target: &str) -> Ends {
+pub(super) fn outside(world: &World, target: &str) -> Ends {
     let target = ip(target);
     let source = ip(if target.is_ipv6() { CLIENT_V6 } else { CLIENT });
     Ends { source_mac: world.mac(HOST), target_mac: GATEWAY_MAC, source, target }

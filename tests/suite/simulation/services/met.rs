@@ -9,7 +9,7 @@ use lockgate_tests::packets::{self, Ends};
 use lockgate_tests::world::{Fate, World};
 
 use super::super::{ack, syn, syn_ack};
-use super::{A, B, NODES, answer_to, key_of, sent, start, to};
+use super::{A, B, NODES, answer_to, key_of, sent, start_with, to};
 
 /// Service only, of pod b alone.
 const ONLY: &str = "apiVersion: v1
@@ -38,9 +38,7 @@ const PORT: u16 = 40_000;
 const BOTH: [(&str, &str); 2] = [("10.96.0.30", "10.0.0.2"), ("fd96::30", "fd00::2")];
 
 fn with_only(workers: u8, is_late: bool) -> World {
-    let mut world = start(workers, is_late);
-    world.set_file("only.yaml", ONLY);
-    world
+    start_with(workers, is_late, "only.yaml", ONLY)
 }
 
 /// Opens a TCP connection to pod b; gives what b sees of it.
