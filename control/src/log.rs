@@ -19,8 +19,8 @@ use crate::settings::LogFormat;
 /// Lines that wait to be written, at most.
 const LINES_WAITING: usize = 4096;
 
-/// Where the client of the API server says which requests failed.
-const REQUESTS: &str = "kube_client::client::builder";
+/// Where the client of the API server, and its watcher, say which requests failed.
+const REQUESTS: [&str; 2] = ["kube_client::client::builder", "kube_runtime::watcher"];
 
 /// Of the one log of the process.
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
@@ -70,7 +70,11 @@ pub fn start(level: Level, format: LogFormat) -> io::Result<Log> {
 fn said(level: Level) -> Targets {
     let all = Targets::new().with_default(level);
     let is_for_developers = level >= Level::DEBUG;
-    if is_for_developers { all } else { all.with_target(REQUESTS, LevelFilter::OFF) }
+    if is_for_developers {
+        all
+    } else {
+        all.with_targets(REQUESTS.map(|at| (at, LevelFilter::OFF)))
+    }
 }
 
 /// Who writes. The thread that does begins with what the one that makes it has: nothing.
@@ -96,7 +100,9 @@ mod tests {
     #[test]
     fn failed_requests_are_said_by_who_asked_and_by_the_client_for_developers_only() {
         for (level, is_said) in [(Level::INFO, false), (Level::WARN, false), (Level::DEBUG, true)] {
-            assert_eq!(said(level).would_enable(REQUESTS, &Level::ERROR), is_said);
+            for at in REQUESTS {
+                assert_eq!(said(level).would_enable(at, &Level::ERROR), is_said);
+            }
             assert!(said(level).would_enable("kube_client::client::tls", &Level::WARN));
             assert!(said(level).would_enable("lockgate_control::run", &Level::WARN));
         }

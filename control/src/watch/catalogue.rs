@@ -17,7 +17,7 @@ use serde::de::Error as _;
 use tokio::sync::Mutex as Queue;
 use tokio::time::{Instant, timeout};
 
-use super::follow::ANSWER;
+use super::gate::ANSWER;
 use super::resource::{Resource, lasting, of_group};
 use super::trouble::is_not_found;
 

@@ -1,4 +1,4 @@
-//! One resource, listed and then watched for as long as it is there.
+//! One resource, listed and then watched for as long as it is there, by kube-runtime's watcher.
 //!
 //! ```text
 //!   find --> list, page by page --> watch, from where the list was --.
@@ -9,20 +9,25 @@
 //!
 //! It pauses after each failure, longer each time, until a list was read whole or a watch has
 //! lasted: an API server that answers the first page of each list, or that ends each watch, is not
-//! asked more often than one that answers nothing.
+//! asked more often than one that answers nothing. The watcher asks when it is polled, so pausing
+//! is not polling it; one that is to begin anew is made anew, for meanwhile the resource may be
+//! served in another version, or no longer.
 
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use futures_util::{Stream, StreamExt};
+use kube::api::Api;
+use kube::runtime::watcher::{Config, Error as WatcherError, Event, watcher};
 use kube::{Client, Error, Resource as _};
+use tokio::select;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::catalogue::Catalogue;
+use super::gate::{ANSWER, Gate, Silence};
 use super::patience::Patience;
 use super::seen::Seen;
 use super::trouble::{self, Trouble};
@@ -33,12 +38,6 @@ use crate::manifest::ObjectKey;
 const PAGE: u32 = 500;
 /// How long one watch lasts, in seconds: what a dead connection may hide.
 const WATCH_SECONDS: u32 = 90;
-/// How long a watch may be silent: the API server ends it before that.
-const SILENT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
-/// How long a watch must last before it is one that works.
-pub(super) const LASTED: Duration = Duration::from_secs(5);
-/// How long a page of a list, and the beginning of a watch, may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(30);
 /// How long an absent resource is not asked for.
 const ABSENT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -49,6 +48,9 @@ pub(super) struct Watch {
     pub(super) resource: Resource,
     pub(super) to: Sender<Heard>,
 }
+
+/// What the watcher tells.
+type Told = Result<Event<Seen>, WatcherError>;
 
 /// What has been tried.
 #[derive(Default)]
@@ -74,27 +76,7 @@ enum End {
     Lost(Trouble),
 }
 
-/// Why a watch ends.
-enum Ended {
-    /// Nobody listens any more.
-    Over,
-    /// Soon after it began, without a word.
-    Early(Duration),
-    /// An answer, or none.
-    Error(Error),
-    /// It did not begin for so long.
-    Hangs(Duration),
-    /// An object does not say which version of it this is.
-    Unversioned,
-}
-
 impl From<Over> for End {
-    fn from(Over: Over) -> Self {
-        Self::Over
-    }
-}
-
-impl From<Over> for Ended {
     fn from(Over: Over) -> Self {
         Self::Over
     }
@@ -129,20 +111,13 @@ impl Watch {
         let version = self.find(tries.is_absent).await?;
         let what = self.resource.as_kube(version);
         debug_assert_eq!(Seen::plural(&what), self.resource.plural);
-        let api: Api<Seen> = Api::all_with(self.client.clone(), &what);
-        let mut from = self.list(&api, version).await?;
+        let gate = Arc::new(Gate::default());
+        let api: Api<Seen> = Api::all_with(gate.before(&self.client), &what);
+        let config = Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
+        let mut events = pin!(watcher(api, config));
+        self.list(events.as_mut(), version).await?;
         tries.list = Patience::default();
-        loop {
-            let Err(ended) = self.watch(&api, version, &mut from, &mut tries.watch).await else {
-                continue;
-            };
-            let (trouble, lasts, is_lost) = self.told(ended)?;
-            if is_lost {
-                return Err(End::Lost(trouble));
-            }
-            self.say(What::Failed(trouble, lasts)).await?;
-            sleep(tries.watch.pause()).await;
-        }
+        self.watch(events, &gate, version, &mut tries.watch).await
     }
 
     async fn find(&self, is_absent: bool) -> Result<&'static str, End> {
@@ -160,112 +135,110 @@ impl Watch {
         }
     }
 
-    /// Lists everything; the version from which to watch.
-    async fn list(&self, api: &Api<Seen>, version: &'static str) -> Result<String, End> {
-        self.say(What::Begun(version)).await?;
-        let mut which = ListParams::default().limit(PAGE);
+    /// Lists everything.
+    async fn list(
+        &self,
+        mut events: impl Stream<Item = Told> + Unpin,
+        version: &'static str,
+    ) -> Result<(), End> {
         loop {
-            let began = Instant::now();
-            let trouble = |trouble| End::Unread(trouble, began.elapsed());
-            let page = timeout(ANSWER, api.list(&which)).await;
-            let page = page.map_err(|_| trouble(Trouble::hangs(&self.resource, "list", ANSWER)))?;
-            let page = page.map_err(|error| trouble(Trouble::of(&self.resource, &error)))?;
-            for seen in page.items {
-                self.there(seen, version).await?;
-            }
-            let some = |text: &String| !text.is_empty();
-            which.continue_token = page.metadata.continue_.filter(some);
-            if which.continue_token.is_none() {
-                let from = page.metadata.resource_version.filter(some);
-                let from = from.ok_or_else(|| trouble(Trouble::unversioned(&self.resource)))?;
-                self.say(What::Whole).await?;
-                return Ok(from);
+            let asked = Instant::now();
+            let unread = |trouble| End::Unread(trouble, asked.elapsed());
+            let event = timeout(ANSWER, events.next()).await;
+            let event =
+                event.map_err(|_| unread(Trouble::hangs(&self.resource, "list", ANSWER)))?;
+            match event.ok_or(End::Over)? {
+                Ok(Event::InitDone) => return Ok(self.say(What::Whole).await?),
+                Ok(event) => self.take(event, version).await?,
+                Err(error) => return Err(unread(self.trouble(cause(error).as_ref()))),
             }
         }
     }
 
-    /// One watch; what it brings moves `from`.
+    /// Watches until the resource has to be listed anew.
     async fn watch(
         &self,
-        api: &Api<Seen>,
+        mut events: impl Stream<Item = Told> + Unpin,
+        gate: &Gate,
         version: &'static str,
-        from: &mut String,
         tries: &mut Patience,
-    ) -> Result<(), Ended> {
-        let which =
-            WatchParams { timeout: Some(WATCH_SECONDS), bookmarks: true, ..Default::default() };
-        let began = Instant::now();
-        let stream = timeout(ANSWER, api.watch(&which, from)).await;
-        let stream = stream.map_err(|_| Ended::Hangs(ANSWER))?.map_err(Ended::Error)?;
-        let mut stream = pin!(stream);
-        let steady = Instant::now() + LASTED;
+    ) -> Result<Infallible, End> {
         let mut has_lasted = false;
         loop {
-            let until = if has_lasted { Instant::now() + SILENT } else { steady };
-            match timeout_at(until, stream.next()).await {
-                Err(_) | Ok(None) if has_lasted => return Ok(()),
-                Err(_) => {
+            let event = select! {
+                event = events.next() => event.ok_or(End::Over)?,
+                () = gate.lasted(), if !has_lasted => {
                     has_lasted = true;
                     *tries = Patience::default();
                     self.say(What::Steady).await?;
+                    continue;
                 }
-                Ok(None) => return Err(Ended::Early(began.elapsed())),
-                Ok(Some(event)) => {
-                    let at = self.event(event.map_err(Ended::Error)?, version).await?;
-                    *from = at.filter(|at| !at.is_empty()).ok_or(Ended::Unversioned)?;
+            };
+            let error = match event {
+                Ok(event) => {
+                    self.take(event, version).await?;
+                    continue;
                 }
+                Err(error) => cause(error),
+            };
+            let trouble = self.trouble(error.as_ref());
+            if self.is_lost(error.as_ref()) {
+                return Err(End::Lost(trouble));
             }
+            has_lasted = false;
+            gate.over();
+            let hung = matches!(error.as_ref().and_then(Silence::of), Some(Silence::Hangs));
+            let lasts = if hung { ANSWER } else { Duration::ZERO };
+            self.say(What::Failed(trouble, lasts)).await?;
+            sleep(tries.pause()).await;
         }
     }
 
-    /// Says what came; the version of what is watched, by then.
-    async fn event(
-        &self,
-        event: WatchEvent<Seen>,
-        version: &'static str,
-    ) -> Result<Option<String>, Ended> {
-        match event {
-            WatchEvent::Added(seen) | WatchEvent::Modified(seen) => {
-                let at = seen.meta().resource_version.clone();
-                self.there(seen, version).await?;
-                Ok(at)
+    async fn take(&self, event: Event<Seen>, version: &'static str) -> Result<(), Over> {
+        self.say(match event {
+            Event::Init => What::Begun(version),
+            Event::InitApply(seen) | Event::Apply(seen) => {
+                What::There(Box::new(seen.read(self.resource.kind, version)))
             }
-            WatchEvent::Deleted(seen) => {
-                let at = seen.meta().resource_version.clone();
-                self.say(What::Gone(self.key(seen, version))).await?;
-                Ok(at)
-            }
-            WatchEvent::Bookmark(mark) => Ok(Some(mark.metadata.resource_version)),
-            WatchEvent::Error(status) => Err(Ended::Error(Error::Api(status))),
-        }
-    }
-
-    /// What to tell of the end of a watch, how long it has lasted, and whether to list anew.
-    fn told(&self, ended: Ended) -> Result<(Trouble, Duration, bool), End> {
-        let (resource, at_once) = (&self.resource, Duration::ZERO);
-        Ok(match ended {
-            Ended::Over => return Err(End::Over),
-            Ended::Early(after) => (Trouble::early(resource, after), at_once, false),
-            Ended::Hangs(time) => (Trouble::hangs(resource, "watch", time), time, false),
-            Ended::Unversioned => (Trouble::unversioned(resource), at_once, true),
-            Ended::Error(error) => {
-                // 404 of what every API server has is of something that stands before it.
-                let is_gone = trouble::is_not_found(&error) && !resource.is_everywhere();
-                let is_lost = is_gone || trouble::is_expired(&error);
-                (Trouble::of(resource, &error), at_once, is_lost)
-            }
+            Event::Delete(seen) => What::Gone(self.key(seen, version)),
+            Event::InitDone => What::Whole,
         })
+        .await
+    }
+
+    /// Whether it can no longer be told what has changed since the list. Not by what cannot be read:
+    /// the watcher would go on after it, and never know what it was.
+    fn is_lost(&self, error: Option<&Error>) -> bool {
+        let Some(error) = error else { return true };
+        // 404 of what every API server has is of something that stands before it.
+        let is_gone = trouble::is_not_found(error) && !self.resource.is_everywhere();
+        is_gone || trouble::is_expired(error) || matches!(error, Error::SerdeError(_))
+    }
+
+    fn trouble(&self, error: Option<&Error>) -> Trouble {
+        match error {
+            Some(error) => Trouble::of(&self.resource, error),
+            None => Trouble::unversioned(&self.resource),
+        }
     }
 
     fn key(&self, seen: Seen, version: &'static str) -> ObjectKey {
         seen.read(self.resource.kind, version).object.metadata().key.clone()
     }
 
-    async fn there(&self, seen: Seen, version: &'static str) -> Result<(), Over> {
-        self.say(What::There(Box::new(seen.read(self.resource.kind, version)))).await
-    }
-
     async fn say(&self, what: What) -> Result<(), Over> {
         self.to.send(Heard::Of(self.resource.kind, what)).await.map_err(|_| Over)
+    }
+}
+
+/// What went wrong when the watcher fails; nothing where an object, or a list, does not say which
+/// version of it this is.
+fn cause(error: WatcherError) -> Option<Error> {
+    match error {
+        WatcherError::NoResourceVersion => None,
+        WatcherError::WatchError(status) => Some(Error::Api(status)),
+        WatcherError::InitialListFailed(error)
+        | WatcherError::WatchStartFailed(error)
+        | WatcherError::WatchFailed(error) => Some(error),
     }
 }

@@ -14,6 +14,7 @@
 mod catalogue;
 mod client;
 mod follow;
+mod gate;
 mod patience;
 mod pulse;
 mod resource;

@@ -249,6 +249,36 @@ async fn a_watch_that_expires_is_followed_by_a_list_however_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_of_a_watch_is_read_by_a_list() {
+    // What comes after it says nothing of what it was.
+    let after = json!({"type": "ADDED", "object": policy("after")});
+    let mut bench = Bench::new(bare());
+    bench.run(2).await;
+    bench.server.on(POLICIES, "limit=500", list(&[policy("missed"), policy("after")], "11", ""));
+    let told = format!("{{\"type\": \"ADDED\", \"object\": oh}}\n{after}\n");
+    bench.server.on(POLICIES, "resourceVersion=10", Answer::Watch(told, Duration::from_secs(80)));
+    bench.run(20).await;
+    assert_eq!(bench.standing(ObjectKind::Policy).objects(), 2);
+    assert!(bench.standing(ObjectKind::Policy).failing_since().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_fails_is_told_with_what_it_was_answered() {
+    // Not as one that ended early.
+    let error = json!({"type": "ERROR", "object": {"kind": "Status", "code": 500}});
+    for answer in [status(500), Answer::Watch(format!("{error}\n"), Duration::from_secs(1))] {
+        let server = bare();
+        server.on(POLICIES, "watch=true", answer);
+        let mut bench = Bench::new(server);
+        for _ in 0..600 {
+            bench.run_for(Duration::from_millis(200)).await;
+            let trouble = bench.standing(ObjectKind::Policy).trouble();
+            assert!(trouble.unwrap().message.contains("500"), "{trouble:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_fails_is_asked_more_and_more_seldom_however_it_fails() {
     let error = json!({"type": "ERROR", "object": {"kind": "Status", "code": 410}});
     let brought = json!({"type": "ADDED", "object": policy("new")});

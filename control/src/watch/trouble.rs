@@ -6,6 +6,7 @@ use kube::Error;
 use kube::client::AuthError;
 
 use super::Resource;
+use super::gate::Silence;
 
 /// Something that went wrong, and is tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Trouble {
     }
 
     /// A watch that ended as soon as it had begun.
-    pub(super) fn early(resource: &Resource, after: Duration) -> Self {
+    fn early(resource: &Resource, after: Duration) -> Self {
         Self {
             message: format!(
                 "{} cannot be watched: the watch ended after {} ms",
@@ -70,6 +71,9 @@ impl Trouble {
     pub(super) fn of(resource: &Resource, error: &Error) -> Self {
         match error {
             Error::Api(status) => Self::answered(resource, status.code, &status.message),
+            Error::Service(_) if let Some(Silence::Early(after)) = Silence::of(error) => {
+                Self::early(resource, *after)
+            }
             _ => Self::silent(resource, &spoken(error)),
         }
     }
