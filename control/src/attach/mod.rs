@@ -24,6 +24,7 @@ mod routes;
 mod rules;
 mod switch_end;
 
+mod told;
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub use pod_end::{Difference, GATEWAY_V4, GATEWAY_V6, PodEnd, PodEndError, state
 pub use routes::{MAIN_TABLE, Route};
 pub use rules::{Packets, Rule, Then};
 
+pub use told::{routes_told, rules_told};
 /// The alias of every interface that the switch made.
 pub const ALIAS: &str = "lockgate";
 
