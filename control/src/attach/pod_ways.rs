@@ -181,7 +181,7 @@ mod tests {
         let mut more = v4();
         more.push(way("10.9.0.0/16", "10.9.0.1", OTHER, 0));
         more.push(way("0.0.0.0/0", "10.9.0.1", OTHER, 0));
-        more.push(Way { table: 7, ..way("0.0.0.0/0", "10.9.0.1", OTHER, 0) });
+        more.insert(0, Way { table: 7, ..way("0.0.0.0/0", "10.9.0.1", OTHER, 0) });
         assert_eq!(told(&more, "10.0.0.5"), "", "asked after ours, or in no table that is asked");
     }
 
