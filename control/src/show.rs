@@ -10,8 +10,11 @@ use serde_json::Value;
 use crate::ask::Show;
 use crate::manifest::escape;
 
+mod problems;
 #[cfg(test)]
 mod tests;
+
+use problems::problems;
 
 /// A column: its head, and the field that it shows.
 pub(crate) type Column = (&'static str, &'static str);
@@ -204,22 +207,6 @@ fn status(document: &Value) -> String {
         field("frames"),
     );
     text + &table(&WORKERS, list(document, "workers")) + &problems(document, "problems")
-}
-
-fn problems(document: &Value, name: &str) -> String {
-    let mut text = String::new();
-    for problem in list(document, name) {
-        let part = |name: &str| cell(problem.get(name));
-        let place = [part("file"), part("object"), part("field")];
-        let place: Vec<_> =
-            place.into_iter().filter(|part| part != "-" && !part.is_empty()).collect();
-        let (severity, message) = (part("severity"), part("message"));
-        let _ = write!(text, "\n{severity}: {}: {message} ({})", place.join(": "), part("remedy"));
-    }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    text
 }
 
 fn list<'a>(document: &'a Value, name: &str) -> &'a [Value] {

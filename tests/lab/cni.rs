@@ -123,6 +123,26 @@ fn differences() -> Outcome {
             vec!["-6 route add default via fe80::1 dev eth0".into()],
             "default route",
         ),
+        (
+            format!("route del table local local {address} dev eth0"),
+            vec![format!("route add table local local {address} dev eth0 proto kernel scope host")],
+            "the route to its own address",
+        ),
+        (
+            "-6 route del fe80::/64 dev eth0".into(),
+            vec!["-6 route add fe80::/64 dev eth0 proto kernel metric 256".into()],
+            "the route to its gateway's link fe80::/64 is nothing, and was made over it",
+        ),
+        (
+            "route prepend default dev lo".into(),
+            vec!["route del default dev lo".into()],
+            "no gateway over interface number 1, 169.254.1.1, and was made 169.254.1.1",
+        ),
+        (
+            "-6 route add blackhole default metric 1".into(),
+            vec!["-6 route del blackhole default metric 1".into()],
+            "its default route is blackhole, fe80::1, and was made fe80::1",
+        ),
         ("link set eth0 mtu 1400".into(), vec!["link set eth0 mtu 1500".into()], "MTU"),
         (
             "neigh replace 169.254.1.1 lladdr 02:00:00:00:00:99 nud permanent dev eth0".into(),

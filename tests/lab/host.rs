@@ -52,6 +52,7 @@ pub(crate) const CASES: &[Case] = &[
         each_family(balanced::ports)
     }),
     ("a load balancer's ports are kept as planned, and gone when removed", balanced::kept),
+    ("the rules, routes and table of the node are told whole, for a sysdump", balanced::told),
 ];
 
 fn each_family(case: fn(&Stack, bool) -> Outcome) -> Outcome {

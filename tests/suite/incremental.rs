@@ -51,6 +51,7 @@ impl Pool {
         for number in 0..8 {
             let mut world =
                 if number % 3 == 2 { World::broken(choices) } else { World::sound(choices) };
+            world.objects.extend([service(choices), service(choices)]);
             for object in &mut world.objects {
                 vary(object, choices);
                 edges.collect(object);
@@ -84,17 +85,27 @@ impl Pool {
     }
 }
 
+/// A Service with addresses of its own or of others, which no world makes up by itself.
+fn service(choices: &mut Choices) -> Value {
+    let name = choices.pick(&["s", "t"]);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": name, "namespace": "default" },
+        "spec": {
+            "type": choices.pick(&["ClusterIP", "LoadBalancer"]),
+            "clusterIPs": [choices.pick(&["10.96.0.1", "fd96::1"])],
+            "ports": [{ "port": 80 }],
+        },
+        "status": { "loadBalancer": { "ingress": [{ "ip": choices.pick(&OUTSIDE) }] } },
+    })
+}
+
 /// Pods with interfaces, with others' addresses, and born anew under an old name; namespaces that
-/// are going; Services with addresses of their own or of others.
+/// are going.
 fn vary(object: &mut Value, choices: &mut Choices) {
     if object["kind"] == "Namespace" && choices.chance(30) {
         object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    }
-    if object["kind"] == "Service" && choices.chance(80) {
-        object["spec"]["clusterIPs"] = json!([choices.pick(&["10.96.0.1", "fd96::1"])]);
-        let balanced = choices.pick(&OUTSIDE);
-        object["spec"]["type"] = json!(choices.pick(&["ClusterIP", "LoadBalancer"]));
-        object["status"]["loadBalancer"]["ingress"] = json!([{ "ip": balanced }]);
     }
     if object["kind"] != "Pod" {
         return;

@@ -20,9 +20,11 @@ mod namespace;
 mod netlink;
 mod own;
 mod pod_end;
+mod pod_ways;
 mod routes;
 mod rules;
 mod switch_end;
+mod told;
 
 use std::error::Error;
 use std::io;
@@ -40,6 +42,7 @@ pub use own::{AnchorSet, HostPortPlan};
 pub use pod_end::{Difference, GATEWAY_V4, GATEWAY_V6, PodEnd, PodEndError, state};
 pub use routes::{MAIN_TABLE, Route};
 pub use rules::{Packets, Rule, Then};
+pub use told::{routes_told, rules_told};
 
 /// The alias of every interface that the switch made.
 pub const ALIAS: &str = "lockgate";

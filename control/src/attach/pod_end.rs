@@ -16,12 +16,13 @@ use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use netlink_packet_route::route::RouteMessage;
 use rtnetlink::RouteMessageBuilder;
 
 use super::interface::InterfaceName;
 use super::namespace::inside;
 use super::netlink::{Link, Netlink, NetlinkError, refused};
+use super::pod_ways::{Way, lacks};
 use super::routes::of_family;
 
 /// The gateway of every pod, IPv4.
@@ -127,9 +128,9 @@ impl PodEnd {
             );
             for address in &self.addresses {
                 let v6 = address.is_ipv6();
-                let gateway = gateway(v6).to_string();
-                let routes = there.default_routes(&link, v6).await?;
-                found.compare("its default route", routes.join(", "), gateway);
+                for (what, is, was) in lacks(&there.ways(&link, v6).await?, link.index, *address) {
+                    found.compare(&what, is, was);
+                }
                 // Whoever has it wrong, by hand or by a neighbour's word, sends to nobody.
                 for mac in there.gateway_macs(&link, v6).await? {
                     found.compare("the MAC of its gateway", mac, GATEWAY_MAC);
@@ -263,17 +264,12 @@ impl Netlink {
         Ok(addresses)
     }
 
-    /// The gateways of all default routes of a family over a link.
-    async fn default_routes(&self, link: &Link, v6: bool) -> Result<Vec<String>, NetlinkError> {
+    /// All routes of a family beside a link.
+    async fn ways(&self, link: &Link, v6: bool) -> Result<Vec<Way>, NetlinkError> {
         let request = self.handle.route().get(of_family(v6)).execute();
         let messages: Vec<RouteMessage> =
-            request.try_collect().await.map_err(refused("list routes over", &link.name))?;
-        let defaults = messages.iter().filter(|route| {
-            route.header.destination_prefix_length == 0
-                && route.attributes.contains(&RouteAttribute::Oif(link.index))
-                && route.header.table == RouteHeader::RT_TABLE_MAIN
-        });
-        Ok(defaults.map(gateway_text).collect())
+            request.try_collect().await.map_err(refused("list routes beside", &link.name))?;
+        Ok(messages.iter().filter_map(|message| Way::read(message, v6)).collect())
     }
 
     /// What the neighbours of a link say that the gateway's MAC is: nothing where nobody has asked.
@@ -301,7 +297,7 @@ fn host_route(address: IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv6() { 128 } else { 32 })
 }
 
-fn gateway(v6: bool) -> IpAddr {
+pub(super) fn gateway(v6: bool) -> IpAddr {
     if v6 { GATEWAY_V6.into() } else { GATEWAY_V4.into() }
 }
 
@@ -332,13 +328,4 @@ fn gateway_mac(neighbour: &NeighbourMessage) -> Option<Mac> {
         }
         _ => None,
     })
-}
-
-fn gateway_text(route: &RouteMessage) -> String {
-    let gateway = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some(v4.to_string()),
-        RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => Some(v6.to_string()),
-        _ => None,
-    });
-    gateway.unwrap_or_else(|| "no gateway".to_owned())
 }

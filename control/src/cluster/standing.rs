@@ -124,7 +124,7 @@ impl Standing {
     }
 
     /// Something goes wrong, for so long already when it is told.
-    pub(super) fn fail(&mut self, trouble: Trouble, now: SystemTime, lasts: Duration) {
+    pub(crate) fn fail(&mut self, trouble: Trouble, now: SystemTime, lasts: Duration) {
         let began = now.checked_sub(lasts).unwrap_or(now);
         let since = self.failing.as_ref().map_or(began, |failing| failing.since);
         self.failing = Some(Failing { trouble, since });
@@ -198,7 +198,7 @@ impl Standing {
     }
 
     /// What is to be said.
-    pub(super) fn problem(&self, kind: ObjectKind, is_stale: bool) -> Option<Problem> {
+    pub(crate) fn problem(&self, kind: ObjectKind, is_stale: bool) -> Option<Problem> {
         let Failing { trouble, since } = self.failing.as_ref()?;
         let resource = RESOURCES.iter().find(|one| one.kind == kind)?.spoken();
         let stays = match self.state {

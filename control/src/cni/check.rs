@@ -20,7 +20,7 @@ impl Plugin {
     /// Compares a pod with what ADD gave: its addresses with the IPAM plugin, both ends of its
     /// veth with the kernel, its port with the agent.
     ///
-    /// Routes besides the default one are not compared: plugins after this one may make some.
+    /// Of routes those are compared that the pod came with: plugins after this one may make others.
     ///
     /// # Errors
     /// Whatever is not as it was; all that the kernel shows is told at once.

@@ -123,12 +123,32 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_decides_what_is_led_to_the_switch() {
+        let all = rules(&with(&[("203.0.113.1", 6, 443), ("2001:db8::1", 6, 443)]));
+        let of_port = Then::LookUp(0x4c06_0000 + 443);
+        let wanted = |v6| {
+            let rule = |priority, packets, then| Rule { v6, priority, packets, then };
+            let errors = rule(7602, Packets::Of(1), Then::LookUp(0x4c00_0000));
+            let first = [
+                // Else what pods send by the switch would be led back to it, whatever its port.
+                rule(7600, Packets::From("lg-far".to_owned()), Then::GoOn(7602)),
+                rule(7601, Packets::NotFrom("lo".to_owned()), Then::LookUp(0x4c00_0000)),
+                rule(7602, Packets::For(6, 443), of_port),
+            ];
+            first.into_iter().chain((!v6).then_some(errors))
+        };
+        assert_eq!(all, wanted(false).chain(wanted(true)).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn what_is_routed_so_goes_by_the_gateway_of_its_family_from_a_node_address() {
         let routes = routes(&with(&[("203.0.113.1", 6, 80), ("2001:db8::1", 6, 80)]), 7, &here());
         let told: Vec<String> = routes.iter().map(ToString::to_string).collect();
         assert!(told[0].starts_with("203.0.113.1/32 via 169.254.1.1 on interface"), "{told:?}");
         assert!(told[1].starts_with("2001:db8::1/128 via fe80::1 on interface"), "{told:?}");
         assert!(routes.iter().all(|route| here().contains(&route.source.unwrap())));
+        let is_ours = |route: &Route| (route.interface, route.protocol) == (7, 76);
+        assert!(routes.iter().all(is_ours), "{told:?}");
     }
 
     #[test]

@@ -1,6 +1,11 @@
+use std::time::{Duration, SystemTime};
+
 use serde_json::json;
 
 use super::*;
+use crate::cluster::Standing;
+use crate::manifest::{ObjectKind, Problem};
+use crate::watch::{RESOURCES, Trouble};
 
 #[test]
 fn columns_are_as_wide_as_their_widest_cell() {
@@ -45,5 +50,59 @@ fn a_document_of_another_version_is_shown_as_far_as_it_goes() {
         for odd in [json!({}), json!([]), json!(null), json!({"ports": 1, "problems": [1]})] {
             assert!(!text(show, &odd).is_empty());
         }
+    }
+}
+
+/// What `lockgate status` says of resources that fail as they are told, the time in its place.
+fn status_of(failing: &[(ObjectKind, &str, u64)]) -> String {
+    let problems = failing.iter().map(|(kind, why, second)| {
+        let resource = RESOURCES.iter().find(|one| one.kind == *kind).unwrap();
+        let message = format!("{} cannot be read: {why}", resource.spoken());
+        let mut standing = Standing::default();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(*second);
+        let trouble = Trouble { message, remedy: "see that it runs".to_owned() };
+        standing.fail(trouble, now, Duration::ZERO);
+        standing.problem(*kind, false).unwrap()
+    });
+    let problems: Vec<Problem> = problems.collect();
+    let shown = text(Show::Status {}, &json!({ "problems": problems }));
+    shown.split_once("\n\nerror").map_or(String::new(), |(_, said)| format!("error{said}"))
+}
+
+#[test]
+fn resources_that_fail_for_one_cause_are_one_line_that_says_how_many_and_since_when() {
+    const GONE: &str = "connection refused";
+    let stays = "nothing is enforced before it is read (see that it runs)\n";
+    let (pods, nodes) = ((ObjectKind::Pod, GONE, 61), (ObjectKind::Node, GONE, 60));
+    assert_eq!(
+        status_of(&[pods, nodes, (ObjectKind::Namespace, GONE, 62)]),
+        format!(
+            "error: API server: 3 resources cannot be read: {GONE}; since 1970-01-01T00:01:00Z; \
+             {stays}"
+        )
+    );
+    // For another cause by itself, as ever, and where its first one stands.
+    let denied = (ObjectKind::Namespace, "the API server says 403", 60);
+    let all = status_of(&[pods, denied, nodes]);
+    let lines: Vec<&str> = all.lines().collect();
+    assert_eq!(lines.len(), 2, "{all}");
+    assert!(lines[0].starts_with("error: API server: 2 resources cannot be read: conn"), "{all}");
+    assert!(
+        lines[1].starts_with("error: API server: namespaces: namespaces cannot be read: the API"),
+        "{all}"
+    );
+}
+
+#[test]
+fn a_problem_of_something_else_stays_a_line_of_its_own() {
+    let problem = |object: &str| {
+        json!({"severity": "error", "object": object, "field": "pods",
+               "message": "pods are odd; since then; so", "remedy": "mend it"})
+    };
+    let document = json!({"problems": [problem("Pod demo/a"), problem("Pod demo/b")]});
+    let shown = text(Show::Status {}, &document);
+    for pod in ["a", "b"] {
+        let line = format!("error: Pod demo/{pod}: pods: pods are odd; since then; so (mend it)");
+        assert!(shown.lines().any(|one| one == line), "{shown}");
     }
 }

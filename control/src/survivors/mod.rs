@@ -12,7 +12,8 @@
 //! that gives no sooner than it was told that all is taken: a switch that dies before that leaves
 //! them to the next, or to who goes on. One that has published nothing leaves no file, nor does one
 //! that did not come to say that it has taken all; and if that was killed, who goes on removes what
-//! it left. So the newest files are always those of who served last.
+//! it left. So the newest files are always those of who served last. Names of pods whose connections
+//! are gone, for a start died while it removed both, are removed by the next.
 
 mod names;
 #[cfg(test)]
@@ -103,6 +104,10 @@ impl Survivors {
             self.files.extend(left.files);
             self.files.push(names::path(&directory, left.stamp));
             self.estates.push(Estate { names, waiting: left.survivors });
+        }
+        for path in names::alone(&directory, self.stamp) {
+            info!(path = %path.display(), "names of pods without connections: removed");
+            remove(&path);
         }
         self.since = None;
         is_all.unwrap_or(false)

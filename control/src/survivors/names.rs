@@ -42,10 +42,32 @@ pub(super) fn read(directory: &Path, stamp: u64) -> Names {
     read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
+/// Those of starts but our own that have left no connections, whole or half written. Whoever runs has
+/// its files of connections from before it names a pod until it ends, or no connections to leave.
+pub(super) fn alone(directory: &Path, own: u64) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_alone = |path: &PathBuf| {
+        let stamp = stamp_of(path);
+        stamp.is_some_and(|stamp| stamp != own && left::files_of(directory, stamp).is_empty())
+    };
+    entries.map(|entry| entry.path()).filter(is_alone).collect()
+}
+
+/// Which start the names are of, by the name of their file.
+fn stamp_of(path: &Path) -> Option<u64> {
+    let stamp = u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok()?;
+    let names = self::path(path.parent()?, stamp);
+    (path == names || path == unfinished(&names)).then_some(stamp)
+}
+
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
 /// Writes them, all or as they were.
 pub(super) fn write(directory: &Path, stamp: u64, names: &Names) -> io::Result<()> {
     let path = path(directory, stamp);
-    let new = path.with_extension("new");
+    let new = unfinished(&path);
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(&serde_json::to_vec(names)?)?;

@@ -143,3 +143,23 @@ fn names_that_could_not_be_written_are_tried_again() {
     assert_eq!(bench.survivors.trouble(), None);
     assert_eq!(names::read(&memory, OWN), names());
 }
+
+#[test]
+fn names_without_connections_are_removed_by_the_next_start_and_nothing_else_is() {
+    let mut bench = Bench::new();
+    let at = |name: &str| bench.directory.path().join(name);
+    let others = ["notes.pods", "7.pods", "0000000000000005.text"].map(at);
+    let half = at("0000000000000006.new");
+    for path in others.iter().chain([&half]) {
+        fs::write(path, "").unwrap();
+    }
+    let held = bench.file(OLD);
+    for stamp in [5, OLD, OWN] {
+        names::write(bench.directory.path(), stamp, &names()).unwrap();
+    }
+    bench.survivors.inherit(vec![left(&held, true, true)]);
+    let has = |stamp| names::path(bench.directory.path(), stamp).exists();
+    assert!(!has(5) && !half.exists(), "their connections are gone");
+    assert!(has(OLD) && has(OWN), "one has connections, and the other is our own");
+    assert!(others.iter().all(|path| path.exists()), "somebody else's");
+}

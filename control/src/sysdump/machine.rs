@@ -1,5 +1,6 @@
-//! What the machine says: kernel, memory, links, routes, keys of `/proc/sys`, the agent's process,
-//! its programs, and the end of its log where a kubelet keeps it.
+//! What the machine says: kernel, memory, links, rules and routes of every table, our table of
+//! `nf_tables`, keys of `/proc/sys`, the agent's process, its programs, and the end of its log where
+//! a kubelet keeps it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
+use super::PART_BYTES_MAX;
 use super::archive::{Archive, at, read};
 use super::places::Places;
+use crate::attach::{routes_told, rules_told};
 
 /// Files of `/proc` that are the same for everybody.
 const OF_MACHINE: [&str; 14] = [
@@ -72,6 +75,14 @@ pub(super) fn put(archive: &mut Archive<impl Write>, places: &Places) -> io::Res
             .put_file(&format!("machine/{}", path.replace('/', "_")), &places.of_machine(path))?;
     }
     archive.put("machine/links.txt", || links(places))?;
+    for (family, v6) in [("ipv4", false), ("ipv6", true)] {
+        let told = |told: fn(bool, usize) -> io::Result<String>| {
+            // A byte too many says that it is cut.
+            move || told(v6, PART_BYTES_MAX).map(String::into_bytes)
+        };
+        archive.put(&format!("machine/rules_{family}.txt"), told(rules_told))?;
+        archive.put(&format!("machine/routes_{family}.txt"), told(routes_told))?;
+    }
     archive.put("machine/sysctls.txt", || Ok(sysctls(places)))?;
     archive.put("machine/nf_tables.txt", || crate::host::described().map(String::into_bytes))?;
     match process(places) {
@@ -214,8 +225,9 @@ fn programs(process: &Path) -> io::Result<Vec<u8>> {
 fn log(places: &Places) -> io::Result<Vec<u8>> {
     let pods = places.of_machine("var/log/pods");
     // Not in the agent's own pod: who sees there sees the logs of all pods.
-    let missing = "a kubelet keeps it there, on the node; `kubectl logs` shows it from afar; of a \
-                   unit of systemd it is in `journalctl --unit 'lockgate@*'`";
+    let missing = "a kubelet keeps it there, on the node; from afar read it by `kubectl logs \
+                   --namespace lockgate POD --container agent`, before its last start with \
+                   `--previous`; of a unit of systemd by `journalctl --unit 'lockgate@*'`";
     let entries = fs::read_dir(&pods)
         .map_err(|error| io::Error::other(format!("{}: {error}; {missing}", pods.display())))?;
     // NAMESPACE_POD_UID/CONTAINER, of the chart's namespace or of its name.

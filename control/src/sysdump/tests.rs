@@ -129,6 +129,9 @@ fn an_archive_of_a_live_agent_has_everything_but_secrets() {
         ("machine/proc_version", "6.18"),
         ("machine/links.txt", "eth9: ifindex= iflink= address= mtu=1500"),
         ("machine/sysctls.txt", "net/ipv4/ip_forward = 1"),
+        // What every namespace has, and in no main table.
+        ("machine/rules_ipv4.txt", "32766: proto 2 lookup 254\n"),
+        ("machine/routes_ipv4.txt", "table 255 Local 127.0.0.0/8"),
         ("process/status", "lockgate"),
         ("process/threads.txt", "worker"),
         ("process/programs.txt", "prog_id:\t42"),
@@ -149,13 +152,20 @@ fn without_an_agent_there_is_what_the_machine_says_and_why_the_rest_is_missing()
     let root = node();
     fs::remove_file(root.path().join("lockgate.lock")).unwrap();
     fs::remove_dir_all(root.path().join("bpffs")).unwrap();
+    fs::remove_dir_all(root.path().join("root/var")).unwrap();
     let (files, missing) = dumped(root.path());
     assert_holds_no_secret(&files);
     assert!(files.contains_key("attachments/lg1") && files.contains_key("machine/proc_version"));
-    for name in ["agent/status.json", "agent/audit.json", "pins.txt", "process"] {
+    for name in ["agent/status.json", "agent/audit.json", "pins.txt", "process", "log.txt"] {
         assert!(missing.iter().any(|line| line.starts_with(name)), "{name}: {missing:?}");
         assert!(files["MANIFEST.txt"].contains(&format!("missing  {name}")));
     }
+    let log = missing.iter().find(|line| line.starts_with("log.txt")).unwrap();
+    let (_, agent) = include_str!("../../../deploy/lockgate.yaml")
+        .split_once("containers:\n        - name: ")
+        .unwrap();
+    let how = format!("--namespace lockgate POD --container {}`", agent.lines().next().unwrap());
+    assert!(log.contains(&format!("`kubectl logs {how}")), "{log}");
 }
 
 #[test]

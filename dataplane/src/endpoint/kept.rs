@@ -217,6 +217,7 @@ impl KeptEndpoints {
                     addresses.extend(only((*net).into()));
                     let is_in = |address: &&IpAddr| IpNet::V6(*net).contains(*address);
                     addresses.extend(self.node.iter().filter(is_in));
+                    addresses.extend(self.services.places_in((*net).into()));
                     repaint = repaint.max(Repaint::Spans);
                 }
             }

@@ -2,6 +2,7 @@
 //! connections stay. Cold.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::limits::DEPARTED_MAX;
 
@@ -48,8 +49,31 @@ impl<T: Copy + Ord> Departed<T> {
         self.at.contains_key(&gone)
     }
 
+    /// What is gone of a range, ascending.
+    pub(super) fn within(&self, range: RangeInclusive<T>) -> impl Iterator<Item = T> + '_ {
+        self.at.range(range).map(|(gone, _)| *gone)
+    }
+
     /// What is gone, ascending.
     pub(super) fn all(&self) -> impl Iterator<Item = T> + '_ {
         self.at.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_back_or_is_told_again_went_when_it_last_went() {
+        let mut gone = Departed::default();
+        for n in 0..DEPARTED_MAX {
+            assert_eq!(gone.put(n), None);
+        }
+        assert!(gone.take(0) && !gone.take(0));
+        assert_eq!((gone.put(0), gone.put(1)), (None, None));
+        assert_eq!(gone.put(DEPARTED_MAX), Some(2));
+        assert_eq!(gone.put(DEPARTED_MAX + 1), Some(3));
+        assert_eq!(gone.within(0..=5).collect::<Vec<_>>(), [0, 1, 4, 5]);
     }
 }

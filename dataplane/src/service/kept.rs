@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::departed::Departed;
 use super::own::is_node_ports;
 use super::{Extent, Front, FrontKey, Gone, Page, Services};
@@ -90,6 +92,13 @@ impl KeptServices {
     /// one's lately too.
     pub fn places(&self) -> impl Iterator<Item = (IpAddr, Extent)> + '_ {
         self.addresses().chain(self.departed.all().map(|address| (address, Extent::Fronts)))
+    }
+
+    /// Those addresses that lie in a block.
+    pub fn places_in(&self, net: IpNet) -> impl Iterator<Item = IpAddr> + '_ {
+        let all = net.network()..=net.broadcast();
+        let there = self.addresses.range(all.clone()).map(|(address, _)| *address);
+        there.chain(self.departed.within(all))
     }
 
     /// Notes how much of an address is a Service's now, and what is something else by it.

@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use lockgate_control::host::HostPlan;
+use lockgate_control::attach::{routes_told, rules_told};
+use lockgate_control::host::{self, HostPlan};
 use lockgate_control::services::BalancedPort;
 use lockgate_tests::lab::probe::Seen;
 use lockgate_tests::lab::{LabError, Namespace};
@@ -146,6 +147,34 @@ pub(super) fn kept() -> Outcome {
     stack.apply(&plan)?;
     assert_eq!(stack.remove()?.rules, 11);
     assert_eq!(ways(&stack)?, bare);
+    Ok(())
+}
+
+pub(super) fn told() -> Outcome {
+    let stack = Stack::build()?;
+    stack.apply(&plan(&stack)?)?;
+    for (v6, address) in [(false, BALANCED[0]), (true, BALANCED[1])] {
+        let family = if v6 { "-6" } else { "-4" };
+        let shown = |what: &str| stack.show(&format!("ip {family} {what}"));
+        let rules = stack.node().enter(|| rules_told(v6, usize::MAX))??;
+        assert_eq!(rules.lines().count(), shown("rule")?.lines().count(), "{rules}");
+        let of_port = format!("7602: proto 76 ipproto 6 dport {ASKED} lookup 1275461712\n");
+        for ours in ["7600: proto 76 iif lg-far goto 7602\n", "7601: not ", &of_port] {
+            assert!(rules.contains(ours), "{ours}: {rules}");
+        }
+        let routes = stack.node().enter(|| routes_told(v6, usize::MAX))??;
+        let all = shown("route show table all")?;
+        assert_eq!(routes.lines().count(), all.lines().count(), "{routes}\n{all}");
+        for table in [1_275_068_416, 1_275_461_712] {
+            let ours = format!("table {table} Unicast {address}/{}", if v6 { 128 } else { 32 });
+            assert!(routes.contains(&ours), "{ours}: {routes}");
+        }
+    }
+    let table = stack.node().enter(host::described)??;
+    let octets = [172, 31, 7, 1].map(|octet: u8| format!("{octet:02x}")).concat();
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert!(table.lines().any(|line| line.starts_with("rule ") && line.contains(&hex("counter"))));
+    assert!(table.lines().any(|line| line.starts_with("elements ") && line.contains(&octets)));
     Ok(())
 }
 

@@ -168,7 +168,8 @@ pub(in crate::host) fn is_there(socket: &Socket, name: &str) -> io::Result<bool>
     Ok(tables.iter().any(|told| text_of(&told.attributes, TABLE).as_deref() == Some(name)))
 }
 
-/// Every set, chain and rule of a table, as the kernel tells it.
+/// Every set with its elements, every chain, and every rule with its counter, of a table, as the
+/// kernel tells it.
 pub(in crate::host) fn described(socket: &Socket, name: &str) -> io::Result<String> {
     if !is_there(socket, name)? {
         return Err(io::Error::other(format!("there is no table inet {name}")));
@@ -180,11 +181,20 @@ pub(in crate::host) fn described(socket: &Socket, name: &str) -> io::Result<Stri
         let mut told = socket.list(kind, INET, &[Attribute::text(TABLE, name)])?;
         told.retain(|told| text_of(&told.attributes, TABLE).as_deref() == Some(name));
         for one in told {
-            let bytes = one.attributes.iter().map(|byte| format!("{byte:02x}"));
-            text.extend([what, " ", &bytes.collect::<String>(), "\n"]);
+            text += &line(what, &one);
+            let set = text_of(&one.attributes, NAME).filter(|_| kind == kind::GET_SET);
+            let asked = set.map(|set| [Attribute::text(TABLE, name), Attribute::text(NAME, &set)]);
+            let asked = asked.as_ref().map(|asked| socket.list(kind::GET_ELEMENTS, INET, asked));
+            let elements = asked.transpose()?.unwrap_or_default();
+            text.extend(elements.iter().map(|some| line("elements", some)));
         }
     }
     Ok(text)
+}
+
+fn line(what: &str, told: &Told) -> String {
+    let bytes = told.attributes.iter().map(|byte| format!("{byte:02x}"));
+    format!("{what} {}\n", bytes.collect::<String>())
 }
 
 /// Removes a table; false where there was none.
