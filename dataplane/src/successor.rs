@@ -9,9 +9,11 @@
 
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
+
 use crate::connection::{Adoption, Holder, Survivor};
 use crate::endpoint::{Endpoints, Kind, Local};
-use crate::handoff::owner;
+use crate::handoff::{self, owner};
 use crate::ids::{EndpointId, PortRef, WorkerId};
 use crate::packet::{Address, FlowKey};
 use crate::seat::Seat;
@@ -41,6 +43,21 @@ pub enum Misfit {
 /// One end of today: a pod of this node, or whoever is beyond the host port.
 type End<'e> = Option<&'e Local>;
 
+/// What clients beyond the host port wrote to Services, by who translated it and what its backend
+/// sees: a connection says that alone, and who translates today follows from what the client wrote.
+#[derive(Clone, Debug, Default)]
+pub struct Fronts(HashMap<(WorkerId, FlowKey), FlowKey>);
+
+impl Fronts {
+    /// Those of one predecessor.
+    #[must_use]
+    pub fn of(survivors: &[Survivor]) -> Self {
+        let outside = survivors.iter().filter(|one| matches!(one.ends(), [None, _]));
+        let backs = outside.filter_map(|one| Some(((one.worker(), one.back()?), one.opening())));
+        Self(backs.collect())
+    }
+}
+
 /// Gives a connection or a translation to the worker that owns it now.
 ///
 /// # Errors
@@ -49,6 +66,7 @@ pub fn place(
     survivor: &Survivor,
     endpoints: &Endpoints,
     workers: u8,
+    fronts: &Fronts,
     known: impl Fn(EndpointId) -> Known,
 ) -> Result<(WorkerId, Adoption), Misfit> {
     let key = survivor.opening();
@@ -62,18 +80,13 @@ pub fn place(
         Some(pod) => Some(of(endpoints, pod, key.source)?),
         None => nobody(endpoints, key.source)?,
     };
-    // By whom it is translated; who is gone has taken along what it knew.
-    let translator = |was: WorkerId| match opener {
-        Some(opener) => Ok(opener.at.worker),
-        None => Some(was).filter(|was| was.0 < workers).ok_or(Misfit::Gone),
+    let translator = |front: &FlowKey| match opener {
+        Some(opener) => opener.at.worker,
+        None => handoff::translator(front.source, front.target, workers.into()),
     };
     if let Some(back) = survivor.back() {
-        let by = translator(survivor.worker())?;
+        let by = translator(&key);
         let ends = [opener, backend(endpoints, opener, &back)?];
-        // From elsewhere to elsewhere: its answers come to whom they say.
-        if ends.iter().all(Option::is_none) && asked_by(&back, workers) != Some(by) {
-            return Err(Misfit::Gone);
-        }
         let holder = holder(endpoints, &key, by, ends)?;
         return Ok((by, survivor.adopted([source, target], holder, None)));
     }
@@ -86,7 +99,12 @@ pub fn place(
         (Some(pod), None) | (None, Some(pod)) => pod.at.worker,
         (None, None) => asked_by(&key, workers).ok_or(Misfit::Gone)?,
     };
-    let translator = survivor.translator().map(translator).transpose()?;
+    // What nobody knows any more no reply can be given back.
+    let by = |was: WorkerId| match opener {
+        Some(opener) => Ok(opener.at.worker),
+        None => fronts.0.get(&(was, key)).map(translator).ok_or(Misfit::Gone),
+    };
+    let translator = survivor.translator().map(by).transpose()?;
     let holder = holder(endpoints, &key, owner, [opener, other])?;
     Ok((owner, survivor.adopted([source, target], holder, translator)))
 }

@@ -28,7 +28,7 @@ use lockgate_dataplane::connection::left::{self, Left};
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::ids::EndpointId;
 use lockgate_dataplane::runtime::Adopted;
-use lockgate_dataplane::successor::{self, Known, Misfit};
+use lockgate_dataplane::successor::{self, Fronts, Known, Misfit};
 use tracing::{info, warn};
 
 use crate::dataplane::Dataplane;
@@ -41,6 +41,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 struct Estate {
     names: Names,
+    fronts: Fronts,
     waiting: Vec<Survivor>,
 }
 
@@ -103,7 +104,8 @@ impl Survivors {
             self.tally.odd += left.odd;
             self.files.extend(left.files);
             self.files.push(names::path(&directory, left.stamp));
-            self.estates.push(Estate { names, waiting: left.survivors });
+            let fronts = Fronts::of(&left.survivors);
+            self.estates.push(Estate { names, fronts, waiting: left.survivors });
         }
         for path in names::alone(&directory, self.stamp) {
             info!(path = %path.display(), "names of pods without connections: removed");
@@ -172,13 +174,13 @@ impl Survivors {
         let known = self.unwritten.as_ref().map_or(&self.names, |(names, _)| names);
         let today = names::by_identity(known);
         for estate in &mut self.estates {
-            let Estate { names, waiting } = estate;
+            let Estate { names, fronts, waiting } = estate;
             let known = |id: EndpointId| match names.get(&id.0) {
                 None => Known::Gone,
                 Some(identity) => today.get(identity).map_or(Known::NotYet, |&id| Known::As(id)),
             };
             waiting.retain(|survivor| {
-                match successor::place(survivor, endpoints, workers, known) {
+                match successor::place(survivor, endpoints, workers, fronts, known) {
                     Ok(row) => {
                         rows.push(row);
                         false

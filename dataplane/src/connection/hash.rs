@@ -16,11 +16,27 @@
 //!   its difference. Multiply-and-fold mixes are three times as fast and have no analysis that
 //!   one could cite. AES rounds would need `unsafe`.
 
-use crate::packet::FlowKey;
+use crate::packet::{Address, FlowKey};
 
 /// The hash of a connection: the same for both directions, worthless under another seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hash(pub(super) u64);
+
+impl Hash {
+    /// Of two addresses in this order. No secret goes into it: it is the same in every process.
+    pub(crate) fn of_pair(one: Address, other: Address) -> Self {
+        const OPEN: Seed = Seed::new([0x6c6f_636b_6761_7465, 0x7472_616e_736c_6174]);
+        finish(absorb_wide(absorb_wide(OPEN.0, one.to_bits()), other.to_bits()))
+    }
+
+    /// Which of so many parts it is in, each of which is as likely.
+    pub(crate) fn part_of(self, parts: u16) -> u16 {
+        // Below `parts`.
+        #[allow(clippy::cast_possible_truncation)]
+        let part = ((self.0 >> 48).wrapping_mul(u64::from(parts)) >> 16) as u16;
+        part
+    }
+}
 
 /// The secret, spread into the state that every hash begins with.
 #[derive(Clone, Copy)]

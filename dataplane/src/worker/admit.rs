@@ -4,7 +4,7 @@
 //! Everything here reads one snapshot and the packet's bytes and changes nothing, so it may run
 //! for a whole batch before the first connection is looked up.
 
-use super::client::{Client, part_to_asker, to_asker, to_itself};
+use super::client::{Client, at_translator, part_to_asker, to_asker, to_itself, translator};
 use super::link::{answerable, answerable_solicitation, arp_from_pod, neighbour_from_pod};
 use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance, Exit, Route, Side};
@@ -91,7 +91,7 @@ pub(super) fn admit(
         (_, Content::Fragment) => Err(Turned::Fragment),
         (PortKind::Pod, Content::Ip) => from_pod(endpoints, here, entrance, headers, route),
         (PortKind::Pod, Content::Arp(arp)) => Err(arp_from_pod(endpoints, entrance.from, arp)),
-        (PortKind::Host, Content::Ip) => from_host(endpoints, entrance, headers, route),
+        (PortKind::Host, Content::Ip) => from_host(endpoints, here, entrance, headers, route),
         (PortKind::Host, Content::Arp(arp)) => Err(answerable(arp)),
     }
 }
@@ -110,8 +110,8 @@ pub(super) fn admit_fragment(
     Ok(fragment)
 }
 
-/// Finds the way of a fragment whose headers are known. One for a Service stays with the worker that
-/// received it until its datagram's ports are known.
+/// Finds the way of a fragment whose headers are known. One for a Service waits with the worker that
+/// translates it until its datagram's ports are known.
 #[cold]
 pub(super) fn route_fragment(
     endpoints: &Endpoints,
@@ -127,13 +127,16 @@ pub(super) fn route_fragment(
             Ok(())
         }
         PortKind::Pod => from_pod(endpoints, here, entrance, headers, route),
-        PortKind::Host => from_host(endpoints, entrance, headers, route),
+        PortKind::Host => from_host(endpoints, here, entrance, headers, route),
     };
     match way {
         Ok(()) => route.checksums = Checksums::Leave,
         Err(Turned::Service) if entrance.asked == Asked::Plain => {
             let client = Client::of(endpoints, entrance, source)?;
-            *route = Route { asked: Asked::Service, ..client.way_back(entrance) };
+            let owner = translator(endpoints, entrance, headers);
+            let back = client.way_back(at_translator(endpoints, here, entrance));
+            // It bears the queue that it came in at: so it is handed over once, however long it waits.
+            *route = Route { from: entrance.from, asked: Asked::Service, owner, ..back };
         }
         Err(Turned::Service) => return Err(DropReason::PortGone.into()),
         // The answer would be a part of one.
@@ -214,6 +217,7 @@ pub(super) fn pod_way(
 #[inline]
 fn from_host(
     endpoints: &Endpoints,
+    here: WorkerId,
     entrance: Entrance,
     headers: &Headers,
     route: &mut Route,
@@ -228,7 +232,7 @@ fn from_host(
     }
     match host_way(endpoints, entrance, source, headers.key.target, route) {
         Err(Turned::Dropped(DropReason::NoRoute)) => {
-            *route = to_asker(endpoints, entrance, headers)?;
+            *route = to_asker(endpoints, here, entrance, headers)?;
             Ok(())
         }
         way => way,

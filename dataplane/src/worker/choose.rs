@@ -1,7 +1,7 @@
 //! Which backend a new connection to a Service is given. Hot path: once for each connection.
 
 use super::Path;
-use super::client::Client;
+use super::client::{Client, workers};
 use crate::connection::Connections;
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind};
@@ -125,12 +125,6 @@ fn as_seen(
     };
     let source = if is_itself { as_itself(key.source) } else { key.source };
     FlowKey { source, ..back }
-}
-
-/// Between how many workers the ports are parted from which the switch asks: all have a queue of the
-/// host port.
-fn workers(endpoints: &Endpoints) -> u16 {
-    endpoints.host().map_or(1, |host| u16::try_from(host.slots.len()).unwrap_or(u16::MAX))
 }
 
 /// A place below `count`, by a number that is as likely as any other.

@@ -5,7 +5,8 @@ use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance, Exit, Route};
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind, Local, Place};
-use crate::ids::{EndpointId, WorkerId};
+use crate::handoff;
+use crate::ids::{EndpointId, PortRef, WorkerId};
 use crate::packet::answer::GATEWAY_MAC;
 use crate::packet::parse::Kind;
 use crate::packet::{Address, FlowKey, Headers};
@@ -54,7 +55,7 @@ impl<'e> Client<'e> {
         Route { from, source, exit, owner: from.worker, ..Admitted::BLANK.route }
     }
 
-    /// The way to a backend.
+    /// The way of what a backend is to see: to the backend.
     ///
     /// # Errors
     /// `NoBackend` where the backend is a Service itself; `NoRoute` where there is no host port to a
@@ -64,8 +65,9 @@ impl<'e> Client<'e> {
         endpoints: &Endpoints,
         here: WorkerId,
         entrance: Entrance,
-        backend: Address,
+        back: &FlowKey,
     ) -> Result<Route, DropReason> {
+        let backend = back.target;
         let entrance = Entrance { asked: Asked::Translated, ..entrance };
         let mut route = Admitted::BLANK.route;
         let way = match self {
@@ -77,7 +79,9 @@ impl<'e> Client<'e> {
                 match host_way(endpoints, entrance, *source, backend, &mut route) {
                     Err(Turned::Dropped(DropReason::NoRoute)) => {
                         let ends = (*source, endpoints.place(backend));
-                        return elsewhere(endpoints, here, entrance, ends);
+                        // Its own, unless a predecessor of another rule or of other workers asked.
+                        let owner = asker(back.source_port, workers(endpoints));
+                        return elsewhere(endpoints, owner, entrance, ends);
                     }
                     way => way,
                 }
@@ -103,11 +107,41 @@ impl<'e> Client<'e> {
     }
 }
 
+/// Between how many workers what comes in by the host port is parted: all have a queue of it.
+pub(super) fn workers(endpoints: &Endpoints) -> u16 {
+    endpoints.host().map_or(1, |host| u16::try_from(host.slots.len()).unwrap_or(u16::MAX))
+}
+
+/// Who translates a packet for a Service: where a pod asks, the worker of its port; of what came in
+/// by the host port, whoever its two addresses name, at whatever queue it came in.
+pub(super) fn translator(endpoints: &Endpoints, entrance: Entrance, headers: &Headers) -> WorkerId {
+    if entrance.kind == PortKind::Pod {
+        return entrance.from.worker;
+    }
+    // An error runs against what it quotes, and a router may have sent it.
+    let FlowKey { source, target, .. } = match &headers.kind {
+        Kind::IcmpError { inner } => inner.reversed(),
+        _ => headers.key,
+    };
+    handoff::translator(source, target, workers(endpoints))
+}
+
+/// Where the worker that translates takes a packet in: what came in by another queue of the host port
+/// as if it had come in by its own, so that answers leave there.
+pub(super) fn at_translator(endpoints: &Endpoints, here: WorkerId, entrance: Entrance) -> Entrance {
+    let host = endpoints.host().filter(|_| entrance.kind == PortKind::Host);
+    let own = host.and_then(|host| {
+        let slot = *host.slots.get(here.index())?;
+        Some(PortRef { port: host.port, worker: here, slot })
+    });
+    own.map_or(entrance, |from| Entrance { from, ..entrance })
+}
+
 /// The way from the host port out of it again.
 #[cold]
 fn elsewhere(
     endpoints: &Endpoints,
-    here: WorkerId,
+    owner: WorkerId,
     Entrance { from, asked, .. }: Entrance,
     (source, target): (Place, Place),
 ) -> Result<Route, DropReason> {
@@ -116,24 +150,30 @@ fn elsewhere(
         checksums: Checksums::FinishIfUnfinished,
         source: outside(source.class, source.kind),
         target: outside(target.class, target.kind),
-        exit: host_exit(endpoints, here).ok_or(DropReason::NoRoute)?,
-        owner: here,
+        exit: host_exit(endpoints, owner).ok_or(DropReason::NoRoute)?,
+        owner,
         asked,
     })
 }
 
 /// The way of an answer from elsewhere to the switch itself: out of the host port again, by the worker
-/// that asked, if that connection is there.
+/// that asked, if that connection is there. And of what another worker has translated to be asked by
+/// this one.
 ///
 /// # Errors
 /// `NoRoute` where it is for nobody here.
 #[cold]
 pub(super) fn to_asker(
     endpoints: &Endpoints,
+    here: WorkerId,
     entrance: Entrance,
     headers: &Headers,
 ) -> Result<Route, DropReason> {
     let FlowKey { source, target, .. } = headers.key;
+    let ends = || (endpoints.place(source), endpoints.place(target));
+    if entrance.asked == Asked::Translated && is_asking(source) {
+        return elsewhere(endpoints, here, entrance, ends());
+    }
     if entrance.kind != PortKind::Host || !is_asking(target) {
         return Err(DropReason::NoRoute);
     }
@@ -141,11 +181,8 @@ pub(super) fn to_asker(
         Kind::IcmpError { inner } => inner.source_port,
         _ => headers.key.target_port,
     };
-    let workers = endpoints.host().map_or(0, |host| host.slots.len());
-    let owner = asker(port, u16::try_from(workers).unwrap_or(0));
     let entrance = Entrance { asked: Asked::Own, ..entrance };
-    let ends = (endpoints.place(source), endpoints.place(target));
-    Ok(Route { owner, ..elsewhere(endpoints, owner, entrance, ends)? })
+    elsewhere(endpoints, asker(port, workers(endpoints)), entrance, ends())
 }
 
 /// The way of a part of such an answer, until its datagram's ports are known.

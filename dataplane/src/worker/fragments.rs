@@ -157,7 +157,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             let translated = self.translate_part(&mut frame, snapshot, &mut packet);
             if translated.is_err() || packet.route.owner != self.id {
                 match translated {
-                    Ok(()) => self.hand_over(frame, &packet),
+                    Ok(()) => self.pass_on(frame, &packet),
                     Err(reason) => self.refuse(frame, &packet, reason),
                 }
                 return self.fragments.judged(ticket, is_first, translated.err());
@@ -186,15 +186,16 @@ impl<P: Port, M: Memory> Path<P, M> {
         let kind = Self::kind_of(Some(snapshot), from);
         let entrance = Entrance { from, kind, asked: Asked::Plain };
         if is_asking(packet.headers.key.target) {
-            let route = to_asker(&snapshot.endpoints, entrance, &packet.headers)?;
+            let route = to_asker(&snapshot.endpoints, self.id, entrance, &packet.headers)?;
             packet.route = Route { checksums: Checksums::Leave, ..route };
             return Ok(());
         }
         self.translate(frame, entrance, snapshot, packet)
     }
 
-    /// Gives a fragment to the worker that owns it. As whole packets, it crosses at most once.
-    fn pass_on(&mut self, frame: Frame, packet: &Admitted) {
+    /// Gives a packet to the worker that owns it, or that translates it: at most once, for if that
+    /// is a third one the snapshots of the two differ for a moment, and the sender will try again.
+    pub(super) fn pass_on(&mut self, frame: Frame, packet: &Admitted) {
         let from = packet.route.from;
         if from.worker == self.id {
             self.hand_over(frame, packet);

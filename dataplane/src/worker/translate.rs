@@ -1,13 +1,14 @@
 //! Services at the client's port: what comes in for one is given a backend, and what goes back its
 //! Service's address again. Hot path.
 //!
-//! Both happen with the worker that received the packet (decision 18): before it is routed, so that
+//! Both happen with one worker (decision 18), that of a pod's port or, of what came in by the host
+//! port, whoever client and Service name by their addresses: before it is routed, so that
 //! owner and policy see client and backend alone; and, on the way back, just before it leaves. What
 //! is to no Service, or a reply to no client of one, never comes here.
 
 use super::Path;
 use super::admit::Admitted;
-use super::client::Client;
+use super::client::{Client, at_translator, translator};
 use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance, Route};
 use super::stage::Stage;
@@ -25,7 +26,7 @@ use crate::publish::Snapshot;
 use crate::service::{Backend, Extent};
 
 impl<P: Port, M: Memory> Path<P, M> {
-    /// Takes in a whole packet for a Service, which was read last.
+    /// Takes in a whole packet for a Service, which was read last: here, or at whoever translates it.
     #[inline(never)]
     pub(super) fn stage_for_service(
         &mut self,
@@ -36,6 +37,11 @@ impl<P: Port, M: Memory> Path<P, M> {
     ) {
         let mut packet = staged.take_unstaged();
         packet.route.asked = Asked::Plain;
+        let owner = translator(&snapshot.endpoints, entrance, &packet.headers);
+        if owner != self.id {
+            packet.route = Route { from: entrance.from, owner, ..packet.route };
+            return self.pass_on(frame, &packet);
+        }
         match self.translate(&mut frame, entrance, snapshot, &mut packet) {
             Ok(()) if packet.route.owner == self.id => self.stage_read(frame, packet, staged),
             Ok(()) => self.hand_over(frame, &packet),
@@ -56,16 +62,17 @@ impl<P: Port, M: Memory> Path<P, M> {
         packet: &mut Admitted,
     ) -> Result<(), DropReason> {
         let is_part = packet.route.asked == Asked::Service;
+        let entrance = at_translator(&snapshot.endpoints, self.id, entrance);
         let client = Client::of(&snapshot.endpoints, entrance, packet.headers.key.source)?;
         if self.goes_by(&snapshot.endpoints, &client, &packet.headers) {
-            let target = packet.headers.key.target;
-            let way = client.way_to(&snapshot.endpoints, self.id, entrance, target)?;
+            let key = &packet.headers.key;
+            let way = client.way_to(&snapshot.endpoints, self.id, entrance, key)?;
             let checksums = if is_part { Checksums::Leave } else { way.checksums };
             packet.route = Route { asked: Asked::Plain, checksums, ..way };
             return Ok(());
         }
         packet.route = client.way_back(entrance);
-        // Only who receives a packet translates it: for a moment snapshots may differ.
+        // A pod's is translated by who receives it alone: for a moment snapshots may differ.
         if entrance.from.worker != self.id || entrance.asked != Asked::Plain {
             return Err(DropReason::PortGone);
         }
@@ -82,7 +89,7 @@ impl<P: Port, M: Memory> Path<P, M> {
             Some(found) => found.back,
             None => self.choose(snapshot, &client, &packet.headers)?,
         };
-        let mut route = client.way_to(&snapshot.endpoints, self.id, entrance, back.target)?;
+        let mut route = client.way_to(&snapshot.endpoints, self.id, entrance, &back)?;
         if is_part {
             route.checksums = Checksums::Leave;
             keeps_sum(&packet.headers.key, &back)?;
@@ -159,7 +166,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         let Translation { front, back, .. } = found.ok_or(DropReason::NoConnection)?;
         let own = packet.headers.key.source;
         let source = if own == front.source { back.source } else { own };
-        let route = client.way_to(&snapshot.endpoints, self.id, entrance, back.target)?;
+        let route = client.way_to(&snapshot.endpoints, self.id, entrance, &back)?;
         let (outer, quoted) = ((source, back.target), back.reversed());
         let bytes = self.memory.bytes_mut(frame);
         translate::error(bytes, &packet.headers, outer, inner, &quoted);

@@ -53,6 +53,13 @@ impl World {
         local
     }
 
+    /// The same with so many queues of the host port, from now on: packets are then parted among as many
+    /// workers.
+    pub fn publish_only_with(&mut self, queues: usize) {
+        self.queues = queues;
+        self.publish_only();
+    }
+
     /// Publishes the objects there are, without turning a worker: as the agent compiles, by changes.
     pub fn publish_only(&mut self) {
         let local = self.plug_local();
@@ -68,7 +75,7 @@ impl World {
         let host = self.wire(HOST);
         let host = HostPort {
             port: host.port,
-            slots: host.ends.iter().map(|(at, _)| at.slot).collect(),
+            slots: host.ends.iter().take(self.queues).map(|(at, _)| at.slot).collect(),
             mac: HOST_MAC,
             mtu: self.shape.mtu,
         };

@@ -21,7 +21,7 @@ use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::packet::{FlowKey, TcpFlags};
 use lockgate_dataplane::policy::delta::Delta;
 use lockgate_dataplane::worker::Established;
-use lockgate_tests::packets::Ends;
+use lockgate_tests::packets::{self, Ends, fragments, joined};
 use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Shape, Switch, World, at_once};
 
 use super::services::{SERVICES, key_of};
@@ -151,6 +151,26 @@ impl Machine {
         world.settle();
         let arrived = world.received(HOST).pop();
         key_of(&arrived.unwrap_or_else(|| panic!("nothing left: {:?}", world.drops())))
+    }
+
+    /// The datagram that leaves by the host port of pieces that come in by some of its queues in turn.
+    fn pieces(&mut self, parts: &[Vec<u8>], queues: u8) -> Option<Vec<u8>> {
+        let world = self.world();
+        for (part, queue) in parts.iter().zip((0..queues).cycle()) {
+            world.inject_at(HOST, queue, part).unwrap();
+            world.settle();
+        }
+        joined(&world.received(HOST))
+    }
+
+    /// At which pod that arrives which comes in by a queue of the host port, and how.
+    fn asked(&mut self, queue: u8, frame: &[u8]) -> (&'static str, FlowKey) {
+        let world = self.world();
+        world.inject_at(HOST, queue, frame).unwrap();
+        world.settle();
+        let mut frames = WIRES.into_iter().map(|wire| (wire, world.received(wire)));
+        let found = frames.find_map(|(wire, mut frames)| Some((wire, key_of(&frames.pop()?))));
+        found.unwrap_or_else(|| panic!("it arrived nowhere: {:?}", world.drops()))
     }
 
     /// From the next start on there is a pod before all others.
@@ -442,37 +462,108 @@ fn who_asked_itself_by_a_service_goes_on() {
     }
 }
 
+/// Numbers of workers before and after a start: with others, others translate.
+const STARTS: [(u8, u8); 7] = [(1, 1), (2, 2), (3, 3), (1, 2), (1, 3), (2, 3), (3, 2)];
+
 /// What comes in by the host port and goes out by it again, to a backend of another node.
 #[test]
 fn who_is_elsewhere_goes_on_with_a_backend_elsewhere() {
-    for (before, after) in [(1, 1), (2, 2), (3, 3)] {
-        for (client, far, backend) in
-            [("198.51.100.1", "10.96.0.3", "10.9.0.1"), ("2001:db8::1", "fd96::3", "fd09::1")]
+    for (before, after) in STARTS {
+        for (clients, far, backend) in
+            [("198.51.100.", "10.96.0.3", "10.9.0.1"), ("2001:db8::", "fd96::3", "fd09::1")]
         {
             let mut machine = Machine::new(before);
-            let there = machine.ends((HOST, client), ("", far));
             let mut open = Vec::new();
             for (port, queue) in (2000..2012).zip((0..before).cycle()) {
+                let client = format!("{clients}{}", port - 1999);
+                let there = machine.ends((HOST, &client), ("", far));
                 let asked = machine.again(queue, &syn(there, port, 80));
                 let own = asked.source_port;
                 let own_address = std::net::IpAddr::from(asked.source).to_string();
                 let back = machine.ends((HOST, backend), ("", &own_address));
                 machine.again(queue, &syn_ack(back, 8080, own));
                 machine.again(queue, &ack(there, port, 80));
-                open.push((port, queue, own, back));
+                open.push((port, there, own, back));
             }
             machine.start(after);
-            for (port, queue, own, back) in open {
-                let asked = machine.again(queue, &ack(there, port, 80));
-                assert_eq!((asked.source_port, asked.target_port), (own, 8080));
-                for heard_by in 0..after {
-                    let heard = machine.again(heard_by, &ack(back, 8080, own));
+            for (port, there, own, back) in open {
+                for queue in 0..after {
+                    let heard = machine.again(queue, &ack(back, 8080, own));
                     assert_eq!((heard.source_port, heard.target_port), (80, port));
+                    let asked = machine.again(queue, &ack(there, port, 80));
+                    assert_eq!((asked.source_port, asked.target_port), (own, 8080));
                 }
             }
             let world = machine.world();
             assert_eq!((world.connections(), world.translations()), (12, 12));
         }
+    }
+}
+
+/// What is said in pieces, and what is said of it, where the worker that translates is not the one that
+/// the switch's port names.
+#[test]
+fn pieces_and_errors_go_on_too_under_another_number_of_workers() {
+    for (before, after) in STARTS {
+        let mut machine = Machine::new(before);
+        let mut open = Vec::new();
+        for (port, queue) in (2000..2012).zip((0..before).cycle()) {
+            let client = format!("198.51.100.{}", port - 1999);
+            let there = machine.ends((HOST, &client), ("", "10.96.0.3"));
+            let own = machine.again(queue, &packets::udp(there, (port, 53), b"x")).source_port;
+            let back = machine.ends((HOST, "10.9.0.1"), ("", "169.254.1.3"));
+            machine.again(queue, &packets::udp(back, (5353, own), b"y"));
+            open.push((port, there, own, back));
+        }
+        machine.start(after);
+        for (port, there, own, back) in open {
+            let whole = packets::udp(there, (port, 53), &[7; 4000]);
+            let asked = machine.pieces(&fragments(&whole, 7, 1400), after);
+            let ends = back.reversed();
+            let wanted = packets::udp(ends, (own, 5353), &[7; 4000]).split_off(34);
+            assert_eq!(asked, Some(wanted), "{before} to {after}");
+            let whole = packets::udp(back, (5353, own), &[8; 4000]);
+            // One stack sends the pieces of an answer by one queue.
+            let heard = machine.pieces(&fragments(&whole, 8, 1400), 1);
+            let ends = there.reversed();
+            let wanted = packets::udp(ends, (53, port), &[8; 4000]).split_off(34);
+            assert_eq!(heard, Some(wanted), "{before} to {after}");
+            let answer = packets::udp(there.reversed(), (53, port), b"y");
+            let error = packets::icmp_error(there, 3, 3, &answer);
+            let told = machine.again(after - 1, &error);
+            assert_eq!(std::net::IpAddr::from(told.target).to_string(), "10.9.0.1");
+        }
+    }
+}
+
+/// What comes in by the host port for a Service of pods: its backend speaks first, and who translates
+/// may be another than the owner's record said.
+#[test]
+fn who_is_elsewhere_goes_on_with_a_backend_here() {
+    for (before, after) in STARTS {
+        let mut machine = Machine::new(before);
+        let mut open = Vec::new();
+        for (last, queue) in (1..=12).zip((0..before).cycle()) {
+            let client = format!("198.51.100.{last}");
+            let there = machine.ends((HOST, &client), ("", WEB));
+            let (wire, key) = machine.asked(queue, &syn(there, 2000, 80));
+            let backend = std::net::IpAddr::from(key.target).to_string();
+            let back = machine.ends((wire, &backend), ("", &client));
+            assert!(machine.fate((wire, ""), OUTSIDE, &syn_ack(back, 8080, 2000)).is_sent());
+            machine.asked(queue, &ack(there, 2000, 80));
+            open.push((there, wire, back));
+        }
+        machine.start(after);
+        for (there, wire, back) in open {
+            let fate = machine.fate((wire, ""), OUTSIDE, &ack(back, 8080, 2000));
+            let Fate::Sent(frame) = fate else { panic!("{fate:?}, {before} to {after}") };
+            assert_eq!(std::net::IpAddr::from(key_of(&frame).source).to_string(), WEB);
+            for queue in 0..after {
+                assert_eq!(machine.asked(queue, &ack(there, 2000, 80)).0, wire);
+            }
+        }
+        let world = machine.world();
+        assert_eq!((world.connections(), world.translations()), (12, 12));
     }
 }
 
@@ -500,7 +591,7 @@ fn what_either_end_may_open_is_picked_up_in_the_middle_for_a_while() {
     let (there, back) = (machine.ends(A, B), machine.ends(B, A));
     assert_eq!(machine.fate(B, A, &syn_ack(back, 8080, 1002)), none);
     let reset = TcpFlags::RST.with(TcpFlags::ACK);
-    let reset = lockgate_tests::packets::tcp(there, (1002, 8080), reset, &[]);
+    let reset = packets::tcp(there, (1002, 8080), reset, &[]);
     assert_eq!(machine.fate(A, B, &reset), none);
     machine.world().pass_ms(10_001);
     assert_eq!(machine.talk(A, B, 1003), [none.clone(), none]);

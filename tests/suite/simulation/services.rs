@@ -17,6 +17,7 @@ mod elsewhere;
 mod lasting;
 mod met;
 mod parts;
+mod queues;
 
 pub(super) const SERVICES: &str = include_str!("services.yaml");
 pub(super) const A: &str = "default/a";
@@ -76,8 +77,13 @@ pub(super) fn key_of(frame: &[u8]) -> FlowKey {
 
 /// Injects a frame and gives the pod or host that it arrived at, and how.
 pub(super) fn sent(world: &mut World, from: &str, frame: &[u8]) -> (&'static str, Vec<u8>) {
+    sent_at(world, (from, 0), frame)
+}
+
+/// The same on a queue of the host port.
+fn sent_at(world: &mut World, (from, queue): (&str, u8), frame: &[u8]) -> (&'static str, Vec<u8>) {
     let before = world.drops();
-    world.inject(from, frame).unwrap();
+    world.inject_at(from, queue, frame).unwrap();
     world.settle();
     let mut arrived = Vec::new();
     for name in [A, B, C, "default/shut", HOST] {
