@@ -13,12 +13,13 @@ use hashbrown::HashMap;
 
 use crate::connection::{Adoption, Holder, Survivor};
 use crate::endpoint::{Endpoints, Kind, Local};
-use crate::handoff::{self, owner};
+use crate::handoff::owner;
 use crate::ids::{EndpointId, PortRef, WorkerId};
 use crate::packet::{Address, FlowKey};
 use crate::seat::Seat;
 use crate::service::Extent;
 use crate::service::own::{as_itself, asker, is_asking};
+use crate::service::translator::translator;
 
 /// What is known of a pod that a predecessor knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub fn place(
     };
     let translator = |front: &FlowKey| match opener {
         Some(opener) => opener.at.worker,
-        None => handoff::translator(front.source, front.target, workers.into()),
+        None => translator(front.source, front.target, workers.into()),
     };
     if let Some(back) = survivor.back() {
         let by = translator(&key);

@@ -89,17 +89,9 @@ fn a_life_in_every_version() -> Outcome {
     Ok(())
 }
 
-fn differences() -> Outcome {
-    let runtime = Runtime::build()?;
-    let mut config = runtime.config("1.1.0");
-    let refused = runtime.call("CHECK", "a", &config)?;
-    assert!(refused.document["msg"].as_str().unwrap().contains("prevResult"), "{refused:?}");
-    let made = runtime.good("ADD", "a", &config)?;
-    let address = made["ips"][0]["address"].as_str().unwrap().to_owned();
-    config["prevResult"] = made;
-    let pod = runtime.pod("a");
-    let wire = runtime.wires().remove(0);
-    for (harm, mend, said) in [
+/// What may be changed in a pod by `ip`, how it is put back, and what is said of it meanwhile.
+fn harms(address: &str) -> [(String, Vec<String>, &'static str); 11] {
+    [
         (
             format!("addr del {address} dev eth0"),
             vec![
@@ -154,7 +146,20 @@ fn differences() -> Outcome {
             vec!["neigh del fe80::1 dev eth0".into()],
             "the MAC of its gateway is 02:00:00:00:00:99",
         ),
-    ] {
+    ]
+}
+
+fn differences() -> Outcome {
+    let runtime = Runtime::build()?;
+    let mut config = runtime.config("1.1.0");
+    let refused = runtime.call("CHECK", "a", &config)?;
+    assert!(refused.document["msg"].as_str().unwrap().contains("prevResult"), "{refused:?}");
+    let made = runtime.good("ADD", "a", &config)?;
+    let address = made["ips"][0]["address"].as_str().unwrap().to_owned();
+    config["prevResult"] = made;
+    let pod = runtime.pod("a");
+    let wire = runtime.wires().remove(0);
+    for (harm, mend, said) in harms(&address) {
         // A batch takes no option in front of the object.
         let ip = |line: &str| {
             let words: Vec<&str> = line.split(' ').collect();

@@ -5,13 +5,13 @@ use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance, Exit, Route};
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind, Local, Place};
-use crate::handoff;
 use crate::ids::{EndpointId, PortRef, WorkerId};
 use crate::packet::answer::GATEWAY_MAC;
 use crate::packet::parse::Kind;
 use crate::packet::{Address, FlowKey, Headers};
 use crate::policy::table::ClassId;
 use crate::service::own::{as_itself, asker, is_asking};
+use crate::service::translator;
 
 /// Who asks a Service.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ pub(super) fn translator(endpoints: &Endpoints, entrance: Entrance, headers: &He
         Kind::IcmpError { inner } => inner.reversed(),
         _ => headers.key,
     };
-    handoff::translator(source, target, workers(endpoints))
+    translator::translator(source, target, workers(endpoints))
 }
 
 /// Where the worker that translates takes a packet in: what came in by another queue of the host port

@@ -171,9 +171,12 @@ pub(super) fn told() -> Outcome {
         }
     }
     let table = stack.node().enter(host::described)??;
-    let octets = [172, 31, 7, 1].map(|octet: u8| format!("{octet:02x}")).concat();
-    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert!(table.lines().any(|line| line.starts_with("rule ") && line.contains(&hex("counter"))));
+    let hex = |bytes: &[u8]| {
+        let octets: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        octets.concat()
+    };
+    let (octets, counter) = (hex(&[172, 31, 7, 1]), hex(b"counter"));
+    assert!(table.lines().any(|line| line.starts_with("rule ") && line.contains(&counter)));
     assert!(table.lines().any(|line| line.starts_with("elements ") && line.contains(&octets)));
     Ok(())
 }
