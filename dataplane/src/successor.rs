@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
+use crate::connection::translation::translator;
 use crate::connection::{Adoption, Holder, Survivor};
 use crate::endpoint::{Endpoints, Kind, Local};
 use crate::handoff::owner;
@@ -19,7 +20,6 @@ use crate::packet::{Address, FlowKey};
 use crate::seat::Seat;
 use crate::service::Extent;
 use crate::service::own::{as_itself, asker, is_asking};
-use crate::service::translator::translator;
 
 /// What is known of a pod that a predecessor knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

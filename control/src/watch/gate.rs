@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::{Request, Response, Uri};
+use http::{Request, Response, Uri};
 use kube::client::Body;
 use kube::{Client, Error};
 use tokio::sync::watch::Sender;

@@ -24,13 +24,13 @@ mod kept;
 pub(super) use kept::{LAYOUT, RECORD_BYTES, back, capacity};
 
 use super::bucket::{Index, Spot};
-use super::hash::Seed;
+use super::hash::{Hash, Seed};
 use super::{ConnectionId, Connections, Holder, Opening, Settings, Way};
 use crate::block::Block;
 use crate::clock::Tick;
 use crate::counters::DropReason;
-use crate::ids::{EndpointId, Epoch};
-use crate::packet::{FlowKey, Headers};
+use crate::ids::{EndpointId, Epoch, WorkerId};
+use crate::packet::{Address, FlowKey, Headers};
 use crate::seat::Seat;
 
 /// Of so many connections one may be to a Service.
@@ -250,6 +250,18 @@ impl Translations {
         let Record { back, version, .. } = *self.records.get(id.0 as usize)?;
         Some(Translation { id, front, back, version })
     }
+}
+
+/// The worker that translates what a client beyond the host port asks a Service, among so many that
+/// have a queue of it.
+///
+/// A function of the two addresses only: a socket changes its queue while it lives, later fragments
+/// have no ports, and a client with affinity is one at all its ports. The next process names the
+/// same worker.
+#[must_use]
+pub fn translator(client: Address, service: Address, workers: u16) -> WorkerId {
+    let part = Hash::of_pair(client, service).part_of(workers);
+    WorkerId(u8::try_from(part).unwrap_or(u8::MAX))
 }
 
 /// What a table is made by beside connections that are made by these.

@@ -16,7 +16,6 @@ pub mod affinity;
 mod departed;
 mod kept;
 pub mod own;
-pub mod translator;
 
 use std::mem::size_of_val;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use super::admit::{Admitted, Turned, exit_of, host_exit, host_way, outside, pod_side, pod_way};
 use super::mailbox::PortKind;
 use super::route::{Asked, Checksums, Entrance, Exit, Route};
+use crate::connection::translation;
 use crate::counters::DropReason;
 use crate::endpoint::{Endpoints, Kind as PlaceKind, Local, Place};
 use crate::ids::{EndpointId, PortRef, WorkerId};
@@ -11,7 +12,6 @@ use crate::packet::parse::Kind;
 use crate::packet::{Address, FlowKey, Headers};
 use crate::policy::table::ClassId;
 use crate::service::own::{as_itself, asker, is_asking};
-use crate::service::translator;
 
 /// Who asks a Service.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ pub(super) fn translator(endpoints: &Endpoints, entrance: Entrance, headers: &He
         Kind::IcmpError { inner } => inner.reversed(),
         _ => headers.key,
     };
-    translator::translator(source, target, workers(endpoints))
+    translation::translator(source, target, workers(endpoints))
 }
 
 /// Where the worker that translates takes a packet in: what came in by another queue of the host port

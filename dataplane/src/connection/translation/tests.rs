@@ -118,3 +118,24 @@ fn what_was_refused_is_forgotten_unless_it_was_answered() {
     assert_eq!(table.find_back(&back(1)), None);
     assert!(table.find_back(&back(2)).is_some());
 }
+
+#[test]
+fn each_worker_translates_its_part_of_the_clients_and_of_the_services() {
+    let address = |last: u32| Address::from_v4(last.to_be_bytes());
+    for workers in [1, 2, 3, 16] {
+        let mut parts = [[0_u32; 16]; 2];
+        for n in 0..1600 {
+            let [one, other] = [(n, 7), (7, n)].map(|(client, service)| {
+                translator(address(client), address(0x0a60_0000 + service), workers)
+            });
+            parts[0][one.index()] += 1;
+            parts[1][other.index()] += 1;
+        }
+        let even = 1600 / u32::from(workers);
+        for part in parts {
+            let (used, unused) = part.split_at(usize::from(workers));
+            assert!(used.iter().all(|&n| n > even / 2 && n < even * 2), "{part:?}");
+            assert!(unused.iter().all(|&n| n == 0), "{part:?}");
+        }
+    }
+}

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use lockgate_dataplane::connection::translation::translator;
 use lockgate_dataplane::counters::DropReason;
 use lockgate_dataplane::ids::WorkerId;
 use lockgate_dataplane::packet::answer::GATEWAY_MAC;
 use lockgate_dataplane::packet::{Kind, Packet, parse};
-use lockgate_dataplane::service::translator::translator;
 use lockgate_tests::packets::{self, Ends, fragments, joined};
 use lockgate_tests::world::{HOST, World};
 
