@@ -1,5 +1,7 @@
 //! The cluster suite: a real Kubernetes, started and taken away by each case. Needs root.
 //!
+//! Cases wait more than they work, so two run at once, each in a lane with a cluster of its own.
+//!
 //! `scripts/test --cluster` runs it. Run by plain `cargo test` it says that it did not run, and
 //! why; with `REQUIRE_CLUSTER=1` it runs or fails. Words choose the cases whose names hold one.
 
@@ -15,14 +17,19 @@ mod rollout;
 mod switch;
 mod upstream;
 
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use lockgate_tests::kubernetes::{Layout, leftovers};
+use lockgate_tests::kubernetes::{Layout, leftovers, sysctls};
+use lockgate_tests::lab::LabError;
 
 /// How a case ends.
 type Outcome = Result<(), Box<dyn Error>>;
@@ -30,18 +37,27 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// A case: a sentence, and what tries it.
 type Case = (&'static str, fn() -> Outcome);
 
+/// The longest first, so that no lane ends long before the other.
 const CASES: &[&[Case]] = &[
+    upstream::CASES,
+    refused::CASES,
     applied::CASES,
-    control_plane::CASES,
+    switch::CASES,
+    rollout::CASES,
     deploy::CASES,
+    restarts::CASES,
     names::CASES,
     nodes::CASES,
-    refused::CASES,
-    restarts::CASES,
-    rollout::CASES,
-    switch::CASES,
-    upstream::CASES,
+    control_plane::CASES,
 ];
+
+/// The first part of the names in each lane's cluster.
+const LANES: [&str; 2] = ["lgct", "lgcu"];
+
+thread_local! {
+    /// The lane of the cases that this thread runs.
+    static LANE: Cell<&'static str> = const { Cell::new(LANES[0]) };
+}
 
 fn main() -> ExitCode {
     let words: Vec<String> =
@@ -60,8 +76,14 @@ fn main() -> ExitCode {
         say("cluster: the cases need root: run `sudo scripts/test --cluster`");
         return ExitCode::FAILURE;
     }
-    let failed: Vec<&Case> = chosen.iter().copied().filter(|case| !run(case)).collect();
-    for (name, _) in &failed {
+    let failed = match run_all(&chosen) {
+        Ok(failed) => failed,
+        Err(error) => {
+            say(&format!("cluster: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    for name in &failed {
         // Again, because what a case said stands far above by now.
         say(&format!("failed: {name}"));
     }
@@ -69,6 +91,34 @@ fn main() -> ExitCode {
     say(&format!("test result: cluster. {passed} passed; {} failed", failed.len()));
     // Words that choose nothing are a mistake, and no success.
     if failed.is_empty() && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs all cases, lane beside lane; the names of those that fail.
+fn run_all(chosen: &[&Case]) -> Result<Vec<&'static str>, LabError> {
+    // A cluster notes what its kubelets change of the machine, and one that begins beside another
+    // would take that for what was there before.
+    let note = inside("cluster-suite");
+    std::fs::create_dir_all(&note).map_err(LabError::io("make a directory".to_owned()))?;
+    sysctls::note(&note)?;
+    let waiting = Mutex::new(chosen.iter().copied().collect::<VecDeque<_>>());
+    // Taken in a statement of its own, so that nobody holds the lock while a case runs.
+    let next = || waiting.lock().ok()?.pop_front();
+    let lane = |name: &'static str| {
+        LANE.set(name);
+        let mut failed = Vec::new();
+        while let Some(case) = next() {
+            if !run(case) {
+                failed.push(case.0);
+            }
+        }
+        failed
+    };
+    let failed = thread::scope(|scope| {
+        let lanes = LANES.map(|name| scope.spawn(move || lane(name)));
+        lanes.map(|lane| lane.join().unwrap_or_else(|_| vec!["a lane"])).concat()
+    });
+    sysctls::restore(&note)?;
+    Ok(failed)
 }
 
 /// Runs one case; says how it went. A cluster that it leaves is taken down when it is dropped.
@@ -93,10 +143,14 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// The suite's own cluster: one that somebody keeps may stand beside it.
+/// The lane's own cluster: one that somebody keeps may stand beside it.
 fn layout() -> std::io::Result<Layout> {
-    let inside = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    Layout::new("lgct", &inside.join("cluster-suite"))
+    let lane = LANE.get();
+    Layout::new(lane, &inside(&format!("cluster-{lane}")))
+}
+
+fn inside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 /// Nothing of a cluster is there: no namespace, mount, cgroup or file, and none of `processes`.
@@ -126,6 +180,6 @@ fn until<T>(
             let why = answer.err().map_or_else(String::new, |error| format!(": {error}"));
             return Err(format!("waited {patience:?} in vain for {what}{why}").into());
         }
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
 }
