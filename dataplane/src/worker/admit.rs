@@ -91,7 +91,7 @@ pub(super) fn admit(
         (_, Content::Fragment) => Err(Turned::Fragment),
         (PortKind::Pod, Content::Ip) => from_pod(endpoints, here, entrance, headers, route),
         (PortKind::Pod, Content::Arp(arp)) => Err(arp_from_pod(endpoints, entrance.from, arp)),
-        (PortKind::Host, Content::Ip) => from_host(endpoints, here, entrance, headers, route),
+        (PortKind::Host, Content::Ip) => from_host(endpoints, entrance, headers, route),
         (PortKind::Host, Content::Arp(arp)) => Err(answerable(arp)),
     }
 }
@@ -127,7 +127,7 @@ pub(super) fn route_fragment(
             Ok(())
         }
         PortKind::Pod => from_pod(endpoints, here, entrance, headers, route),
-        PortKind::Host => from_host(endpoints, here, entrance, headers, route),
+        PortKind::Host => from_host(endpoints, entrance, headers, route),
     };
     match way {
         Ok(()) => route.checksums = Checksums::Leave,
@@ -217,7 +217,6 @@ pub(super) fn pod_way(
 #[inline]
 fn from_host(
     endpoints: &Endpoints,
-    here: WorkerId,
     entrance: Entrance,
     headers: &Headers,
     route: &mut Route,
@@ -232,7 +231,7 @@ fn from_host(
     }
     match host_way(endpoints, entrance, source, headers.key.target, route) {
         Err(Turned::Dropped(DropReason::NoRoute)) => {
-            *route = to_asker(endpoints, here, entrance, headers)?;
+            *route = to_asker(endpoints, entrance, headers)?;
             Ok(())
         }
         way => way,

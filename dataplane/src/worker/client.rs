@@ -165,14 +165,17 @@ fn elsewhere(
 #[cold]
 pub(super) fn to_asker(
     endpoints: &Endpoints,
-    here: WorkerId,
     entrance: Entrance,
     headers: &Headers,
 ) -> Result<Route, DropReason> {
     let FlowKey { source, target, .. } = headers.key;
     let ends = || (endpoints.place(source), endpoints.place(target));
     if entrance.asked == Asked::Translated && is_asking(source) {
-        return elsewhere(endpoints, here, entrance, ends());
+        let port = match &headers.kind {
+            Kind::IcmpError { inner } => inner.target_port,
+            _ => headers.key.source_port,
+        };
+        return elsewhere(endpoints, asker(port, workers(endpoints)), entrance, ends());
     }
     if entrance.kind != PortKind::Host || !is_asking(target) {
         return Err(DropReason::NoRoute);

@@ -186,7 +186,7 @@ impl<P: Port, M: Memory> Path<P, M> {
         let kind = Self::kind_of(Some(snapshot), from);
         let entrance = Entrance { from, kind, asked: Asked::Plain };
         if is_asking(packet.headers.key.target) {
-            let route = to_asker(&snapshot.endpoints, self.id, entrance, &packet.headers)?;
+            let route = to_asker(&snapshot.endpoints, entrance, &packet.headers)?;
             packet.route = Route { checksums: Checksums::Leave, ..route };
             return Ok(());
         }
