@@ -130,7 +130,15 @@ pub(super) fn route_fragment(
         PortKind::Host => from_host(endpoints, entrance, headers, route),
     };
     match way {
-        Ok(()) => route.checksums = Checksums::Leave,
+        Ok(()) => {
+            route.checksums = Checksums::Leave;
+            // The port says who asks elsewhere, and a part has none: it was handed to who does.
+            let is_elsewhere = route.target.endpoint.is_none() && is_asking(source);
+            if is_elsewhere && route.asked == Asked::Translated {
+                route.exit = host_exit(endpoints, here).ok_or(DropReason::NoRoute)?;
+                route.owner = here;
+            }
+        }
         Err(Turned::Service) if entrance.asked == Asked::Plain => {
             let client = Client::of(endpoints, entrance, source)?;
             let owner = translator(endpoints, entrance, headers);
