@@ -90,10 +90,17 @@ fn uninstalls(cluster: &Cluster) -> Outcome {
         text.split_once("<!-- A test runs this block as it is. -->\n```sh\n").unwrap_or_default();
     let (block, _) = block.split_once("```").unwrap_or_default();
     assert!(block.lines().count() >= 5, "{guide} does not say how it is removed");
-    cluster.kubectl(&["delete", "pod", "--all", "--timeout=60s"])?;
     cluster.kubectl(&["delete", "namespace", "lockgate", "--timeout=90s"])?;
     let on_node = |line: &str| run(cluster.node(0).command("sh").args(["-ec", line]));
+    let links = |which: &str| -> Result<String, LabError> {
+        let line = format!("ip -o link show {which} | grep 'alias lockgate' || true");
+        Ok(String::from_utf8_lossy(&on_node(&line)?.stdout).into_owned())
+    };
+    assert_ne!(links("up")?, "", "no pod is left that could pass");
     on_node(block)?;
+    assert_eq!(links("up")?, "", "a pod that is left passes unjudged");
+    let pods = "ip -o link show | sed -n 's/^[0-9]*: \\([^@:]*\\)[@:].*alias lockgate.*/\\1/p'";
+    on_node(&format!("for link in $({pods}); do ip link delete $link; done"))?;
     let left = "ls -d /etc/cni/net.d/*lockgate* /opt/cni/bin/lockgate-cni /sys/fs/bpf/lockgate \
                 /run/lockgate/* 2>/dev/null || true; for f in -4 -6; do \
                 ip $f route show table all proto 76; ip -d $f rule show | grep 'proto 76' || true; \

@@ -98,7 +98,7 @@ fn run_all(chosen: &[&Case]) -> Result<Vec<&'static str>, LabError> {
     // A cluster notes what its kubelets change of the machine, and one that begins beside another
     // would take that for what was there before.
     let note = inside("cluster-suite");
-    std::fs::create_dir_all(&note).map_err(LabError::io("make a directory".to_owned()))?;
+    std::fs::create_dir_all(&note).map_err(LabError::io("make a directory"))?;
     sysctls::note(&note)?;
     let waiting = Mutex::new(chosen.iter().copied().collect::<VecDeque<_>>());
     // Taken in a statement of its own, so that nobody holds the lock while a case runs.
@@ -118,6 +118,7 @@ fn run_all(chosen: &[&Case]) -> Result<Vec<&'static str>, LabError> {
         lanes.map(|lane| lane.join().unwrap_or_else(|_| vec!["a lane"])).concat()
     });
     sysctls::restore(&note)?;
+    std::fs::remove_dir_all(&note).map_err(LabError::io("remove what was noted"))?;
     Ok(failed)
 }
 
