@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use lockgate_tests::lab::namespace::run;
@@ -31,7 +30,6 @@ pub(crate) const CASES: &[Case] = &[
     ("datagrams to a Service go to another backend when theirs goes", moved),
     ("a real TCP connection through a Service finds the MTU of its path", narrow),
     ("the node asks a Service by the host port", from_the_node),
-    ("a connection of the node goes on when its stack gives it another queue", another_queue),
 ];
 
 /// A port that no server of the lab has.
@@ -277,47 +275,13 @@ fn narrow() -> Outcome {
     Ok(())
 }
 
-/// Leads the node to the Services.
-fn led(world: &World) -> Outcome {
-    world.lab.outside().ip(&[
-        format!("route add 10.96.8.0/24 via 169.254.1.1 dev lg-far onlink src {NODE}"),
-        "route add fd96:8::/112 via fe80::1 dev lg-far".to_owned(),
-    ])?;
-    Ok(())
-}
-
-/// Hearing nothing for a while, a socket sends again, and each time its stack draws a queue anew.
-fn another_queue() -> Outcome {
-    let (world, switch) = start(2, &[SERVER, OTHER])?;
-    led(&world)?;
-    let (node, to) = (world.lab.place(NODE)?, SocketAddr::new(service(false), 8080));
-    let streams = (0..24).map(|_| probe::connect(&node, to, PATIENCE));
-    let mut streams = streams.collect::<Result<Vec<_>, _>>()?;
-    for stream in &mut streams {
-        assert_eq!(probe::echo(stream, PATIENCE), Seen::Answered);
-    }
-    let nft = |line: &str| run(world.lab.outside().command("nft").arg(line));
-    let input = "type filter hook input priority 0; tcp sport 8080 drop;";
-    nft(&format!("table inet pause {{ chain input {{ {input} }}; }}"))?;
-    let patience = Duration::from_secs(15);
-    let seen: Vec<Seen> = thread::scope(|scope| {
-        let asking = streams.iter_mut().map(|one| scope.spawn(move || probe::echo(one, patience)));
-        let asking: Vec<_> = asking.collect();
-        thread::sleep(Duration::from_millis(1500));
-        let freed = nft("delete table inet pause");
-        assert!(freed.is_ok(), "{freed:?}");
-        asking.into_iter().map(|one| one.join().unwrap_or(Seen::Broken)).collect()
-    });
-    let all = seen.iter().filter(|seen| **seen == Seen::Answered).count();
-    assert_eq!(all, seen.len(), "{seen:?}");
-    switch.stop()?;
-    Ok(())
-}
-
 fn from_the_node() -> Outcome {
     for workers in [1, 2] {
         let (world, switch) = start(workers, &[SERVER, OTHER])?;
-        led(&world)?;
+        world.lab.outside().ip(&[
+            format!("route add 10.96.8.0/24 via 169.254.1.1 dev lg-far onlink src {NODE}"),
+            "route add fd96:8::/112 via fe80::1 dev lg-far".to_owned(),
+        ])?;
         for (speech, port) in SPEECHES {
             for _ in 0..8 {
                 let seen = ask(&world, NODE, speech, port, false)?;
