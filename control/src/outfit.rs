@@ -21,7 +21,7 @@ use crate::http::HealthPorts;
 use crate::inventory::Inventory;
 use crate::manifest::{Problem, Severity};
 use crate::resolve::PodView;
-use crate::services::{BalancedPort, Here, balanced_ports, healths, node_ports};
+use crate::services::{BalancedPort, Here, balanced_ports, healths, node_ports, ports_by_node};
 use crate::settings::{ClusterPlan, CniPlan};
 use crate::sync::Sync;
 
@@ -100,8 +100,8 @@ impl Outfit {
             }
         };
         self.keep_host(&own, inventory, sync.node_addresses(), attacher).await;
-        let here = Here { node: Some(self.plan.node.as_str().into()), zone: None };
-        let of_health = self.health.keep(healths(inventory, &here), is_ready).await;
+        let healths = healths(inventory, &here(&self.plan));
+        let of_health = self.health.keep(healths, is_ready).await;
         if is_ready {
             self.keep_cni(&own).await;
         }
@@ -129,6 +129,7 @@ impl Outfit {
         };
         plan.keep_attached(self.attached.iter().copied());
         plan.node_ports = node_ports(inventory.services());
+        plan.by_node = ports_by_node(inventory, &here(&self.plan), let_in);
         plan.let_in = let_in.to_vec();
         if !self.plan.node_routes {
             plan.other_nodes.clear();
@@ -204,6 +205,11 @@ impl Outfit {
         let task = tokio::task::spawn_blocking(move || install(&cni, &wanted));
         self.installing = Some((network, task));
     }
+}
+
+/// Where this is, as slices speak of it; of zones nothing is asked.
+fn here(plan: &ClusterPlan) -> Here {
+    Here { node: Some(plan.node.as_str().into()), zone: None }
 }
 
 /// The ports of load balancers' addresses, but of those that are a node's: they are led to the switch.

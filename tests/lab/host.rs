@@ -45,6 +45,15 @@ pub(crate) const CASES: &[Case] = &[
     ("a datagram's sender that began before the node port is led there all the same", || {
         each_family(services::began_before)
     }),
+    ("a datagram's sender that goes on after its node port went is led there no more", || {
+        each_family(services::goes_on_after)
+    }),
+    ("a backend in the node's own network hears who calls, or the node", || {
+        each_family(services::own_network)
+    }),
+    ("a load balancer's address that is served in the node's own network keeps who calls", || {
+        each_family(balanced::own_network)
+    }),
     ("who comes from a link with an address of the node is not let in as the node", || {
         each_family(pretenders::pretenders)
     }),
@@ -90,6 +99,7 @@ fn mended() -> Outcome {
         "nft delete element inet lockgate ports4 { tcp . 30090 }",
         "nft add element inet lockgate kept6 { udp . 30099 }",
         "nft flush chain inet lockgate prerouting",
+        "nft flush chain inet lockgate input",
         "sysctl -qw net.ipv4.ip_forward=0",
         "sysctl -qw net.ipv4.conf.lg-far.rp_filter=1",
         "sysctl -qw net.ipv6.conf.lg-far.disable_ipv6=1",

@@ -294,7 +294,7 @@ impl<'i> Explainer<'i> {
         let mut caveats = told;
         caveats.extend(caveats::of_rewritten(rewritten, [&from, &to]));
         if to.place.is_none() {
-            caveats.extend(services::caveat(inventory, to_address, service));
+            caveats.extend(services::caveat(inventory, [from_address, to_address], service));
         }
         Ok(Explanation {
             verdict: Verdict::both(&egress, &ingress),

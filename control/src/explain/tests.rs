@@ -950,3 +950,47 @@ ports: [{{port: 8080}}]
     assert!(told(&near, 80).contains("on the client's node"), "{}", told(&near, 80));
     assert!(explained(&two, "x/a x/b TCP 80").caveats.is_empty());
 }
+
+#[test]
+fn a_nodes_port_that_leads_to_a_service_is_told_with_who_is_judged_instead() {
+    let text = |policy: &str, endpoints: &str| {
+        let node = |name: &str, address: &str| {
+            format!(
+                "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nstatus: {{addresses: [{{type: \
+                 InternalIP, address: {address}}}]}}\n---\n"
+            )
+        };
+        small()
+            + &node("own", "192.0.2.1")
+            + &node("far", "192.0.2.2")
+            + &format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: s, namespace: x}}\nspec: {{type: \
+                 NodePort, clusterIP: 10.96.0.1, externalTrafficPolicy: {policy}, ports: [{{port: 80, \
+                 nodePort: 30080}}]}}\n---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+                 metadata: {{name: s, namespace: x, labels: {{kubernetes.io/service-name: s}}}}\n\
+                 addressType: IPv4\nendpoints: [{endpoints}]\nports: [{{port: 8080}}]\n"
+            )
+    };
+    let both = "{addresses: [10.0.1.1], nodeName: own}, {addresses: [10.0.1.9], nodeName: far}";
+    let told =
+        |policy: &str, question: &str| explained(&text(policy, both), question).caveats.join("; ");
+    let own = told("Cluster", "x/a 192.0.2.1 TCP 30080");
+    assert!(
+        own.contains(
+            "192.0.2.1 is the address of node own, whose port 30080 leads to Service x/s:"
+        )
+    );
+    assert!(
+        own.contains("policy judges its backends instead, 10.0.1.1:8080, 10.0.1.9:8080"),
+        "{own}"
+    );
+    assert!(told("Local", "x/a 192.0.2.1 TCP 30080").contains("10.0.1.9:8080"), "pods ask any");
+    let far = told("Cluster", "x/a 192.0.2.2 TCP 30080");
+    assert!(far.contains("10.0.1.1:8080, 10.0.1.9:8080, are asked there, by that node"), "{far}");
+    let far = told("Local", "x/a 192.0.2.2 TCP 30080");
+    assert!(far.contains("its backends, 10.0.1.9:8080, are asked there, by the sender"), "{far}");
+    assert_eq!(told("Cluster", "x/a 192.0.2.2 TCP 30081"), "", "another port");
+    assert_eq!(told("Cluster", "x/a 192.0.2.2 UDP 30080"), "", "another protocol");
+    let none = explained(&text("Cluster", ""), "x/a 192.0.2.1 TCP 30080").caveats.join("; ");
+    assert!(none.contains("has no backends"), "{none}");
+}

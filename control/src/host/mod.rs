@@ -55,7 +55,7 @@ pub struct Changed {
     pub keys: Vec<Key>,
     /// Whether the table was replaced or removed.
     pub table: bool,
-    /// How many flows were forgotten that had begun before their port led to a Service.
+    /// How many flows were forgotten of UDP that the table would lead elsewhere.
     pub flows_forgotten: usize,
     /// Not changed, but to be told: chains of others that may drop what pods send or get.
     pub forward_drops: Vec<ForwardDrop>,
@@ -95,7 +95,7 @@ pub async fn apply(plan: &HostPlan, netlink: &Netlink) -> Result<Changed, HostEr
         let mut changed = with_tables(|socket| {
             let table = put_table(socket, wanted.as_ref())?;
             // A kernel that tells no flows keeps them until their clients are quiet for a while.
-            let forget = || flows::forget(socket, &kept.node_ports, &own).unwrap_or(0);
+            let forget = || flows::forget(socket, &kept, &own).unwrap_or(0);
             let flows_forgotten = if table { forget() } else { 0 };
             let forward_drops = forward::drops(socket)?;
             Ok(Changed { table, flows_forgotten, forward_drops, ..Changed::default() })

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::netfilter::Family;
 use crate::attach::{GATEWAY_V4, GATEWAY_V6, InterfaceName, MAIN_TABLE, Route};
-use crate::services::{BalancedPort, NodePort, asking_address, node_port_address};
+use crate::services::{BalancedPort, NodePort, PortByNode, asking_address, node_port_address};
 
 /// Who made our routes, in `rtm_protocol`: 76, the letter L, which nobody in iproute2's
 /// `rt_protos` has. `ip route show proto 76` shows them.
@@ -46,6 +46,8 @@ pub struct HostPlan {
     pub other_nodes: Vec<NodeNets>,
     /// The ports of this node that lead to Services.
     pub node_ports: Vec<NodePort>,
+    /// The ports at which the node's own stack leads clients to itself.
+    pub by_node: Vec<PortByNode>,
     /// The ports of load balancers' addresses, see [`Self::lead_balanced`].
     pub balanced: Vec<BalancedPort>,
 }
@@ -117,6 +119,7 @@ impl HostPlan {
                 .cloned()
                 .collect(),
             node_ports: Vec::new(),
+            by_node: Vec::new(),
             balanced: Vec::new(),
         };
         plan.check()?;

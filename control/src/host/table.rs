@@ -19,13 +19,20 @@
 //! 5. There it bears a node address as 1. (NP-43), but what comes to a Service that wants to know from
 //!    whom (`externalTrafficPolicy: Local`), and what pods of this node send.
 //!
+//! 6. But where such a Service is served by a pod of the node's own network, it goes there itself, and
+//!    so does what comes to a load balancer's address: the backend hears who asks.
+//!
+//! What the switch asks of the node itself bears a node address there, as kube-proxy has it:
+//!
+//! 7. The switch's own address, as whom it asks, becomes one when that is taken in.
+//!
 //! And whatever comes in from a link:
 //!
-//! 6. It goes to the switch by no address of this node, which would let it in everywhere (NP-40). The
+//! 8. It goes to the switch by no address of this node, which would let it in everywhere (NP-40). The
 //!    kernel refuses such senders only of IPv4, and only of addresses that are on an interface. What
 //!    the node itself sends is never forwarded, so it is not asked; and what goes elsewhere is not the
 //!    switch's to stop (a router may bear the link-local address of another link).
-//! 7. Nor does it go there by an address of the switch's own, as its sender or as whom it is for: it
+//! 9. Nor does it go there by an address of the switch's own, as its sender or as whom it is for: it
 //!    would come to a host port as what the node led there, which bears an address of the node by 5.
 //!
 //! The chains that translate are asked shortly before those of others, for a connection's address is
@@ -54,8 +61,10 @@ const PRIORITY_FIRST: i32 = -300;
 #[derive(Debug, Default)]
 struct Draft {
     sets: Vec<Set>,
-    /// Rules of what comes in, of what goes through, of what the node sends, and of what leaves.
+    /// Rules of what comes in, of what is for the node, of what goes through, of what the node sends,
+    /// and of what leaves.
     into: Vec<Vec<Attribute>>,
+    taken: Vec<Vec<Attribute>>,
     through: Vec<Vec<Attribute>>,
     own: Vec<Vec<Attribute>>,
     out: Vec<Vec<Attribute>>,
@@ -66,7 +75,9 @@ pub(super) fn wanted(plan: &HostPlan, here: &[IpAddr]) -> Option<Table> {
     let mut draft = Draft::default();
     for family in Family::BOTH {
         if plan.has(family) {
+            draft.add_by_node(plan, family);
             if let Some(source) = plan.source(family, here) {
+                draft.add_asking(plan, family, source);
                 draft.add_node_ports(plan, family, source);
                 draft.add_node(plan, family, source);
             }
@@ -82,6 +93,7 @@ pub(super) fn wanted(plan: &HostPlan, here: &[IpAddr]) -> Option<Table> {
     let chain = |name, hook, priority, rules| Chain { name, hook, priority, rules };
     let chains = [
         chain("prerouting", Hook::Prerouting, PRIORITY_IN, draft.into),
+        chain("input", Hook::Input, PRIORITY, draft.taken),
         chain("forward", Hook::Forward, PRIORITY_FIRST, draft.through),
         chain("output", Hook::Output, PRIORITY_IN, draft.own),
         chain("postrouting", Hook::Postrouting, PRIORITY, draft.out),
@@ -115,6 +127,33 @@ impl Draft {
             .source_is_local()
             .source(family, &node, false);
         self.out.push(rule.source_becomes(source));
+    }
+
+    /// What the switch asks of this node. What asks it by a pod's address is that pod's.
+    fn add_asking(&mut self, plan: &HostPlan, family: Family, source: IpAddr) {
+        let asking = asking_address(family == Family::V6);
+        let rule = Expressions::of(family).came_by(plan.peer.as_str());
+        self.taken.push(rule.source_is(asking).source_becomes(source));
+    }
+
+    /// Who comes in from beyond, for who serves in the node's own network.
+    fn add_by_node(&mut self, plan: &HostPlan, family: Family) {
+        let own = plan.by_node.iter().filter(|port| Family::of(port.to.ip()) == family);
+        for (port, number) in own.zip(0..) {
+            let rule = Expressions::of(family);
+            let mut rule = match port.address {
+                Some(address) => rule.target_is(address),
+                None => rule.target_is_local(),
+            };
+            if let Some(sources) = &port.sources {
+                // Else the switch refuses them.
+                let name = format!("clients{number}of");
+                let Some(sources) = self.nets(&name, family, sources) else { continue };
+                rule = rule.source(family, &sources, true);
+            }
+            let rule = rule.port_is(port.protocol, port.port);
+            self.into.push(rule.target_becomes_both(port.to));
+        }
     }
 
     /// Who came in from a link with an address of this node, be it on no interface: a cloud lists

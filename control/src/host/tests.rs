@@ -199,7 +199,10 @@ fn node_ports_of_a_family_are_in_its_sets_and_those_that_keep_the_source_in_anot
     let names: Vec<_> = table.sets.iter().map(|set| set.name.as_str()).collect();
     assert_eq!(names, ["ports4", "loopback4", "pods4", "kept4", "node4", "own4", "node6", "own6"]);
     let chains: Vec<_> = table.chains.iter().map(|chain| (chain.name, chain.rules.len())).collect();
-    assert_eq!(chains, [("prerouting", 1), ("forward", 6), ("output", 1), ("postrouting", 5)]);
+    assert_eq!(
+        chains,
+        [("prerouting", 1), ("input", 2), ("forward", 6), ("output", 1), ("postrouting", 5)]
+    );
     plan.node_ports = vec![port(30_001, true, false)];
     let table = table::wanted(&plan, &here()).unwrap();
     assert!(table.sets.iter().all(|set| set.name != "ports4" && !set.name.starts_with("kept")));

@@ -10,6 +10,7 @@
 
 mod backends;
 mod balanced;
+mod by_node;
 mod health;
 mod hosted;
 
@@ -26,6 +27,7 @@ use crate::inventory::Inventory;
 use crate::manifest::{EndpointSlice, ObjectKey, Service};
 use backends::Candidates;
 pub use balanced::{BalancedPort, balanced_ports};
+pub use by_node::{PortByNode, ports_by_node};
 pub use health::{Health, healths};
 pub use hosted::hosted_at;
 
@@ -285,14 +287,16 @@ pub const fn number_of(protocol: Protocol) -> u8 {
 
 /// Who may ask in a family; `None` is everybody, as in a family of which nothing is said where
 /// something is of the other, and where one range is all of it.
-fn ranges(sources: &[IpNet], v6: bool) -> Option<Arc<[Range]>> {
-    let range = |net: &&IpNet| {
-        let (first, last) = (net.network(), net.broadcast());
-        Range { first: first.into(), last: last.into() }
-    };
+fn let_in(sources: &[IpNet], v6: bool) -> Option<Vec<IpNet>> {
     let own = || sources.iter().filter(|net| net.addr().is_ipv6() == v6);
     let is_open = own().next().is_none() || own().any(|net| net.prefix_len() == 0);
-    (sources.is_empty() || !is_open).then(|| own().map(|net| range(&net)).collect())
+    (sources.is_empty() || !is_open).then(|| own().copied().collect())
+}
+
+/// The same, as the switch asks it.
+fn ranges(sources: &[IpNet], v6: bool) -> Option<Arc<[Range]>> {
+    let range = |net: IpNet| Range { first: net.network().into(), last: net.broadcast().into() };
+    Some(let_in(sources, v6)?.into_iter().map(range).collect())
 }
 
 #[cfg(test)]

@@ -492,6 +492,49 @@ fn the_node_ports_of_services_are_told_by_family_and_once() {
 }
 
 #[test]
+fn who_serves_in_the_nodes_own_network_is_led_to_where_clients_are_to_be_known() {
+    let told = |policy: &str, endpoints: &str| -> Vec<String> {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {{type: \
+             LoadBalancer, clusterIPs: [10.96.0.1], externalTrafficPolicy: {policy}, \
+             loadBalancerSourceRanges: [192.0.2.0/24], ports: [{{name: a, port: 80, nodePort: \
+             30080}}]}}\nstatus: {{loadBalancer: {{ingress: [{{ip: 203.0.113.1}}]}}}}\n---\n\
+             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: one, namespace: \
+             shop, labels: {{kubernetes.io/service-name: web}}}}\naddressType: IPv4\nendpoints: \
+             [{endpoints}]\nports: [{{name: a, port: 8080}}]\n"
+        );
+        let mut inventory = Inventory::new();
+        for object in read_text("t.yaml", &text).unwrap().objects {
+            let _ = inventory.apply(Change::Set(object));
+        }
+        let here = Here { node: Some("here".into()), zone: None };
+        let own = ["172.31.0.1", "172.31.0.9"].map(|text| text.parse().unwrap());
+        let ports = ports_by_node(&inventory, &here, &own).into_iter();
+        let told = |port: PortByNode| {
+            let at = port.address.map_or("node".to_owned(), |address| address.to_string());
+            let of = port.sources.map_or("all".to_owned(), |nets| format!("{nets:?}"));
+            format!("{at} {} {} to {} of {of}", port.protocol, port.port, port.to)
+        };
+        ports.map(told).collect()
+    };
+    let of = |address: &str, node: &str| format!("{{addresses: [{address}], nodeName: {node}}}");
+    let own = of("172.31.0.1", "here");
+    let wanted = [
+        "node 6 30080 to 172.31.0.1:8080 of all",
+        "203.0.113.1 6 80 to 172.31.0.1:8080 of [192.0.2.0/24]",
+    ];
+    assert_eq!(told("Local", &own), wanted);
+    let elsewhere = of("172.31.0.2", "there");
+    assert_eq!(told("Local", &format!("{elsewhere}, {own}")), wanted);
+    assert_eq!(told("Cluster", &own), [""; 0], "it need not know");
+    assert_eq!(told("Local", &elsewhere), [""; 0], "another node's");
+    let pod = of("10.0.0.1", "here");
+    assert_eq!(told("Local", &format!("{pod}, {own}")), [""; 0], "the switch chooses");
+    let unready = own.replace("nodeName", "conditions: {ready: false}, nodeName");
+    assert_eq!(told("Local", &unready), [""; 0], "nobody is given");
+}
+
+#[test]
 fn a_load_balancer_hears_of_local_services_who_is_ready_here() {
     let spec = |kind: &str, policy: &str| {
         format!(

@@ -3,11 +3,12 @@
 //! The uplink has them too, as an API server that is reached by the address of a Service would be.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use lockgate_control::attach::{routes_told, rules_told};
 use lockgate_control::host::{self, HostPlan};
-use lockgate_control::services::BalancedPort;
+use lockgate_control::services::{BalancedPort, PortByNode};
 use lockgate_tests::lab::probe::Seen;
 use lockgate_tests::lab::{LabError, Namespace};
 
@@ -19,6 +20,8 @@ use super::world::{NODE_OTHER, NODE_V6, SECOND, SECOND_V6, Stack, WHO};
 
 /// The address, of either family.
 const BALANCED: [&str; 2] = ["203.0.113.80", "2001:db8:80::1"];
+/// Another, of a Service that wants to know who calls, and is served in the node's own network.
+const BALANCED_OWN: [&str; 2] = ["203.0.113.82", "2001:db8:82::1"];
 /// A port of it that is a Service's, of TCP, and one of UDP.
 const ASKED: u16 = 80;
 const ECHO: u16 = 53;
@@ -69,7 +72,91 @@ ports: [{{name: {what}, port: {port}, protocol: {protocol}}}]
             );
         }
     }
+    text + &manifests_of_own()
+}
+
+/// It lets in the second node alone.
+fn manifests_of_own() -> String {
+    let [v4, v6] = BALANCED_OWN;
+    let mut text = format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata: {{name: balanced-own, namespace: demo}}
+spec:
+  type: LoadBalancer
+  allocateLoadBalancerNodePorts: false
+  externalTrafficPolicy: Local
+  loadBalancerSourceRanges: [{SECOND}/32, '{SECOND_V6}/128']
+  clusterIPs: [10.96.7.10, 'fd96:7::10']
+  ports: [{{name: who, port: {ASKED}}}]
+status: {{loadBalancer: {{ingress: [{{ip: '{v4}'}}, {{ip: '{v6}'}}]}}}}
+"
+    );
+    for (family, address) in [("IPv4", NODE), ("IPv6", NODE_V6)] {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: balanced-own-{}
+  namespace: demo
+  labels: {{kubernetes.io/service-name: balanced-own}}
+addressType: {family}
+endpoints: [{{addresses: ['{address}'], nodeName: here}}]
+ports: [{{name: who, port: {WHO}}}]
+",
+            family.to_lowercase()
+        );
+    }
     text
+}
+
+/// The plan of the node with the address that is served in its own network.
+fn plan_of_own(stack: &Stack) -> Result<HostPlan, LabError> {
+    let mut plan = stack.plan(true)?;
+    let ports =
+        BALANCED_OWN.map(|text| BalancedPort { address: ip(text), protocol: 6, port: ASKED });
+    assert_eq!(plan.lead_balanced(ports.to_vec()), []);
+    for (at, to, from) in [(0, NODE, SECOND), (1, NODE_V6, SECOND_V6)] {
+        plan.by_node.push(PortByNode {
+            address: Some(ip(BALANCED_OWN[at])),
+            protocol: 6,
+            port: ASKED,
+            sources: Some(vec![IpNet::from(ip(from))]),
+            to: SocketAddr::new(ip(to), WHO),
+        });
+    }
+    Ok(plan)
+}
+
+pub(super) fn own_network(stack: &Stack, v6: bool) -> Outcome {
+    let plan = plan_of_own(stack)?;
+    stack.apply(&plan)?;
+    let again = stack.apply(&plan)?;
+    assert!(!again.is_any(), "{again:?}");
+    let at = usize::from(v6);
+    let balanced = ip(BALANCED_OWN[at]);
+    let who = |from: &Namespace| stack.who_is(from, None, &balanced, ASKED);
+    assert_eq!(who(&stack.second())?, ip([SECOND, SECOND_V6][at]), "whom it lets in");
+    let route =
+        ["ip route add 203.0.113.82 via 172.31.7.1", "ip route add 2001:db8:82::1 via fd31:7::1"];
+    super::shell(&stack.uplink(), route[at])?;
+    assert!(who(&stack.uplink()).is_err(), "whom it does not let in");
+    let open = HostPlan {
+        by_node: plan
+            .by_node
+            .iter()
+            .cloned()
+            .map(|own| PortByNode { sources: None, ..own })
+            .collect(),
+        ..plan
+    };
+    stack.apply(&open)?;
+    who(&stack.uplink()).map(drop)?;
+    Ok(())
 }
 
 /// The plan of the node with these addresses.

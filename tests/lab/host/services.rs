@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use lockgate_control::services::NodePort;
+use lockgate_control::services::{NodePort, PortByNode};
 use lockgate_tests::lab::probe::{self, Seen, Speech};
 use lockgate_tests::lab::{Namespace, Place};
 
@@ -24,6 +24,10 @@ const KEPT: u16 = 30_091;
 const SHUT: u16 = 30_092;
 /// A node port that is local, of a backend on the second node.
 const KEPT_FAR: u16 = 30_093;
+/// A node port that is local, of a backend in the node's own network.
+const OWN_KEPT: u16 = 30_094;
+/// A node port of that backend that is not local.
+const OWN: u16 = 30_095;
 /// The port of the echo of UDP.
 const ECHO: u16 = 53;
 /// The node's address on the link to the second node, IPv6.
@@ -32,11 +36,13 @@ const NODE_OTHER_V6: &str = "fd31:8::1";
 /// Name, last part of its address, node port, policy, last parts of its backend, where that is.
 type Row = (&'static str, u8, u16, &'static str, (&'static str, &'static str), &'static str);
 
-const SERVICES: [Row; 4] = [
+const SERVICES: [Row; 6] = [
     ("far", 1, FAR, "Cluster", ("10.77.1.5", "fd00:77:1::5"), "second"),
     ("kept", 2, KEPT, "Local", ("10.77.0.3", "fd00:77::3"), "here"),
     ("shut", 3, SHUT, "Cluster", ("10.77.0.2", "fd00:77::2"), "here"),
     ("kept-far", 4, KEPT_FAR, "Local", ("10.77.1.5", "fd00:77:1::5"), "second"),
+    ("own-kept", 5, OWN_KEPT, "Local", (NODE, NODE_V6), "here"),
+    ("own", 6, OWN, "Cluster", (NODE, NODE_V6), "here"),
 ];
 
 /// Every Service, TCP at its node port and UDP at the port a hundred higher.
@@ -90,6 +96,19 @@ pub(super) fn node_ports_of_all() -> Vec<NodePort> {
         })
     };
     SERVICES.into_iter().flat_map(of).collect()
+}
+
+/// The ports at which the node's own stack leads those beyond to itself.
+pub(super) fn ports_by_node() -> Vec<PortByNode> {
+    let families = [NODE, NODE_V6].into_iter();
+    let of = |address: &str| {
+        let port = |protocol, port, to| {
+            let to = SocketAddr::new(ip(address), to);
+            PortByNode { address: None, protocol, port, sources: None, to }
+        };
+        [port(6, OWN_KEPT, WHO), port(17, OWN_KEPT + 100, ECHO)]
+    };
+    families.flat_map(of).collect()
 }
 
 /// What is called what here in a family.
@@ -206,5 +225,55 @@ pub(super) fn began_before(stack: &Stack, v6: bool) -> Outcome {
     let changed = stack.apply(&plan)?;
     assert_eq!(changed.flows_forgotten, 1, "the one to the node port, and none to another");
     assert!((0..10).any(|_| asks(port).unwrap_or(false)), "it is led to the Service");
+    Ok(())
+}
+
+pub(super) fn own_network(stack: &Stack, v6: bool) -> Outcome {
+    let Names { node, other, second, uplink, .. } = names(v6);
+    let who = |from: &Namespace, to: &IpAddr, port| stack.who_is(from, None, to, port);
+    assert_eq!(who(&stack.uplink(), &node, OWN_KEPT)?, uplink, "from outside");
+    assert_eq!(who(&stack.second(), &other, OWN_KEPT)?, second, "from another node");
+    assert_eq!(who(&stack.uplink(), &node, OWN)?, node, "as the node");
+    let client = stack.pod("demo/client")?;
+    let pod = stack.address("demo/client", v6)?;
+    let of_cluster =
+        |last: u8| ip(&if v6 { format!("fd96:7::{last}") } else { format!("10.96.7.{last}") });
+    for (port, of_cluster) in [(OWN_KEPT, of_cluster(5)), (OWN, of_cluster(6))] {
+        assert_eq!(who(&stack.node(), &node, port)?, node, "from the node at {port}");
+        assert_eq!(who(&stack.node(), &of_cluster, 80)?, node, "from the node at {of_cluster}");
+        assert_eq!(who(&client, &node, port)?, pod, "from a pod at {port}");
+        assert_eq!(who(&client, &of_cluster, 80)?, pod, "from a pod at {of_cluster}");
+        assert_eq!(echoes(stack.uplink(), uplink, node, port + 100)?, Seen::Answered, "{port}");
+        assert_eq!(echoes(stack.node(), node, of_cluster, ECHO)?, Seen::Answered, "{port}");
+    }
+    Ok(())
+}
+
+/// A sender of datagrams that never pauses follows its port: to the Service and away from it.
+pub(super) fn goes_on_after(stack: &Stack, v6: bool) -> Outcome {
+    let Names { node, uplink, .. } = names(v6);
+    let plan = stack.plan(true)?;
+    stack.apply(&plan)?;
+    let port = FAR + 100;
+    let open = || UdpSocket::bind(SocketAddr::new(uplink, 0));
+    let socket = stack.uplink().enter(open)??;
+    socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+    let asks = || -> std::io::Result<bool> {
+        socket.send_to(b"who?", SocketAddr::new(node, port))?;
+        Ok(socket.recv(&mut [0; 64]).is_ok())
+    };
+    assert!((0..10).any(|_| asks().unwrap_or(false)), "the Service answers");
+    let server = stack.node().enter(|| UdpSocket::bind(SocketAddr::new(node, port)))??;
+    server.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let mut without = plan.clone();
+    without.node_ports.retain(|own| (own.number, own.v6) != (port, v6));
+    assert_eq!(stack.apply(&without)?.flows_forgotten, 1);
+    asks()?;
+    server
+        .recv(&mut [0; 64])
+        .map_err(|error| format!("the port's new owner heard nothing: {error}"))?;
+    drop(server);
+    assert_eq!(stack.apply(&plan)?.flows_forgotten, 1);
+    assert!((0..10).any(|_| asks().unwrap_or(false)), "the Service answers again");
     Ok(())
 }

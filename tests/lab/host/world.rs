@@ -101,6 +101,9 @@ impl Stack {
         for address in [SECOND_POD, SECOND_POD_V6] {
             servers.add(&neighbour("second"), "UDP", SocketAddr::new(ip(address), 53))?;
         }
+        for address in [NODE, NODE_V6] {
+            servers.add(world.lab.outside(), "UDP", SocketAddr::new(ip(address), 53))?;
+        }
         let tellers = Tellers::default();
         let stack = Self { world, _switch: switch, _servers: servers, tellers };
         for name in ["client", "server", "other"] {
@@ -158,7 +161,8 @@ impl Stack {
         let services = if cidrs.len() > 1 { &services[..] } else { &[] };
         let plan = HostPlan::new(peer, &own, [&second], services, masquerade);
         let plan = plan.map_err(|error| wrong(&error))?;
-        Ok(HostPlan { node_ports: super::services::node_ports_of_all(), ..plan })
+        let by_node = super::services::ports_by_node();
+        Ok(HostPlan { node_ports: super::services::node_ports_of_all(), by_node, ..plan })
     }
 
     /// Applies a plan in the node's stack.

@@ -3,7 +3,7 @@
 //! One register is enough: each condition loads a value into it and compares it at once. Only a
 //! protocol with its port are two, one behind the other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::attribute::Attribute;
 use super::family::Family;
@@ -11,11 +11,15 @@ use super::family::Family;
 /// The register that every condition uses: the first of sixteen bytes.
 const REGISTER: u32 = 1;
 
+/// The register behind it, for a port beside an address.
+const REGISTER_OF_PORT: u32 = 2;
+
 /// The register that says what becomes of the packet.
 const REGISTER_OF_VERDICT: u32 = 0;
 /// `NF_DROP`.
 const VERDICT_DROP: u32 = 0;
 
+const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 /// Four bytes behind the start of [`REGISTER`].
 const REGISTER_BEHIND: u32 = 9;
@@ -57,15 +61,21 @@ impl Expressions {
         own
     }
 
+    /// The packet came in by this interface.
+    pub(in crate::host) fn came_by(mut self, interface: &str) -> Self {
+        self.interface(META_IIFNAME, Compare::Equal, interface);
+        self
+    }
+
     /// The packet leaves by this interface.
     pub(in crate::host) fn leaves_by(mut self, interface: &str) -> Self {
-        self.leaves(Compare::Equal, interface);
+        self.interface(META_OIFNAME, Compare::Equal, interface);
         self
     }
 
     /// The packet leaves by another interface.
     pub(in crate::host) fn leaves_not_by(mut self, interface: &str) -> Self {
-        self.leaves(Compare::Other, interface);
+        self.interface(META_OIFNAME, Compare::Other, interface);
         self
     }
 
@@ -116,14 +126,17 @@ impl Expressions {
     /// The packet's protocol and the port that it is for are in a set, or are not.
     pub(in crate::host) fn port(mut self, set: &str, is_in: bool) -> Self {
         self.meta(META_L4PROTO);
-        let payload = [
-            Attribute::number(1, REGISTER_BEHIND),
-            Attribute::number(2, TRANSPORT_HEADER),
-            Attribute::number(3, 2),
-            Attribute::number(4, 2),
-        ];
-        self.add("payload", payload);
+        self.load_port(REGISTER_BEHIND);
         self.look_up(set, is_in);
+        self
+    }
+
+    /// The packet is of this protocol and for this port.
+    pub(in crate::host) fn port_is(mut self, protocol: u8, port: u16) -> Self {
+        self.meta(META_L4PROTO);
+        self.compare(Compare::Equal, &[protocol]);
+        self.load_port(REGISTER);
+        self.compare(Compare::Equal, &port.to_be_bytes());
         self
     }
 
@@ -141,12 +154,17 @@ impl Expressions {
 
     /// Then its source becomes this address.
     pub(in crate::host) fn source_becomes(self, address: IpAddr) -> Vec<Attribute> {
-        self.becomes(NAT_SOURCE, address)
+        self.becomes(NAT_SOURCE, address, None)
     }
 
     /// Then its target becomes this address, at the same port.
     pub(in crate::host) fn target_becomes(self, address: IpAddr) -> Vec<Attribute> {
-        self.becomes(NAT_TARGET, address)
+        self.becomes(NAT_TARGET, address, None)
+    }
+
+    /// Then its target becomes this address and port.
+    pub(in crate::host) fn target_becomes_both(self, to: SocketAddr) -> Vec<Attribute> {
+        self.becomes(NAT_TARGET, to.ip(), Some(to.port()))
     }
 
     /// Then it is counted and goes no further.
@@ -158,15 +176,18 @@ impl Expressions {
         self.finish()
     }
 
-    fn becomes(mut self, which: u32, address: IpAddr) -> Vec<Attribute> {
+    fn becomes(mut self, which: u32, address: IpAddr, port: Option<u16>) -> Vec<Attribute> {
         let family = Family::of(address);
-        let data = [Attribute::bytes(1, Family::octets(address))];
-        self.add("immediate", [Attribute::number(1, REGISTER), Attribute::nest(2, data)]);
-        let attributes = [
+        self.immediate(REGISTER, &Family::octets(address));
+        let mut attributes = vec![
             Attribute::number(1, which),
             Attribute::number(2, family.protocol().into()),
             Attribute::number(3, REGISTER),
         ];
+        if let Some(port) = port {
+            self.immediate(REGISTER_OF_PORT, &port.to_be_bytes());
+            attributes.push(Attribute::number(5, REGISTER_OF_PORT));
+        }
         self.add("nat", attributes);
         self.finish()
     }
@@ -191,6 +212,22 @@ impl Expressions {
         self.add("meta", [Attribute::number(1, REGISTER), Attribute::number(2, key)]);
     }
 
+    fn immediate(&mut self, register: u32, value: &[u8]) {
+        let data = [Attribute::bytes(1, value)];
+        self.add("immediate", [Attribute::number(1, register), Attribute::nest(2, data)]);
+    }
+
+    /// The port that the packet is for.
+    fn load_port(&mut self, register: u32) {
+        let payload = [
+            Attribute::number(1, register),
+            Attribute::number(2, TRANSPORT_HEADER),
+            Attribute::number(3, 2),
+            Attribute::number(4, 2),
+        ];
+        self.add("payload", payload);
+    }
+
     fn compare(&mut self, how: Compare, value: &[u8]) {
         let attributes = [
             Attribute::number(1, REGISTER),
@@ -200,12 +237,12 @@ impl Expressions {
         self.add("cmp", attributes);
     }
 
-    fn leaves(&mut self, how: Compare, interface: &str) {
+    fn interface(&mut self, which: u32, how: Compare, name: &str) {
         /// `IFNAMSIZ`: a name is compared with the zeros behind it.
         const NAME_BYTES: usize = 16;
-        let mut name = interface.as_bytes().to_vec();
+        let mut name = name.as_bytes().to_vec();
         name.resize(NAME_BYTES, 0);
-        self.meta(META_OIFNAME);
+        self.meta(which);
         self.compare(how, &name);
     }
 

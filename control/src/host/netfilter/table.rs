@@ -20,6 +20,8 @@ const SET_FLAGS: u16 = 3;
 pub(in crate::host) enum Hook {
     /// As they come in, before they are routed: it may change whom they are for.
     Prerouting = 0,
+    /// What came in for the machine itself: it may change whom it is from.
+    Input = 1,
     /// What came in and is on its way out again: it may stop it.
     Forward = 2,
     /// What the machine itself sends, before it is routed again: the same.
@@ -33,7 +35,7 @@ impl Hook {
     const fn kind(self) -> &'static str {
         match self {
             Self::Forward => "filter",
-            Self::Prerouting | Self::Output | Self::Postrouting => "nat",
+            Self::Prerouting | Self::Input | Self::Output | Self::Postrouting => "nat",
         }
     }
 }
