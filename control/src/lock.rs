@@ -100,6 +100,12 @@ impl Lock {
         }
     }
 
+    /// Whether nobody has the lock. Does not block.
+    #[must_use]
+    pub fn is_free(path: &Path) -> bool {
+        Self::try_take(path).is_ok()
+    }
+
     fn try_take(path: &Path) -> Result<Self, LockError> {
         let wrong = |source: io::Error| LockError::File { path: path.to_owned(), source };
         paths::prepare(path, Path::new(paths::DIRECTORY)).map_err(wrong)?;

@@ -93,10 +93,11 @@ impl Belongings {
 }
 
 impl Told {
-    /// In words: what was removed on lines of its own, or that there was nothing.
+    /// In words: what was removed on lines of its own, or that there was nothing; what was left is
+    /// another's to tell.
     #[must_use]
     pub fn text(&self) -> String {
-        if self.removed.is_empty() {
+        if self.removed.is_empty() && self.left.is_empty() {
             return "nothing of lockgate is here\n".to_owned();
         }
         self.removed.iter().fold(String::new(), |text, what| format!("{text}removed {what}\n"))

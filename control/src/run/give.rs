@@ -1,5 +1,6 @@
 //! Giving everything to a successor, and having it back where that does not take it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::Signal;
@@ -12,7 +13,7 @@ use super::{Doors, RunError, Running, renew};
 use crate::attach::Attacher;
 use crate::dataplane::Dataplane;
 use crate::handover::{Heard, Successor};
-use crate::lock::{LockError, Locks};
+use crate::lock::{Lock, LockError, Locks};
 use crate::settings::Settings;
 use crate::source::Feed;
 
@@ -25,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// begin it anew if it ended, and it would take everything back. Who is not told to stop for so long
 /// is still wanted, as after an upgrade that was undone.
 const TOLD: Duration = Duration::from_mins(5);
+/// How often it looks whether the successor is there still.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Gives everything; whether it was taken. It was not, and is ours again, where the successor dies
 /// on the way.
@@ -87,8 +90,10 @@ async fn take_locks(settings: &Settings) -> Result<Locks, LockError> {
     }
 }
 
-/// Waits to be told to stop, where a kubelet would begin this process anew. Nothing else is held by
-/// then: whoever had asked this agent hears that it is gone, and asks the other one.
+/// Waits to be told to stop, where a kubelet would begin this process anew, or until that is wanted:
+/// where the successor has ended, one that a kubelet begins at once is sooner there than one that it
+/// began in vain before. Nothing else is held by then: whoever had asked this agent hears that it is
+/// gone, and asks the other one.
 pub(super) async fn linger(settings: &Settings, mut terminate: Signal, mut interrupt: Signal) {
     if settings.source.cluster().is_none() {
         return;
@@ -98,5 +103,33 @@ pub(super) async fn linger(settings: &Settings, mut terminate: Signal, mut inter
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = sleep(TOLD) => warn!("nobody says stop: beginning anew is left to who began this"),
+        () = free(&settings.lock) => {
+            warn!("the successor has ended: beginning anew is left to who began this");
+        }
+    }
+}
+
+/// Waits until no switch is here. One that begins meanwhile asks again for the lock.
+async fn free(lock: &Path) {
+    while {
+        sleep(LOOK_AGAIN).await;
+        !Lock::is_free(lock)
+    } {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_gave_everything_sees_that_nobody_has_it_any_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let successor = Lock::take(&path).unwrap();
+        let patience = LOOK_AGAIN * 20;
+        tokio::time::timeout(patience, free(&path)).await.expect_err("somebody has it");
+        drop(successor);
+        tokio::time::timeout(patience, free(&path)).await.expect("nobody has it");
+        Lock::take(&path).expect("to look at it takes nothing");
     }
 }

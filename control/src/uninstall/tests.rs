@@ -120,4 +120,6 @@ fn what_cannot_be_removed_is_told_of_and_holds_up_nothing_else() {
     files::remove_lock(&of, true, &mut told);
     assert_eq!(left(directory.path()), ["sock", "sock/inside"]);
     assert!(told.left[0].contains("sock: "), "{:?}", told.left);
+    told.removed.clear();
+    assert_eq!(told.text(), "", "what could not be removed is here");
 }

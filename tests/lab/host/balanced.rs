@@ -145,15 +145,8 @@ pub(super) fn own_network(stack: &Stack, v6: bool) -> Outcome {
         ["ip route add 203.0.113.82 via 172.31.7.1", "ip route add 2001:db8:82::1 via fd31:7::1"];
     super::shell(&stack.uplink(), route[at])?;
     assert!(who(&stack.uplink()).is_err(), "whom it does not let in");
-    let open = HostPlan {
-        by_node: plan
-            .by_node
-            .iter()
-            .cloned()
-            .map(|own| PortByNode { sources: None, ..own })
-            .collect(),
-        ..plan
-    };
+    let by_node = plan.by_node.into_iter().map(|own| PortByNode { sources: None, ..own }).collect();
+    let open = HostPlan { by_node, ..plan };
     stack.apply(&open)?;
     who(&stack.uplink()).map(drop)?;
     Ok(())
