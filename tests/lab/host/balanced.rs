@@ -14,18 +14,20 @@ use lockgate_tests::lab::{LabError, Namespace};
 use super::super::Outcome;
 use super::super::fixture::NODE;
 use super::ip;
-use super::services::echoes;
+use super::services::{BULK, echoes};
 use super::world::{NODE_OTHER, NODE_V6, SECOND, SECOND_V6, Stack, WHO};
 
 /// The address, of either family.
-const BALANCED: [&str; 2] = ["203.0.113.80", "2001:db8:80::1"];
+pub(super) const BALANCED: [&str; 2] = ["203.0.113.80", "2001:db8:80::1"];
 /// A port of it that is a Service's, of TCP, and one of UDP.
 const ASKED: u16 = 80;
 const ECHO: u16 = 53;
 /// A port of UDP at whose pod nobody listens.
 const DEAF: u16 = 5999;
+/// A port that nobody serves.
+pub(super) const NOBODYS: u16 = 81;
 
-/// TCP is for a pod here, UDP for one of the second node, but what nobody hears.
+/// TCP is for a pod here but what carries much, UDP for one of the second node but what nobody hears.
 pub(super) fn manifests() -> String {
     let mut text = format!(
         "apiVersion: v1
@@ -39,6 +41,8 @@ spec:
   - {{name: who, port: {ASKED}}}
   - {{name: echo, port: {ECHO}, protocol: UDP}}
   - {{name: deaf, port: {DEAF}, protocol: UDP}}
+  - {{name: bulk, port: {BULK}}}
+  - {{name: nobodys, port: {NOBODYS}}}
 status: {{loadBalancer: {{ingress: [{{ip: '{}'}}, {{ip: '{}'}}]}}}}
 ",
         BALANCED[0], BALANCED[1]
@@ -50,6 +54,7 @@ status: {{loadBalancer: {{ingress: [{{ip: '{}'}}, {{ip: '{}'}}]}}}}
             ("who", here, "here", WHO, "TCP"),
             ("echo", second, "second", ECHO, "UDP"),
             ("deaf", here, "here", DEAF, "UDP"),
+            ("bulk", second, "second", BULK, "TCP"),
         ] {
             // Writing to a String cannot fail.
             let _ = write!(
@@ -74,10 +79,15 @@ ports: [{{name: {what}, port: {port}, protocol: {protocol}}}]
 
 /// The plan of the node with these addresses.
 fn plan(stack: &Stack) -> Result<HostPlan, LabError> {
+    plan_of(stack, &[(6, ASKED), (17, ECHO), (17, DEAF)])
+}
+
+/// The same where these are the ports of load balancers' addresses.
+pub(super) fn plan_of(stack: &Stack, ports: &[(u8, u16)]) -> Result<HostPlan, LabError> {
     let mut plan = stack.plan(true)?;
-    let ports = [(6, ASKED), (17, ECHO), (17, DEAF)];
     let all = BALANCED.iter().flat_map(|text| {
-        ports.map(|(protocol, port)| BalancedPort { address: ip(text), protocol, port })
+        let own = move |&(protocol, port)| BalancedPort { address: ip(text), protocol, port };
+        ports.iter().map(own)
     });
     assert_eq!(plan.lead_balanced(all.collect()), []);
     Ok(plan)
