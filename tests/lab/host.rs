@@ -3,6 +3,7 @@
 //! `PREFIX-outside` is the node's stack here; what is beyond it is in `world`.
 
 mod balanced;
+mod errors;
 mod pretenders;
 mod services;
 mod world;
@@ -59,6 +60,12 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("a load balancer's ports are its Service's, and its other ports whoever's they were", || {
         each_family(balanced::ports)
+    }),
+    ("who asks a backend elsewhere finds the MTU of the way there and back", || {
+        each_family(errors::narrow)
+    }),
+    ("who is beyond the node hears at once that nobody serves, and where its packets die", || {
+        each_family(errors::told)
     }),
     ("a load balancer's ports are kept as planned, and gone when removed", balanced::kept),
     ("the rules, routes and table of the node are told whole, for a sysdump", balanced::told),

@@ -24,6 +24,7 @@ use lockgate_dataplane::packet::answer::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6};
 use lockgate_dataplane::packet::parse::{Fragment, Kind};
 use lockgate_dataplane::packet::{Address, Family, FlowKey, Headers, Packet, parse};
 use lockgate_dataplane::policy::ruleset::{Party, PodIndex, Question, Service};
+use lockgate_dataplane::service::own::ASKING_V6;
 
 use crate::world::{HOST, Shape, World};
 
@@ -184,7 +185,7 @@ impl Watched {
         };
         if !self.in_force.iter().any(may) {
             // The switch's own, then, if as many as it counts.
-            let is_own = [GATEWAY_V4, GATEWAY_V6].contains(&headers.key.source);
+            let is_own = [GATEWAY_V4, GATEWAY_V6, ASKING_V6].contains(&headers.key.source);
             self.answers += u64::from(is_own);
             return is_own;
         }

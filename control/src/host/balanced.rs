@@ -36,6 +36,7 @@ const FROM_BEYOND: u32 = 7601;
 const FOR_PORTS: u32 = 7602;
 
 const ICMP: u8 = 1;
+const ICMP_V6: u8 = 58;
 
 /// The routes in tables of their own, where the peer has this number and the node these addresses.
 pub(super) fn routes(plan: &HostPlan, peer: u32, here: &[IpAddr]) -> Vec<Route> {
@@ -71,11 +72,11 @@ pub(super) fn rules(plan: &HostPlan) -> Vec<Rule> {
         for (protocol, port, table) in ports {
             add(FOR_PORTS, Packets::For(protocol, port), Then::LookUp(table));
         }
-        // A reverse path filter asks the way back of what comes by the peer, as the node itself would
-        // ask. Errors of a Service's pods bear its address and no port.
-        if family == Family::V4 {
-            add(FOR_PORTS, Packets::Of(ICMP), Then::LookUp(ALL));
-        }
+        // What the node's stack says of a Service's answer, as that its way back is narrow, bears the
+        // address and no port. And a reverse path filter, which IPv4 has, asks the way back of what
+        // comes by the peer, as the node itself would ask: errors of a Service's pods have no port.
+        let errors = if v6 { ICMP_V6 } else { ICMP };
+        add(FOR_PORTS, Packets::Of(errors), Then::LookUp(ALL));
     }
     rules
 }
@@ -114,10 +115,10 @@ mod tests {
         let rules = rules(&plan);
         let told: Vec<(bool, u32)> = rules.iter().map(|rule| (rule.v6, rule.priority)).collect();
         let of = |v6, ports: usize| -> Vec<(bool, u32)> {
-            let all = [vec![FROM_SWITCH, FROM_BEYOND], vec![FOR_PORTS; ports]].concat();
+            let all = [vec![FROM_SWITCH, FROM_BEYOND], vec![FOR_PORTS; ports + 1]].concat();
             all.into_iter().map(|priority| (v6, priority)).collect()
         };
-        assert_eq!(told, [of(false, 2), of(true, 1)].concat());
+        assert_eq!(told, [of(false, 1), of(true, 1)].concat());
         assert_eq!(rules[2].packets, Packets::For(6, 443));
         assert_eq!(rules[2].then, Then::LookUp(of_port));
     }
@@ -128,14 +129,15 @@ mod tests {
         let of_port = Then::LookUp(0x4c06_0000 + 443);
         let wanted = |v6| {
             let rule = |priority, packets, then| Rule { v6, priority, packets, then };
-            let errors = rule(7602, Packets::Of(1), Then::LookUp(0x4c00_0000));
+            let icmp = if v6 { 58 } else { 1 };
+            let errors = rule(7602, Packets::Of(icmp), Then::LookUp(0x4c00_0000));
             let first = [
                 // Else what pods send by the switch would be led back to it, whatever its port.
                 rule(7600, Packets::From("lg-far".to_owned()), Then::GoOn(7602)),
                 rule(7601, Packets::NotFrom("lo".to_owned()), Then::LookUp(0x4c00_0000)),
                 rule(7602, Packets::For(6, 443), of_port),
             ];
-            first.into_iter().chain((!v6).then_some(errors))
+            first.into_iter().chain([errors])
         };
         assert_eq!(all, wanted(false).chain(wanted(true)).collect::<Vec<_>>());
     }

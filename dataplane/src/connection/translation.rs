@@ -187,6 +187,12 @@ impl Translations {
         Some(())
     }
 
+    /// The pod of this node that asks; `None` where somebody beyond the host port does.
+    #[must_use]
+    pub fn client(&self, id: ConnectionId) -> Option<EndpointId> {
+        self.fronts.record(id).source
+    }
+
     /// The pod of this node that was its backend when it began, if it was one.
     #[must_use]
     pub fn backend(&self, id: ConnectionId) -> Option<EndpointId> {

@@ -4,7 +4,8 @@
 //! `echo_reply`); the ICMP errors, which quote, are in `error`, and what the sender of a denied
 //! packet hears in `reject`. All come from the gateway's address and MAC, which are the same for
 //! every pod and no interface's (house D7), and go to the MAC that asked; but a TCP reset is from
-//! the address that was wanted, for its receiver takes it from no other.
+//! the address that was wanted, for its receiver takes it from no other, and an error from whom its
+//! caller says, for beyond the host port nobody hears the gateway's address of IPv6.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -31,6 +32,12 @@ pub const GATEWAY_V6: Address =
 
 /// The gateway's MAC: locally administered, "LG".
 pub const GATEWAY_MAC: Mac = Mac([0x02, 0x4c, 0x47, 0x00, 0x00, 0x01]);
+
+/// The gateway's address in the family of whoever asks.
+#[must_use]
+pub const fn gateway(asker: Address) -> Address {
+    if asker.is_v4() { GATEWAY_V4 } else { GATEWAY_V6 }
+}
 
 /// The TTL and hop limit of what the switch sends.
 const TTL: u8 = 64;

@@ -5,6 +5,7 @@
 //! - What comes in by the host port and is given a backend elsewhere leaves by the host port again,
 //!   from [`ASKING_V4`] or [`ASKING_V6`], so that the answer comes back to the switch. The node's
 //!   stack lets it bear an address of the node on its way.
+//! - What the switch tells those beyond the host port is from [`telling`].
 //!
 //! Any worker may receive such an answer, so its port says which one asked: workers take turns.
 //! Those of IPv6 are not of the link's scope, for a stack forwards nothing that is: the network is
@@ -53,6 +54,13 @@ pub const fn as_itself(client: Address) -> Address {
     if client.is_v4() { GATEWAY_V4 } else { ASKING_V6 }
 }
 
+/// As whom the switch tells somebody beyond its host port what became of a packet: IPv4's is the
+/// gateway. From IPv6's the node's stack forwards nothing, for it is of the link's scope.
+#[must_use]
+pub const fn telling(asker: Address) -> Address {
+    if asker.is_v4() { GATEWAY_V4 } else { ASKING_V6 }
+}
+
 /// Which of so many workers asked from this port.
 #[must_use]
 pub fn asker(port: u16, workers: u16) -> WorkerId {
@@ -72,6 +80,13 @@ pub fn port_of(asker: WorkerId, workers: u16, port: u16) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_beyond_the_host_port_is_from_no_address_of_a_links_scope() {
+        let [v4, v6] = [ASKING_V4, NODE_PORTS_V6].map(telling);
+        assert!(v4.is_v4() && !v6.is_v4());
+        assert_ne!(v6.to_halves().0 >> 54, 0xfe80 >> 6);
+    }
 
     #[test]
     fn a_port_says_which_worker_asked_from_it() {

@@ -13,9 +13,11 @@ use crate::connection::Holder;
 use crate::connection::fragment::Flow;
 use crate::counters::DropReason;
 use crate::frame::{Frame, Memory};
-use crate::packet::answer::{self, GATEWAY_MAC};
+use crate::packet::Address;
+use crate::packet::answer;
 use crate::port::Port;
 use crate::seat::Seat;
+use crate::service::own::telling;
 
 /// What the sender of a packet hears when policy denies it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,11 +84,12 @@ impl<P: Port, M: Memory> Path<P, M> {
         };
         let (room, quoted) = self.memory.room_beside(&mut letter, frame);
         let (headers, mtu) = (&packet.headers, packet.route.exit.mtu);
+        let speaker = speaker(packet, reason);
         let length = match reason {
-            DropReason::TtlExpired => answer::time_exceeded(room, quoted, headers, GATEWAY_MAC),
-            DropReason::TooBig => answer::too_big(room, quoted, headers, GATEWAY_MAC, mtu),
-            DropReason::NoBackend => answer::unreachable(room, quoted, headers, GATEWAY_MAC),
-            _ => answer::reject(room, quoted, headers, GATEWAY_MAC),
+            DropReason::TtlExpired => answer::time_exceeded(room, quoted, headers, speaker),
+            DropReason::TooBig => answer::too_big(room, quoted, headers, speaker, mtu),
+            DropReason::NoBackend => answer::unreachable(room, quoted, headers, speaker),
+            _ => answer::reject(room, quoted, headers, speaker),
         };
         let Some(length) = length.and_then(|length| u16::try_from(length).ok()) else {
             return self.pool.put(letter);
@@ -107,5 +110,19 @@ impl<P: Port, M: Memory> Path<P, M> {
             Ok(Sent::Over) => self.counters.handed_out.add(1),
             Err((reason, letter)) => self.drop_frame(letter, reason),
         }
+    }
+}
+
+/// By which address the switch tells the sender of a packet what became of it (RFC 4443 §2.2).
+fn speaker(packet: &Admitted, reason: DropReason) -> Address {
+    let key = &packet.headers.key;
+    // A pod is on the gateway's link; and who asked a Service is told by that once it is put back.
+    if packet.route.source.endpoint.is_some() || packet.route.translator().is_some() {
+        return answer::gateway(key.source);
+    }
+    match reason {
+        // The Service's own: whoever asks it takes packets from it, and so does all that is between.
+        DropReason::NoBackend | DropReason::BackendGone => key.target,
+        _ => telling(key.source),
     }
 }

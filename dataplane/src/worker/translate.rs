@@ -165,7 +165,10 @@ impl<P: Port, M: Memory> Path<P, M> {
         let found = self.translations.find_front(&inner.reversed());
         let Translation { front, back, .. } = found.ok_or(DropReason::NoConnection)?;
         let own = packet.headers.key.source;
-        let source = if own == front.source { back.source } else { own };
+        // Out of the host port again, an error of the node's own stack would bear an address that it
+        // takes from nobody; from the switch's own it goes on as the connection does.
+        let is_ours = own == front.source || client.is_apart(&snapshot.endpoints, back.target);
+        let source = if is_ours { back.source } else { own };
         let route = client.way_to(&snapshot.endpoints, self.id, entrance, &back)?;
         let (outer, quoted) = ((source, back.target), back.reversed());
         let bytes = self.memory.bytes_mut(frame);
@@ -258,9 +261,12 @@ impl<P: Port, M: Memory> Path<P, M> {
         let bytes = self.memory.bytes_mut(frame);
         let Translation { id, front, back, .. } = found;
         if let Kind::IcmpError { inner } = &headers.kind {
-            // Who is on the way there speaks for itself.
+            // To a pod, who is on the way there speaks for itself. Beyond the host port that may be an
+            // address of the node itself, which its stack takes from nobody; so the Service speaks for
+            // all of them, as where conntrack translates.
             let own = headers.key.source;
-            let source = if own == back.target { front.target } else { own };
+            let is_ours = own == back.target || self.translations.client(id).is_none();
+            let source = if is_ours { front.target } else { own };
             translate::error(bytes, headers, (source, front.source), inner, &front);
         } else {
             if is_part {

@@ -15,11 +15,11 @@ use lockgate_tests::lab::{LabError, Namespace};
 use super::super::Outcome;
 use super::super::fixture::NODE;
 use super::ip;
-use super::services::echoes;
+use super::services::{BULK, echoes};
 use super::world::{NODE_OTHER, NODE_V6, SECOND, SECOND_V6, Stack, WHO};
 
 /// The address, of either family.
-const BALANCED: [&str; 2] = ["203.0.113.80", "2001:db8:80::1"];
+pub(super) const BALANCED: [&str; 2] = ["203.0.113.80", "2001:db8:80::1"];
 /// Another, of a Service that wants to know who calls, and is served in the node's own network.
 const BALANCED_OWN: [&str; 2] = ["203.0.113.82", "2001:db8:82::1"];
 /// A port of it that is a Service's, of TCP, and one of UDP.
@@ -27,8 +27,10 @@ const ASKED: u16 = 80;
 const ECHO: u16 = 53;
 /// A port of UDP at whose pod nobody listens.
 const DEAF: u16 = 5999;
+/// A port that nobody serves.
+pub(super) const NOBODYS: u16 = 81;
 
-/// TCP is for a pod here, UDP for one of the second node, but what nobody hears.
+/// TCP is for a pod here but what carries much, UDP for one of the second node but what nobody hears.
 pub(super) fn manifests() -> String {
     let mut text = format!(
         "apiVersion: v1
@@ -42,6 +44,8 @@ spec:
   - {{name: who, port: {ASKED}}}
   - {{name: echo, port: {ECHO}, protocol: UDP}}
   - {{name: deaf, port: {DEAF}, protocol: UDP}}
+  - {{name: bulk, port: {BULK}}}
+  - {{name: nobodys, port: {NOBODYS}}}
 status: {{loadBalancer: {{ingress: [{{ip: '{}'}}, {{ip: '{}'}}]}}}}
 ",
         BALANCED[0], BALANCED[1]
@@ -53,6 +57,7 @@ status: {{loadBalancer: {{ingress: [{{ip: '{}'}}, {{ip: '{}'}}]}}}}
             ("who", here, "here", WHO, "TCP"),
             ("echo", second, "second", ECHO, "UDP"),
             ("deaf", here, "here", DEAF, "UDP"),
+            ("bulk", second, "second", BULK, "TCP"),
         ] {
             // Writing to a String cannot fail.
             let _ = write!(
@@ -154,10 +159,15 @@ pub(super) fn own_network(stack: &Stack, v6: bool) -> Outcome {
 
 /// The plan of the node with these addresses.
 fn plan(stack: &Stack) -> Result<HostPlan, LabError> {
+    plan_of(stack, &[(6, ASKED), (17, ECHO), (17, DEAF)])
+}
+
+/// The same where these are the ports of load balancers' addresses.
+pub(super) fn plan_of(stack: &Stack, ports: &[(u8, u16)]) -> Result<HostPlan, LabError> {
     let mut plan = stack.plan(true)?;
-    let ports = [(6, ASKED), (17, ECHO), (17, DEAF)];
     let all = BALANCED.iter().flat_map(|text| {
-        ports.map(|(protocol, port)| BalancedPort { address: ip(text), protocol, port })
+        let own = move |&(protocol, port)| BalancedPort { address: ip(text), protocol, port };
+        ports.iter().map(own)
     });
     assert_eq!(plan.lead_balanced(all.collect()), []);
     Ok(plan)
@@ -202,8 +212,8 @@ pub(super) fn kept() -> Outcome {
     stack.apply(&stack.plan(true)?)?;
     let without = ways(&stack)?;
     let first = stack.apply(&plan)?;
-    // Of each family: two rules and one for each port, and of IPv4 one for errors.
-    assert_eq!(first.rules, 11, "{first:?}");
+    // Of each family: two rules, one for each port, and one for errors.
+    assert_eq!(first.rules, 12, "{first:?}");
     assert_eq!(first.routes_set.len(), 8, "each address in a table of all and one of each port");
     let with = ways(&stack)?;
     for fault in [
@@ -222,10 +232,10 @@ pub(super) fn kept() -> Outcome {
         assert_eq!(ways(&stack)?, with, "{fault}");
     }
     let gone = stack.apply(&stack.plan(true)?)?;
-    assert_eq!((gone.rules, gone.routes_removed.len()), (11, 8), "{gone:?}");
+    assert_eq!((gone.rules, gone.routes_removed.len()), (12, 8), "{gone:?}");
     assert_eq!(ways(&stack)?, without);
     stack.apply(&plan)?;
-    assert_eq!(stack.remove()?.rules, 11);
+    assert_eq!(stack.remove()?.rules, 12);
     assert_eq!(ways(&stack)?, bare);
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::world::{NODE_OTHER, NODE_V6, SECOND, SECOND_V6, Stack, WHO};
 /// The networks of the cluster's Services here.
 pub(super) const NETS: [&str; 2] = ["10.96.7.0/24", "fd96:7::/112"];
 /// A node port whose backend is on the second node.
-const FAR: u16 = 30_090;
+pub(super) const FAR: u16 = 30_090;
 /// A node port whose backend is here, for those beyond only as long as it is.
 const KEPT: u16 = 30_091;
 /// A node port of the pod that is isolated.
@@ -28,28 +28,35 @@ const KEPT_FAR: u16 = 30_093;
 const OWN_KEPT: u16 = 30_094;
 /// A node port of that backend that is not local.
 const OWN: u16 = 30_095;
+/// A node port that nobody serves.
+pub(super) const NOBODYS: u16 = 30_096;
+/// The port of whoever carries much, and how much higher its node port is.
+pub(super) const BULK: u16 = 7000;
+/// See [`BULK`].
+pub(super) const BULK_HIGHER: u16 = 200;
 /// The port of the echo of UDP.
-const ECHO: u16 = 53;
+pub(super) const ECHO: u16 = 53;
 /// The node's address on the link to the second node, IPv6.
 const NODE_OTHER_V6: &str = "fd31:8::1";
 
 /// Name, last part of its address, node port, policy, last parts of its backend, where that is.
 type Row = (&'static str, u8, u16, &'static str, (&'static str, &'static str), &'static str);
 
-const SERVICES: [Row; 6] = [
+const SERVICES: [Row; 7] = [
     ("far", 1, FAR, "Cluster", ("10.77.1.5", "fd00:77:1::5"), "second"),
     ("kept", 2, KEPT, "Local", ("10.77.0.3", "fd00:77::3"), "here"),
     ("shut", 3, SHUT, "Cluster", ("10.77.0.2", "fd00:77::2"), "here"),
     ("kept-far", 4, KEPT_FAR, "Local", ("10.77.1.5", "fd00:77:1::5"), "second"),
     ("own-kept", 5, OWN_KEPT, "Local", (NODE, NODE_V6), "here"),
     ("own", 6, OWN, "Cluster", (NODE, NODE_V6), "here"),
+    ("nobodys", 7, NOBODYS, "Cluster", ("", ""), ""),
 ];
 
 /// Every Service, TCP at its node port and UDP at the port a hundred higher.
 pub(super) fn manifests() -> String {
     let mut text = String::new();
     for (name, last, port, policy, backend, node) in SERVICES {
-        let udp = port + 100;
+        let (udp, bulk) = (port + 100, port + BULK_HIGHER);
         // Writing to a String cannot fail.
         let _ = write!(
             text,
@@ -63,10 +70,13 @@ spec:
   ports:
   - {{name: who, port: 80, nodePort: {port}}}
   - {{name: echo, port: {ECHO}, nodePort: {udp}, protocol: UDP}}
+  - {{name: bulk, port: {BULK}, nodePort: {bulk}}}
 ---
 "
         );
         for (family, address) in [("IPv4", backend.0), ("IPv6", backend.1)] {
+            let endpoint = format!("{{addresses: ['{address}'], nodeName: {node}}}");
+            let endpoints = if address.is_empty() { "" } else { &endpoint };
             let _ = write!(
                 text,
                 "apiVersion: discovery.k8s.io/v1
@@ -76,8 +86,11 @@ metadata:
   namespace: demo
   labels: {{kubernetes.io/service-name: {name}}}
 addressType: {family}
-endpoints: [{{addresses: ['{address}'], nodeName: {node}}}]
-ports: [{{name: who, port: {WHO}}}, {{name: echo, port: {ECHO}, protocol: UDP}}]
+endpoints: [{endpoints}]
+ports:
+- {{name: who, port: {WHO}}}
+- {{name: echo, port: {ECHO}, protocol: UDP}}
+- {{name: bulk, port: {BULK}}}
 ---
 ",
                 family.to_lowercase()
@@ -91,9 +104,11 @@ ports: [{{name: who, port: {WHO}}}, {{name: echo, port: {ECHO}, protocol: UDP}}]
 pub(super) fn node_ports_of_all() -> Vec<NodePort> {
     let of = |(_, _, number, policy, ..): Row| {
         let keeps_source = policy == "Local";
-        [(6, number), (17, number + 100)].into_iter().flat_map(move |(protocol, number)| {
-            [false, true].map(|v6| NodePort { protocol, number, v6, keeps_source })
-        })
+        [(6, number), (17, number + 100), (6, number + BULK_HIGHER)].into_iter().flat_map(
+            move |(protocol, number)| {
+                [false, true].map(|v6| NodePort { protocol, number, v6, keeps_source })
+            },
+        )
     };
     SERVICES.into_iter().flat_map(of).collect()
 }

@@ -5,8 +5,8 @@
 
 use lockgate_dataplane::ids::Mac;
 use lockgate_dataplane::packet::answer::{
-    GATEWAY_MAC, GATEWAY_V6, QUOTED_BYTES_MAX, arp_reply, echo_reply, neighbour_advertisement,
-    time_exceeded, too_big,
+    GATEWAY_MAC, GATEWAY_V6, QUOTED_BYTES_MAX, arp_reply, echo_reply, gateway,
+    neighbour_advertisement, time_exceeded, too_big,
 };
 use lockgate_dataplane::packet::parse::{Fragment, Kind};
 use lockgate_dataplane::packet::rewrite::{finish_checksums, finish_if_unfinished, forward};
@@ -159,8 +159,8 @@ fn refused(bytes: &[u8], headers: &Headers) {
     let mut rooms = [[0xee; ROOM], [0xee; ROOM]];
     let [first, second] = &mut rooms;
     let lengths = [
-        time_exceeded(first, bytes, headers, GATEWAY_MAC),
-        too_big(second, bytes, headers, GATEWAY_MAC, 1280),
+        time_exceeded(first, bytes, headers, gateway(headers.key.source)),
+        too_big(second, bytes, headers, gateway(headers.key.source), 1280),
     ];
     for (room, length) in rooms.iter().zip(lengths) {
         let Some(length) = length else {
@@ -187,7 +187,7 @@ fn refused(bytes: &[u8], headers: &Headers) {
     // A little less room than it takes is none.
     if let Some(length) = lengths[0] {
         let short = &mut [0; ROOM][..length - 1];
-        assert_eq!(time_exceeded(short, bytes, headers, GATEWAY_MAC), None);
+        assert_eq!(time_exceeded(short, bytes, headers, gateway(headers.key.source)), None);
     }
 }
 

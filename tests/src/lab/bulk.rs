@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use twox_hash::XxHash3_64;
 
 use super::error::LabError;
+use super::namespace::Namespace;
 use super::node::Place;
 use super::{probe, serve};
 
@@ -58,13 +59,25 @@ pub fn both_ways(
     bytes: u64,
 ) -> Result<Report, LabError> {
     let target = to.address(v6).ok_or_else(|| LabError::Unknown(to.namespace.name().to_owned()))?;
+    through(from, SocketAddr::new(target, port), (&to.namespace, port), bytes)
+}
+
+/// The same where `from` asks at an address that leads to a port of another namespace.
+///
+/// # Errors
+/// When the connection does not come about, or a direction stands still.
+pub fn through(
+    from: &Place,
+    asked: SocketAddr,
+    (to, port): (&Namespace, u16),
+    bytes: u64,
+) -> Result<Report, LabError> {
     let everywhere = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
     let listener = to
-        .namespace
         .enter(|| serve::listen(everywhere))?
-        .map_err(LabError::io(format!("listen at {target}:{port}")))?;
+        .map_err(LabError::io(format!("listen for {asked}")))?;
     let start = Instant::now();
-    let near = probe::connect(from, SocketAddr::new(target, port), PATIENCE)?;
+    let near = probe::connect(from, asked, PATIENCE)?;
     let (far, _) = listener.accept().map_err(LabError::io("accept the bulk connection"))?;
     let report = thread::scope(|scope| {
         let forth = scope.spawn(|| send(&near, 1, bytes));
@@ -77,7 +90,7 @@ pub fn both_ways(
             took: start.elapsed(),
         })
     });
-    report.map_err(LabError::io(format!("bulk transfer to {target}:{port}")))
+    report.map_err(LabError::io(format!("bulk transfer to {asked}")))
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, std::io::Result<T>>) -> std::io::Result<T> {

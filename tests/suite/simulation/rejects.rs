@@ -63,7 +63,10 @@ fn said(frame: &[u8], asked: Ends) -> Said {
     let packet = SlicedPacket::from_ethernet(frame).unwrap();
     let (source, target) = addresses(frame);
     assert_eq!(target, asked.source);
-    let gateway: IpAddr = if source.is_ipv4() { "169.254.1.1" } else { "fe80::1" }.parse().unwrap();
+    // To the host's MAC it is for whoever is beyond, where no address of a link's scope comes.
+    let is_beyond = asked.source_mac == HOST_MAC;
+    let of_v6 = if is_beyond { "fd4c:6f63:6b67::3" } else { "fe80::1" };
+    let gateway: IpAddr = if source.is_ipv4() { "169.254.1.1" } else { of_v6 }.parse().unwrap();
     match packet.transport.unwrap() {
         TransportSlice::Tcp(tcp) => {
             assert!(tcp.rst() && !tcp.syn() && source == asked.target);

@@ -14,6 +14,7 @@ use super::{ack, dropped, shape, syn, syn_ack};
 mod anybodys;
 mod departed;
 mod elsewhere;
+mod errors;
 mod lasting;
 mod met;
 mod parts;

@@ -1,8 +1,8 @@
 //! ICMP errors (RFC 792, RFC 1122 §3.2.2, RFC 4443). Cold.
 //!
-//! Written beside the packet that caused them, which they quote: to its source, from the
-//! gateway's address. Headers are made by etherparse (house D6); its only loops are checksums
-//! over at most 1280 bytes.
+//! Written beside the packet that caused them, which they quote: to its source, from the address
+//! that the caller speaks by, the gateway's or one that is heard further. Headers are made by
+//! etherparse (house D6); its only loops are checksums over at most 1280 bytes.
 
 use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode as TimeExceededV4};
 use etherparse::icmpv6::TimeExceededCode as TimeExceededV6;
@@ -11,8 +11,7 @@ use etherparse::{
     IpNumber, Ipv4Header, Ipv6Header,
 };
 
-use super::{GATEWAY_V4, GATEWAY_V6, TTL};
-use crate::ids::Mac;
+use super::{GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6, TTL};
 use crate::limits::ETHERNET_BYTES;
 use crate::packet::flow::Address;
 use crate::packet::headers::{Family, Headers, is_group};
@@ -31,17 +30,17 @@ pub const QUOTED_BYTES_MAX: usize = ETHERNET_BYTES + V6_BYTES_MAX - Ipv6Header::
 /// `original` may be cut to its first [`QUOTED_BYTES_MAX`] bytes: no more of it is quoted.
 ///
 /// `None` where no error may be sent: about an ICMP error or what stays on its link, to or from
-/// a group, from nobody (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)), as the gateway; or where `out` is too
-/// short.
+/// a group, from nobody (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)), as the gateway or the speaker; or where
+/// `out` is too short.
 pub fn time_exceeded(
     out: &mut [u8],
     original: &[u8],
     headers: &Headers,
-    gateway: Mac,
+    speaker: Address,
 ) -> Option<usize> {
     let v4 = Icmpv4Type::TimeExceeded(TimeExceededV4::TtlExceededInTransit);
     let v6 = Icmpv6Type::TimeExceeded(TimeExceededV6::HopLimitExceeded);
-    write_error(out, original, headers, gateway, v4, v6)
+    write_error(out, original, headers, speaker, v4, v6)
 }
 
 /// Writes "too big, the next hop takes `mtu` bytes" about `original` into `out`, and gives its
@@ -53,48 +52,49 @@ pub fn too_big(
     out: &mut [u8],
     original: &[u8],
     headers: &Headers,
-    gateway: Mac,
+    speaker: Address,
     mtu: u16,
 ) -> Option<usize> {
     let v4 = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu };
     let v6 = Icmpv6Type::PacketTooBig { mtu: u32::from(mtu) };
-    write_error(out, original, headers, gateway, Icmpv4Type::DestinationUnreachable(v4), v6)
+    write_error(out, original, headers, speaker, Icmpv4Type::DestinationUnreachable(v4), v6)
 }
 
 pub(super) fn write_error(
     out: &mut [u8],
     original: &[u8],
     headers: &Headers,
-    gateway: Mac,
+    speaker: Address,
     v4: Icmpv4Type,
     v6: Icmpv6Type,
 ) -> Option<usize> {
-    if !may_cause_errors(headers) {
+    let asker = headers.key.source;
+    // From and to one address it would be a martian.
+    if !may_cause_errors(headers) || asker == speaker {
         return None;
     }
     let end = usize::from(headers.end).min(original.len());
     let packet = original.get(ETHERNET_BYTES..end)?;
-    let asker = headers.key.source;
     match headers.family {
         Family::V4 => {
             let quote = quoted(packet, V4_BYTES_MAX - Ipv4Header::MIN_LEN - ICMP_BYTES);
             let icmp = Icmpv4Header::with_checksum(v4, quote).to_bytes();
             let bytes = icmp.len().saturating_add(quote.len());
-            let mut ip = ipv4_header(GATEWAY_V4, asker, IpNumber::ICMP, bytes)?;
+            let mut ip = ipv4_header(speaker, asker, IpNumber::ICMP, bytes)?;
             // Errors travel with precedence "internetwork control" (RFC 1812 §4.3.2.5).
             ip.dscp = IpDscp::CS6;
             ip.header_checksum = ip.calc_header_checksum();
             let ip = ip.to_bytes();
-            let ethernet = ethernet_header(headers, gateway, EtherType::IPV4);
+            let ethernet = ethernet_header(headers, EtherType::IPV4);
             concatenate(out, [&ethernet, &ip, &icmp, quote])
         }
         Family::V6 => {
             let quote = quoted(packet, V6_BYTES_MAX - Ipv6Header::LEN - ICMP_BYTES);
-            let (source, target) = (octets(GATEWAY_V6), octets(asker));
+            let (source, target) = (octets(speaker), octets(asker));
             let icmp = Icmpv6Header::with_checksum(v6, source, target, quote).ok()?.to_bytes();
             let bytes = icmp.len().saturating_add(quote.len());
-            let ip = ipv6_header(GATEWAY_V6, asker, IpNumber::IPV6_ICMP, bytes)?.to_bytes();
-            let ethernet = ethernet_header(headers, gateway, EtherType::IPV6);
+            let ip = ipv6_header(speaker, asker, IpNumber::IPV6_ICMP, bytes)?.to_bytes();
+            let ethernet = ethernet_header(headers, EtherType::IPV6);
             concatenate(out, [&ethernet, &ip, &icmp, quote])
         }
     }
@@ -107,7 +107,7 @@ pub(super) fn may_cause_errors(headers: &Headers) -> bool {
         && !is_group(source)
         && source.to_bits() != 0
         && source != Address::from_v4([0; 4])
-        // It would be from and to one address, which is a martian.
+        // Nobody else is the gateway.
         && source != GATEWAY_V4
         && source != GATEWAY_V6;
     is_from_one && !headers.is_multicast() && !headers.kind.is_control()
@@ -117,8 +117,9 @@ fn quoted(packet: &[u8], bytes_max: usize) -> &[u8] {
     packet.get(..bytes_max).unwrap_or(packet)
 }
 
-pub(super) fn ethernet_header(headers: &Headers, gateway: Mac, ether_type: EtherType) -> [u8; 14] {
-    Ethernet2Header { source: gateway.0, destination: headers.source_mac.0, ether_type }.to_bytes()
+pub(super) fn ethernet_header(headers: &Headers, ether_type: EtherType) -> [u8; 14] {
+    Ethernet2Header { source: GATEWAY_MAC.0, destination: headers.source_mac.0, ether_type }
+        .to_bytes()
 }
 
 pub(super) fn ipv4_header(

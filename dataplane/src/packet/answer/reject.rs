@@ -12,9 +12,9 @@ use super::error::{
     concatenate, ethernet_header, ipv4_header, ipv6_header, may_cause_errors, write_error,
 };
 use super::{GATEWAY_V4, GATEWAY_V6};
-use crate::ids::Mac;
 use crate::packet::bytes::write;
 use crate::packet::checksum::Sum;
+use crate::packet::flow::Address;
 use crate::packet::headers::{Family, Headers, Kind, TcpFlags, TcpHeader};
 use crate::packet::rewrite::pseudo_header;
 
@@ -43,20 +43,25 @@ pub fn may_reject(headers: &Headers) -> bool {
 
 /// Writes into `out` what tells the sender of `original` that policy denies it, and gives its
 /// length: a reset from the address and port that it wanted where it is TCP, else an error from
-/// the gateway.
+/// this speaker.
 ///
 /// `original` may be cut to its first [`QUOTED_BYTES_MAX`](super::QUOTED_BYTES_MAX) bytes: no more
 /// of it is quoted. `None` where [`may_reject`] says no, or where `out` is too short.
-pub fn reject(out: &mut [u8], original: &[u8], headers: &Headers, gateway: Mac) -> Option<usize> {
+pub fn reject(
+    out: &mut [u8],
+    original: &[u8],
+    headers: &Headers,
+    speaker: Address,
+) -> Option<usize> {
     if !may_reject(headers) {
         return None;
     }
     if let Kind::Tcp(header) = &headers.kind {
-        return write_reset(out, headers, header, gateway);
+        return write_reset(out, headers, header);
     }
     let v4 = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::FilterProhibited);
     let v6 = Icmpv6Type::DestinationUnreachable(DestUnreachableCode::Prohibited);
-    write_error(out, original, headers, gateway, v4, v6)
+    write_error(out, original, headers, speaker, v4, v6)
 }
 
 /// The same where nobody serves at a Service's port: "port unreachable" for every protocol, as
@@ -65,22 +70,17 @@ pub fn unreachable(
     out: &mut [u8],
     original: &[u8],
     headers: &Headers,
-    gateway: Mac,
+    speaker: Address,
 ) -> Option<usize> {
     if !may_reject(headers) {
         return None;
     }
     let v4 = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
     let v6 = Icmpv6Type::DestinationUnreachable(DestUnreachableCode::Port);
-    write_error(out, original, headers, gateway, v4, v6)
+    write_error(out, original, headers, speaker, v4, v6)
 }
 
-fn write_reset(
-    out: &mut [u8],
-    headers: &Headers,
-    header: &TcpHeader,
-    gateway: Mac,
-) -> Option<usize> {
+fn write_reset(out: &mut [u8], headers: &Headers, header: &TcpHeader) -> Option<usize> {
     let mut back = *headers;
     (back.key.source, back.key.target) = (headers.key.target, headers.key.source);
     let (source, target) = (back.key.source, back.key.target);
@@ -89,12 +89,12 @@ fn write_reset(
     match headers.family {
         Family::V4 => {
             let ip = ipv4_header(source, target, IpNumber::TCP, segment.len())?.to_bytes();
-            let ethernet = ethernet_header(headers, gateway, EtherType::IPV4);
+            let ethernet = ethernet_header(headers, EtherType::IPV4);
             concatenate(out, [&ethernet, &ip, &segment, &[]])
         }
         Family::V6 => {
             let ip = ipv6_header(source, target, IpNumber::TCP, segment.len())?.to_bytes();
-            let ethernet = ethernet_header(headers, gateway, EtherType::IPV6);
+            let ethernet = ethernet_header(headers, EtherType::IPV6);
             concatenate(out, [&ethernet, &ip, &segment, &[]])
         }
     }

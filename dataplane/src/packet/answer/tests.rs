@@ -6,7 +6,7 @@ use super::*;
 use crate::packet::headers::Packet;
 use crate::packet::parse::parse;
 use crate::packet::sample::{
-    self, A4, A6, B6, FAMILIES, MAC_A, headers_of, neighbour, neighbour_message,
+    self, A4, A6, B4, B6, FAMILIES, MAC_A, headers_of, neighbour, neighbour_message,
 };
 
 const GATEWAY_BYTES: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -199,9 +199,9 @@ fn only_echo_requests_to_one_receiver_get_a_reply() {
 fn errors(original: &[u8]) -> [Option<Vec<u8>>; 2] {
     let headers = headers_of(original);
     let mut out = vec![0xee; 2000];
-    let length = time_exceeded(&mut out, original, &headers, GATEWAY_MAC);
+    let length = time_exceeded(&mut out, original, &headers, gateway(headers.key.source));
     let exceeded = length.map(|length| out[..length].to_vec());
-    let length = too_big(&mut out, original, &headers, GATEWAY_MAC, 1400);
+    let length = too_big(&mut out, original, &headers, gateway(headers.key.source), 1400);
     [exceeded, length.map(|length| out[..length].to_vec())]
 }
 
@@ -247,6 +247,31 @@ fn errors_name_their_cause_and_quote_the_packet() {
     }
 }
 
+/// Who is beyond the host port is told by another address than the gateway's; nobody is told by its own.
+#[test]
+fn errors_are_from_whoever_speaks() {
+    for (family, octets) in FAMILIES.into_iter().zip([B4.to_vec(), B6.to_vec()]) {
+        let original = sample::udp(family, b"hello");
+        let headers = headers_of(&original);
+        let (asker, speaker) = (headers.key.source, headers.key.target);
+        let told = |speaker| {
+            let mut out = vec![0xee; 2000];
+            let lengths = [
+                time_exceeded(&mut out, &original, &headers, speaker),
+                too_big(&mut out, &original, &headers, speaker, 1400),
+                reject(&mut out, &original, &headers, speaker),
+                unreachable(&mut out, &original, &headers, speaker),
+            ];
+            (lengths, out)
+        };
+        let (lengths, out) = told(speaker);
+        assert!(lengths.iter().all(Option::is_some), "{lengths:?}");
+        let packet = assert_sound(&out[..lengths[3].unwrap()]);
+        assert_eq!(addresses(&packet).0, octets);
+        assert_eq!(told(asker).0, [None; 4]);
+    }
+}
+
 #[test]
 fn errors_quote_no_more_than_every_host_takes() {
     for (family, longest) in FAMILIES.into_iter().zip([576, 1280]) {
@@ -264,7 +289,7 @@ fn errors_quote_no_more_than_every_host_takes() {
             let cut = &original[..QUOTED_BYTES_MAX.min(original.len())];
             let mut out = [0; 2000];
             let headers = headers_of(&original);
-            let length = time_exceeded(&mut out, cut, &headers, GATEWAY_MAC);
+            let length = time_exceeded(&mut out, cut, &headers, gateway(headers.key.source));
             let [whole, _] = errors(&original);
             assert_eq!(length.map(|length| out[..length].to_vec()), whole);
         }
@@ -276,8 +301,14 @@ fn an_error_that_does_not_fit_is_not_sent() {
     let original = sample::udp(Family::V4, b"hello");
     let headers = headers_of(&original);
     let whole = 14 + 28 + original.len() - 14;
-    assert!(time_exceeded(&mut vec![0; whole], &original, &headers, GATEWAY_MAC).is_some());
-    assert!(time_exceeded(&mut vec![0; whole - 1], &original, &headers, GATEWAY_MAC).is_none());
+    assert!(
+        time_exceeded(&mut vec![0; whole], &original, &headers, gateway(headers.key.source))
+            .is_some()
+    );
+    assert!(
+        time_exceeded(&mut vec![0; whole - 1], &original, &headers, gateway(headers.key.source))
+            .is_none()
+    );
 }
 
 #[test]
@@ -312,7 +343,11 @@ fn nothing_is_said_about_errors_groups_and_nobodies() {
         headers.key.source = Address::from_v4(source);
         let mut out = [0; 200];
         let original = sample::udp(Family::V4, b"");
-        assert_eq!(time_exceeded(&mut out, &original, &headers, GATEWAY_MAC), None, "{source:?}");
+        assert_eq!(
+            time_exceeded(&mut out, &original, &headers, gateway(headers.key.source)),
+            None,
+            "{source:?}"
+        );
     }
 }
 

@@ -2,15 +2,14 @@ use etherparse::{NetSlice, SlicedPacket, TcpHeader as Written, TransportSlice};
 use proptest::prelude::*;
 
 use super::*;
-use crate::packet::answer::GATEWAY_MAC;
-use crate::packet::flow::Address;
+use crate::packet::answer::{GATEWAY_MAC, gateway};
 use crate::packet::sample::{self, A4, A6, B4, B6, FAMILIES, MAC_A, headers_of};
 
 /// What the sender of `original` hears.
 fn heard(original: &[u8]) -> Option<Vec<u8>> {
     let mut out = vec![0xee; 2000];
     let headers = headers_of(original);
-    let length = reject(&mut out, original, &headers, GATEWAY_MAC)?;
+    let length = reject(&mut out, original, &headers, gateway(headers.key.source))?;
     assert!(may_reject(&headers));
     Some(out[..length].to_vec())
 }
@@ -150,15 +149,15 @@ fn nothing_is_said_to_what_says_no_itself_or_to_the_gateway_or_to_many() {
             assert!(!may_reject(&headers_of(&bytes)), "{name}, {family:?}");
         }
         let syn = segment(family, (1, 0), TcpFlags::SYN, 0);
-        let gateway = if family == Family::V4 { GATEWAY_V4 } else { GATEWAY_V6 };
+        let own = gateway(headers_of(&syn).key.source);
         let nobody = match family {
             Family::V4 => Address::from_v4([0; 4]),
             Family::V6 => Address::from_v6([0; 16]),
         };
-        for source in [gateway, nobody] {
+        for source in [own, nobody] {
             let mut headers = headers_of(&syn);
             headers.key.source = source;
-            let told = reject(&mut [0; 200], &syn, &headers, GATEWAY_MAC);
+            let told = reject(&mut [0; 200], &syn, &headers, gateway(headers.key.source));
             assert_eq!((told, may_reject(&headers)), (None, false), "{source:?}");
         }
         let rest = Headers { kind: Kind::Rest, ..headers_of(&sample::udp(family, b"")) };
@@ -182,7 +181,7 @@ fn a_reset_that_does_not_fit_is_not_sent() {
         let syn = segment(family, (1, 0), TcpFlags::SYN, 0);
         let (headers, whole) = (headers_of(&syn), heard(&syn).unwrap().len());
         assert_eq!(whole, if family == Family::V4 { 54 } else { 74 });
-        let fit = |room| reject(&mut vec![0; room], &syn, &headers, GATEWAY_MAC);
+        let fit = |room| reject(&mut vec![0; room], &syn, &headers, gateway(headers.key.source));
         assert_eq!([whole, whole - 1].map(fit), [Some(whole), None]);
     }
 }
