@@ -266,6 +266,7 @@ impl<D: Dataplane> Sync<D> {
     fn publish_tables(&mut self, settled: Option<Instant>) {
         let topology = self.topology();
         if self.rules_differ || topology != *self.compiler.topology() {
+            self.look_back(&topology);
             let tables = self.compiler.apply(Delta::default(), &topology);
             let verdicts_differ = tables.verdicts || self.verdicts_differ;
             (self.rules_differ, self.verdicts_differ) = (false, false);

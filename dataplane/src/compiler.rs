@@ -69,6 +69,13 @@ impl Compiler {
         self.endpoints.serve(delta);
     }
 
+    /// Takes in where a predecessor's clients ask, for the tables that [`Compiler::apply`] gives next
+    /// with this topology. To be called once the services of today are known: what is theirs is not
+    /// gone.
+    pub fn inherit(&mut self, asked: Vec<service::FrontKey>, topology: &Topology) {
+        self.endpoints.inherit(asked, &topology.node_addresses);
+    }
+
     /// Builds everything anew from the rules that are kept: what [`Compiler::apply`] does by
     /// itself when that is cheaper.
     pub fn rebuild(&mut self) -> Tables {

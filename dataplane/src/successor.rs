@@ -11,15 +11,16 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
+use crate::clock::Tick;
 use crate::connection::translation::translator;
 use crate::connection::{Adoption, Holder, Survivor};
 use crate::endpoint::{Endpoints, Kind, Local};
 use crate::handoff::owner;
 use crate::ids::{EndpointId, PortRef, WorkerId};
-use crate::packet::{Address, FlowKey};
+use crate::packet::{Address, FlowKey, Protocol};
 use crate::seat::Seat;
-use crate::service::Extent;
 use crate::service::own::{as_itself, asker, is_asking};
+use crate::service::{Extent, FrontKey};
 
 /// What is known of a pod that a predecessor knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,22 @@ impl Fronts {
         let backs = outside.filter_map(|one| Some(((one.worker(), one.back()?), one.opening())));
         Self(backs.collect())
     }
+}
+
+/// Where clients ask Services by connections that go on when these go, in the order in which they were
+/// last seen.
+#[must_use]
+pub fn asked(survivors: &[Survivor]) -> Vec<FrontKey> {
+    let is_lasting = |key: &FlowKey| matches!(key.protocol, Protocol::Tcp | Protocol::Sctp);
+    let translations = survivors.iter().filter(|one| one.back().is_some());
+    let mut last: HashMap<FrontKey, Tick> = HashMap::new();
+    for one in translations.filter(|one| is_lasting(&one.opening())) {
+        let seen = last.entry(FrontKey::of(&one.opening())).or_insert(one.seen());
+        *seen = one.seen().max(*seen);
+    }
+    let mut asked: Vec<(Tick, FrontKey)> = last.into_iter().map(|(key, at)| (at, key)).collect();
+    asked.sort_unstable();
+    asked.into_iter().map(|(_, key)| key).collect()
 }
 
 /// Gives a connection or a translation to the worker that owns it now.

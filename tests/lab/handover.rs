@@ -63,7 +63,7 @@ fn successor(world: &World, name: &str, workers: u8) -> Result<SwitchProcess, La
 }
 
 /// Hands over, and gives the new switch when the old one has ended by itself.
-fn hand_over(
+pub(super) fn hand_over(
     world: &World,
     mut old: SwitchProcess,
     name: &str,

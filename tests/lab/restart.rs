@@ -14,6 +14,8 @@ use lockgate_tests::lab::steady::{Course, Steady};
 use lockgate_tests::lab::switch::{Options, SwitchProcess};
 
 use super::fixture::{FROM_CLIENT, NODE, OUTSIDE, World, ingress, with_three_pods};
+use super::handover::hand_over;
+use super::services::{self, SERVER, service};
 use super::{Case, Outcome};
 
 pub(crate) const CASES: &[Case] = &[
@@ -23,6 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     ("after kill -9 a connection that policy denies by now is cut", denied_by_now),
     ("after kill -9 without files, what either end may open is picked up", picked_up),
     ("where there is no room for files connections end with the switch, which says so", no_room),
+    ("a connection by a Service that went goes on after kill -9 and a hand-over", departed),
     ("killed again and again under load: connections go on, nothing forbidden passes", again),
 ];
 
@@ -212,6 +215,38 @@ fn no_room() -> Outcome {
     assert!(!left.is_empty(), "no names of pods either");
     assert!(!left.iter().any(|name| name.ends_with(".connections")), "half a file: {left:?}");
     assert_eq!(world.probe(Speech::Tcp, "demo/client", "demo/server", 80)?, Seen::Answered);
+    switch.stop()?;
+    Ok(())
+}
+
+fn departed() -> Outcome {
+    let directory = with_three_pods(&[("web.yaml", services::manifest(&[SERVER], ""))])?;
+    let world = World::build(directory, 1500)?;
+    let mut switch = world.start(2)?;
+    let mut talks = Vec::new();
+    for v6 in [false, true] {
+        for from in ["demo/client", "demo/other"] {
+            let to = (service(v6), 8080).into();
+            let steady = Steady::patient(&world.lab.place(from)?, to, PATIENCE)?;
+            talks.push((format!("{from}, v6={v6}"), steady));
+        }
+    }
+    world.directory.delete("web.yaml")?;
+    let is_gone = || {
+        let seen = services::ask(&world, "demo/client", Speech::Tcp, 8080, false);
+        seen.is_ok_and(|seen| seen != Seen::Answered)
+    };
+    wait_for("the Service to be gone", PATIENCE, is_gone)?;
+    all_answer(&talks)?;
+    for workers in [2, 1] {
+        switch = killed(&world, switch, workers)?;
+        all_answer(&talks)?;
+    }
+    for name in ["next", "last"] {
+        switch = hand_over(&world, switch, name, 1)?;
+        all_answer(&talks)?;
+    }
+    all_went_on(talks);
     switch.stop()?;
     Ok(())
 }

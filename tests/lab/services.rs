@@ -96,7 +96,13 @@ pub(super) fn service(v6: bool) -> IpAddr {
     if v6 { Ipv6Addr::new(0xfd96, 8, 0, 0, 0, 0, 0, 1).into() } else { [10, 96, 8, 1].into() }
 }
 
-fn ask(world: &World, from: &str, speech: Speech, port: u16, v6: bool) -> Result<Seen, LabError> {
+pub(super) fn ask(
+    world: &World,
+    from: &str,
+    speech: Speech,
+    port: u16,
+    v6: bool,
+) -> Result<Seen, LabError> {
     let to = SocketAddr::new(service(v6), port);
     probe::probe(speech, &world.lab.place(from)?, to, probe::PATIENCE)
 }

@@ -14,6 +14,9 @@
 //! that did not come to say that it has taken all; and if that was killed, who goes on removes what
 //! it left. So the newest files are always those of who served last. Names of pods whose connections
 //! are gone, for a start died while it removed both, are removed by the next.
+//!
+//! Where clients asked Services goes to the compiler, once, before the first tables: what is no
+//! Service's there by now has departed (decision 18).
 
 mod names;
 #[cfg(test)]
@@ -28,6 +31,7 @@ use lockgate_dataplane::connection::left::{self, Left};
 use lockgate_dataplane::endpoint::Endpoints;
 use lockgate_dataplane::ids::EndpointId;
 use lockgate_dataplane::runtime::Adopted;
+use lockgate_dataplane::service::FrontKey;
 use lockgate_dataplane::successor::{self, Fronts, Known, Misfit};
 use tracing::{info, warn};
 
@@ -69,6 +73,8 @@ pub struct Survivors {
     /// A predecessor that gives may have everything back yet, and its files with it.
     is_untold: bool,
     estates: Vec<Estate>,
+    /// Where clients asked Services, until the tables have it.
+    asked: Vec<FrontKey>,
     files: Vec<PathBuf>,
     tally: Tally,
     /// When the first snapshot came since there is something to take.
@@ -100,6 +106,8 @@ impl Survivors {
                 let stamp = left.stamp;
                 warn!(stamp, "a start of so long ago is forgotten with its connections");
             }
+            // The newest comes first, and is to be believed last.
+            self.asked.splice(0..0, successor::asked(&left.survivors));
             self.tally.found += left.survivors.len();
             self.tally.odd += left.odd;
             self.files.extend(left.files);
@@ -113,6 +121,11 @@ impl Survivors {
         }
         self.since = None;
         is_all.unwrap_or(false)
+    }
+
+    /// Where clients of predecessors asked Services, who spoke last at the end; gives it once.
+    pub fn take_asked(&mut self) -> Vec<FrontKey> {
+        std::mem::take(&mut self.asked)
     }
 
     /// Whether anything waits for a port.

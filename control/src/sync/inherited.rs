@@ -62,6 +62,15 @@ impl<D: Dataplane> Sync<D> {
         self.grace_ms = u64::from(seconds) * 1000;
     }
 
+    /// Before tables are made: tells the compiler where a predecessor's clients ask, for what is no
+    /// Service's there has departed. By then the services of today are known to it.
+    pub(super) fn look_back(&mut self, topology: &Topology) {
+        let asked = self.survivors.take_asked();
+        if !asked.is_empty() {
+            self.compiler.inherit(asked, topology);
+        }
+    }
+
     /// Before a snapshot is published: names its pods for a successor, and gives workers what they own
     /// of a predecessor's connections.
     pub(super) fn hand_down(&mut self, topology: &Topology, endpoints: &Endpoints) {

@@ -42,6 +42,12 @@ impl Survivor {
         [self.entry.source(), self.entry.target()]
     }
 
+    /// When a packet of it was last seen.
+    #[must_use]
+    pub fn seen(&self) -> Tick {
+        self.entry.seen
+    }
+
     /// The worker that had it.
     #[must_use]
     pub fn worker(&self) -> WorkerId {

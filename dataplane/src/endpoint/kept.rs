@@ -19,7 +19,7 @@ use crate::ids::EndpointId;
 use crate::policy::ruleset::PodIndex;
 use crate::policy::{Kept, Resident, Update};
 use crate::seat::Seat;
-use crate::service::{Delta, KeptServices, Services};
+use crate::service::{Delta, FrontKey, KeptServices, Services};
 
 /// IPv4 blocks of at least so many bits are taken in address by address.
 const FEW_BITS: u8 = 24;
@@ -93,6 +93,14 @@ impl KeptEndpoints {
     /// Takes in what changed of services: it shows with the next of [`KeptEndpoints::apply`].
     pub fn serve(&mut self, delta: Delta) {
         self.served.extend(self.services.apply(delta));
+    }
+
+    /// Takes in where a predecessor's clients ask, see [`KeptServices::inherit`]: at a node with these
+    /// addresses, which leads its ports to fronts of their own.
+    pub fn inherit(&mut self, asked: Vec<FrontKey>, node: &[IpAddr]) {
+        let is_node = |front: &FrontKey| node.contains(&front.address.into());
+        let at = |front: FrontKey| if is_node(&front) { front.at_node() } else { front };
+        self.served.extend(self.services.inherit(asked.into_iter().map(at)));
     }
 
     /// Takes in what changed of the rules and of places.

@@ -59,12 +59,29 @@ impl KeptServices {
             is_closing |= is_node_ports(key.address);
             self.put(key, front);
         }
-        if is_closing {
-            self.now.gone.node_ports = self.closed.all().collect();
+        self.tell_gone(!moved.is_empty(), is_closing);
+        self.now.version = self.now.version.wrapping_add(u64::from(is_change));
+        moved
+    }
+
+    /// Takes in where a predecessor's clients ask, who spoke last at the end: what is no Service's
+    /// there went before this process began. Gives the addresses that are something else now.
+    pub fn inherit(&mut self, asked: impl IntoIterator<Item = FrontKey>) -> Vec<IpAddr> {
+        let mut moved = Vec::new();
+        let mut is_closing = false;
+        for key in asked {
+            let address = IpAddr::from(key.address);
+            if !self.addresses.contains_key(&address) {
+                moved.extend(self.departed.put(address));
+                moved.push(address);
+            }
+            if is_node_ports(key.address) && self.now.find(&key).is_none() {
+                self.closed.put(key);
+                is_closing = true;
+            }
         }
-        if !moved.is_empty() {
-            self.now.gone.addresses = self.departed.all().map(Address::from).collect();
-        }
+        self.tell_gone(!moved.is_empty(), is_closing);
+        let is_change = is_closing || !moved.is_empty();
         self.now.version = self.now.version.wrapping_add(u64::from(is_change));
         moved
     }
@@ -99,6 +116,16 @@ impl KeptServices {
         let all = net.network()..=net.broadcast();
         let there = self.addresses.range(all.clone()).map(|(address, _)| *address);
         there.chain(self.departed.within(all))
+    }
+
+    /// Writes what is gone into the table, where that may differ: of addresses, of node ports.
+    fn tell_gone(&mut self, is_moving: bool, is_closing: bool) {
+        if is_closing {
+            self.now.gone.node_ports = self.closed.all().collect();
+        }
+        if is_moving {
+            self.now.gone.addresses = self.departed.all().map(Address::from).collect();
+        }
     }
 
     /// Notes how much of an address is a Service's now, and what is something else by it.

@@ -48,8 +48,14 @@ impl FrontKey {
     /// The front of the node port that a packet to a node is for, if that is one.
     #[must_use]
     pub const fn of_node_port(key: &FlowKey) -> Self {
-        let address = if key.target.is_v4() { NODE_PORTS_V4 } else { NODE_PORTS_V6 };
-        Self { address, port: key.target_port, number: key.number }
+        Self::of(key).at_node()
+    }
+
+    /// The front of the node port with this number, if the address is the node's.
+    #[must_use]
+    pub const fn at_node(self) -> Self {
+        let address = if self.address.is_v4() { NODE_PORTS_V4 } else { NODE_PORTS_V6 };
+        Self { address, ..self }
     }
 }
 

@@ -173,3 +173,65 @@ fn of_more_that_went_than_are_kept_the_oldest_is_forgotten() {
         assert_eq!(kept.now().is_closed(&node_port(n)), is_known, "{n}");
     }
 }
+
+proptest! {
+    /// What a predecessor's clients ask is a Service's now, or has departed; nothing else has.
+    #[test]
+    fn what_is_inherited_has_departed_where_it_is_no_services(
+        changes in prop::collection::vec((0_u16..8, any::<bool>()), 0..12),
+        asked in prop::collection::vec(0_u16..12, 0..12),
+    ) {
+        let mut kept = KeptServices::default();
+        for (n, is_there) in changes {
+            moved(&mut kept, n, is_there);
+        }
+        let before: Vec<_> = (0..12)
+            .map(|n| (kept.extent(ip(n)), kept.now().is_closed(&node_port(n)), is_open(&kept, n)))
+            .collect();
+        let at = |n: u16| FrontKey { address: ip(n).into(), port: 80, number: 6 };
+        let told = kept.inherit(asked.iter().flat_map(|n| [at(*n), node_port(*n)]));
+        for (n, (extent, is_closed, is_open)) in (0..12).zip(before) {
+            let is_asked = asked.contains(&n);
+            let departs = is_asked && extent != Some(Extent::Whole);
+            prop_assert_eq!(told.contains(&ip(n)), departs);
+            let wanted = extent.or(departs.then_some(Extent::Fronts));
+            prop_assert_eq!(kept.extent(ip(n)), wanted);
+            let is_gone = wanted == Some(Extent::Fronts);
+            prop_assert_eq!(kept.now().is_departed(ip(n).into()), is_gone);
+            let closes = is_closed || is_asked && !is_open;
+            prop_assert_eq!(kept.now().is_closed(&node_port(n)), closes);
+        }
+        // And what comes back is a Service's.
+        for n in 0..12 {
+            moved(&mut kept, n, true);
+            prop_assert_eq!(kept.extent(ip(n)), Some(Extent::Whole));
+            prop_assert!(!kept.now().is_closed(&node_port(n)));
+        }
+    }
+}
+
+fn is_open(kept: &KeptServices, n: u16) -> bool {
+    kept.now().find(&node_port(n)).is_some()
+}
+
+#[test]
+fn of_more_that_is_inherited_than_is_kept_who_spoke_last_is_and_services_take_no_room() {
+    let most = u16::try_from(DEPARTED_MAX).unwrap();
+    let mut kept = KeptServices::default();
+    for n in most..most * 2 {
+        moved(&mut kept, n, true);
+    }
+    let version = kept.now().version();
+    let at = |n: u16| FrontKey { address: ip(n).into(), port: 80, number: 6 };
+    // Those asked last are Services still.
+    let told = kept.inherit((0..most * 2).map(at));
+    assert_eq!(told, (0..most).map(ip).collect::<Vec<_>>());
+    assert!(kept.now().version() != version);
+    assert!((0..most).all(|n| kept.now().is_departed(ip(n).into())));
+    let told = kept.inherit([at(most * 2)]);
+    assert_eq!(told, [ip(0), ip(most * 2)]);
+    assert!(!kept.now().is_departed(ip(0).into()));
+    let version = kept.now().version();
+    assert_eq!(kept.inherit([at(most)]), []);
+    assert_eq!(kept.now().version(), version, "a Service's: nothing is different");
+}

@@ -27,6 +27,8 @@ use lockgate_tests::world::{Fate, HOST, HOST_MAC, Links, Shape, Switch, World, a
 use super::services::{SERVICES, key_of};
 use super::{ack, shape, syn, syn_ack};
 
+mod departed;
+
 fn dropped(reason: DropReason) -> Fate {
     Fate::Dropped(reason)
 }

@@ -20,6 +20,8 @@ mod met;
 mod parts;
 mod queues;
 
+pub(super) use departed::LB;
+
 pub(super) const SERVICES: &str = include_str!("services.yaml");
 pub(super) const A: &str = "default/a";
 pub(super) const B: &str = "default/b";

@@ -12,7 +12,7 @@ use super::elsewhere::outside;
 use super::{A, B, NODES, answer_to, key_of, sent, start_with, to};
 
 /// Service lb of pod b alone, with everything that it can be asked at.
-const LB: &str = "apiVersion: v1
+pub(crate) const LB: &str = "apiVersion: v1
 kind: Service
 metadata: {name: lb}
 spec:
