@@ -227,17 +227,17 @@ fn an_address_that_is_somebodys_after_a_start_is_theirs() {
 #[test]
 fn of_where_clients_ask_the_last_spoken_to_is_last_and_datagrams_count_for_nothing() {
     let mut machine = machine(2);
-    let all = Running::all(&mut machine);
+    // The first once more, after all others.
+    for (asked, port) in FRONTS.into_iter().chain([FRONTS[0]]).zip(40_000..) {
+        machine.world().advance_ms(10);
+        Running::open(&mut machine, asked, port);
+    }
     let there = machine.ends(A, ("", "10.96.0.20"));
     assert!(machine.fate(A, B, &packets::udp(there, (5000, 53), b"x")).is_sent());
-    // The first once more, after all others.
-    for one in all.iter().chain(&all[..1]) {
-        machine.world().advance_ms(10);
-        one.goes_on(&mut machine);
-    }
     let directory = machine.memory.path().to_owned();
     drop(machine.sync.take());
     let mut next = World::kept(shape(1), &directory, 9);
+    // Later than all of that: nothing is read as seen after now.
     next.advance_ms(10_000);
     let left = next.left().remove(0);
     let asked = successor::asked(&left.survivors);
