@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config, Error};
 use secrecy::ExposeSecret;
+use tracing::info;
 
 use super::trouble::{causes, spoken, without_users};
 
@@ -56,11 +57,21 @@ pub enum ClientError {
     InCluster(#[from] InClusterError),
     /// Its certificates, or its keys.
     #[error(
-        "no client of the API server can be made: {}; mend the certificates, keys and tokens that \
-         the kubeconfig names",
-        spoken(.0)
+        "no client of the API server can be made: {}; {}",
+        spoken(.0), remedy_of(.0)
     )]
     Client(#[from] Error),
+}
+
+/// What to do about a client that cannot be made.
+fn remedy_of(error: &Error) -> &'static str {
+    // Neither kind of error is of a type of its own.
+    if causes(error).contains("feature") {
+        "proxy-url and auth-provider of a kubeconfig are not supported: leave them out, and use a \
+         token, a certificate or an exec plugin"
+    } else {
+        "mend the certificates, keys and tokens that the kubeconfig names"
+    }
 }
 
 /// What is wrong with a kubeconfig, and none of its lines: tokens and keys are in them, and this is
@@ -119,6 +130,13 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     config.write_timeout = Some(CONNECT);
+    // Whoever asks pauses, and says meanwhile what was answered: an API server that has too much to do
+    // (429), or an aggregated one that is away (503), is none that does not answer.
+    config.default_retry = false;
+    if let Some(exec) = &config.auth_info.exec {
+        let program = exec.command.as_deref().unwrap_or_default();
+        info!(program, "asking the exec plugin of the kubeconfig for credentials");
+    }
     // Certificates and keys are read only here.
     Client::try_from(config).map_err(|error| match (error, kubeconfig) {
         (Error::InferKubeconfig(source), Some(path)) => {
@@ -133,7 +151,11 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
 fn look_at(path: &Path, config: &Config) -> Result<(), ClientError> {
     let server = &config.cluster_url;
     let lacks = match (server.scheme_str(), server.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => None,
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => {
+            let written = server.authority().map_or("", |authority| authority.as_str());
+            let has_port = written.rsplit_once(host).is_some_and(|(_, port)| !port.is_empty());
+            (has_port && server.port_u16().is_none()).then_some("port from 1 to 65535")
+        }
         (Some("http" | "https"), _) => Some("host"),
         _ => Some("scheme http or https"),
     };
@@ -152,6 +174,10 @@ fn look_at(path: &Path, config: &Config) -> Result<(), ClientError> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
     use super::*;
 
     /// What is said of a file with this text, beside the directory that it is in.
@@ -208,6 +234,8 @@ mod tests {
                 ("token: s3cr3t", "tokenFile: /no.token"),
                 ["/no.token", "tokens that the kubeconfig"],
             ),
+            (("server:", "proxy-url: 'http://127.0.0.1:1', server:"), ["proxy", "not supported"]),
+            (("token: s3cr3t", "auth-provider: {name: gcp}"), ["feature", "not supported"]),
         ] {
             let error = said(whole(&[change]).as_bytes()).await;
             assert!(words.iter().all(|word| error.contains(word)), "{change:?}: {error}");
@@ -221,11 +249,45 @@ mod tests {
             assert!(error.starts_with("kubeconfig /config: clusters[].cluster.server "), "{error}");
             assert!(error.contains("no scheme") && error.contains("https://HOST:6443"), "{error}");
         }
+        for port in ["99999", "", "x"] {
+            let server = format!("'https://127.0.0.1:{port}'");
+            let error = said(whole(&[("'https://127.0.0.1:1'", &server)]).as_bytes()).await;
+            assert!(error.contains("https://HOST:6443"), "{port}: {error}");
+        }
         for token in ["\"s3cr3t\\n\"", "\"s3cr3t\\r\"", "\"s3 cr3t\"", "s3cr3tß"] {
             let text = whole(&[("token: s3cr3t", &format!("token: {token}"))]);
             let error = said(text.as_bytes()).await;
             assert!(error.starts_with("kubeconfig /config: users[].user.token "), "{error}");
             assert!(error.contains("on one line") && !error.contains("cr3t"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_has_too_much_to_do_is_heard_at_once() {
+        for code in [429, 503] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = tokio::spawn(async move {
+                let status =
+                    format!(r#"{{"kind": "Status", "status": "Failure", "code": {code}}}"#);
+                let length = status.len();
+                let text =
+                    format!("HTTP/1.1 {code} No\r\ncontent-length: {length}\r\n\r\n{status}");
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                stream.write_all(text.as_bytes()).await.unwrap();
+                // Whoever asks again hears nothing.
+                listener.accept().await.map(drop)
+            });
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("config");
+            let text = whole(&[("https://127.0.0.1:1", &format!("http://{address}"))]);
+            std::fs::write(&path, text).unwrap();
+            let client = connect(Some(&path)).await.unwrap();
+            let answer = timeout(CONNECT, client.apiserver_version()).await;
+            let said = answer.expect("it asks again").unwrap_err();
+            assert!(matches!(&said, Error::Api(status) if status.code == code), "{said:?}");
+            server.abort();
         }
     }
 

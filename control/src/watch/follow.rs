@@ -24,6 +24,7 @@ use kube::runtime::watcher::{Config, Error as WatcherError, Event, watcher};
 use kube::{Client, Error, Resource as _};
 use tokio::select;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::catalogue::Catalogue;
@@ -86,11 +87,14 @@ impl From<Over> for End {
 struct Over;
 
 impl Watch {
-    /// Until nobody listens any more.
-    pub(super) async fn run(self) {
+    /// Until nobody listens any more; anew with each time that the API server's store went back.
+    pub(super) async fn run(self, mut restored: watch::Receiver<u64>) {
         let mut tries = Tries::default();
         loop {
-            let Err(end) = self.once(&mut tries).await;
+            let end = select! {
+                Err(end) = self.once(&mut tries) => end,
+                Ok(()) = restored.changed() => End::Lost(Trouble::restored(&self.resource)),
+            };
             let is_absent = matches!(end, End::Absent);
             let (what, pause) = match end {
                 End::Over => return,
@@ -111,7 +115,7 @@ impl Watch {
         let version = self.find(tries.is_absent).await?;
         let what = self.resource.as_kube(version);
         debug_assert_eq!(Seen::plural(&what), self.resource.plural);
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate::of(self.resource.kind, version));
         let api: Api<Seen> = Api::all_with(gate.before(&self.client), &what);
         let config = Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
         let mut events = pin!(watcher(api, config));
@@ -149,6 +153,9 @@ impl Watch {
                 event.map_err(|_| unread(Trouble::hangs(&self.resource, "list", ANSWER)))?;
             match event.ok_or(End::Over)? {
                 Ok(Event::InitDone) => return Ok(self.say(What::Whole).await?),
+                Ok(event) if let Some(another) = self.another(&event, version) => {
+                    return Err(unread(another));
+                }
                 Ok(event) => self.take(event, version).await?,
                 Err(error) => return Err(unread(self.trouble(cause(error).as_ref()))),
             }
@@ -175,6 +182,9 @@ impl Watch {
                 }
             };
             let error = match event {
+                Ok(event) if let Some(another) = self.another(&event, version) => {
+                    return Err(End::Lost(another));
+                }
                 Ok(event) => {
                     self.take(event, version).await?;
                     continue;
@@ -204,6 +214,15 @@ impl Watch {
             Event::InitDone => What::Whole,
         })
         .await
+    }
+
+    /// What is wrong with an object that says of itself that it is of another kind.
+    fn another(&self, event: &Event<Seen>, version: &str) -> Option<Trouble> {
+        let (Event::InitApply(seen) | Event::Apply(seen) | Event::Delete(seen)) = event else {
+            return None;
+        };
+        let said = seen.another(self.resource.kind.label(), version)?;
+        Some(Trouble::another(&self.resource, &said))
     }
 
     /// Whether it can no longer be told what has changed since the list. Not by what cannot be read:

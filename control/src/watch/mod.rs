@@ -30,6 +30,7 @@ use std::time::Duration;
 use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::manifest::{Alike, Object, ObjectKey, ObjectKind, Problem};
@@ -100,12 +101,13 @@ impl Watches {
         let (sender, heard) = channel(WAITING_MAX);
         let mut tasks = JoinSet::new();
         let catalogue = Arc::new(Catalogue::new(client.clone()));
+        let restored = watch::Sender::new(0);
         for resource in RESOURCES {
             let (client, catalogue) = (client.clone(), Arc::clone(&catalogue));
             let watch = Watch { client, catalogue, resource, to: sender.clone() };
-            tasks.spawn(watch.run());
+            tasks.spawn(watch.run(restored.subscribe()));
         }
-        tasks.spawn(pulse::run(client.clone(), sender));
+        tasks.spawn(pulse::run(client.clone(), sender, restored));
         Self { heard, alike: Alike::default(), _tasks: tasks }
     }
 

@@ -83,6 +83,17 @@ impl Resource for Seen {
 }
 
 impl Seen {
+    /// What it says that it is, where that is of another kind or version. The items of a list need not
+    /// say it.
+    pub(super) fn another(&self, kind: &str, version: &str) -> Option<String> {
+        let said = |field| self.node.field(field).and_then(Node::text);
+        let (said_kind, said_version) = (said("kind"), said("apiVersion"));
+        let is_it = said_kind.is_none_or(|said| said == kind)
+            && said_version.is_none_or(|said| said == version);
+        let told = || format!("{} {}", said_version.unwrap_or("?"), said_kind.unwrap_or("?"));
+        (!is_it).then(told)
+    }
+
     /// What it means.
     pub(super) fn read(self, kind: ObjectKind, api_version: &str) -> There {
         let (object, problems) = read_told(&self.node, kind, api_version);

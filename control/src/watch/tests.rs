@@ -1,3 +1,4 @@
+mod impostors;
 mod played;
 
 use std::time::{SystemTime, UNIX_EPOCH};

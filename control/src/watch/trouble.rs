@@ -67,12 +67,37 @@ impl Trouble {
         }
     }
 
+    /// The API server's store was restored from a backup.
+    pub(super) fn restored(resource: &Resource) -> Self {
+        Self {
+            message: format!(
+                "{} are read anew: the API server's versions went back, as after a restore",
+                resource.spoken()
+            ),
+            remedy: "nothing to do: what was last read stays until the list is read".to_owned(),
+        }
+    }
+
+    /// Something else than what was asked for.
+    pub(super) fn another(resource: &Resource, said: &str) -> Self {
+        Self {
+            message: format!(
+                "{} cannot be read: what came says that it is {said}",
+                resource.spoken()
+            ),
+            remedy: "see what stands before the API server: it answers in its place".to_owned(),
+        }
+    }
+
     /// What a request says.
     pub(super) fn of(resource: &Resource, error: &Error) -> Self {
         match error {
             Error::Api(status) => Self::answered(resource, status.code, &status.message),
             Error::Service(_) if let Some(Silence::Early(after)) = Silence::of(error) => {
                 Self::early(resource, *after)
+            }
+            Error::Service(_) if let Some(Silence::Another(said)) = Silence::of(error) => {
+                Self::another(resource, said)
             }
             _ => Self::silent(resource, &spoken(error)),
         }

@@ -11,6 +11,9 @@ use hyper::body::{Body, Bytes, Frame};
 use hyper::{Request, Response};
 use kube::Client;
 
+use super::super::RESOURCES;
+use super::super::resource::{Resource, of_group};
+
 /// What is answered.
 #[derive(Clone)]
 pub(super) enum Answer {
@@ -25,6 +28,27 @@ pub(super) enum Answer {
 /// What is answered to which requests: those whose path and query begin with the first (are it,
 /// where it ends with `$`) and hold the second. The last that fits counts.
 type Rules = Vec<(&'static str, &'static str, Answer)>;
+
+impl Answer {
+    /// A list says of itself what it is.
+    fn of(self, asked: &str) -> Self {
+        let path = asked.split('?').next().unwrap();
+        let (group, plural) = path.rsplit_once('/').unwrap();
+        let version = group.trim_start_matches("/apis/").trim_start_matches("/api/");
+        let is_it = |one: &&Resource| {
+            one.plural == plural && of_group(one.kind.versions()[0]) == of_group(version)
+        };
+        match (self, RESOURCES.iter().find(is_it)) {
+            (Self::Says(code, text), Some(one)) => {
+                let said = format!(r#""kind":"{}List""#, one.kind.label());
+                let text = text.replace(r#""kind":"List""#, &said);
+                let said = format!(r#""apiVersion":"{version}""#);
+                Self::Says(code, text.replace(r#""apiVersion":"LIST""#, &said))
+            }
+            (other, _) => other,
+        }
+    }
+}
 
 /// The server, as its test holds it.
 #[derive(Clone, Default)]
@@ -68,6 +92,7 @@ impl Played {
             is_there && what.contains(word)
         };
         let answer = self.rules.lock().unwrap().iter().rev().find(fits).map(|one| one.2.clone());
+        let answer = answer.map(|answer| answer.of(what));
         let (code, text, open) = match answer {
             Some(Answer::Says(code, text)) => (code, text, Duration::ZERO),
             Some(Answer::Watch(text, open)) => (200, text, open),
@@ -121,7 +146,7 @@ pub(super) fn resources(version: &str, names: &[&str]) -> Answer {
 
 /// A list of objects of a version, and the token of its next page.
 pub(super) fn list(items: &[serde_json::Value], version: &str, next: &str) -> Answer {
-    says(&serde_json::json!({"kind": "List", "apiVersion": "v1", "items": items,
+    says(&serde_json::json!({"kind": "List", "apiVersion": "LIST", "items": items,
                              "metadata": {"resourceVersion": version, "continue": next}}))
 }
 
