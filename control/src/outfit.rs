@@ -130,6 +130,9 @@ impl Outfit {
         plan.keep_attached(self.attached.iter().copied());
         plan.node_ports = node_ports(inventory.services());
         plan.by_node = ports_by_node(inventory, &here(&self.plan), let_in);
+        plan.is_asked_by_loopback = inventory
+            .pods()
+            .any(|pod| pod.interface.is_some() && !pod.host_ports.is_empty() && !pod.host_network);
         plan.let_in = let_in.to_vec();
         if !self.plan.node_routes {
             plan.other_nodes.clear();

@@ -3,7 +3,9 @@
 //! Start goes from what can be refused cheaply to what changes the machine: lock, manifests,
 //! capabilities, sockets; then interfaces, workers, the first snapshot. One task then owns all
 //! state and is woken by news of objects, links, questions, signals and a tick a second. At the end the
-//! interfaces that were made are removed; on those that were found the program stays and drops.
+//! interfaces that were made are removed; on those that were found the program stays and drops. In a
+//! cluster the host port stays too: without it the node's stack would send what is for pods, and for
+//! Services, wherever its default route leads.
 //!
 //! Where another switch holds the locks, and this one was begun to take over ([`Arrival`]), it is
 //! asked for everything instead (`take`); and this one gives it to whoever asks it (`give`).
@@ -260,7 +262,8 @@ async fn serve<D: Dataplane>(
         info!("stopped");
         return Ok(Ended::Stopped);
     }
-    let ended = end(running.state.sync, &mut attacher, detach).await;
+    let stays = settings.source.cluster().is_some() && detach == Detach::Leave;
+    let ended = end(running.state.sync, &mut attacher, detach, stays).await;
     running.served.shutdown().await; // the sockets' files are gone after this
     info!("stopped");
     ended.map(|()| Ended::Stopped)
@@ -351,11 +354,13 @@ async fn recalled(last_good: &mut Option<LastGood>) -> Recalled {
     }
 }
 
-/// Stops the workers, leaves or gives back the interfaces found, removes those made.
+/// Stops the workers, leaves or gives back the interfaces found, removes those made; but the host port
+/// where it `stays`.
 async fn end<D: Dataplane>(
     sync: Sync<D>,
     attacher: &mut Attacher,
     detach: Detach,
+    stays: bool,
 ) -> Result<(), RunError<D::Error>> {
     info!(?detach, "stopping");
     let stopped = sync.into_dataplane().stop().map_err(RunError::Stop);
@@ -365,7 +370,11 @@ async fn end<D: Dataplane>(
         Detach::Detach => attacher.release().await.map_err(RunError::Release),
         Detach::Leave => Ok(()),
     };
-    clean_up(attacher).await;
+    if stays {
+        remove_anchors(attacher).await;
+    } else {
+        clean_up(attacher).await;
+    }
     stopped.and(released)
 }
 

@@ -159,6 +159,10 @@ impl Bench {
             } else {
                 process.stop()?;
             }
+            // Else the node would send what is for its pods by its default route.
+            let asked = node.command("ip").args(["route", "get", &far[0].to_string()]).output()?;
+            let way = String::from_utf8_lossy(&asked.stdout).into_owned();
+            assert!(way.contains("dev lockgate0"), "killed {is_killed}: {way}");
             assert!(!self.from(&pod, far[0])?, "denied without an agent");
             node.begin_agent(&kubeconfig, &[])?;
             let end = Instant::now() + Duration::from_secs(4);

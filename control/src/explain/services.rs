@@ -23,7 +23,8 @@ pub(super) fn caveat(
     [from, to]: [IpAddr; 2],
     packet: Packet,
 ) -> Option<String> {
-    of_address(inventory, to, packet).or_else(|| of_node_port(inventory, [from, to], packet))
+    of_address(inventory, [from, to], packet)
+        .or_else(|| of_node_port(inventory, [from, to], packet))
 }
 
 fn found(inventory: &Inventory, here: &Here, address: IpAddr, packet: Packet) -> Option<Found> {
@@ -43,7 +44,11 @@ fn found(inventory: &Inventory, here: &Here, address: IpAddr, packet: Packet) ->
     Some((claim, key, asked))
 }
 
-fn of_address(inventory: &Inventory, address: IpAddr, packet: Packet) -> Option<String> {
+fn of_address(
+    inventory: &Inventory,
+    [from, address]: [IpAddr; 2],
+    packet: Packet,
+) -> Option<String> {
     let (claim, key, asked) = found(inventory, &Here::default(), address, packet)?;
     if asked.is_none() && claim.extent() == Extent::Fronts {
         // The rest of such an address is no Service's.
@@ -56,6 +61,12 @@ fn of_address(inventory: &Inventory, address: IpAddr, packet: Packet) -> Option<
              refuses it whatever policy says"
         ));
     };
+    if !front.admits(from.into()) {
+        return Some(format!(
+            "{address} is the address of Service {path}, whose loadBalancerSourceRanges do not hold \
+             {from}: the switch drops what it sends there whatever policy says"
+        ));
+    }
     let (who, whom) = backends(&front.serving);
     Some(if who.is_empty() {
         format!(

@@ -949,6 +949,23 @@ ports: [{{port: 8080}}]
     let near = service("internalTrafficPolicy: Local,", "{addresses: [10.0.1.1], nodeName: n}");
     assert!(told(&near, 80).contains("on the client's node"), "{}", told(&near, 80));
     assert!(explained(&two, "x/a x/b TCP 80").caveats.is_empty());
+    let ranges = "type: LoadBalancer, loadBalancerSourceRanges: [198.51.100.0/24],";
+    let balanced = service(ranges, "{addresses: [10.0.1.1]}").replace(
+        "---\napiVersion: discovery",
+        "status: {loadBalancer: {ingress: [{ip: 203.0.113.7}]}}\n---\napiVersion: discovery",
+    );
+    let seen =
+        |from: &str| explained(&balanced, &format!("{from} 203.0.113.7 TCP 80")).caveats.join("; ");
+    assert!(
+        seen("9.9.9.9").contains("do not hold 9.9.9.9: the switch drops"),
+        "{}",
+        seen("9.9.9.9")
+    );
+    assert!(
+        seen("198.51.100.9").contains("policy judges its backends"),
+        "{}",
+        seen("198.51.100.9")
+    );
 }
 
 #[test]

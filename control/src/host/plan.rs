@@ -46,6 +46,9 @@ pub struct HostPlan {
     pub other_nodes: Vec<NodeNets>,
     /// The ports of this node that lead to Services.
     pub node_ports: Vec<NodePort>,
+    /// Whether pods here are asked at ports of the node by its loopback too (`hostPort`): the portmap
+    /// plugin lets the peer pass that when a pod comes, and a peer that is made anew does not.
+    pub is_asked_by_loopback: bool,
     /// The ports at which the node's own stack leads clients to itself.
     pub by_node: Vec<PortByNode>,
     /// The ports of load balancers' addresses, see [`Self::lead_balanced`].
@@ -119,6 +122,7 @@ impl HostPlan {
                 .cloned()
                 .collect(),
             node_ports: Vec::new(),
+            is_asked_by_loopback: false,
             by_node: Vec::new(),
             balanced: Vec::new(),
         };

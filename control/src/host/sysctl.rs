@@ -83,6 +83,9 @@ impl Keys {
             for (key, value) in OF_PEER_V4 {
                 self.set(&format!("ipv4/conf/{peer}/{key}"), value)?;
             }
+            if plan.is_asked_by_loopback {
+                self.set(&format!("ipv4/conf/{peer}/route_localnet"), "1")?;
+            }
         }
         if plan.has(Family::V6) {
             if self.read("ipv6/conf/all/forwarding").is_ok_and(|found| found == "0") {
@@ -207,6 +210,21 @@ mod tests {
     fn apply(root: &Path, cidrs: &[&str]) -> Vec<String> {
         let written = Keys::below(root).apply(&plan(cidrs)).unwrap();
         written.into_iter().map(|key| format!("{}={}", key.path, key.to)).collect()
+    }
+
+    #[test]
+    fn calls_of_the_loopback_pass_the_peer_where_pods_have_host_ports() {
+        let root = tree("1");
+        let key = "ipv4/conf/lg-far/route_localnet";
+        fs::write(root.path().join(key), "0\n").unwrap();
+        let mut plan = plan(&["10.42.0.0/24"]);
+        let is_written = |plan: &HostPlan| {
+            let written = Keys::below(root.path()).apply(plan).unwrap();
+            written.iter().any(|one| (one.path.as_str(), one.to) == (key, "1"))
+        };
+        assert!(!is_written(&plan));
+        plan.is_asked_by_loopback = true;
+        assert!(is_written(&plan) && !is_written(&plan));
     }
 
     #[test]

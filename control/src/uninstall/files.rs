@@ -83,7 +83,9 @@ fn each(directory: &Path, is_ours: &impl Fn(&str) -> bool, told: &mut Told) {
 /// Removes a directory of which nothing is left.
 fn leave(directory: &Path, told: &mut Told) {
     match fs::remove_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+        // A mount is of whoever mounted it, as in a container.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy) => {}
         removed => note(removed, directory, told),
     }
 }
