@@ -14,7 +14,7 @@ use lockgate_dataplane::counters::DropReason;
 use rules::Source;
 
 /// Lines that a crate may have without its tests; raised only by a decision record.
-const BUDGETS: &[(&str, usize)] = &[("dataplane", 24_300), ("control", 43_400)];
+const BUDGETS: &[(&str, usize)] = &[("dataplane", 24_300), ("control", 43_600)];
 
 /// Lines that a script may have.
 const SCRIPT_LINES_MAX: usize = 79;

@@ -44,18 +44,18 @@ fn manifest() -> String {
 
 /// The Service afterwards, by what goes of it; `None`: all.
 fn ways() -> Vec<Option<String>> {
-    let changes = [
+    let edits = [
         (", \"fd96::20\"", ""),
         ("10.96.0.20, ", ""),
         ("{ip: 203.0.113.7}, {ip: '2001:db8:7::7'}", "{ip: 203.0.113.9}"),
         ("30080", "30081"),
     ];
-    let changed = changes.map(|(was, is)| {
-        let after = manifest().replace(was, is);
-        assert_ne!(after, manifest(), "{was}");
-        Some(after)
+    let after = edits.map(|(was, is)| {
+        let text = manifest().replace(was, is);
+        assert_ne!(text, manifest(), "{was}");
+        Some(text)
     });
-    [None].into_iter().chain(changed).collect()
+    [None].into_iter().chain(after).collect()
 }
 
 /// A machine whose node has an address of each family, with the Service.
